@@ -1,0 +1,164 @@
+//! Layout of map keys and values.
+//!
+//! Each type is `repr(C)`, made of integers and arrays of them only, and has no padding, so that
+//! every byte is defined on both sides of the system call. Sizes are asserted at compile time.
+//! Ports and counters are in the host's byte order, addresses in the network's.
+
+/// Version of this layout. Pinned maps of another version are not read.
+pub const ABI_VERSION: u32 = 1;
+
+/// An IPv6 address, or an IPv4 one in its mapped form (`::ffff:a.b.c.d`); network byte order.
+pub type Address = [u8; 16];
+
+/// Key of `foreword_rules`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortKey {
+    /// The destination port, in the host's byte order.
+    pub port: u16,
+}
+
+/// Value of `foreword_rules`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Position of the rule in the settings.
+    pub rule: u32,
+}
+
+/// The one value of `foreword_node`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Node {
+    /// [`ABI_VERSION`] of the writer.
+    pub abi: u32,
+    /// Index of the veth's host end.
+    pub veth: u32,
+    /// Id of the private namespace, as the host's namespace sees it.
+    pub private_ns: u32,
+    /// Packets with this mark are our own on their way to an upstream; 0: there is no such mark.
+    pub own_mark: u32,
+}
+
+/// The value of `foreword_stats`, one per CPU. Counts packets, not bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// A connection's first packet, sent to our listener.
+    pub steered_syn: u64,
+    /// An ACK that proved a SYN cookie of ours, sent to our listener.
+    pub steered_cookie: u64,
+    /// A packet of a connection that is already ours.
+    pub steered_flow: u64,
+    /// An ICMP error about a connection of ours.
+    pub steered_icmp: u64,
+    /// TCP to a protected port that belongs to no connection of ours, left alone.
+    pub passed: u64,
+    /// A reply sent on by the routing table's answer.
+    pub returned: u64,
+    /// A reply without a forwarding route, left to the host's stack.
+    pub returned_to_stack: u64,
+    /// The private namespace asked for a listener and got ours.
+    pub looked_up: u64,
+    /// The private namespace asked for a listener and there was none: the process is gone.
+    pub no_listener: u64,
+    /// `foreword_conns` was full; the connection works, but is not shown there.
+    pub untracked: u64,
+}
+
+impl Stats {
+    /// Adds another CPU's counters to these.
+    pub fn add(&mut self, other: &Self) {
+        self.steered_syn += other.steered_syn;
+        self.steered_cookie += other.steered_cookie;
+        self.steered_flow += other.steered_flow;
+        self.steered_icmp += other.steered_icmp;
+        self.passed += other.passed;
+        self.returned += other.returned;
+        self.returned_to_stack += other.returned_to_stack;
+        self.looked_up += other.looked_up;
+        self.no_listener += other.no_listener;
+        self.untracked += other.untracked;
+    }
+}
+
+/// [`Conn::role`] of a connection that a client or load balancer opened to us.
+pub const ROLE_INBOUND: u32 = 1;
+/// [`Conn::role`] of a connection that we opened to an upstream.
+pub const ROLE_UPSTREAM: u32 = 2;
+
+/// Key of `foreword_conns`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnKey {
+    /// The kernel's socket cookie (`bpf_get_socket_cookie`, `SO_COOKIE`).
+    pub cookie: u64,
+}
+
+/// Value of `foreword_conns`: one TCP socket of ours.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Conn {
+    /// The other end: client or load balancer (inbound), or the upstream.
+    pub remote: Address,
+    /// Our end: the original destination (inbound), or the address that we connected from.
+    pub local: Address,
+    /// Port of `remote`.
+    pub remote_port: u32,
+    /// Port of `local`.
+    pub local_port: u32,
+    /// [`ROLE_INBOUND`] or [`ROLE_UPSTREAM`].
+    pub role: u32,
+    /// TCP state, as in the kernel's `include/net/tcp_states.h`.
+    pub state: u32,
+    /// When it was established: nanoseconds of `CLOCK_MONOTONIC`.
+    pub since_ns: u64,
+    /// Smoothed round-trip time when last noted, in microseconds.
+    pub srtt_us: u64,
+}
+
+/// Longest reason name in [`ReasonCount`], with the zero behind it.
+pub const REASON_NAME_LEN: usize = 32;
+
+/// Value of `foreword_reason`, by the reason's number. Written by userspace once a second.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReasonCount {
+    /// The reason's name, zero-filled, so that `bpftool map dump` can be read on its own.
+    pub name: [u8; REASON_NAME_LEN],
+    /// Connections that ended this way.
+    pub connections: u64,
+}
+
+macro_rules! assert_layout {
+    ($($type:ty: $size:expr),+ $(,)?) => {
+        $(const _: () = assert!(size_of::<$type>() == $size);)+
+    };
+}
+
+assert_layout! {
+    PortKey: 2,
+    Rule: 4,
+    Node: 4 * 4,
+    Stats: 10 * 8,
+    ConnKey: 8,
+    Conn: 2 * 16 + 4 * 4 + 2 * 8,
+    ReasonCount: 32 + 8,
+}
+
+/// Lets aya copy these types to and from map entries.
+#[cfg(feature = "user")]
+#[allow(unsafe_code, reason = "Pod is an unsafe trait; what it asks for is this module's purpose")]
+mod pod {
+    use super::{Conn, ConnKey, Node, PortKey, ReasonCount, Rule, Stats};
+
+    macro_rules! pod {
+        ($($type:ty),+) => {
+            // SAFETY: `repr(C)`, integers only, no padding: every bit pattern is a value, and
+            // every byte of a value is defined.
+            $(unsafe impl aya::Pod for $type {})+
+        };
+    }
+
+    pod!(PortKey, Rule, Node, Stats, ConnKey, Conn, ReasonCount);
+}

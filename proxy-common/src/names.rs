@@ -1,0 +1,53 @@
+//! Names of kernel objects, so that `bpftool`, `ip` and a later run recognise what is ours.
+//!
+//! The kernel keeps at most [`OBJECT_NAME_MAX`] bytes of a program's or map's name; each name here
+//! fits whole.
+
+/// `BPF_OBJ_NAME_LEN - 1`, from the kernel's `include/uapi/linux/bpf.h`.
+pub const OBJECT_NAME_MAX: usize = 15;
+
+/// TC ingress of each protected interface: finds our flows and redirects them to the listener.
+pub const STEER: &str = "foreword_steer";
+/// TC ingress of the veth's host end: sends replies on the node's way out.
+pub const RETURN: &str = "foreword_return";
+/// `sk_lookup` in the private namespace: answers with our listener.
+pub const LOOKUP: &str = "foreword_lookup";
+/// sockops on our cgroup: keeps [`CONNS`].
+pub const TRACK: &str = "foreword_track";
+
+/// Port → rule.
+pub const RULES: &str = "foreword_rules";
+/// What the programs need to know of the node; one entry.
+pub const NODE: &str = "foreword_node";
+/// Address family → listener.
+pub const LISTENERS: &str = "foreword_listen";
+/// Packet counters, one entry per CPU.
+pub const STATS: &str = "foreword_stats";
+/// Connection counters by [`crate::Reason`], written by userspace.
+pub const REASONS: &str = "foreword_reason";
+/// Live connections, by socket cookie.
+pub const CONNS: &str = "foreword_conns";
+
+/// Where bpffs is mounted.
+pub const BPFFS: &str = "/sys/fs/bpf";
+/// Folder of the pins, below [`BPFFS`]; one folder per instance inside it.
+pub const PIN_FOLDER: &str = "foreword";
+/// The veth's host end is called this and the instance's number.
+pub const VETH_PREFIX: &str = "fwd";
+/// The veth's inner end, alone in the private namespace.
+pub const VETH_INNER: &str = "s1";
+/// The instance's cgroup is called this and the instance's number.
+pub const CGROUP_PREFIX: &str = "foreword.";
+
+/// Mark on our own upstream sockets while `lo` is a protected interface, so that steering lets
+/// them by. Never set otherwise.
+pub const UPSTREAM_MARK: u32 = 0x0f0e_0001;
+
+const _: () = {
+    let names = [STEER, RETURN, LOOKUP, TRACK, RULES, NODE, LISTENERS, STATS, REASONS, CONNS];
+    let mut i = 0;
+    while i < names.len() {
+        assert!(names[i].len() <= OBJECT_NAME_MAX);
+        i += 1;
+    }
+};
