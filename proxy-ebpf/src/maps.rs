@@ -1,0 +1,55 @@
+//! The maps, under the names that `bpftool` shows. Their layout is `proxy_common::abi`.
+
+use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, SockMap};
+use aya_ebpf::macros::btf_map;
+use proxy_common::Reason;
+use proxy_common::abi::{Conn, ConnKey, Node, PortKey, ReasonCount, Rule, Stats};
+
+/// Ports there are.
+const PORTS: usize = 1 << 16;
+/// Sockets shown at once; two per proxied connection.
+const SOCKETS: usize = 1 << 17;
+
+/// Index of the IPv4 listener in [`LISTENERS`].
+pub const LISTENER_V4: u32 = 0;
+/// Index of the IPv6 listener in [`LISTENERS`].
+pub const LISTENER_V6: u32 = 1;
+
+#[btf_map(name = "foreword_rules")]
+pub static RULES: HashMap<PortKey, Rule, PORTS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+#[btf_map(name = "foreword_node")]
+pub static NODE: Array<Node, 1> = Array::new();
+
+#[btf_map(name = "foreword_listen")]
+pub static LISTENERS: SockMap<2> = SockMap::new();
+
+#[btf_map(name = "foreword_stats")]
+pub static STATS: PerCpuArray<Stats, 1> = PerCpuArray::new();
+
+/// Written by userspace; here so that it is created, typed and pinned with the others.
+#[btf_map(name = "foreword_reason")]
+pub static REASONS: Array<ReasonCount, { Reason::ALL.len() }> = Array::new();
+
+#[btf_map(name = "foreword_conns")]
+pub static CONNS: HashMap<ConnKey, Conn, SOCKETS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// Counts one packet on this CPU: `count(|s| &mut s.passed)`.
+#[inline(always)]
+pub fn count(counter: impl FnOnce(&mut Stats) -> &mut u64) {
+    if let Some(stats) = STATS.get_ptr_mut(0) {
+        // SAFETY: the entry is this CPU's own, and a BPF program is not interrupted by another one
+        // of the same kind on its CPU; a sockops program between a TC program's load and store
+        // can cost one count, never memory safety.
+        let counter = counter(unsafe { &mut *stats });
+        *counter += 1;
+    }
+}
+
+/// The rule of a destination port given in network byte order.
+#[inline(always)]
+pub fn rule_of_port(port: u16) -> Option<Rule> {
+    // SAFETY: no program writes this map, and the value is copied before anything else runs.
+    unsafe { RULES.get(PortKey { port: u16::from_be(port) }) }.copied()
+}
