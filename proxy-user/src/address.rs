@@ -1,0 +1,171 @@
+//! Addresses by what they mean.
+//!
+//! Four endpoints meet in one connection, and taking one for another is the classic fault of a
+//! proxy. Each is a type of its own here; a bare `SocketAddr` is passed around nowhere else.
+//! All of them are canonical: an IPv4-mapped IPv6 address is held as IPv4, so that it meets the
+//! rules written for IPv4.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use ipnet::IpNet;
+
+/// The IPv4 address inside an IPv4-mapped one; any other address as it is.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+macro_rules! address {
+    ($(#[$doc:meta])+ $name:ident) => {
+        $(#[$doc])+
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub struct $name(SocketAddr);
+
+        impl $name {
+            /// Takes an address for what the type says, in canonical form.
+            pub fn new(address: SocketAddr) -> Self {
+                Self(canonical(address))
+            }
+
+            /// The address, for a system call or an encoder.
+            pub const fn get(self) -> SocketAddr {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+address! {
+    /// The other end of the accepted connection: a load balancer, or the client itself.
+    PeerAddr
+}
+address! {
+    /// Where the connection really began: what the upstream is told.
+    ClientAddr
+}
+address! {
+    /// What the client aimed at, before any of us stood between.
+    OriginalDst
+}
+address! {
+    /// What we connect to.
+    UpstreamAddr
+}
+
+impl PeerAddr {
+    /// The peer's address without its port.
+    pub fn ip(self) -> IpAddr {
+        self.0.ip()
+    }
+
+    /// The peer taken for the client: there is nobody in front of it, or nobody we believe.
+    pub fn as_client(self) -> ClientAddr {
+        ClientAddr(self.0)
+    }
+}
+
+impl OriginalDst {
+    /// The original destination taken for the upstream.
+    pub fn as_upstream(self) -> UpstreamAddr {
+        UpstreamAddr(self.0)
+    }
+}
+
+/// A range of addresses, such as `10.0.0.0/8`; a bare address is a range of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cidr(IpNet);
+
+impl Cidr {
+    /// Whether the address lies in the range. IPv4-mapped addresses meet IPv4 ranges.
+    pub fn contains(self, address: IpAddr) -> bool {
+        self.0.contains(&address.to_canonical())
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Why a text is no [`Cidr`]; the message names the text and the fix.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CidrError {
+    /// Not an address with a prefix length at all.
+    #[error("'{0}' is no address range; write it as 10.0.0.0/8 or fd00::/8")]
+    Syntax(String),
+    /// Bits are set behind the prefix, so that one of the two is a mistake.
+    #[error(
+        "'{text}' has bits set behind its prefix; write {network} for the range, or {address} for the one address"
+    )]
+    HostBits {
+        /// What was written.
+        text: String,
+        /// The range with those bits cleared.
+        network: IpNet,
+        /// The address with the full prefix.
+        address: IpAddr,
+    },
+}
+
+impl FromStr for Cidr {
+    type Err = CidrError;
+
+    fn from_str(text: &str) -> Result<Self, CidrError> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Ok(Self(IpNet::from(address.to_canonical())));
+        }
+        let net: IpNet = text.parse().map_err(|_| CidrError::Syntax(text.to_owned()))?;
+        if net.trunc() == net {
+            Ok(Self(net))
+        } else {
+            Err(CidrError::HostBits {
+                text: text.to_owned(),
+                network: net.trunc(),
+                address: net.addr(),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mapped_peer_meets_ipv4_rules() {
+        let peer = PeerAddr::new("[::ffff:10.1.2.3]:80".parse().unwrap());
+        assert_eq!(peer.to_string(), "10.1.2.3:80");
+        let range: Cidr = "10.0.0.0/8".parse().unwrap();
+        assert!(range.contains(peer.ip()));
+        assert!(range.contains("::ffff:10.1.2.3".parse().unwrap()));
+        assert!(!range.contains("11.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_bare_address_is_a_range_of_one() {
+        let range: Cidr = "fd00::1".parse().unwrap();
+        assert!(range.contains("fd00::1".parse().unwrap()));
+        assert!(!range.contains("fd00::2".parse().unwrap()));
+    }
+
+    #[test]
+    fn host_bits_are_refused_with_both_readings() {
+        let error = "10.1.2.3/8".parse::<Cidr>().unwrap_err().to_string();
+        assert!(error.contains("10.0.0.0/8") && error.contains("10.1.2.3"), "{error}");
+    }
+
+    #[test]
+    fn no_range_at_all_is_refused() {
+        for text in ["", "10.0.0.0/33", "10.0.0/8", "fd00::/129", "lb", "10.0.0.0/ 8"] {
+            assert_eq!(text.parse::<Cidr>(), Err(CidrError::Syntax(text.to_owned())), "{text}");
+        }
+    }
+}

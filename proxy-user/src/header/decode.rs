@@ -1,0 +1,86 @@
+//! Framing: which version the first bytes belong to, and what can be said of them so far.
+//!
+//! The decoder has no buffer: it is shown everything received so far, again and again as that
+//! grows, and looks at each byte of a line once and at a block's first sixteen bytes only until
+//! the block is whole. So the work is linear in the bytes, however they are split, and nothing is
+//! allocated. The answer to a given beginning never depends on the split, and an answer other
+//! than [`Step::NeedMore`] is final.
+
+use proxy_common::Reason;
+
+use super::{Header, Invalid, Limits, Step, Version, Versions, v1, v2};
+
+/// A complete header and its length in bytes; `None` while bytes are missing.
+pub(super) type Progress<'a> = Result<Option<(Header<'a>, usize)>, Invalid>;
+
+/// Reads one header from a connection's first bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Decoder {
+    limits: Limits,
+    line: v1::LineEnd,
+}
+
+impl Decoder {
+    /// A decoder for one connection.
+    pub const fn new(limits: Limits) -> Self {
+        Self { limits, line: v1::LineEnd::new() }
+    }
+
+    /// Says what `buffer` amounts to: everything received so far, from the connection's first
+    /// byte on, at least what the last call was shown.
+    pub fn advance<'a>(&mut self, buffer: &'a [u8]) -> Step<'a> {
+        let version = match identify(buffer) {
+            Identity::Open => return Step::NeedMore,
+            Identity::Neither => return Step::NotAHeader,
+            Identity::Known(version) => version,
+        };
+        match self.advance_known(version, buffer) {
+            Ok(Some((header, consumed))) => Step::Complete { header, consumed },
+            Ok(None) => Step::NeedMore,
+            Err(invalid) => Step::Invalid(invalid),
+        }
+    }
+
+    fn advance_known<'a>(&mut self, version: Version, buffer: &'a [u8]) -> Progress<'a> {
+        check_version(version, self.limits.versions)?;
+        match version {
+            Version::V1 => v1::advance(&mut self.line, buffer, self.limits.max_header),
+            Version::V2 => v2::advance(buffer, self.limits.max_header),
+        }
+    }
+}
+
+/// What the first bytes say about the version.
+enum Identity {
+    /// Both or one of them are still possible.
+    Open,
+    Known(Version),
+    Neither,
+}
+
+/// Compares the beginning with both signatures (pp32).
+fn identify(buffer: &[u8]) -> Identity {
+    for (version, signature) in [(Version::V1, v1::SIGNATURE), (Version::V2, v2::SIGNATURE)] {
+        if buffer.starts_with(signature) {
+            return Identity::Known(version);
+        }
+        if signature.starts_with(buffer) {
+            return Identity::Open;
+        }
+    }
+    Identity::Neither
+}
+
+fn check_version(version: Version, allowed: Versions) -> Result<(), Invalid> {
+    if allowed.contains(version) {
+        return Ok(());
+    }
+    let expected = match version {
+        Version::V1 => "a v2 header; v1 is not allowed here",
+        Version::V2 => "a v1 header; v2 is not allowed here",
+    };
+    Err(Invalid { reason: Reason::VersionNotAllowed, offset: 0, expected })
+}
+
+#[cfg(test)]
+mod tests;

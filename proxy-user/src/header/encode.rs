@@ -1,0 +1,193 @@
+//! Writing a header: the upstream's very first bytes.
+//!
+//! What is written keeps every rule that the decoder checks. It goes behind whatever the caller's
+//! buffer holds, so that payload can follow in the same write, and only that buffer's growth
+//! allocates. A failure leaves the buffer as it was.
+
+use std::fmt;
+use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::tlv::policy::TlvPolicy;
+use super::tlv::{FIELD_HEAD, MAX_UNIQUE_ID, Tlvs, checksum, kind};
+use super::{Endpoints, Origin, Version, v2};
+
+/// A header to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// The version to write.
+    pub version: Version,
+    /// On whose behalf we connect.
+    pub origin: Origin,
+    /// The inbound header's TLVs; empty where there was none. Not for v1, which has no TLVs.
+    pub tlvs: Tlvs<'a>,
+    /// Which of them are passed on, and what is added.
+    pub policy: &'a TlvPolicy,
+    /// Our own name for this connection, to be added; at most 128 bytes (pp38).
+    pub unique_id: Option<&'a [u8]>,
+}
+
+impl Outgoing<'_> {
+    /// A header without TLVs.
+    pub fn plain(version: Version, origin: Origin) -> Self {
+        const NONE: &TlvPolicy = &TlvPolicy::NONE;
+        Self { version, origin, tlvs: Tlvs::default(), policy: NONE, unique_id: None }
+    }
+
+    /// Appends the header's bytes. Can't fail for v1, nor for a header without TLVs.
+    pub fn append_to(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let start = out.len();
+        let result = match self.version {
+            Version::V1 => {
+                append_line(out, self.origin);
+                Ok(())
+            }
+            Version::V2 => self.append_block(out),
+        };
+        if result.is_err() {
+            out.truncate(start);
+        }
+        result
+    }
+
+    fn append_block(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let start = out.len();
+        out.extend_from_slice(v2::SIGNATURE);
+        append_command(out, self.origin);
+        self.append_tlvs(out)?;
+        if self.policy.crc32c {
+            append_tlv(out, kind::CRC32C, &[0; 4])?;
+        }
+
+        let header = &mut out[start..];
+        let length = header.len() - v2::FIXED;
+        let stated = u16::try_from(length).map_err(|_| EncodeError::TooLong(length))?;
+        header[v2::FIXED - 2..v2::FIXED].copy_from_slice(&stated.to_be_bytes());
+        if self.policy.crc32c {
+            let value_at = header.len() - 4;
+            let sum = checksum(header, value_at);
+            header[value_at..].copy_from_slice(&sum.to_be_bytes());
+        }
+        Ok(())
+    }
+
+    /// What is passed on in its order, then what is added.
+    fn append_tlvs(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
+        for tlv in self.tlvs.iter().filter(|tlv| self.policy.passes(tlv.kind)) {
+            append_tlv(out, tlv.kind, tlv.value)?;
+        }
+        if let Some(authority) = &self.policy.authority {
+            append_tlv(out, kind::AUTHORITY, authority.as_bytes())?;
+        }
+        if let Some(id) = self.unique_id {
+            if id.len() > MAX_UNIQUE_ID {
+                return Err(EncodeError::UniqueId(id.len()));
+            }
+            append_tlv(out, kind::UNIQUE_ID, id)?;
+        }
+        for custom in &self.policy.custom {
+            append_tlv(out, custom.kind(), custom.value())?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a header can't be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// Addresses and TLVs are longer than the length field can say.
+    #[error("addresses and TLVs of {0} bytes fit no header; pass on or add fewer than 65536")]
+    TooLong(usize),
+    /// The unique id is too long.
+    #[error("a unique id of {0} bytes is too long; it may have 128")]
+    UniqueId(usize),
+}
+
+/// Both addresses in one family. Where the families differ, IPv4 is written as IPv4-mapped IPv6,
+/// since a header names one family for both (pp12).
+enum Pair {
+    V4(Ipv4Addr, Ipv4Addr),
+    V6(Ipv6Addr, Ipv6Addr),
+}
+
+impl Pair {
+    fn of(endpoints: Endpoints) -> Self {
+        match (endpoints.client.get().ip(), endpoints.destination.get().ip()) {
+            (IpAddr::V4(client), IpAddr::V4(destination)) => Self::V4(client, destination),
+            (client, destination) => Self::V6(as_ipv6(client), as_ipv6(destination)),
+        }
+    }
+}
+
+fn as_ipv6(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    }
+}
+
+/// The v1 line; UNKNOWN only for what v1 has no other word for (pp19).
+fn append_line(out: &mut Vec<u8>, origin: Origin) {
+    let Origin::Proxied(endpoints) = origin else {
+        return out.extend_from_slice(b"PROXY UNKNOWN\r\n");
+    };
+    let ports = (endpoints.client.get().port(), endpoints.destination.get().port());
+    let written = match Pair::of(endpoints) {
+        Pair::V4(client, destination) => {
+            write!(out, "PROXY TCP4 {client} {destination} {} {}\r\n", ports.0, ports.1)
+        }
+        Pair::V6(client, destination) => {
+            let (client, destination) = (HexGroups(client), HexGroups(destination));
+            write!(out, "PROXY TCP6 {client} {destination} {} {}\r\n", ports.0, ports.1)
+        }
+    };
+    written.expect("writing to a Vec does not fail");
+}
+
+/// An IPv6 address in hex groups only: the standard library writes the last 32 bits of an
+/// IPv4-mapped one as a dotted IPv4 address, which v1 does not know (pp11).
+struct HexGroups(Ipv6Addr);
+
+impl fmt::Display for HexGroups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.segments() {
+            [0, 0, 0, 0, 0, 0xffff, high, low] => write!(f, "::ffff:{high:x}:{low:x}"),
+            _ => self.0.fmt(f),
+        }
+    }
+}
+
+/// Command, family, a length of zero to be filled in, and the addresses (pp24, pp30).
+fn append_command(out: &mut Vec<u8>, origin: Origin) {
+    let endpoints = match origin {
+        Origin::Local => return out.extend_from_slice(&[v2::LOCAL, v2::UNSPEC, 0, 0]),
+        Origin::Unknown => return out.extend_from_slice(&[v2::PROXY, v2::UNSPEC, 0, 0]),
+        Origin::Proxied(endpoints) => endpoints,
+    };
+    match Pair::of(endpoints) {
+        Pair::V4(client, destination) => {
+            out.extend_from_slice(&[v2::PROXY, v2::TCP4, 0, 0]);
+            out.extend_from_slice(&client.octets());
+            out.extend_from_slice(&destination.octets());
+        }
+        Pair::V6(client, destination) => {
+            out.extend_from_slice(&[v2::PROXY, v2::TCP6, 0, 0]);
+            out.extend_from_slice(&client.octets());
+            out.extend_from_slice(&destination.octets());
+        }
+    }
+    out.extend_from_slice(&endpoints.client.get().port().to_be_bytes());
+    out.extend_from_slice(&endpoints.destination.get().port().to_be_bytes());
+}
+
+fn append_tlv(out: &mut Vec<u8>, kind: u8, value: &[u8]) -> Result<(), EncodeError> {
+    let too_long = |_| EncodeError::TooLong(FIELD_HEAD + value.len());
+    let length = u16::try_from(value.len()).map_err(too_long)?;
+    out.push(kind);
+    out.extend_from_slice(&length.to_be_bytes());
+    out.extend_from_slice(value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! The PROXY protocol, both versions, both directions: bytes in, meaning out, and back.
+//!
+//! [`Decoder`] takes a connection's first bytes in any split and answers as early as they allow;
+//! [`Outgoing`] appends a header for an upstream. Nothing here knows a socket, a clock, a
+//! configuration file or a source's trust, nothing blocks, and no input makes it panic.
+//!
+//! | module | concern |
+//! |---|---|
+//! | [`decode`] | which version it is, and when to ask for more |
+//! | `v1` | the text line |
+//! | `v2` | the binary block |
+//! | [`tlv`] | type-length-value fields: walk, checks, names |
+//! | [`encode`] | writing a header |
+//!
+//! Rules are cited by their number in the conformance table, `pp08` to `pp42`. This is the only
+//! place that uses the `ppp` crate, and `ppp` is given complete headers only that have passed our
+//! own, stricter checks. It parses addresses and walks TLVs. It does not write headers: its
+//! builder allocates a buffer per header, its writer counts bytes that are already in a caller's
+//! buffer against the header's limit, and its v1 text has IPv4-mapped addresses in a dotted form
+//! that `pp11` does not know. Nor is it shown LOCAL headers, whose family byte it believes
+//! (`pp23`), or UNKNOWN lines, whose rest it wants to be UTF-8 (`pp17`).
+
+pub mod decode;
+pub mod encode;
+pub mod tlv;
+mod v1;
+mod v2;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod properties;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+
+use proxy_common::Reason;
+
+use crate::address::{ClientAddr, OriginalDst};
+
+pub use decode::Decoder;
+pub use encode::{EncodeError, Outgoing};
+pub use tlv::policy::{CustomTlv, CustomTlvError, KindSet, Pass, TlvPolicy};
+pub use tlv::{Tlv, Tlvs};
+
+/// A version of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Version {
+    /// The text line.
+    V1,
+    /// The binary block.
+    V2,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V1 => "v1",
+            Self::V2 => "v2",
+        })
+    }
+}
+
+/// A text that names no [`Version`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no version of the PROXY protocol; write v1 or v2")]
+pub struct UnknownVersion(String);
+
+impl FromStr for Version {
+    type Err = UnknownVersion;
+
+    fn from_str(text: &str) -> Result<Self, UnknownVersion> {
+        match text {
+            "v1" => Ok(Self::V1),
+            "v2" => Ok(Self::V2),
+            _ => Err(UnknownVersion(text.to_owned())),
+        }
+    }
+}
+
+/// The versions that an inbound header may have. Collects from an iterator of [`Version`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    v1: bool,
+    v2: bool,
+}
+
+impl Versions {
+    /// Both versions.
+    pub const ALL: Self = Self { v1: true, v2: true };
+
+    /// One version.
+    pub const fn only(version: Version) -> Self {
+        Self { v1: matches!(version, Version::V1), v2: matches!(version, Version::V2) }
+    }
+
+    /// Whether headers of this version are allowed.
+    pub const fn contains(self, version: Version) -> bool {
+        match version {
+            Version::V1 => self.v1,
+            Version::V2 => self.v2,
+        }
+    }
+}
+
+impl FromIterator<Version> for Versions {
+    fn from_iter<I: IntoIterator<Item = Version>>(versions: I) -> Self {
+        versions.into_iter().fold(Self { v1: false, v2: false }, |all, version| Self {
+            v1: all.v1 || version == Version::V1,
+            v2: all.v2 || version == Version::V2,
+        })
+    }
+}
+
+/// What a receiver puts up with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest header in bytes, from [`Limits::LOWEST_MAX`] to [`Limits::HIGHEST_MAX`].
+    pub max_header: usize,
+    /// Versions allowed.
+    pub versions: Versions,
+}
+
+impl Limits {
+    /// The least that `max_header` can sensibly be: a v2 header without addresses.
+    pub const LOWEST_MAX: usize = 16;
+    /// The most that a v2 header's length field can say, and the 16 bytes before it.
+    pub const HIGHEST_MAX: usize = 16 + u16::MAX as usize;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { max_header: 4096, versions: Versions::ALL }
+    }
+}
+
+/// Both ends of the connection as the client saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoints {
+    /// Where the connection began.
+    pub client: ClientAddr,
+    /// What the client aimed at.
+    pub destination: OriginalDst,
+}
+
+impl Endpoints {
+    /// Takes the two addresses of a header, or of a connection that came without one.
+    pub fn new(client: impl Into<SocketAddr>, destination: impl Into<SocketAddr>) -> Self {
+        Self {
+            client: ClientAddr::new(client.into()),
+            destination: OriginalDst::new(destination.into()),
+        }
+    }
+}
+
+/// On whose behalf a connection was made, in the header's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A client's, over TCP.
+    Proxied(Endpoints),
+    /// The proxy's own, such as a health check: v2 LOCAL. The real endpoints are to be used.
+    Local,
+    /// The header does not say, or says it in a way that is no TCP: v1 UNKNOWN, v2 UNSPEC, unix
+    /// or datagram (pp17, pp26, pp27). The real endpoints are to be used.
+    Unknown,
+}
+
+/// A complete, valid header; borrows the TLVs from the bytes that it was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header<'a> {
+    /// The version it was written in.
+    pub version: Version,
+    /// On whose behalf the connection was made.
+    pub origin: Origin,
+    /// The TLVs, checked, in their order; none in v1.
+    pub tlvs: Tlvs<'a>,
+    /// The transport as the header names it, for reports: `TCP4`, `unix datagram`, `LOCAL` …
+    pub transport: &'static str,
+}
+
+/// What the bytes so far amount to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// A valid header; what follows `consumed` bytes is payload.
+    Complete {
+        /// The header.
+        header: Header<'a>,
+        /// Its length in bytes.
+        consumed: usize,
+    },
+    /// The beginning of a header, or nothing yet.
+    NeedMore,
+    /// The bytes begin as a header of neither version; all of them are payload.
+    NotAHeader,
+    /// A header by its first bytes, and not a valid one.
+    Invalid(Invalid),
+}
+
+/// Why a header is not valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// Which rule is broken.
+    pub reason: Reason,
+    /// Where: bytes from the header's start.
+    pub offset: usize,
+    /// What would have been right there.
+    pub expected: &'static str,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, offset, expected } = self;
+        write!(f, "{reason}")?;
+        if let Some(rule) = reason.rule() {
+            write!(f, " (pp{rule:02})")?;
+        }
+        write!(f, " at byte {offset}: expected {expected}")
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_written_as_they_are_read() {
+        for version in [Version::V1, Version::V2] {
+            assert_eq!(version.to_string().parse(), Ok(version));
+        }
+        for text in ["", "1", "V1", "v3", " v2"] {
+            assert_eq!(text.parse::<Version>(), Err(UnknownVersion(text.to_owned())));
+        }
+    }
+
+    #[test]
+    fn versions_contain_what_they_were_made_of() {
+        let only_v2 = Versions::only(Version::V2);
+        assert!(only_v2.contains(Version::V2) && !only_v2.contains(Version::V1));
+        assert_eq!([Version::V2].into_iter().collect::<Versions>(), only_v2);
+        assert_eq!([Version::V2, Version::V1].into_iter().collect::<Versions>(), Versions::ALL);
+    }
+
+    #[test]
+    fn an_error_names_rule_place_and_remedy() {
+        let port = Invalid { reason: Reason::V1Port, offset: 27, expected: "a port" };
+        assert_eq!(port.to_string(), "v1-port (pp13) at byte 27: expected a port");
+        let size = Invalid { reason: Reason::HeaderTooLong, offset: 14, expected: "less" };
+        assert_eq!(size.to_string(), "header-too-long at byte 14: expected less");
+    }
+}

@@ -1,0 +1,171 @@
+//! Names of TLV kinds, and values in words, for people who look at a header.
+//!
+//! Nothing decides on what is said here.
+
+use std::fmt;
+
+use super::{Ssl, Tlv, kind};
+
+/// Most bytes that are shown in hex.
+const SHOWN: usize = 64;
+
+/// The name of a kind at a header's top level; for a range without names, the range's (pp42).
+pub const fn kind_name(kind: u8) -> &'static str {
+    match kind {
+        kind::ALPN => "ALPN",
+        kind::AUTHORITY => "AUTHORITY",
+        kind::CRC32C => "CRC32C",
+        kind::NOOP => "NOOP",
+        kind::UNIQUE_ID => "UNIQUE_ID",
+        kind::SSL => "SSL",
+        kind::NETNS => "NETNS",
+        0xE0..=0xEF => custom_kind_name(kind),
+        0xF0..=0xF7 => "experimental",
+        0xF8..=0xFF => "reserved for the future",
+        _ => "unassigned",
+    }
+}
+
+const fn custom_kind_name(kind: u8) -> &'static str {
+    match kind {
+        kind::GOOGLE => "Google PSC connection",
+        kind::ALIBABA => "Alibaba VPC",
+        kind::AWS => "AWS VPC endpoint",
+        kind::AZURE => "Azure private link",
+        _ => "custom",
+    }
+}
+
+/// The name of a kind inside an SSL field.
+pub const fn ssl_kind_name(kind: u8) -> &'static str {
+    match kind {
+        kind::SSL_VERSION => "version",
+        kind::SSL_COMMON_NAME => "common name",
+        kind::SSL_CIPHER => "cipher",
+        kind::SSL_SIGNATURE_ALGORITHM => "signature algorithm",
+        kind::SSL_KEY_ALGORITHM => "key algorithm",
+        kind::SSL_GROUP => "group",
+        kind::SSL_SIGNATURE_SCHEME => "signature scheme",
+        kind::SSL_CLIENT_CERTIFICATE => "client certificate",
+        _ => "unassigned",
+    }
+}
+
+/// What a cloud's load balancer says about where a connection came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vendor<'a> {
+    /// AWS: the VPC endpoint's id, such as `vpce-08d2bf15fac5001c9`.
+    AwsVpcEndpoint(&'a str),
+    /// Azure: the private endpoint's link id.
+    AzurePrivateLink(u32),
+    /// Google: the Private Service Connect connection's id.
+    GooglePscConnection(u64),
+    /// Alibaba: the VPC's id, such as `vpc-2zes0k1m…`.
+    AlibabaVpc(&'a str),
+}
+
+impl<'a> Vendor<'a> {
+    /// Reads a vendor's field; `None` if the kind is no vendor's or the value not of its shape.
+    /// Kinds 0xE0 to 0xEF are anybody's, so the shape is a hint and no proof.
+    pub fn parse(tlv: Tlv<'a>) -> Option<Self> {
+        match (tlv.kind, tlv.value) {
+            (kind::AWS, [1, id @ ..]) => Some(Self::AwsVpcEndpoint(ascii(id)?)),
+            (kind::ALIBABA, [1, id @ ..]) => Some(Self::AlibabaVpc(ascii(id)?)),
+            (kind::AZURE, &[1, a, b, c, d]) => {
+                Some(Self::AzurePrivateLink(u32::from_le_bytes([a, b, c, d])))
+            }
+            (kind::GOOGLE, value) => {
+                Some(Self::GooglePscConnection(u64::from_be_bytes(value.try_into().ok()?)))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// A non-empty text of printable ASCII.
+fn ascii(bytes: &[u8]) -> Option<&str> {
+    let printable = !bytes.is_empty() && bytes.iter().all(u8::is_ascii_graphic);
+    printable.then(|| str::from_utf8(bytes).ok())?
+}
+
+impl fmt::Display for Vendor<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AwsVpcEndpoint(id) | Self::AlibabaVpc(id) => f.write_str(id),
+            Self::AzurePrivateLink(id) => write!(f, "link {id}"),
+            Self::GooglePscConnection(id) => write!(f, "connection {id}"),
+        }
+    }
+}
+
+/// A field in words, on one line without control characters:
+/// `0x02 AUTHORITY, 11 bytes: "example.org"`.
+pub fn describe(tlv: Tlv<'_>) -> impl fmt::Display {
+    Field { tlv, name: kind_name(tlv.kind) }
+}
+
+/// A field with the name that its kind has where it stands.
+struct Field<'a> {
+    tlv: Tlv<'a>,
+    name: &'static str,
+}
+
+impl fmt::Display for Field<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tlv { kind, value } = self.tlv;
+        let plural = if value.len() == 1 { "" } else { "s" };
+        write!(f, "{kind:#04x} {}, {} byte{plural}", self.name, value.len())?;
+        if value.is_empty() || kind == kind::NOOP {
+            return Ok(());
+        }
+        f.write_str(": ")?;
+        if let Some(vendor) = Vendor::parse(self.tlv) {
+            return vendor.fmt(f);
+        }
+        match (kind, Ssl::parse(value)) {
+            (kind::SSL, Some(ssl)) => write_ssl(f, ssl),
+            (kind::CRC32C, _) => write_hex(f, value),
+            _ => write_opaque(f, value),
+        }
+    }
+}
+
+fn write_ssl(f: &mut fmt::Formatter<'_>, ssl: Ssl<'_>) -> fmt::Result {
+    let Ssl { client, verify, fields } = ssl;
+    write!(f, "client {client:#04x}")?;
+    for (bit, meaning) in [
+        (Ssl::USED_TLS, "used TLS"),
+        (Ssl::CERTIFICATE_ON_CONNECTION, "certificate on this connection"),
+        (Ssl::CERTIFICATE_IN_SESSION, "certificate in this session"),
+    ] {
+        if client & bit != 0 {
+            write!(f, ", {meaning}")?;
+        }
+    }
+    write!(f, "; verify {verify}")?;
+    if ssl.is_verified() {
+        f.write_str(" (certificate verified)")?;
+    }
+    for tlv in fields {
+        write!(f, "; {}", Field { tlv, name: ssl_kind_name(tlv.kind) })?;
+    }
+    Ok(())
+}
+
+/// Text where it is such, else hex.
+fn write_opaque(f: &mut fmt::Formatter<'_>, value: &[u8]) -> fmt::Result {
+    match str::from_utf8(value) {
+        Ok(text) if !text.chars().any(char::is_control) => write!(f, "{text:?}"),
+        _ => write_hex(f, value),
+    }
+}
+
+fn write_hex(f: &mut fmt::Formatter<'_>, value: &[u8]) -> fmt::Result {
+    for byte in value.iter().take(SHOWN) {
+        write!(f, "{byte:02x}")?;
+    }
+    f.write_str(if value.len() > SHOWN { "…" } else { "" })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+use super::super::super::golden;
+use super::super::super::golden::complete;
+use super::*;
+
+fn described(kind: u8, value: &[u8]) -> String {
+    describe(Tlv { kind, value }).to_string()
+}
+
+#[test]
+fn pp42_ranges_have_names() {
+    for (kind, name) in [
+        (0x00, "unassigned"),
+        (0x06, "unassigned"),
+        (0x21, "unassigned"),
+        (0xdf, "unassigned"),
+        (0xe0, "Google PSC connection"),
+        (0xe2, "custom"),
+        (0xef, "custom"),
+        (0xf0, "experimental"),
+        (0xf7, "experimental"),
+        (0xf8, "reserved for the future"),
+        (0xff, "reserved for the future"),
+    ] {
+        assert_eq!(kind_name(kind), name, "{kind:#04x}");
+    }
+}
+
+#[test]
+fn vendors_fields_are_decoded() {
+    let parse = |kind, value| Vendor::parse(Tlv { kind, value });
+    let aws = Vendor::AwsVpcEndpoint("vpce-08d2bf15fac5001c9");
+    assert_eq!(parse(0xea, b"\x01vpce-08d2bf15fac5001c9"), Some(aws));
+    let azure = Vendor::AzurePrivateLink(0x0102_0304);
+    assert_eq!(parse(0xee, b"\x01\x04\x03\x02\x01"), Some(azure));
+    let google = Vendor::GooglePscConnection(0x0102_0304_0506_0708);
+    assert_eq!(parse(0xe0, b"\x01\x02\x03\x04\x05\x06\x07\x08"), Some(google));
+    assert_eq!(parse(0xe1, b"\x01vpc-2ze0"), Some(Vendor::AlibabaVpc("vpc-2ze0")));
+}
+
+#[test]
+fn another_shape_is_no_vendors() {
+    for (kind, value) in [
+        (0xea, &b""[..]),
+        (0xea, b"\x01"),
+        (0xea, b"\x02vpce-1"),
+        (0xea, b"\x01\xff"),
+        (0xee, b"\x01\x04\x03\x02"),
+        (0xee, b"\x02\x04\x03\x02\x01"),
+        (0xe0, b"\x01\x02\x03\x04"),
+        (0xe1, b"\x01two words"),
+        (0x01, b"\x01vpce-1"),
+    ] {
+        assert_eq!(Vendor::parse(Tlv { kind, value }), None, "{kind:#04x} {value:x?}");
+    }
+}
+
+#[test]
+fn fields_in_words() {
+    assert_eq!(described(0x01, b"h2"), r#"0x01 ALPN, 2 bytes: "h2""#);
+    assert_eq!(described(0x02, b"example.org"), r#"0x02 AUTHORITY, 11 bytes: "example.org""#);
+    assert_eq!(described(0x03, b"\xe8\xd6\x89\x2d"), "0x03 CRC32C, 4 bytes: e8d6892d");
+    assert_eq!(described(0x04, &[0; 36]), "0x04 NOOP, 36 bytes");
+    assert_eq!(described(0x04, b""), "0x04 NOOP, 0 bytes");
+    assert_eq!(described(0x05, b"\xff"), "0x05 UNIQUE_ID, 1 byte: ff");
+    assert_eq!(described(0xee, b"\x01\x07\0\0\0"), "0xee Azure private link, 5 bytes: link 7");
+    assert_eq!(described(0xe5, b"blue"), r#"0xe5 custom, 4 bytes: "blue""#);
+    assert_eq!(described(0x20, b"\x01"), "0x20 SSL, 1 byte: 01");
+    assert_eq!(
+        described(0xf1, &[0xff; 65]),
+        format!("0xf1 experimental, 65 bytes: {}…", "ff".repeat(64))
+    );
+}
+
+#[test]
+fn no_control_character_reaches_a_terminal() {
+    assert_eq!(described(0x02, b"\x1b[2J"), "0x02 AUTHORITY, 4 bytes: 1b5b324a");
+    let override_direction = "\u{202e}gro".as_bytes();
+    assert_eq!(described(0x02, override_direction), r#"0x02 AUTHORITY, 6 bytes: "\u{202e}gro""#);
+}
+
+#[test]
+fn a_real_ssl_field_in_words() {
+    let field = complete(golden::HAPROXY_TLS).tlvs.find(kind::SSL).unwrap();
+    assert_eq!(
+        describe(field).to_string(),
+        "0x20 SSL, 63 bytes: client 0x01, used TLS; verify 0; \
+         0x21 version, 7 bytes: \"TLSv1.3\"; 0x25 key algorithm, 7 bytes: \"RSA2048\"; \
+         0x24 signature algorithm, 10 bytes: \"RSA-SHA256\"; \
+         0x23 cipher, 22 bytes: \"TLS_AES_256_GCM_SHA384\""
+    );
+}
+
+#[test]
+fn pp40_verified_is_said_of_a_certificate_only() {
+    let verified = described(0x20, b"\x06\0\0\0\0");
+    assert!(verified.ends_with("verify 0 (certificate verified)"), "{verified}");
+    let not_verified = described(0x20, b"\x06\0\0\0\x13");
+    assert!(not_verified.ends_with("certificate in this session; verify 19"), "{not_verified}");
+}
