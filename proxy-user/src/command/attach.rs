@@ -1,0 +1,172 @@
+//! `foreword attach`: steering and workers in the foreground, until a signal.
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+
+use super::Failure;
+use super::cli::Attach;
+use crate::config::settings::{Rule, Untrusted};
+use crate::config::{RawAttach, Settings, validate};
+use crate::operate::logs;
+use crate::operate::summary::Summary;
+use crate::relay::Workers;
+use crate::steer::Steering;
+use crate::sys::capability;
+use crate::sys::slots::Slots;
+
+/// Links that come with every run, besides one for each interface: track, lookup, return.
+const FIXED_LINKS: usize = 3;
+/// How often the maps for sight are brought up to date.
+const PUBLISH: Duration = Duration::from_secs(1);
+/// How often a drain looks whether it is over.
+const DRAIN_CHECK: Duration = Duration::from_millis(20);
+
+/// Runs until a signal ends it.
+pub fn run(arguments: Attach) -> Result<(), Failure> {
+    let settings = validate(&RawAttach::from(arguments))?;
+    // Before anything else opens a descriptor.
+    let slots = Slots::reserve(settings.interfaces.len() + FIXED_LINKS);
+    logs::start();
+    require_privileges()?;
+    attach(settings, slots.context("cannot open /dev/null")?).map_err(Failure::from)
+}
+
+/// Says what is missing before anything half-works.
+pub fn require_privileges() -> Result<()> {
+    let missing = capability::missing();
+    let Some(first) = missing.first() else { return Ok(()) };
+    let names: Vec<_> = missing.iter().map(|capability| capability.name).collect();
+    bail!(
+        "{} is missing, which is needed for {}; run as root, or with the capabilities CAP_NET_ADMIN \
+         and CAP_SYS_ADMIN",
+        names.join(" and "),
+        first.purpose
+    )
+}
+
+fn attach(settings: Settings, mut slots: Slots) -> Result<()> {
+    capability::raise_file_limit().context("cannot raise the limit of open files")?;
+    let workers = settings.workers.map_or_else(thread::available_parallelism, Ok);
+    let workers = workers.context("cannot count the CPUs")?.get();
+    let settings = Arc::new(settings);
+    // Signals are caught from before the first step, so that none of them leaves half a set-up.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut signals = runtime.block_on(async { Signals::catch() })?;
+    let (mut steering, listeners) = Steering::start(&settings, workers, &mut slots)?;
+    let relay = Workers::start(&settings, listeners, steering.upstream_mark())?;
+    announce(&settings, &steering, workers);
+    runtime.block_on(async {
+        serve(&mut steering, &relay, &mut signals).await;
+        drain(&mut steering, &relay, settings.drain_timeout, &mut signals).await
+    })?;
+    let counts = relay.stop();
+    publish(&mut steering, &counts);
+    println!("{}", Summary { counts: &counts, stats: steering.stats().ok() });
+    drop(steering);
+    println!("detached");
+    Ok(())
+}
+
+/// What was attached, in a few lines; the last one says that it works.
+fn announce(settings: &Settings, steering: &Steering, workers: usize) {
+    for line in steering.describe() {
+        println!("{line}");
+    }
+    for rule in &settings.rules {
+        println!("rule      {}", describe(rule));
+    }
+    println!("workers   {workers}");
+    println!("ready: Ctrl-C drains and detaches");
+}
+
+/// A rule in words.
+fn describe(rule: &Rule) -> String {
+    let Rule { ports, inbound, outbound, upstream, .. } = rule;
+    let trusted: Vec<_> = inbound.trusted.iter().map(ToString::to_string).collect();
+    let header = match inbound.mode {
+        mode if trusted.is_empty() => format!("inbound header {mode}"),
+        mode => format!("inbound header {mode}, from {}", trusted.join(", ")),
+    };
+    let others = match inbound.untrusted {
+        _ if trusted.is_empty() => "",
+        Untrusted::Refuse => " (others are refused)",
+        Untrusted::Direct => " (others are clients of their own)",
+    };
+    let outbound = outbound.map_or_else(|| "none".to_owned(), |version| version.to_string());
+    format!("port {ports}: {header}{others}; outbound header {outbound}; to {}", upstream.address)
+}
+
+/// Waits for the first signal, and meanwhile keeps the maps for sight up to date.
+async fn serve(steering: &mut Steering, relay: &Workers, signals: &mut Signals) {
+    let mut ticks = interval(PUBLISH);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = signals.next() => return,
+            _ = ticks.tick() => publish(steering, &relay.counts()),
+        }
+    }
+}
+
+/// Sight must never end a run that works.
+fn publish(steering: &mut Steering, counts: &crate::relay::Counts) {
+    if let Err(error) = steering.publish(counts.refused()) {
+        tracing::warn!(error = %format!("{error:#}"), "cannot publish counters");
+    }
+}
+
+/// Lets new connections go past us, and waits until ours have ended, the time is up, or a second
+/// signal says that it can't wait.
+async fn drain(
+    steering: &mut Steering,
+    relay: &Workers,
+    limit: Duration,
+    signals: &mut Signals,
+) -> Result<()> {
+    steering.stop_new().context("cannot stop taking connections")?;
+    let live = relay.counts().live;
+    if live > 0 {
+        println!("draining {live} connections for at most {}", humantime::format_duration(limit));
+    }
+    let deadline = Instant::now() + limit;
+    loop {
+        // A closed connection may still have bytes on their way to the client.
+        if relay.counts().live == 0 && !steering.is_busy()? {
+            return Ok(());
+        }
+        tokio::select! {
+            () = sleep(DRAIN_CHECK) => {}
+            () = sleep_until(deadline) => return Ok(()),
+            () = signals.next() => return Ok(()),
+        }
+    }
+}
+
+/// The signals that ask for an end.
+#[derive(Debug)]
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn catch() -> Result<Self> {
+        let catch = |kind| signal(kind).context("cannot catch signals");
+        Ok(Self {
+            interrupt: catch(SignalKind::interrupt())?,
+            terminate: catch(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Settings that have been validated. Whoever holds one may rely on what its fields say.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::address::{Cidr, OriginalDst, UpstreamAddr};
+use crate::header::{Limits, Version};
+
+/// Everything that a run needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Where load-balancer traffic arrives; at least one, each once.
+    pub interfaces: Vec<InterfaceName>,
+    /// Worker threads; `None`: one for each CPU that the process may use.
+    pub workers: Option<NonZeroUsize>,
+    /// How long a stop waits for connections to end by themselves.
+    pub drain_timeout: Duration,
+    /// How to attach to TC.
+    pub hook: Hook,
+    /// At least one; no port belongs to two.
+    pub rules: Vec<Rule>,
+}
+
+impl Settings {
+    /// The rule for a connection, by the port that it was made to.
+    pub fn rule_for(&self, destination: OriginalDst) -> Option<&Rule> {
+        let port = destination.get().port();
+        self.rules.iter().find(|rule| rule.ports.contains(port))
+    }
+}
+
+/// A network interface's name: 1 to 15 bytes, no slash, no white space.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct InterfaceName(pub(super) String);
+
+impl InterfaceName {
+    /// The name, for a system call.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for InterfaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How to attach to TC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hook {
+    /// tcx where the kernel has it, else clsact.
+    #[default]
+    Auto,
+    /// tcx, Linux 6.6 and newer: links that end with the process.
+    Tcx,
+    /// A filter on the clsact qdisc: any kernel.
+    Clsact,
+}
+
+/// What happens to the connections of some ports.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The ports that it is for.
+    pub ports: Ports,
+    /// What is expected of whoever connects.
+    pub inbound: Inbound,
+    /// What the upstream is told; `None`: nothing.
+    pub outbound: Option<Version>,
+    /// Where the connection goes.
+    pub upstream: Upstream,
+    /// How long a connection may move nothing before it is closed.
+    pub idle_timeout: Duration,
+}
+
+/// A set of ports, none of them 0, sorted and without overlap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ports(pub(super) Vec<RangeInclusive<u16>>);
+
+impl Ports {
+    /// Whether the port is in the set.
+    pub fn contains(&self, port: u16) -> bool {
+        self.0.iter().any(|range| range.contains(&port))
+    }
+
+    /// Each port of the set, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
+        self.0.iter().cloned().flatten()
+    }
+}
+
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, range) in self.0.iter().enumerate() {
+            let comma = if i == 0 { "" } else { ", " };
+            if range.start() == range.end() {
+                write!(f, "{comma}{}", range.start())?;
+            } else {
+                write!(f, "{comma}{}-{}", range.start(), range.end())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is expected of whoever connects.
+#[derive(Clone, Debug)]
+pub struct Inbound {
+    /// Whether trusted sources send a header.
+    pub mode: Mode,
+    /// Whose header is believed; not empty unless `mode` is [`Mode::Off`].
+    pub trusted: Vec<Cidr>,
+    /// What happens to everybody else.
+    pub untrusted: Untrusted,
+    /// What a header may be.
+    pub limits: Limits,
+    /// By when it must be complete, from the accept on.
+    pub timeout: Duration,
+}
+
+/// Whether trusted sources send a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Always; a connection without one is closed.
+    Require,
+    /// Perhaps; the first bytes decide.
+    Optional,
+    /// Never; the bytes are all payload, and the peer is the client.
+    Off,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Require => "require",
+            Self::Optional => "optional",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// What happens to a source that is not trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Untrusted {
+    /// It is refused.
+    Refuse,
+    /// It is a client of its own, whose bytes are payload.
+    Direct,
+}
+
+/// Where connections go.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// The address.
+    pub address: UpstreamAddress,
+    /// By when it must have answered.
+    pub connect_timeout: Duration,
+}
+
+/// The address that connections go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpstreamAddress {
+    /// The one that the client aimed at.
+    Original,
+    /// The addresses that a configured name had at the start, tried in order; at least one.
+    Fixed {
+        /// As it was written.
+        name: String,
+        /// What that meant.
+        addresses: Vec<UpstreamAddr>,
+    },
+}
+
+impl fmt::Display for UpstreamAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Original => f.write_str("the original destination"),
+            Self::Fixed { name, .. } => f.write_str(name),
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! Logging to standard error; standard output is for what was asked for.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts logging at info, or as `RUST_LOG` says. The libraries below us speak up from warnings on
+/// only.
+pub fn start() {
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,foreword=info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}

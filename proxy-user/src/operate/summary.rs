@@ -1,0 +1,40 @@
+//! The account that a run gives of itself at its end.
+
+use std::fmt;
+
+use proxy_common::abi::Stats;
+
+use crate::relay::Counts;
+
+/// Connections from the relay, packets from the eBPF programs.
+#[derive(Debug)]
+pub struct Summary<'a> {
+    /// What became of connections.
+    pub counts: &'a Counts,
+    /// What became of packets; `None` if the map could not be read.
+    pub stats: Option<Stats>,
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Counts { accepted, relayed, unchanged, health_checks, bytes_in, bytes_out, .. } =
+            self.counts;
+        writeln!(
+            f,
+            "{accepted} connections: {relayed} relayed, {unchanged} unchanged, {health_checks} \
+             health checks; {bytes_in} bytes in, {bytes_out} bytes out"
+        )?;
+        for (reason, connections) in self.counts.refused().filter(|(_, count)| *count > 0) {
+            writeln!(f, "  {connections:>8}  {reason}")?;
+        }
+        if let Some(stats) = self.stats {
+            let steered = stats.steered_syn + stats.steered_cookie + stats.steered_flow;
+            write!(
+                f,
+                "{steered} packets steered, {} returned, {} to our ports left alone",
+                stats.returned, stats.passed
+            )?;
+        }
+        Ok(())
+    }
+}

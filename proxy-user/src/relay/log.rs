@@ -1,0 +1,96 @@
+//! One line for each connection at debug; at info, those that were refused or broke, and of these
+//! only so many a second: a flood of them must not become a flood of lines.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use proxy_common::Reason;
+
+use crate::address::{OriginalDst, PeerAddr, UpstreamAddr};
+use crate::header::Origin;
+
+/// Lines a second and worker.
+const LINES: u32 = 5;
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What is known of a connection at its end.
+#[derive(Debug)]
+pub struct Ended {
+    peer: PeerAddr,
+    destination: OriginalDst,
+    /// What the upstream was told.
+    pub origin: Option<Origin>,
+    /// Where it went.
+    pub upstream: Option<UpstreamAddr>,
+    /// Payload bytes from the client and to it.
+    pub bytes: (u64, u64),
+    /// Why it was refused or cut short.
+    pub reason: Option<Reason>,
+}
+
+impl Ended {
+    /// A connection of which only its ends are known.
+    pub const fn new(peer: PeerAddr, destination: OriginalDst) -> Self {
+        Self { peer, destination, origin: None, upstream: None, bytes: (0, 0), reason: None }
+    }
+}
+
+/// A worker's log of its connections.
+#[derive(Debug)]
+pub struct Log {
+    since: Cell<Instant>,
+    lines: Cell<u32>,
+    left_out: Cell<u64>,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { since: Cell::new(Instant::now()), lines: Cell::new(0), left_out: Cell::new(0) }
+    }
+}
+
+impl Log {
+    /// Logs a connection that is over.
+    pub fn ended(&self, ended: &Ended, age: Duration) {
+        let Ended { peer, destination, upstream, bytes, origin, reason } = ended;
+        let client = match origin {
+            Some(Origin::Proxied(endpoints)) => endpoints.client.to_string(),
+            Some(Origin::Local) => "the load balancer itself".to_owned(),
+            Some(Origin::Unknown) | None => peer.to_string(),
+        };
+        let upstream = upstream.map_or_else(|| "none".to_owned(), |upstream| upstream.to_string());
+        let (bytes_in, bytes_out) = bytes;
+        match reason {
+            Some(reason) if self.may_write() => {
+                let left_out = self.left_out.take();
+                tracing::info!(%reason, %peer, %client, %destination, %upstream, bytes_in, bytes_out, ?age, left_out, "refused or cut short");
+            }
+            Some(_) => self.left_out.set(self.left_out.get() + 1),
+            None => {
+                tracing::debug!(%peer, %client, %destination, %upstream, bytes_in, bytes_out, ?age, "ended");
+            }
+        }
+    }
+
+    /// Whether another line fits into this second.
+    fn may_write(&self) -> bool {
+        if self.since.get().elapsed() >= SECOND {
+            self.since.set(Instant::now());
+            self.lines.set(0);
+        }
+        self.lines.set(self.lines.get() + 1);
+        self.lines.get() <= LINES
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_only_so_many_lines() {
+        let log = Log::default();
+        let written = (0..1000).filter(|_| log.may_write()).count();
+        assert_eq!(written, LINES as usize);
+    }
+}

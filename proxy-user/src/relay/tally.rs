@@ -1,0 +1,152 @@
+//! Counters of what became of connections. Each worker has its own; readers add them up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proxy_common::Reason;
+
+/// One worker's counters. Only that worker writes them.
+#[derive(Debug)]
+pub struct Tally {
+    accepted: AtomicU64,
+    live: AtomicU64,
+    relayed: AtomicU64,
+    unchanged: AtomicU64,
+    health_checks: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    refused: [AtomicU64; Reason::ALL.len()],
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            accepted: AtomicU64::new(0),
+            live: AtomicU64::new(0),
+            relayed: AtomicU64::new(0),
+            unchanged: AtomicU64::new(0),
+            health_checks: AtomicU64::new(0),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            refused: [const { AtomicU64::new(0) }; Reason::ALL.len()],
+        }
+    }
+}
+
+impl Tally {
+    /// A connection was accepted.
+    pub fn accepted(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.live.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection is over, whatever became of it.
+    pub fn closed(&self) {
+        self.live.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Connections open now.
+    pub fn live(&self) -> u64 {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    /// An upstream was reached, and told who the client is.
+    pub fn relayed(&self) {
+        self.relayed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An upstream was reached for a loopback source.
+    pub fn unchanged(&self) {
+        self.unchanged.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A load balancer only looked whether we are there.
+    pub fn health_check(&self) {
+        self.health_checks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection was refused or cut short.
+    pub fn refused(&self, reason: Reason) {
+        self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Payload bytes moved: from clients, to clients.
+    pub fn moved(&self, bytes_in: u64, bytes_out: u64) {
+        self.bytes_in.fetch_add(bytes_in, Ordering::Relaxed);
+        self.bytes_out.fetch_add(bytes_out, Ordering::Relaxed);
+    }
+}
+
+/// All workers' counters at one moment.
+#[derive(Clone, Debug)]
+pub struct Counts {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections open now.
+    pub live: u64,
+    /// Connections that reached their upstream with a header, or with none by the rule.
+    pub relayed: u64,
+    /// Connections of loopback sources that reached their upstream.
+    pub unchanged: u64,
+    /// Connections that were a health check: opened, perhaps a header, closed.
+    pub health_checks: u64,
+    /// Payload bytes from clients to upstreams.
+    pub bytes_in: u64,
+    /// Payload bytes from upstreams to clients.
+    pub bytes_out: u64,
+    refused: [u64; Reason::ALL.len()],
+}
+
+impl Counts {
+    /// Adds up the workers' counters.
+    pub fn sum<'a>(tallies: impl IntoIterator<Item = &'a Tally>) -> Self {
+        let mut sum = Self {
+            accepted: 0,
+            live: 0,
+            relayed: 0,
+            unchanged: 0,
+            health_checks: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+            refused: [0; Reason::ALL.len()],
+        };
+        for tally in tallies {
+            sum.accepted += tally.accepted.load(Ordering::Relaxed);
+            sum.live += tally.live.load(Ordering::Relaxed);
+            sum.relayed += tally.relayed.load(Ordering::Relaxed);
+            sum.unchanged += tally.unchanged.load(Ordering::Relaxed);
+            sum.health_checks += tally.health_checks.load(Ordering::Relaxed);
+            sum.bytes_in += tally.bytes_in.load(Ordering::Relaxed);
+            sum.bytes_out += tally.bytes_out.load(Ordering::Relaxed);
+            for (total, count) in sum.refused.iter_mut().zip(&tally.refused) {
+                *total += count.load(Ordering::Relaxed);
+            }
+        }
+        sum
+    }
+
+    /// How many connections ended for each reason, zeros included.
+    pub fn refused(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        Reason::ALL.iter().copied().zip(self.refused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_the_sum_over_workers() {
+        let (one, two) = (Tally::default(), Tally::default());
+        for tally in [&one, &two] {
+            tally.accepted();
+            tally.refused(Reason::NoHeader);
+            tally.moved(3, 5);
+        }
+        one.closed();
+        let counts = Counts::sum([&one, &two]);
+        assert_eq!((counts.accepted, counts.live), (2, 1));
+        assert_eq!((counts.bytes_in, counts.bytes_out), (6, 10));
+        let named: Vec<_> = counts.refused().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(named, [(Reason::NoHeader, 2)]);
+    }
+}

@@ -1,0 +1,139 @@
+//! Both directions of a connection, until both have ended or one end has failed.
+
+use std::cell::RefCell;
+use std::future::{Future as _, poll_fn};
+use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use proxy_common::Reason;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+
+use super::flow::{Flow, FlowError, Shared};
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Both sides have said their last byte, and the other side has it.
+    Complete,
+    /// The upstream takes no more, but everything that it said has been passed on.
+    UpstreamLeft,
+    /// The connection broke, and both sides are to learn it.
+    Broken(Reason),
+}
+
+/// What was moved, and how it ended.
+#[derive(Debug)]
+pub struct Transfer {
+    /// Bytes that the upstream has been given.
+    pub bytes_in: u64,
+    /// Bytes that the client has been given.
+    pub bytes_out: u64,
+    /// How it ended.
+    pub ending: Ending,
+}
+
+/// Moves bytes both ways. Half-closes are passed on, each in its own time.
+pub async fn transfer(
+    client: &TcpStream,
+    upstream: &TcpStream,
+    idle_timeout: Duration,
+    shared: &RefCell<Shared>,
+) -> Transfer {
+    let mut pair = Pair::new(client, upstream);
+    let mut last_progress = Instant::now();
+    let mut timer = pin!(sleep_until(last_progress + idle_timeout));
+    let ending = poll_fn(|cx| {
+        let before = pair.moved();
+        if let Poll::Ready(ending) = pair.poll(cx, &mut shared.borrow_mut()) {
+            return Poll::Ready(ending);
+        }
+        if pair.moved() != before {
+            last_progress = Instant::now();
+        }
+        // The timer is set anew only when it fires: cheaper than at each byte, and as exact.
+        while timer.as_mut().poll(cx).is_ready() {
+            let deadline = last_progress + idle_timeout;
+            if deadline <= Instant::now() {
+                return Poll::Ready(Ending::Broken(Reason::IdleTimeout));
+            }
+            timer.as_mut().reset(deadline);
+        }
+        Poll::Pending
+    })
+    .await;
+    Transfer { bytes_in: pair.inward.moved(), bytes_out: pair.outward.moved(), ending }
+}
+
+/// The two flows over the same two sockets.
+struct Pair<'a> {
+    client: &'a TcpStream,
+    upstream: &'a TcpStream,
+    inward: Flow,
+    outward: Flow,
+    inward_ended: bool,
+    outward_ended: bool,
+    upstream_left: bool,
+}
+
+impl<'a> Pair<'a> {
+    const fn new(client: &'a TcpStream, upstream: &'a TcpStream) -> Self {
+        Self {
+            client,
+            upstream,
+            inward: Flow::new(),
+            outward: Flow::new(),
+            inward_ended: false,
+            outward_ended: false,
+            upstream_left: false,
+        }
+    }
+
+    fn moved(&self) -> (u64, u64) {
+        (self.inward.moved(), self.outward.moved())
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, shared: &mut Shared) -> Poll<Ending> {
+        if !self.inward_ended
+            && let Poll::Ready(result) = self.inward.poll(cx, self.client, self.upstream, shared)
+        {
+            self.inward_ended = true;
+            match result {
+                Ok(()) => {}
+                Err(FlowError::Source(error)) => {
+                    return broken(Reason::ClientReset, &error);
+                }
+                // It may have answered before it left; that is still on its way to the client.
+                Err(FlowError::Sink(error)) => {
+                    tracing::debug!(%error, "the upstream takes no more");
+                    self.upstream_left = true;
+                }
+            }
+        }
+        if !self.outward_ended
+            && let Poll::Ready(result) = self.outward.poll(cx, self.upstream, self.client, shared)
+        {
+            self.outward_ended = true;
+            match result {
+                Ok(()) if self.upstream_left => return Poll::Ready(Ending::UpstreamLeft),
+                Ok(()) => {}
+                Err(FlowError::Source(error)) => {
+                    return broken(Reason::UpstreamReset, &error);
+                }
+                Err(FlowError::Sink(error)) => return broken(Reason::ClientReset, &error),
+            }
+        }
+        match (self.inward_ended, self.outward_ended) {
+            (true, true) if self.upstream_left => Poll::Ready(Ending::UpstreamLeft),
+            (true, true) => Poll::Ready(Ending::Complete),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+fn broken(reason: Reason, error: &io::Error) -> Poll<Ending> {
+    tracing::debug!(%reason, %error, "a connection broke");
+    Poll::Ready(Ending::Broken(reason))
+}

@@ -1,0 +1,105 @@
+//! The private network namespace: everything that reaches it is delivered to our listeners, under
+//! the addresses that the packets came with, and the host's firewall, connection tracking and
+//! routing rules have no part in it.
+
+use anyhow::{Context as _, Result};
+
+use super::attach::NetworkInterface;
+use super::sysctl;
+use super::veth::Veth;
+use crate::sys::netns::Namespace;
+use crate::sys::socket::Listeners;
+
+/// The namespace and the link that leads to it. It ends with its last socket.
+#[derive(Debug)]
+pub struct PrivateNamespace {
+    // The link is deleted first.
+    veth: Veth,
+    namespace: Namespace,
+}
+
+impl PrivateNamespace {
+    /// Makes one for instance `number`, that speaks TCP as the host does and fits the interfaces.
+    pub fn build(number: u32, interfaces: &[NetworkInterface]) -> Result<Self> {
+        let namespace = Namespace::create().context("cannot make a network namespace")?;
+        let followed = sysctl::read_followed();
+        namespace
+            .run(|| {
+                sysctl::follow(&followed);
+                Ok(())
+            })
+            .context("cannot enter the private namespace")?;
+        let mtu = interfaces.iter().map(NetworkInterface::mtu).min().context("no interface")?;
+        let meets_own_addresses = interfaces.iter().any(NetworkInterface::is_loopback);
+        let veth = Veth::build(number, &namespace, mtu.min(MAX_VETH_MTU), meets_own_addresses)?;
+        Ok(Self { veth, namespace })
+    }
+
+    /// Opens the listeners of `workers` workers.
+    pub fn listeners(&self, workers: usize) -> Result<Vec<Listeners>> {
+        self.namespace
+            .run(|| (0..workers).map(|_| Listeners::open()).collect())
+            .context("cannot open the transparent listeners")
+    }
+
+    /// Whether it holds a TCP socket that is not listening and not merely waiting out its end
+    /// (`TIME_WAIT`).
+    pub fn is_busy(&self) -> Result<bool> {
+        let tables =
+            self.namespace.run(|| Ok([sysctl::proc_net("tcp")?, sysctl::proc_net("tcp6")?]));
+        let tables = tables.context("cannot read the private namespace's sockets")?;
+        Ok(tables.iter().any(|table| has_live_socket(table)))
+    }
+
+    /// The namespace's id, as the host's namespace sees it.
+    pub fn id(&self) -> u32 {
+        self.veth.namespace_id
+    }
+
+    /// Index of the veth's host end.
+    pub fn veth_index(&self) -> u32 {
+        self.veth.index()
+    }
+
+    /// Name of the veth's host end.
+    pub fn veth_name(&self) -> &str {
+        self.veth.name()
+    }
+
+    /// For attaching to it.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+}
+
+/// The largest MTU that a veth takes; `lo` has one more.
+const MAX_VETH_MTU: u32 = 65535;
+
+/// Reads a table such as `/proc/net/tcp`; the fourth word of a line is the state.
+fn has_live_socket(table: &str) -> bool {
+    const TIME_WAIT: &str = "06";
+    const LISTEN: &str = "0A";
+    let states = table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(3));
+    states.into_iter().any(|state| state != TIME_WAIT && state != LISTEN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str =
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt";
+
+    #[test]
+    fn only_sockets_with_work_left_keep_a_stop_waiting() {
+        let table =
+            |state| format!("{HEAD}\n   0: 0100007F:3A99 0201A8C0:0000 {state} 00000000:0\n");
+        assert!(!has_live_socket(""));
+        assert!(!has_live_socket(HEAD));
+        assert!(!has_live_socket(&table("0A")), "a listener");
+        assert!(!has_live_socket(&table("06")), "TIME_WAIT");
+        for state in ["01", "03", "04", "05", "08", "09", "0B", "0C"] {
+            assert!(has_live_socket(&table(state)), "{state}");
+        }
+    }
+}

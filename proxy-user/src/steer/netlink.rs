@@ -1,0 +1,204 @@
+//! Short conversations with the kernel about links, addresses, routes, rules and neighbours.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, AsRawFd};
+
+use anyhow::{Context as _, Result, anyhow};
+use futures_util::TryStreamExt as _;
+use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
+use netlink_packet_route::neighbour::NeighbourState;
+use netlink_packet_route::route::{RouteScope, RouteType};
+use netlink_packet_route::rule::RuleAction;
+use rtnetlink::{
+    Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection,
+};
+use tokio::runtime;
+
+use crate::sys::netns::{Namespace, on_own_thread};
+
+/// The index of `lo` in every namespace.
+pub const LOOPBACK: u32 = 1;
+
+/// One link, as far as we care.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Its index.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its MTU, in bytes.
+    pub mtu: u32,
+    /// Its link-layer address; empty if it has none.
+    pub address: Vec<u8>,
+    /// The id of the namespace that its other end is in, for a veth.
+    pub peer_namespace: Option<u32>,
+    /// The text that somebody gave it.
+    pub alias: String,
+}
+
+/// Talks to the kernel in the process's own namespace.
+pub fn here<T: Send>(talk: impl AsyncFnOnce(Handle) -> Result<T> + Send) -> Result<T> {
+    on_own_thread(|| Ok(converse(talk))).context("no thread for netlink")?
+}
+
+/// Talks to the kernel in another namespace.
+pub fn inside<T: Send>(
+    namespace: &Namespace,
+    talk: impl AsyncFnOnce(Handle) -> Result<T> + Send,
+) -> Result<T> {
+    namespace.run(|| Ok(converse(talk))).context("cannot enter the private namespace")?
+}
+
+fn converse<T>(talk: impl AsyncFnOnce(Handle) -> Result<T>) -> Result<T> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
+    runtime.block_on(async {
+        let (connection, handle, _) = new_connection().context("no netlink socket")?;
+        tokio::spawn(connection);
+        talk(handle).await
+    })
+}
+
+/// A link by its name; `None` if there is none of that name.
+pub async fn link(handle: &Handle, name: &str) -> Result<Option<Link>> {
+    let found = handle.link().get().match_name(name).execute().try_next().await;
+    match found {
+        Ok(message) => Ok(message.map(read_link)),
+        Err(rtnetlink::Error::NetlinkError(error)) if is_no_device(&error.to_io()) => Ok(None),
+        Err(error) => Err(anyhow!(error).context(format!("cannot look up interface {name}"))),
+    }
+}
+
+/// Every link of the namespace.
+pub async fn links(handle: &Handle) -> Result<Vec<Link>> {
+    let messages: Vec<_> = handle.link().get().execute().try_collect().await?;
+    Ok(messages.into_iter().map(read_link).collect())
+}
+
+fn is_no_device(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32)
+}
+
+fn read_link(message: LinkMessage) -> Link {
+    let mut link = Link {
+        index: message.header.index,
+        name: String::new(),
+        mtu: 0,
+        address: Vec::new(),
+        peer_namespace: None,
+        alias: String::new(),
+    };
+    for attribute in message.attributes {
+        match attribute {
+            LinkAttribute::IfName(name) => link.name = name,
+            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            LinkAttribute::Address(address) => link.address = address,
+            LinkAttribute::IfAlias(alias) => link.alias = alias,
+            LinkAttribute::LinkNetNsId(id) => link.peer_namespace = u32::try_from(id).ok(),
+            _ => {}
+        }
+    }
+    link
+}
+
+/// Makes a veth pair with its inner end in `namespace`, its outer end marked with `alias`.
+pub async fn add_veth(
+    handle: &Handle,
+    [name, inner, alias]: [&str; 3],
+    mtu: u32,
+    namespace: &Namespace,
+) -> Result<()> {
+    let peer = LinkUnspec::new_with_name(inner)
+        .mtu(mtu)
+        .setns_by_fd(namespace.as_fd().as_raw_fd())
+        .build();
+    let pair = LinkMessageBuilder::<LinkVeth>::new(name, inner)
+        .alias(alias)
+        .mtu(mtu)
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+        .build();
+    handle.link().add(pair).execute().await.with_context(|| format!("cannot make veth {name}"))
+}
+
+/// Deletes a link, and a veth's other end with it.
+pub async fn delete(handle: &Handle, index: u32) -> Result<()> {
+    Ok(handle.link().del(index).execute().await?)
+}
+
+/// Brings a link up.
+pub async fn set_up(handle: &Handle, index: u32) -> Result<()> {
+    let up = LinkUnspec::new_with_index(index).up().build();
+    handle.link().set(up).execute().await.context("cannot bring a link up")
+}
+
+/// Sends everything for which there is no other route to the neighbour `gateway` at `address`,
+/// which is told, never asked for.
+pub async fn route_all_via(
+    handle: &Handle,
+    index: u32,
+    gateway: IpAddr,
+    address: &[u8],
+) -> Result<()> {
+    handle
+        .neighbours()
+        .add(index, gateway)
+        .link_layer_address(address)
+        .state(NeighbourState::Permanent)
+        .replace()
+        .execute()
+        .await
+        .context("cannot set a neighbour")?;
+    let route = match gateway {
+        IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
+            .gateway(gateway)
+            .output_interface(index)
+            .onlink()
+            .build(),
+        IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
+            .gateway(gateway)
+            .output_interface(index)
+            .onlink()
+            .build(),
+    };
+    handle.route().add(route).execute().await.context("cannot set a default route")
+}
+
+/// Delivers to local sockets whatever comes in by the link `inner`, whoever it is addressed to.
+pub async fn deliver_all_v4(handle: &Handle, inner: &str, table: u32) -> Result<()> {
+    let rule =
+        handle.rule().add().v4().input_interface(inner).action(RuleAction::ToTable).table_id(table);
+    rule.execute().await.context("cannot add the IPv4 rule")?;
+    let everything = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(Ipv4Addr::UNSPECIFIED, 0)
+        .output_interface(LOOPBACK)
+        .table_id(table)
+        .kind(RouteType::Local)
+        .scope(RouteScope::Host)
+        .build();
+    handle.route().add(everything).execute().await.context("cannot add the IPv4 local route")
+}
+
+/// The same for IPv6.
+pub async fn deliver_all_v6(handle: &Handle, inner: &str, table: u32) -> Result<()> {
+    let rule =
+        handle.rule().add().v6().input_interface(inner).action(RuleAction::ToTable).table_id(table);
+    rule.execute().await.context("cannot add the IPv6 rule")?;
+    let everything = RouteMessageBuilder::<Ipv6Addr>::new()
+        .destination_prefix(Ipv6Addr::UNSPECIFIED, 0)
+        .output_interface(LOOPBACK)
+        .table_id(table)
+        .kind(RouteType::Local)
+        .build();
+    handle.route().add(everything).execute().await.context("cannot add the IPv6 local route")
+}
+
+/// Removes the clsact qdisc of a link, and every filter on it.
+pub async fn delete_clsact(handle: &Handle, index: u32) -> Result<()> {
+    use netlink_packet_route::tc::{TcAttribute, TcHandle};
+    let index = i32::try_from(index).context("an interface index above 2^31")?;
+    let mut request = handle.qdisc().del(index);
+    let message = request.message_mut();
+    message.header.parent = TcHandle::CLSACT;
+    message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
+    Ok(request.execute().await?)
+}

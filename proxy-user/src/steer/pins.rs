@@ -1,0 +1,138 @@
+//! The instance's number and its folder in bpffs.
+//!
+//! An instance is alive as long as somebody holds the lock on its folder, and the kernel lets go
+//! of a dead process's locks: nobody has to guess from process ids, which are reused, and which
+//! are all 1 in containers. Only maps are pinned, for people to look at; pins keep no steering
+//! alive.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::process;
+
+use anyhow::{Context as _, Result};
+use nix::fcntl::{Flock, FlockArg};
+use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use proxy_common::names::{BPFFS, PIN_FOLDER};
+
+/// How far above the process id a free number is looked for.
+const ATTEMPTS: u32 = 64;
+
+/// This process's folder. Dropping it removes the pins and the folder.
+#[derive(Debug)]
+pub struct Instance {
+    number: u32,
+    folder: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Instance {
+    /// Takes a number that no living instance has: the process id, or the next one free.
+    pub fn claim() -> Result<Self> {
+        mount_bpffs()?;
+        let root = root();
+        for number in (process::id()..).take(ATTEMPTS as usize) {
+            let folder = root.join(number.to_string());
+            create_private(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            if let Some(lock) = lock(&folder)? {
+                return Ok(Self { number, folder, _lock: lock });
+            }
+        }
+        anyhow::bail!("{} is full of living instances", root.display())
+    }
+
+    /// The number, for the names of what belongs to this instance.
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
+    /// Where its maps are pinned.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Err(error) = remove(&self.folder) {
+            tracing::warn!(%error, folder = %self.folder.display(), "these pins were left behind");
+        }
+    }
+}
+
+/// Whether a living process holds instance `number`.
+pub fn is_alive(number: u32) -> bool {
+    let folder = root().join(number.to_string());
+    folder.is_dir() && !matches!(lock(&folder), Ok(Some(_)))
+}
+
+/// Removes the folders of instances that nobody holds, and returns them.
+pub fn sweep() -> Result<Vec<PathBuf>> {
+    let root = root();
+    let entries = match fs::read_dir(&root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {}", root.display()));
+        }
+    };
+    let mut removed = Vec::new();
+    for entry in entries {
+        let folder = entry?.path();
+        // Held while it is removed, so that nobody claims it half-way.
+        if let Some(_held) = lock(&folder)? {
+            remove(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
+            removed.push(folder);
+        }
+    }
+    Ok(removed)
+}
+
+fn root() -> PathBuf {
+    Path::new(BPFFS).join(PIN_FOLDER)
+}
+
+/// Removes a folder of pins, and the folder of all instances if it was the last.
+fn remove(folder: &Path) -> io::Result<()> {
+    for pin in fs::read_dir(folder)? {
+        fs::remove_file(pin?.path())?;
+    }
+    fs::remove_dir(folder)?;
+    // Fails as long as another instance is there, as it should.
+    let _ = fs::remove_dir(root());
+    Ok(())
+}
+
+/// Locks a folder, or says that somebody else has, or that it is gone.
+fn lock(folder: &Path) -> Result<Option<Flock<File>>> {
+    let file = match File::open(folder) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot open {}", folder.display()));
+        }
+    };
+    let opened = file.metadata().map(|metadata| metadata.ino());
+    let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
+    // A sweep may have removed the folder between the two steps.
+    let there = fs::metadata(folder).map(|metadata| metadata.ino());
+    Ok(matches!((opened, there), (Ok(a), Ok(b)) if a == b).then_some(lock))
+}
+
+fn create_private(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+/// Mounts bpffs at its usual place unless it is there. It stays: others may use it by then.
+fn mount_bpffs() -> Result<()> {
+    let mounted = statfs(BPFFS).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
+    if mounted {
+        return Ok(());
+    }
+    tracing::info!("mounting the BPF file system at {BPFFS}");
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("bpf"), BPFFS, Some("bpf"), flags, Some("mode=0700"))
+        .with_context(|| format!("cannot mount the BPF file system at {BPFFS}"))
+}

@@ -1,0 +1,68 @@
+//! Clears away what dead instances left. What steers dies with its process by itself; what can be
+//! left are pinned maps, an idle veth, an empty cgroup and, on clsact, a filter that finds no
+//! listener and lets everything by.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::{attach, netlink, pins, veth};
+use crate::sys::cgroup;
+
+/// What was removed.
+#[derive(Debug, Default)]
+pub struct Swept {
+    pins: Vec<PathBuf>,
+    links: Vec<String>,
+    cgroups: Vec<PathBuf>,
+    filters: Vec<String>,
+}
+
+impl Swept {
+    /// Whether there was nothing.
+    pub fn is_empty(&self) -> bool {
+        self.pins.is_empty()
+            && self.links.is_empty()
+            && self.cgroups.is_empty()
+            && self.filters.is_empty()
+    }
+}
+
+impl fmt::Display for Swept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for filter in &self.filters {
+            writeln!(f, "removed a filter from {filter}")?;
+        }
+        for link in &self.links {
+            writeln!(f, "removed the link {link}")?;
+        }
+        for folder in self.pins.iter().chain(&self.cgroups) {
+            writeln!(f, "removed {}", folder.display())?;
+        }
+        Ok(())
+    }
+}
+
+/// Removes everything of instances that are no longer alive. Links and filters are looked for in
+/// the process's own network namespace only.
+pub fn dead_instances() -> Result<Swept> {
+    let is_stale = |number| !pins::is_alive(number);
+    let filters = attach::sweep()?;
+    let links = netlink::here(async |handle| {
+        let mut removed = Vec::new();
+        for link in netlink::links(&handle).await? {
+            // The kernel removes a dead namespace's links, too, and may have been faster.
+            if veth::instance_of(&link).is_some_and(is_stale)
+                && netlink::delete(&handle, link.index).await.is_ok()
+            {
+                removed.push(link.name);
+            }
+        }
+        Ok(removed)
+    })?;
+    // Without cgroup2 there is nothing there to sweep.
+    let cgroups = cgroup::sweep(is_stale).unwrap_or_default();
+    let pins = pins::sweep()?;
+    Ok(Swept { pins, links, cgroups, filters })
+}

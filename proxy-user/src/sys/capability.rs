@@ -1,0 +1,53 @@
+//! What this process may do, and how many files it may open.
+
+use std::fs;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// A Linux capability that Foreword cannot do without: its bit, its name, what it is for.
+#[derive(Clone, Copy, Debug)]
+pub struct Capability {
+    bit: u32,
+    /// As in `capabilities(7)`.
+    pub name: &'static str,
+    /// What fails without it.
+    pub purpose: &'static str,
+}
+
+/// Everything that steering and relaying need; bits from `include/uapi/linux/capability.h`.
+/// `CAP_SYS_ADMIN` covers what newer kernels have split off as `CAP_BPF` and `CAP_PERFMON`.
+const NEEDED: [Capability; 2] = [
+    Capability {
+        bit: 12,
+        name: "CAP_NET_ADMIN",
+        purpose: "attaching to interfaces and listening transparently",
+    },
+    Capability {
+        bit: 21,
+        name: "CAP_SYS_ADMIN",
+        purpose: "loading eBPF programs and making a network namespace",
+    },
+];
+
+/// The capabilities that this process lacks.
+pub fn missing() -> Vec<Capability> {
+    let held = effective();
+    NEEDED.into_iter().filter(|needed| held & (1 << needed.bit) == 0).collect()
+}
+
+/// The effective set, as in `/proc/self/status`; empty if that can't be read.
+fn effective() -> u64 {
+    fs::read_to_string("/proc/self/status")
+        .ok()
+        .as_deref()
+        .and_then(|status| status.lines().find_map(|line| line.strip_prefix("CapEff:")))
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .unwrap_or(0)
+}
+
+/// Raises the soft limit of open files to the hard one, and says what it is now.
+pub fn raise_file_limit() -> nix::Result<u64> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(hard)
+}

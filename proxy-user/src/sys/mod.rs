@@ -1,0 +1,12 @@
+//! The system calls that the rest of the program needs, under names that say what they are for.
+//!
+//! What is here does one thing to one kernel object, and decides nothing. `nix` and `socket2`
+//! wrap each call that we need, so there is no `unsafe` and no `libc` in this program; if one is
+//! ever needed, this is its only room.
+
+pub mod capability;
+pub mod cgroup;
+pub mod netns;
+pub mod pipe;
+pub mod slots;
+pub mod socket;

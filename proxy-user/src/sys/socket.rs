@@ -1,0 +1,81 @@
+//! TCP sockets with the options that a transparent proxy needs.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+/// The listeners' port. They are alone in the private namespace, so any one will do.
+const LISTENER_PORT: u16 = 15001;
+/// Connections that wait to be accepted; the kernel caps it at `somaxconn`.
+const BACKLOG: i32 = 4096;
+/// A dead peer is noticed after two hours and a bit, as everywhere; the idle time is far shorter.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+
+/// One worker's listeners, one for each address family that the kernel has.
+#[derive(Debug)]
+pub struct Listeners {
+    /// Accepts IPv4.
+    pub v4: TcpListener,
+    /// Accepts IPv6; `None` where the kernel has none.
+    pub v6: Option<TcpListener>,
+}
+
+impl Listeners {
+    /// Opens them in the calling thread's namespace. They are bound to loopback, out of anybody's
+    /// reach, and transparent, so that steered connections keep their original destination. Each
+    /// worker's join the same reuse-port groups.
+    pub fn open() -> io::Result<Self> {
+        let v4 = listener(Domain::IPV4, (Ipv4Addr::LOCALHOST, LISTENER_PORT).into())?;
+        let v6 = match listener(Domain::IPV6, (Ipv6Addr::LOCALHOST, LISTENER_PORT).into()) {
+            Ok(listener) => Some(listener),
+            Err(error) if is_missing_family(&error) => None,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { v4, v6 })
+    }
+}
+
+fn listener(domain: Domain, address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    if domain == Domain::IPV6 {
+        socket.set_only_v6(true)?;
+        socket.set_ip_transparent_v6(true)?;
+    } else {
+        socket.set_ip_transparent_v4(true)?;
+    }
+    socket.set_reuse_port(true)?;
+    // Accepted sockets inherit these.
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE))?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Whether an error says that the kernel was built or booted without IPv6.
+fn is_missing_family(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    let missing = [Errno::EAFNOSUPPORT, Errno::EADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|code| missing.contains(&Errno::from_raw(code)))
+}
+
+/// A socket that is to connect to an upstream; with a mark, if steering has to know it.
+pub fn upstream(to: SocketAddr, mark: Option<u32>) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE))?;
+    if let Some(mark) = mark {
+        socket.set_mark(mark)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Makes the coming close a reset: the peer learns that the connection was cut, not ended.
+pub fn reset_on_close(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_linger(Some(Duration::ZERO))
+}
