@@ -11,7 +11,6 @@ use aya::programs::tc::{
 };
 use aya::programs::{LinkOrder, TcAttachType};
 use aya::util::KernelVersion;
-use futures_util::TryStreamExt as _;
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use proxy_common::names::STEER;
@@ -100,10 +99,15 @@ fn holder(address: &SocketAddr) -> Option<i32> {
     Some(getsockopt(&stream, PeerCredentials).ok()?.pid())
 }
 
-/// Removes a clsact filter of ours, and says whether there was one. Only for whoever holds the
-/// interface's lock: no living process has such a filter then.
+/// Removes a clsact filter of ours, and the qdisc with it if it was the last one there; says
+/// whether there was one. Only for whoever holds the interface's lock: no living process has such
+/// a filter then.
 fn remove_stale_filter(interface: &str) -> bool {
-    qdisc_detach_program(interface, TcAttachType::Ingress, STEER).is_ok()
+    let removed = qdisc_detach_program(interface, TcAttachType::Ingress, STEER).is_ok();
+    if removed {
+        remove_unused_clsact(interface);
+    }
+    removed
 }
 
 /// Removes the filters that dead instances left, and returns the interfaces that had one.
@@ -192,17 +196,15 @@ fn is_already_there(error: &TcError) -> bool {
 
 impl Drop for Clsact {
     fn drop(&mut self) {
-        let removed = netlink::here(async |handle| {
-            let Some(link) = netlink::link(&handle, &self.interface).await? else { return Ok(()) };
-            let index = i32::try_from(link.index)?;
-            let filters = || handle.traffic_filter(index);
-            let used = filters().get().ingress().execute().try_next().await?.is_some()
-                || filters().get().egress().execute().try_next().await?.is_some();
-            if used { Ok(()) } else { netlink::delete_clsact(&handle, link.index).await }
-        });
-        if let Err(error) = removed {
-            let interface = &self.interface;
-            tracing::warn!(error = %format!("{error:#}"), interface, "its clsact qdisc was left behind");
-        }
+        remove_unused_clsact(&self.interface);
+    }
+}
+
+/// An empty qdisc does nothing, so failing to remove it is worth a line and no more.
+fn remove_unused_clsact(interface: &str) {
+    let removed =
+        netlink::here(async |handle| netlink::remove_unused_clsact(&handle, interface).await);
+    if let Err(error) = removed {
+        tracing::warn!(error = %format!("{error:#}"), interface, "a clsact qdisc was left behind");
     }
 }

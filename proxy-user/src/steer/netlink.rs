@@ -10,6 +10,7 @@ use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage}
 use netlink_packet_route::neighbour::NeighbourState;
 use netlink_packet_route::route::{RouteScope, RouteType};
 use netlink_packet_route::rule::RuleAction;
+use netlink_packet_route::tc::{TcAttribute, TcHandle};
 use rtnetlink::{
     Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection,
 };
@@ -101,10 +102,11 @@ fn read_link(message: LinkMessage) -> Link {
     link
 }
 
-/// Makes a veth pair with its inner end in `namespace`, its outer end marked with `alias`.
+/// Makes a veth pair with its inner end in `namespace`.
 pub async fn add_veth(
     handle: &Handle,
-    [name, inner, alias]: [&str; 3],
+    name: &str,
+    inner: &str,
     mtu: u32,
     namespace: &Namespace,
 ) -> Result<()> {
@@ -113,7 +115,6 @@ pub async fn add_veth(
         .setns_by_fd(namespace.as_fd().as_raw_fd())
         .build();
     let pair = LinkMessageBuilder::<LinkVeth>::new(name, inner)
-        .alias(alias)
         .mtu(mtu)
         .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
         .build();
@@ -123,6 +124,12 @@ pub async fn add_veth(
 /// Deletes a link, and a veth's other end with it.
 pub async fn delete(handle: &Handle, index: u32) -> Result<()> {
     Ok(handle.link().del(index).execute().await?)
+}
+
+/// Gives a link a text of ours. The kernel ignores it in the request that makes the link.
+pub async fn set_alias(handle: &Handle, index: u32, alias: &str) -> Result<()> {
+    let named = LinkUnspec::new_with_index(index).alias(alias).build();
+    handle.link().set(named).execute().await.context("cannot set a link's alias")
 }
 
 /// Brings a link up.
@@ -192,10 +199,16 @@ pub async fn deliver_all_v6(handle: &Handle, inner: &str, table: u32) -> Result<
     handle.route().add(everything).execute().await.context("cannot add the IPv6 local route")
 }
 
-/// Removes the clsact qdisc of a link, and every filter on it.
-pub async fn delete_clsact(handle: &Handle, index: u32) -> Result<()> {
-    use netlink_packet_route::tc::{TcAttribute, TcHandle};
-    let index = i32::try_from(index).context("an interface index above 2^31")?;
+/// Removes an interface's clsact qdisc, unless a filter of anybody's is on it.
+pub async fn remove_unused_clsact(handle: &Handle, interface: &str) -> Result<()> {
+    let Some(link) = link(handle, interface).await? else { return Ok(()) };
+    let index = i32::try_from(link.index).context("an interface index above 2^31")?;
+    let filters = || handle.traffic_filter(index);
+    let used = filters().get().ingress().execute().try_next().await?.is_some()
+        || filters().get().egress().execute().try_next().await?.is_some();
+    if used {
+        return Ok(());
+    }
     let mut request = handle.qdisc().del(index);
     let message = request.message_mut();
     message.header.parent = TcHandle::CLSACT;

@@ -51,7 +51,7 @@ impl Veth {
     ) -> Result<Self> {
         let name = host_end(number);
         let host = netlink::here(async |handle| {
-            netlink::add_veth(&handle, [&name, VETH_INNER, ALIAS], mtu, namespace).await?;
+            netlink::add_veth(&handle, &name, VETH_INNER, mtu, namespace).await?;
             require(&handle, &name).await
         })?;
         let namespace_id = host.peer_namespace.context("the kernel gave the namespace no id")?;
@@ -86,7 +86,10 @@ impl Veth {
             sysctl::set(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
         }
         let index = self.index();
-        netlink::here(async |handle| netlink::set_up(&handle, index).await)
+        netlink::here(async |handle| {
+            netlink::set_alias(&handle, index, ALIAS).await?;
+            netlink::set_up(&handle, index).await
+        })
     }
 }
 
