@@ -1,0 +1,195 @@
+//! Beginning and end: what attaching touches, what each way of stopping leaves.
+
+use std::net::SocketAddr;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use xtask::lab::{Family, wait_until};
+
+use crate::backend::{Backend, echo};
+use crate::client::{Client, PATIENCE, Reply};
+use crate::footprint::{Footprint, NodeState};
+use crate::probe::{
+    FLAGS, assert_peer_is_named, assert_served, attach_and_serve, cleanup, echoes, flows_directly,
+};
+use crate::scene::{OFF, PORT, Scene, assert_same_bytes, attach, lab};
+
+both_families!(
+    a_live_connection_is_drained,
+    the_drain_has_a_time_limit,
+    a_second_signal_ends_at_once,
+    connections_from_before_stay_as_they_are,
+);
+
+any_family!(
+    two_instances_share_a_node,
+    what_is_attached_is_said_in_a_few_lines,
+    attaching_ten_times_leaves_nothing,
+    clsact_leaves_nothing,
+    cleanup_spares_the_living,
+    sigint_detaches_as_well,
+);
+
+fn attaching_ten_times_leaves_nothing() {
+    let lab = lab();
+    let backends = echoes(&lab);
+    let before = NodeState::of(&lab.node);
+    for _ in 0..10 {
+        let (mut foreword, footprint) = attach_and_serve(&lab, &backends, FLAGS);
+        assert_ne!(NodeState::of(&lab.node), before, "an attached node looks different");
+        let status = foreword.terminate().expect("it ends after SIGTERM");
+        assert_eq!(status.code(), Some(0), "{}", foreword.output());
+        footprint.assert_gone(&lab.node);
+        before.assert_restored(&lab.node);
+    }
+}
+
+fn what_is_attached_is_said_in_a_few_lines() {
+    let lab = lab();
+    let foreword = attach(&lab, FLAGS);
+    let output = foreword.output();
+    let lines: Vec<_> = output.lines().collect();
+    assert!((2..=10).contains(&lines.len()), "{output}");
+    for word in ["eth0", "80", "require", "10.77.1.2", "fd77:1::2", "v1"] {
+        assert!(output.contains(word), "no {word} in:\n{output}");
+    }
+    assert!(lines.last().is_some_and(|line| line.starts_with("ready")), "{output}");
+}
+
+/// One for each interface: they do not meet, and the end of one leaves the other alone.
+fn two_instances_share_a_node() {
+    let lab = lab();
+    let family = Family::V4;
+    let on_node = Backend::start(&lab.node, SocketAddr::new(family.node(), PORT), echo);
+    let assert_inner_is_served =
+        || assert_peer_is_named(&lab.backend, family.backend(), on_node.address());
+    let backends = echoes(&lab);
+    let mut inner = attach(&lab, &format!("eth1 --port {PORT} {OFF} --outbound v1"));
+    let before = NodeState::of(&lab.node);
+    let (mut outer, footprint) = attach_and_serve(&lab, &backends, FLAGS);
+    assert_inner_is_served();
+    assert_eq!(outer.terminate().expect("it ends").code(), Some(0));
+    footprint.assert_gone(&lab.node);
+    before.assert_restored(&lab.node);
+    assert_inner_is_served();
+    assert_eq!(inner.terminate().expect("it ends").code(), Some(0));
+}
+
+fn clsact_leaves_nothing() {
+    let lab = lab();
+    let backends = echoes(&lab);
+    let before = NodeState::of(&lab.node);
+    let flags = format!("{FLAGS} --hook clsact");
+    let (mut foreword, footprint) = attach_and_serve(&lab, &backends, &flags);
+    assert_eq!(foreword.terminate().expect("it ends after SIGTERM").code(), Some(0));
+    footprint.assert_gone(&lab.node);
+    before.assert_restored(&lab.node);
+}
+
+fn sigint_detaches_as_well() {
+    let lab = lab();
+    let before = NodeState::of(&lab.node);
+    let mut foreword = attach(&lab, FLAGS);
+    let footprint = Footprint::of(foreword.pid(), &lab.node);
+    foreword.signal(Signal::SIGINT).expect("it runs");
+    assert_eq!(foreword.wait(PATIENCE).expect("it ends after SIGINT").code(), Some(0));
+    footprint.assert_gone(&lab.node);
+    before.assert_restored(&lab.node);
+}
+
+/// `cleanup` removes what the dead left, and nothing of an instance that serves.
+fn cleanup_spares_the_living() {
+    let lab = lab();
+    let backends = echoes(&lab);
+    let (mut foreword, footprint) = attach_and_serve(&lab, &backends, FLAGS);
+    let before = footprint.remains(&lab.node);
+    cleanup(&lab);
+    assert_eq!(footprint.remains(&lab.node), before);
+    for (family, backend) in Family::BOTH.into_iter().zip(&backends) {
+        assert_served(&lab, backend, family);
+    }
+    assert_eq!(foreword.terminate().expect("it ends").code(), Some(0));
+    footprint.assert_gone(&lab.node);
+}
+
+/// One connection in the middle of a conversation.
+fn talking(scene: &Scene) -> Client {
+    let mut client = scene.connect();
+    client.send(b"before");
+    assert_eq!(client.receive(6), b"before");
+    client
+}
+
+fn a_live_connection_is_drained(family: Family) {
+    let mut scene = Scene::serving(family, &[OFF, "--outbound none"], echo);
+    let footprint = Footprint::of(scene.foreword.pid(), &scene.lab.node);
+    let mut live = talking(&scene);
+    scene.foreword.signal(Signal::SIGTERM).expect("it runs");
+
+    wait_until(Duration::from_secs(2), "a direct connection", || {
+        flows_directly(&scene.lab, &scene.backend, family)
+    })
+    .expect("new connections flow directly while it drains");
+    for _ in 0..20 {
+        live.send(b"during");
+        assert_eq!(live.receive(6), b"during");
+        sleep(Duration::from_millis(50));
+    }
+    assert!(scene.foreword.is_running(), "it waits for the connection");
+    assert_eq!(live.finish_and_rest(), Reply::ended(b""));
+    let status = scene.foreword.wait(Duration::from_secs(3)).expect("nothing keeps it any longer");
+    assert_eq!(status.code(), Some(0), "{}", scene.foreword.output());
+    footprint.assert_gone(&scene.lab.node);
+}
+
+fn the_drain_has_a_time_limit(family: Family) {
+    let flags = [OFF, "--outbound none --drain-timeout 2s"];
+    let mut scene = Scene::serving(family, &flags, echo);
+    let footprint = Footprint::of(scene.foreword.pid(), &scene.lab.node);
+    let mut live = talking(&scene);
+    let begin = Instant::now();
+    scene.foreword.signal(Signal::SIGTERM).expect("it runs");
+    live.rest().assert_cut("at the end of the drain");
+    let after = begin.elapsed().as_secs_f32();
+    assert!((1.5..4.0).contains(&after), "cut after {after:.1} s");
+    let status = scene.foreword.wait(Duration::from_secs(3)).expect("it ends");
+    assert_eq!(status.code(), Some(0), "{}", scene.foreword.output());
+    footprint.assert_gone(&scene.lab.node);
+}
+
+/// For whoever does not want to wait for the drain; it detaches all the same.
+fn a_second_signal_ends_at_once(family: Family) {
+    let mut scene = Scene::serving(family, &[OFF, "--outbound none"], echo);
+    let footprint = Footprint::of(scene.foreword.pid(), &scene.lab.node);
+    let mut live = talking(&scene);
+    scene.foreword.signal(Signal::SIGTERM).expect("it runs");
+    sleep(Duration::from_millis(300));
+    assert!(scene.foreword.is_running(), "it drains");
+    scene.foreword.signal(Signal::SIGINT).expect("it runs");
+    scene.foreword.wait(Duration::from_secs(2)).expect("it ends at once");
+    live.rest().assert_cut("after the second signal");
+    footprint.assert_gone(&scene.lab.node);
+}
+
+/// The same connection before, during and after Foreword's life: it is never steered.
+fn connections_from_before_stay_as_they_are(family: Family) {
+    let lab = lab();
+    let vip = SocketAddr::new(family.vip(), PORT);
+    let backend = Backend::start(&lab.backend, vip, echo);
+    let mut client = Client::connect(&lab.client, family.lb(), vip);
+    let mut say = |text: &[u8]| {
+        client.send(text);
+        assert_same_bytes(&client.receive(text.len()), text);
+    };
+    say(b"before ");
+    let mut foreword = attach(&lab, FLAGS);
+    assert_served(&lab, &backend, family);
+    say(b"during ");
+    foreword.terminate().expect("it ends");
+    say(b"after");
+    let from = client.address();
+    assert_eq!(client.finish_and_rest(), Reply::ended(b""));
+    assert_same_bytes(&backend.received(0), b"before during after");
+    assert_eq!(backend.recording(0).peer, from);
+}

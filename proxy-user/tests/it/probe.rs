@@ -1,0 +1,73 @@
+//! Is Foreword in the way, or is it not? And what the lifecycle tests share besides.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use xtask::lab::{Family, Foreword, Lab, Netns};
+
+use crate::backend::{Backend, echo};
+use crate::client::{Client, Reply};
+use crate::footprint::Footprint;
+use crate::scene::{PORT, attach};
+use crate::setup::{foreword, output_of};
+use crate::wire::{join, named_client, named_destination, named_headers, v1};
+
+/// A Foreword whose work shows: it asks for a header, and writes one of the other version.
+pub const FLAGS: &str =
+    "eth0 --port 80 --inbound require --trust 10.77.1.2,fd77:1::2 --outbound v1";
+
+/// An echo at the VIP of each family.
+pub fn echoes(lab: &Lab) -> [Backend; 2] {
+    Family::BOTH
+        .map(|family| Backend::start(&lab.backend, SocketAddr::new(family.vip(), PORT), echo))
+}
+
+/// A connection through Foreword that works: header in, header out, answer back.
+pub fn assert_served(lab: &Lab, backend: &Backend, family: Family) {
+    let (client, destination) = (named_client(family), named_destination(family));
+    let [_, inbound] = named_headers(family);
+    let mut connection = Client::connect(&lab.client, family.lb(), backend.address());
+    connection.send(&join(&inbound, b"hello"));
+    let expected = join(&v1(client, destination), b"hello");
+    assert_eq!(connection.finish_and_rest(), Reply::ended(&expected));
+}
+
+/// The same with outbound v1 where no header is asked for: to an echo, which shows what it got.
+pub fn assert_peer_is_named(from: &Netns, source: IpAddr, to: SocketAddr) {
+    let mut client = Client::connect(from, source, to);
+    let expected = join(&v1(client.address(), to), b"hello");
+    client.send(b"hello");
+    assert_eq!(client.finish_and_rest(), Reply::ended(&expected));
+}
+
+/// A connection that reaches the backend without Foreword: no header is asked for, none is
+/// written, and the backend sees the client itself.
+pub fn flows_directly(lab: &Lab, backend: &Backend, family: Family) -> bool {
+    let Ok(mut client) = Client::try_connect(&lab.client, family.lb(), backend.address()) else {
+        return false;
+    };
+    client.offer(b"directly");
+    let from = client.address();
+    let reply = client.rest_after_finish(Duration::from_millis(300));
+    let known = (0..backend.connections()).any(|n| backend.recording(n).peer == from);
+    reply == b"directly" && known
+}
+
+/// Attaches, serves both families, and gives back the process with what it holds.
+pub fn attach_and_serve(lab: &Lab, backends: &[Backend; 2], flags: &str) -> (Foreword, Footprint) {
+    let foreword = attach(lab, flags);
+    let footprint = Footprint::of(foreword.pid(), &lab.node);
+    for (family, backend) in Family::BOTH.into_iter().zip(backends) {
+        assert_served(lab, backend, family);
+    }
+    (foreword, footprint)
+}
+
+/// Sweeps, from inside the node's namespace. Other tests' dead instances go as well, and their
+/// cleanups may take ours: the report can't be foreseen.
+pub fn cleanup(lab: &Lab) {
+    let mut command = lab.node.command(foreword());
+    command.arg("cleanup");
+    let report = output_of(command);
+    assert!(!report.trim().is_empty(), "it says what it removed, or that there was nothing");
+}

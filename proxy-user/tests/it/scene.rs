@@ -1,0 +1,116 @@
+//! A lab with Foreword in the middle and a recording backend behind it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use xtask::lab::{Family, Foreword, Lab};
+
+use crate::backend::{Backend, Served, swallow};
+use crate::client::{Client, Reply};
+use crate::setup::foreword;
+use crate::wire::{self, text};
+
+/// The port that the scenes protect.
+pub const PORT: u16 = 80;
+
+/// Flags for each inbound mode, with the lab's load balancer trusted in both families.
+pub const REQUIRE: &str = "--inbound require --trust 10.77.1.2,fd77:1::2";
+/// See [`REQUIRE`].
+pub const OPTIONAL: &str = "--inbound optional --trust 10.77.1.2,fd77:1::2";
+/// See [`REQUIRE`].
+pub const OFF: &str = "--inbound off";
+
+/// Attaches `foreword` with these flags, split at white space, in the lab's node.
+pub fn attach(lab: &Lab, flags: &str) -> Foreword {
+    let arguments: Vec<_> = flags.split_whitespace().collect();
+    Foreword::attach(&lab.node, foreword(), &arguments)
+        .unwrap_or_else(|error| panic!("`foreword attach {flags}`: {error:#}"))
+}
+
+/// A new lab; root and tools have been looked for already.
+pub fn lab() -> Lab {
+    Lab::new().expect("root can make namespaces")
+}
+
+/// Foreword on the node's `eth0`, port 80, and a backend at the VIP.
+///
+/// The fields are dropped in their order: Foreword before the namespaces that it runs in.
+pub struct Scene {
+    pub foreword: Foreword,
+    pub backend: Backend,
+    pub lab: Lab,
+    pub family: Family,
+}
+
+impl Scene {
+    /// `flags` are those besides interface and port. The backend only reads.
+    pub fn new(family: Family, flags: &[&str]) -> Self {
+        Self::serving(family, flags, swallow)
+    }
+
+    /// The same with a backend of the test's own.
+    pub fn serving(
+        family: Family,
+        flags: &[&str],
+        serve: impl Fn(&mut Served) + Clone + Send + 'static,
+    ) -> Self {
+        Self::in_lab(lab(), family, flags, serve)
+    }
+
+    /// The same in a lab that the test has prepared.
+    pub fn in_lab(
+        lab: Lab,
+        family: Family,
+        flags: &[&str],
+        serve: impl Fn(&mut Served) + Clone + Send + 'static,
+    ) -> Self {
+        let backend = Backend::start(&lab.backend, SocketAddr::new(family.vip(), PORT), serve);
+        let foreword = attach(&lab, &format!("eth0 --port {PORT} {}", flags.join(" ")));
+        Self { foreword, backend, lab, family }
+    }
+
+    /// What clients connect to.
+    pub fn vip(&self) -> SocketAddr {
+        self.backend.address()
+    }
+
+    /// A connection from the load balancer.
+    pub fn connect(&self) -> Client {
+        self.connect_from(self.family.lb())
+    }
+
+    /// A connection from any address of the client's namespace.
+    pub fn connect_from(&self, from: IpAddr) -> Client {
+        Client::connect(&self.lab.client, from, self.vip())
+    }
+
+    /// Asserts that connection `number` brought the backend exactly `expected`.
+    pub fn assert_received(&self, number: usize, expected: &[u8]) {
+        assert_same_bytes(&self.backend.received(number), expected);
+    }
+
+    /// Asserts that connection `number` came to the backend by way of the node, and is not the
+    /// client's own.
+    pub fn assert_proxied(&self, number: usize) {
+        assert_eq!(self.backend.recording(number).peer.ip(), self.family.node_back());
+    }
+
+    /// Asserts that the backend has not seen a single connection so far.
+    ///
+    /// Sends one good connection through and finds it to be the backend's first, so that nothing
+    /// can have been merely late. The inbound mode must take a v2 header from the load balancer.
+    pub fn assert_no_upstream(&self) {
+        let [_, header] = wire::named_headers(self.family);
+        let mut witness = self.connect();
+        witness.send(&wire::join(&header, b"witness"));
+        assert_eq!(witness.finish_and_rest(), Reply::ended(b""));
+        let received = self.backend.received(0);
+        assert!(received.ends_with(b"witness"), "came before: {}", text(&received));
+        assert_eq!(self.backend.connections(), 1);
+    }
+}
+
+/// Compares bytes with a message that can be read.
+#[track_caller]
+pub fn assert_same_bytes(actual: &[u8], expected: &[u8]) {
+    assert!(actual == expected, "\n  actual: {}\nexpected: {}", text(actual), text(expected));
+}

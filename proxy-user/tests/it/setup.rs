@@ -1,0 +1,120 @@
+//! What the suite needs of the machine, and how its tests are declared.
+
+use std::env;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::unistd::geteuid;
+
+/// Every program that some test runs.
+const TOOLS: [&str; 9] =
+    ["ip", "tc", "nsenter", "setpriv", "bpftool", "haproxy", "nginx", "curl", "openssl"];
+
+/// The binary under test.
+pub fn foreword() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_foreword"))
+}
+
+/// Declares tests that run once for each address family: `fn name(family: Family)` becomes
+/// `name::v4` and `name::v6`.
+macro_rules! both_families {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn v4() {
+                if crate::setup::is_ready() {
+                    super::$name(xtask::lab::Family::V4);
+                }
+            }
+
+            #[test]
+            fn v6() {
+                if crate::setup::is_ready() {
+                    super::$name(xtask::lab::Family::V6);
+                }
+            }
+        }
+    )+};
+}
+
+/// Declares tests for which the address family does not matter: `fn name()` becomes `name::once`.
+macro_rules! any_family {
+    ($($name:ident),+ $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn once() {
+                if crate::setup::is_ready() {
+                    super::$name();
+                }
+            }
+        }
+    )+};
+}
+
+/// Whether tests can run here. On a CI machine (`CI=true`) a no is a failure; elsewhere the test
+/// is skipped, and says so past the harness's capture.
+pub fn is_ready() -> bool {
+    static MISSING: OnceLock<Option<String>> = OnceLock::new();
+    let Some(missing) = MISSING.get_or_init(missing) else { return true };
+    assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "on CI nothing is skipped: {missing}");
+    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr(), "skipped: {name}: {missing}");
+    false
+}
+
+/// What this machine lacks, in one sentence.
+fn missing() -> Option<String> {
+    if !geteuid().is_root() {
+        return Some("network namespaces need root; run `cargo xtask test`".to_owned());
+    }
+    let absent: Vec<_> = TOOLS.into_iter().filter(|tool| !is_installed(tool)).collect();
+    (!absent.is_empty())
+        .then(|| format!("not installed: {}; run `cargo xtask test`", absent.join(", ")))
+}
+
+fn is_installed(tool: &str) -> bool {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).any(|folder| folder.join(tool).is_file())
+}
+
+/// A folder for one test's files that everybody may read, removed on drop.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = env::temp_dir().join(format!("foreword-it-{}-{number}", std::process::id()));
+        fs::create_dir(&path).expect("the temporary folder is writable");
+        Self(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Writes a file, and gives its path.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        fs::write(&path, text).expect("a file of ours can be written");
+        path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What a program wrote to stdout; it must end well.
+pub fn output_of(mut command: Command) -> String {
+    let output = command.output().expect("the tool is installed");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}: {stderr}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

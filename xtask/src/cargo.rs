@@ -1,0 +1,81 @@
+//! Running cargo on this workspace.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::ui;
+
+/// The workspace's root folder.
+pub fn root() -> &'static Path {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest)
+}
+
+/// The cargo that runs us, at the workspace's root.
+pub fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Runs a command on the user's terminal; one that fails is an error.
+pub fn run(command: &mut Command) -> Result<()> {
+    let line = ui::shell_line(command);
+    let status = command.status().with_context(|| format!("cannot run `{line}`"))?;
+    if !status.success() {
+        bail!("`{line}` failed ({status})");
+    }
+    Ok(())
+}
+
+/// The folder that cargo builds into.
+pub fn target_dir() -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["metadata", "--no-deps", "--format-version=1"]);
+    let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).context("cannot read what `cargo metadata` said")?;
+    let folder = metadata["target_directory"].as_str().context("cargo names no target folder")?;
+    Ok(folder.into())
+}
+
+/// Builds `foreword`, and gives back where it lies. Cargo's own progress is shown.
+pub fn build_foreword() -> Result<PathBuf> {
+    let mut command = cargo();
+    command.args(["build", "--package=proxy-user", "--bin=foreword"]);
+    command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
+    let output = command.output().context("cannot run cargo")?;
+    if !output.status.success() {
+        bail!("cannot build foreword; cargo's messages are above");
+    }
+    executable(&output.stdout, "foreword").context("cargo built foreword and does not say where")
+}
+
+/// Finds the path of a binary among cargo's JSON messages, one on each line.
+fn executable(messages: &[u8], name: &str) -> Option<PathBuf> {
+    messages.split(|&byte| byte == b'\n').find_map(|line| {
+        let message: Value = serde_json::from_slice(line).ok()?;
+        let is_it = message["target"]["name"] == name && message["reason"] == "compiler-artifact";
+        is_it.then(|| message["executable"].as_str().map(PathBuf::from))?
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_binary_and_not_the_library_of_the_same_name() {
+        let messages =
+            br#"{"reason":"compiler-artifact","target":{"name":"foreword"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"foreword"},"executable":"/t/debug/foreword"}
+{"reason":"build-finished","success":true}
+"#;
+        assert_eq!(executable(messages, "foreword"), Some("/t/debug/foreword".into()));
+        assert_eq!(executable(messages, "backward"), None);
+    }
+}

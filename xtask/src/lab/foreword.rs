@@ -1,0 +1,62 @@
+//! The product itself, attached in a namespace of the lab.
+
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Result;
+use nix::sys::signal::Signal;
+
+use super::{Daemon, Netns};
+
+/// How long attaching may take, on a machine that is busy with other labs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long detaching may take before it is killed.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A `foreword attach` that has said `ready`. It is a [`Daemon`] in every other way.
+#[derive(Debug)]
+pub struct Foreword(Daemon);
+
+impl Foreword {
+    /// Runs `BINARY attach ARGS` inside `node`, and waits until everything is attached.
+    pub fn attach(node: &Netns, binary: &Path, args: &[&str]) -> Result<Self> {
+        let mut daemon = Self::spawn(node, binary, args)?;
+        daemon.wait_for_line("ready", PATIENCE)?;
+        Ok(Self(daemon))
+    }
+
+    /// The same without waiting, for attempts that are to fail.
+    pub fn spawn(node: &Netns, binary: &Path, args: &[&str]) -> Result<Daemon> {
+        let mut command = node.command(binary);
+        command.arg("attach").args(args);
+        Daemon::start("foreword", command)
+    }
+}
+
+impl Drop for Foreword {
+    /// Stops it in order, so that it takes along what it has put into the kernel. The first signal
+    /// asks for a drain, the second says not to wait for it.
+    fn drop(&mut self) {
+        if self.is_running() {
+            let _ = self.signal(Signal::SIGTERM);
+            let _ = self.signal(Signal::SIGINT);
+            let _ = self.wait(STOP_PATIENCE);
+        }
+    }
+}
+
+impl Deref for Foreword {
+    type Target = Daemon;
+
+    fn deref(&self) -> &Daemon {
+        &self.0
+    }
+}
+
+impl DerefMut for Foreword {
+    fn deref_mut(&mut self) -> &mut Daemon {
+        &mut self.0
+    }
+}

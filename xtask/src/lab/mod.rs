@@ -1,0 +1,94 @@
+//! A small network of namespaces, made and removed by whoever needs one.
+//!
+//! ```text
+//!   client                      node                       backend
+//!   ┌──────────────┐            ┌──────────────┐            ┌──────────────┐
+//!   │ LB       eth0├────────────┤eth0      eth1├────────────┤eth0   BACKEND│
+//!   │ STRANGER     │            │ NODE         │            │ lo:      VIP │
+//!   └──────────────┘            └──────────────┘            └──────────────┘
+//! ```
+//!
+//! The node's `eth0` is the interface that Foreword protects. The VIP lives on no interface of the
+//! node: it is routed to the backend, which has it on `lo` and so can serve it directly.
+//! Client and backend have the node as their default route.
+//!
+//! Nothing here touches the namespace of the caller, and nothing outlives the values: [`Netns`]
+//! removes its namespace, and [`Daemon`] ends its process, when they are dropped. Names carry the
+//! caller's pid and a running number, so that any number of labs can be up at once.
+
+mod address;
+mod daemon;
+mod foreword;
+mod netns;
+mod wait;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use anyhow::{Context, Result};
+
+pub use address::Family;
+pub use address::{
+    BACKEND_V4, BACKEND_V6, LB_V4, LB_V6, NODE_BACK_V4, NODE_BACK_V6, NODE_V4, NODE_V6,
+    STRANGER_V4, STRANGER_V6, VIP_V4, VIP_V6,
+};
+pub use daemon::Daemon;
+pub use foreword::Foreword;
+pub use netns::Netns;
+pub use wait::wait_until;
+
+/// Labs made so far by this process.
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Three namespaces in a row: client, node, backend.
+#[derive(Debug)]
+pub struct Lab {
+    /// Where connections come from: [`Family::lb`] and [`Family::stranger`] on `eth0`.
+    pub client: Netns,
+    /// Where Foreword runs: `eth0` towards the client, `eth1` towards the backend.
+    pub node: Netns,
+    /// Where connections go to: [`Family::backend`] on `eth0`, [`Family::vip`] on `lo`.
+    pub backend: Netns,
+}
+
+impl Lab {
+    /// Makes a lab with both address families up and forwarding on. Needs root and `ip`.
+    pub fn new() -> Result<Self> {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = |role: &str| format!("lab{}-{number}-{role}", std::process::id());
+        let lab = Self {
+            client: Netns::new(&name("client"))?,
+            node: Netns::new(&name("node"))?,
+            backend: Netns::new(&name("backend"))?,
+        };
+        lab.wire().context("cannot wire the lab")?;
+        Ok(lab)
+    }
+
+    fn wire(&self) -> Result<()> {
+        self.client.link("eth0", &self.node, "eth0")?;
+        self.node.link("eth1", &self.backend, "eth0")?;
+        self.node.sysctl("net/ipv4/ip_forward", "1")?;
+        self.node.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        for family in Family::BOTH {
+            self.address(family)?;
+        }
+        Ok(())
+    }
+
+    /// Gives every interface its addresses of one family, then the routes.
+    fn address(&self, family: Family) -> Result<()> {
+        self.client.add_address("eth0", family.lb(), family.link_prefix())?;
+        self.client.add_spare_address("eth0", family.stranger(), family.link_prefix())?;
+        self.node.add_address("eth0", family.node(), family.link_prefix())?;
+        self.node.add_address("eth1", family.node_back(), family.link_prefix())?;
+        self.backend.add_address("eth0", family.backend(), family.link_prefix())?;
+        self.backend.add_address("lo", family.vip(), family.host_prefix())?;
+
+        let option = family.ip_option();
+        let (node, node_back) = (family.node(), family.node_back());
+        self.client.ip(&format!("{option} route add default via {node}"))?;
+        self.backend.ip(&format!("{option} route add default via {node_back}"))?;
+        let (vip, backend) = (family.vip(), family.backend());
+        self.node.ip(&format!("{option} route add {vip} via {backend}"))
+    }
+}

@@ -1,0 +1,53 @@
+//! Developer commands for Foreword: `cargo xtask <COMMAND>`.
+
+mod cargo;
+mod demo;
+mod lint;
+mod privilege;
+mod setup;
+mod test;
+mod ui;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Developer commands for Foreword.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what is missing: Debian packages, parts of the Rust toolchain, bpf-linker.
+    Setup,
+    /// Show Foreword at work in a small network, and check each step.
+    Demo(demo::Args),
+    /// Run the unit tests, then the integration tests.
+    Test(test::Args),
+    /// Check formatting, and run clippy with warnings as errors, on the eBPF crate as well.
+    Lint,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{} {error:#}", console::style("error:").for_stderr().red().bold());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Setup => setup::run(setup::Purpose::All),
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Lint => lint::run(),
+    }
+}

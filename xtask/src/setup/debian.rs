@@ -1,0 +1,137 @@
+//! Debian packages: recognised by a file that they bring, so that the same programs from elsewhere
+//! count as well; installed by `apt-get`, only where missing.
+
+use std::borrow::Cow;
+use std::env;
+use std::ffi::OsString;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{privilege, ui};
+
+/// Runs as root. Neither starts nor enables the services that come with a package.
+const INSTALL: &str = include_str!("install.sh");
+
+/// How to see that a package is there.
+#[derive(Clone, Debug)]
+enum Sign {
+    /// A program on the `PATH`, or where Debian keeps programs for root.
+    Program(&'static str),
+    /// A file or a folder.
+    File(Cow<'static, str>),
+}
+
+/// One Debian package.
+#[derive(Clone, Debug)]
+pub struct Package {
+    name: Cow<'static, str>,
+    sign: Sign,
+}
+
+impl Package {
+    const fn program(name: &'static str, program: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), sign: Sign::Program(program) }
+    }
+
+    const fn file(name: &'static str, file: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), sign: Sign::File(Cow::Borrowed(file)) }
+    }
+
+    fn is_there(&self) -> bool {
+        match &self.sign {
+            Sign::Program(program) => which::which_in(program, Some(search_path()), "/").is_ok(),
+            Sign::File(file) => Path::new(file.as_ref()).exists(),
+        }
+    }
+}
+
+/// What rustc links with.
+pub const COMPILER: &[Package] =
+    &[Package::program("gcc", "cc"), Package::file("libc6-dev", "/usr/include/stdio.h")];
+
+/// What the lab is made and looked at with.
+pub const LAB: &[Package] = &[
+    Package::program("iproute2", "ip"),
+    Package::program("util-linux", "nsenter"),
+    Package::program("bpftool", "bpftool"),
+];
+
+/// Programs of others that Foreword is shown and tested with.
+pub const PEERS: &[Package] = &[
+    Package::program("curl", "curl"),
+    Package::program("nginx", "nginx"),
+    Package::program("openssl", "openssl"),
+];
+
+/// What only the tests use.
+pub const FOR_TESTS: &[Package] =
+    &[Package::program("haproxy", "haproxy"), Package::program("procps", "sysctl")];
+
+/// What `bpf-linker` is built from.
+pub fn llvm(major: u32) -> Vec<Package> {
+    let package =
+        |name: String, file: String| Package { name: name.into(), sign: Sign::File(file.into()) };
+    let folder = format!("/usr/lib/llvm-{major}");
+    vec![
+        package(format!("llvm-{major}-dev"), format!("{folder}/include/llvm-c/Core.h")),
+        package(format!("libpolly-{major}-dev"), format!("{folder}/lib/libPolly.a")),
+        Package::file("zlib1g-dev", "/usr/include/zlib.h"),
+        Package::file("libzstd-dev", "/usr/include/zstd.h"),
+        Package::file("libxml2-dev", "/usr/include/libxml2/libxml/parser.h"),
+    ]
+}
+
+/// Installs what is missing; whether anything was.
+pub fn require(packages: &[Package]) -> Result<bool> {
+    let missing = missing(packages);
+    if missing.is_empty() {
+        return Ok(false);
+    }
+    let list = missing.join(" ");
+    install(&list, &missing).with_context(|| {
+        format!("install {list} by hand (these are Debian's names), then run this again")
+    })?;
+    Ok(true)
+}
+
+fn missing(packages: &[Package]) -> Vec<&str> {
+    packages.iter().filter(|package| !package.is_there()).map(|package| &*package.name).collect()
+}
+
+fn install(list: &str, names: &[&str]) -> Result<()> {
+    if which::which("apt-get").is_err() {
+        bail!("there is no apt-get");
+    }
+    let mut command = privilege::command("sh", &format!("install {list}"))?;
+    command.args(["-c", INSTALL, "install.sh"]).args(names);
+    ui::run_long(&format!("installing {list}"), &mut command)
+}
+
+/// `PATH`, and the folders that Debian leaves out of an ordinary user's.
+fn search_path() -> OsString {
+    let mut path = env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_what_is_missing_and_only_that() {
+        let packages = [
+            Package::program("dash", "sh"),
+            Package::program("nothing", "no-such-program"),
+            Package::file("base-files", "/etc"),
+            Package::file("nothing-dev", "/usr/include/no-such-header.h"),
+        ];
+        assert_eq!(missing(&packages), ["nothing", "nothing-dev"]);
+    }
+
+    #[test]
+    fn finds_programs_that_only_root_has_on_the_path() {
+        assert!(Package::program("passwd", "chpasswd").is_there());
+    }
+}

@@ -1,0 +1,78 @@
+//! Brings up what building and testing need, and nothing that is there already.
+//!
+//! Each part first looks, which takes milliseconds, and acts only on what is missing. Nothing here
+//! needs root but `apt-get`.
+
+mod debian;
+mod linker;
+mod rust;
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::ui;
+use debian::Package;
+use rust::Toolchain;
+
+/// What the machine is to be ready for. Building is part of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Formatting and clippy.
+    Lint,
+    /// The demo, which has stand-ins for some programs.
+    Demo,
+    /// The tests.
+    Test,
+    /// Everything.
+    All,
+}
+
+impl Purpose {
+    /// Debian packages that there is no doing without.
+    fn required(self) -> Vec<Package> {
+        let lab = if self == Self::Lint { &[][..] } else { debian::LAB };
+        [debian::COMPILER, lab].concat()
+    }
+
+    /// Debian packages without which something is left out, and says so itself.
+    fn wanted(self) -> Vec<Package> {
+        match self {
+            Self::Lint => Vec::new(),
+            Self::Demo => debian::PEERS.to_vec(),
+            Self::Test | Self::All => [debian::PEERS, debian::FOR_TESTS].concat(),
+        }
+    }
+
+    fn components(self) -> &'static [rust::Component] {
+        match self {
+            Self::Demo | Self::Test => &[rust::SOURCE],
+            Self::Lint | Self::All => &[rust::SOURCE, rust::FORMATTER, rust::CLIPPY],
+        }
+    }
+}
+
+/// Makes the machine ready, and says what it did.
+pub fn run(purpose: Purpose) -> Result<()> {
+    let started = Instant::now();
+    let mut acted = debian::require(&purpose.required())?;
+    let mut complete = true;
+    match debian::require(&purpose.wanted()) {
+        Ok(installed) => acted |= installed,
+        Err(error) => {
+            complete = false;
+            ui::warn(&format!("something will be left out: {error:#}"));
+        }
+    }
+    let toolchain = Toolchain::find()?;
+    acted |= toolchain.require(purpose.components())?;
+    acted |= linker::require(&toolchain)?;
+
+    let seconds = started.elapsed().as_secs_f32();
+    match (acted, complete) {
+        (false, true) => ui::done(&format!("set-up: everything is there ({seconds:.1} s)")),
+        (true, true) => ui::done(&format!("set-up: finished in {seconds:.0} s")),
+        (_, false) => ui::warn("set-up: finished, as far as possible"),
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! `cargo xtask test`: unit tests as whoever asks, then the one integration binary as root.
+//!
+//! Nothing is printed after cargo's own closing lines.
+
+use anyhow::Result;
+use clap::Args as ClapArgs;
+
+use crate::cargo::{self, cargo};
+use crate::setup::{self, Purpose};
+use crate::{privilege, ui};
+
+/// Cargo's setting that has a finished test binary run by sudo.
+const AS_ROOT: &str = r#"target."cfg(unix)".runner = ["sudo", "--preserve-env", "--"]"#;
+
+/// Arguments of `cargo xtask test`.
+#[derive(ClapArgs)]
+pub struct Args {
+    /// Handed to the integration tests: names to pick by, or options as --nocapture.
+    #[arg(last = true)]
+    integration: Vec<String>,
+}
+
+/// Builds and runs everything there is to test.
+pub fn run(args: &Args) -> Result<()> {
+    setup::run(Purpose::Test)?;
+
+    ui::note("unit tests");
+    let workspace = ["test", "--workspace", "--exclude=proxy-ebpf"];
+    cargo::run(cargo().args(workspace).args(["--lib", "--bins"]))?;
+    cargo::run(cargo().args(workspace).arg("--doc"))?;
+
+    ui::note("integration tests, in network namespaces of their own");
+    let mut integration = cargo();
+    integration.args(["test", "--package=proxy-user", "--test=it"]);
+    if !privilege::is_root() {
+        // Built by the user as before; only the finished binary is run as root.
+        cargo::run(cargo().args(["test", "--package=proxy-user", "--test=it", "--no-run"]))?;
+        privilege::obtain("make network namespaces and load eBPF programs")?;
+        integration.args(["--config", AS_ROOT]);
+    }
+    if !args.integration.is_empty() {
+        integration.arg("--").args(&args.integration);
+    }
+    cargo::run(&mut integration)
+}
