@@ -97,7 +97,8 @@ fn describe(rule: &Rule) -> String {
         Untrusted::Refuse => " (others are refused)",
         Untrusted::Direct => " (others are clients of their own)",
     };
-    let outbound = outbound.map_or_else(|| "none".to_owned(), |version| version.to_string());
+    let outbound =
+        outbound.version.map_or_else(|| "none".to_owned(), |version| version.to_string());
     format!("port {ports}: {header}{others}; outbound header {outbound}; to {}", upstream.address)
 }
 

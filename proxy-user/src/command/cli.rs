@@ -44,9 +44,47 @@ pub struct Attach {
     #[arg(long, value_name = "WORD", default_value = "refuse")]
     untrusted: String,
 
+    /// Versions of the header that are allowed [default: v1,v2].
+    #[arg(long, value_name = "VERSION", value_delimiter = ',')]
+    versions: Vec<String>,
+
+    /// How long a header may take, 3s or more.
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    header_timeout: String,
+
+    /// Longest header, in bytes.
+    #[arg(long, value_name = "BYTES", default_value = "4096")]
+    max_header: String,
+
+    /// With --inbound optional, a client that says nothing: wait for it until the header's
+    /// deadline, or take it for one without a header after a time such as 200ms, so that a server
+    /// that speaks first can. A header that comes later than that is payload.
+    #[arg(long, value_name = "wait|TIME", default_value = "wait")]
+    server_first: String,
+
+    /// Refuse a connection in which a second header follows the first.
+    #[arg(long)]
+    reject_second: bool,
+
     /// The header written to the upstream: v1, v2 or none.
     #[arg(long, value_name = "VERSION")]
     outbound: String,
+
+    /// TLVs of the inbound header that are passed on: all, none, or types such as 0xEA.
+    #[arg(long, value_name = "TYPE", default_value = "all", value_delimiter = ',')]
+    tlv_pass: Vec<String>,
+
+    /// TLVs that are not passed on, by type.
+    #[arg(long, value_name = "TYPE", value_delimiter = ',')]
+    tlv_drop: Vec<String>,
+
+    /// A TLV of our own: unique-id, authority=NAME, 0xE5=text or 0xE5=hex:00ff.
+    #[arg(long, value_name = "TLV")]
+    tlv_add: Vec<String>,
+
+    /// Write a checksum (CRC32C).
+    #[arg(long)]
+    tlv_crc32c: bool,
 
     /// Where connections go: original (what the client aimed at), or host:port.
     #[arg(long, value_name = "ADDRESS", default_value = "original")]
@@ -73,7 +111,16 @@ impl From<Attach> for RawAttach {
             inbound: attach.inbound,
             trust: attach.trust,
             untrusted: attach.untrusted,
+            versions: attach.versions,
+            header_timeout: attach.header_timeout,
+            max_header: attach.max_header,
+            server_first: attach.server_first,
+            reject_second: attach.reject_second,
             outbound: attach.outbound,
+            tlv_pass: attach.tlv_pass,
+            tlv_drop: attach.tlv_drop,
+            tlv_add: attach.tlv_add,
+            tlv_crc32c: attach.tlv_crc32c,
             upstream: attach.upstream,
             workers: attach.workers,
             drain_timeout: attach.drain_timeout,

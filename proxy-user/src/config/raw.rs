@@ -13,8 +13,26 @@ pub struct RawAttach {
     pub trust: Vec<String>,
     /// `refuse` or `direct`.
     pub untrusted: String,
+    /// `v1` and `v2`; both if empty.
+    pub versions: Vec<String>,
+    /// How long a header may take, such as `5s`.
+    pub header_timeout: String,
+    /// Longest header in bytes.
+    pub max_header: String,
+    /// `wait`, or a time such as `200ms`.
+    pub server_first: String,
+    /// Whether a second header is refused.
+    pub reject_second: bool,
     /// `v1`, `v2` or `none`.
     pub outbound: String,
+    /// `all`, `none`, or TLV types such as `0xEA`.
+    pub tlv_pass: Vec<String>,
+    /// TLV types that are not passed on.
+    pub tlv_drop: Vec<String>,
+    /// `unique-id`, `authority=NAME`, `0xE5=text` or `0xE5=hex:00ff`.
+    pub tlv_add: Vec<String>,
+    /// Whether the header carries a checksum.
+    pub tlv_crc32c: bool,
     /// `original` or `host:port`.
     pub upstream: String,
     /// Worker threads; none: one for each CPU that the process may use.

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::address::{Cidr, OriginalDst, UpstreamAddr};
-use crate::header::{Limits, Version};
+use crate::header::{Limits, TlvPolicy, Version};
 
 /// Everything that a run needs to know.
 #[derive(Clone, Debug)]
@@ -67,8 +67,8 @@ pub struct Rule {
     pub ports: Ports,
     /// What is expected of whoever connects.
     pub inbound: Inbound,
-    /// What the upstream is told; `None`: nothing.
-    pub outbound: Option<Version>,
+    /// What the upstream is told.
+    pub outbound: Outbound,
     /// Where the connection goes.
     pub upstream: Upstream,
     /// How long a connection may move nothing before it is closed.
@@ -118,6 +118,21 @@ pub struct Inbound {
     pub limits: Limits,
     /// By when it must be complete, from the accept on.
     pub timeout: Duration,
+    /// What happens to a client that says nothing where a header is optional.
+    pub server_first: ServerFirst,
+    /// Whether a second header behind the first is refused.
+    pub reject_second: bool,
+}
+
+/// What happens to a client that says nothing, where its first bytes are to show whether it sends
+/// a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerFirst {
+    /// It is waited for until the header's deadline, and closed then.
+    Wait,
+    /// It is taken for one without a header after this time, so that the server can greet it. A
+    /// header that comes later is payload.
+    After(Duration),
 }
 
 /// Whether trusted sources send a header.
@@ -148,6 +163,17 @@ pub enum Untrusted {
     Refuse,
     /// It is a client of its own, whose bytes are payload.
     Direct,
+}
+
+/// What the upstream is told before the payload.
+#[derive(Clone, Debug)]
+pub struct Outbound {
+    /// The header's version; `None`: no header.
+    pub version: Option<Version>,
+    /// What becomes of TLVs, in v2.
+    pub tlvs: TlvPolicy,
+    /// Whether each connection gets a unique id of ours, in v2.
+    pub unique_id: bool,
 }
 
 /// Where connections go.

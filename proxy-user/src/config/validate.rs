@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use super::raw::RawAttach;
 use super::settings::{
-    Hook, Inbound, InterfaceName, Mode, Ports, Rule, Settings, Untrusted, Upstream, UpstreamAddress,
+    Hook, InterfaceName, Mode, Ports, Rule, Settings, Upstream, UpstreamAddress,
 };
-use crate::address::{Cidr, CidrError, UpstreamAddr};
-use crate::header::{Limits, Version};
+use crate::address::{CidrError, UpstreamAddr};
 
-/// How long a header may take (pp05 asks for 3 s or more).
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+mod inbound;
+mod outbound;
+
 /// How long an upstream may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may be idle.
@@ -75,8 +75,8 @@ pub fn validate(raw: &RawAttach) -> Result<Settings, Invalid> {
         hook: hook(&raw.hook)?,
         rules: vec![Rule {
             ports: ports(&raw.ports)?,
-            inbound: inbound(raw)?,
-            outbound: outbound(&raw.outbound)?,
+            inbound: inbound::inbound(raw)?,
+            outbound: outbound::outbound(raw)?,
             upstream: Upstream {
                 address: upstream(&raw.upstream)?,
                 connect_timeout: CONNECT_TIMEOUT,
@@ -167,34 +167,6 @@ fn port_range(word: &str) -> Result<RangeInclusive<u16>, Invalid> {
         ));
     }
     Ok(first..=last)
-}
-
-fn inbound(raw: &RawAttach) -> Result<Inbound, Invalid> {
-    let mode = match raw.inbound.as_str() {
-        "require" => Mode::Require,
-        "optional" => Mode::Optional,
-        "off" => Mode::Off,
-        other => return Err(refuse("--inbound", other, "write require, optional or off")),
-    };
-    let untrusted = match raw.untrusted.as_str() {
-        "refuse" => Untrusted::Refuse,
-        "direct" => Untrusted::Direct,
-        other => return Err(refuse("--untrusted", other, "write refuse or direct")),
-    };
-    let trusted = raw.trust.iter().map(|text| text.parse()).collect::<Result<Vec<Cidr>, _>>()?;
-    if trusted.is_empty() && mode != Mode::Off {
-        return Err(Invalid::TrustsNobody { mode });
-    }
-    Ok(Inbound { mode, trusted, untrusted, limits: Limits::default(), timeout: HEADER_TIMEOUT })
-}
-
-fn outbound(text: &str) -> Result<Option<Version>, Invalid> {
-    match text {
-        "v1" => Ok(Some(Version::V1)),
-        "v2" => Ok(Some(Version::V2)),
-        "none" => Ok(None),
-        _ => Err(refuse("--outbound", text, "write v1, v2 or none")),
-    }
 }
 
 fn upstream(text: &str) -> Result<UpstreamAddress, Invalid> {

@@ -29,10 +29,10 @@ impl Decoder {
     /// Says what `buffer` amounts to: everything received so far, from the connection's first
     /// byte on, at least what the last call was shown.
     pub fn advance<'a>(&mut self, buffer: &'a [u8]) -> Step<'a> {
-        let version = match identify(buffer) {
-            Identity::Open => return Step::NeedMore,
-            Identity::Neither => return Step::NotAHeader,
-            Identity::Known(version) => version,
+        let version = match Beginning::of(buffer) {
+            Beginning::Open => return Step::NeedMore,
+            Beginning::Other => return Step::NotAHeader,
+            Beginning::Header(version) => version,
         };
         match self.advance_known(version, buffer) {
             Ok(Some((header, consumed))) => Step::Complete { header, consumed },
@@ -50,25 +50,30 @@ impl Decoder {
     }
 }
 
-/// What the first bytes say about the version.
-enum Identity {
-    /// Both or one of them are still possible.
+/// What the first bytes can be the beginning of (pp32).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// A header's or not: they fit one so far, as no bytes at all do.
     Open,
-    Known(Version),
-    Neither,
+    /// A header's: one version's signature is complete.
+    Header(Version),
+    /// Not a header's: some byte fits neither signature.
+    Other,
 }
 
-/// Compares the beginning with both signatures (pp32).
-fn identify(buffer: &[u8]) -> Identity {
-    for (version, signature) in [(Version::V1, v1::SIGNATURE), (Version::V2, v2::SIGNATURE)] {
-        if buffer.starts_with(signature) {
-            return Identity::Known(version);
+impl Beginning {
+    /// Judges by the first byte that does not fit.
+    pub fn of(buffer: &[u8]) -> Self {
+        for (version, signature) in [(Version::V1, v1::SIGNATURE), (Version::V2, v2::SIGNATURE)] {
+            if buffer.starts_with(signature) {
+                return Self::Header(version);
+            }
+            if signature.starts_with(buffer) {
+                return Self::Open;
+            }
         }
-        if signature.starts_with(buffer) {
-            return Identity::Open;
-        }
+        Self::Other
     }
-    Identity::Neither
 }
 
 fn check_version(version: Version, allowed: Versions) -> Result<(), Invalid> {

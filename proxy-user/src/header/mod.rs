@@ -39,7 +39,7 @@ use proxy_common::Reason;
 
 use crate::address::{ClientAddr, OriginalDst};
 
-pub use decode::Decoder;
+pub use decode::{Beginning, Decoder};
 pub use encode::{EncodeError, Outgoing};
 pub use tlv::policy::{CustomTlv, CustomTlvError, KindSet, Pass, TlvPolicy};
 pub use tlv::{Tlv, Tlvs};

@@ -62,6 +62,7 @@ pub fn announce(inbound: Option<Origin>, peer: PeerAddr, destination: OriginalDs
 mod tests {
     use super::*;
     use crate::address::ClientAddr;
+    use crate::config::settings::ServerFirst;
     use crate::header::Limits;
     use std::time::Duration;
 
@@ -74,6 +75,8 @@ mod tests {
             untrusted,
             limits: Limits::default(),
             timeout: Duration::from_secs(5),
+            server_first: ServerFirst::Wait,
+            reject_second: false,
         }
     }
 

@@ -4,8 +4,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use proxy_common::Reason;
-
+use super::tally::Outcome;
 use crate::address::{OriginalDst, PeerAddr, UpstreamAddr};
 use crate::header::Origin;
 
@@ -24,14 +23,14 @@ pub struct Ended {
     pub upstream: Option<UpstreamAddr>,
     /// Payload bytes from the client and to it.
     pub bytes: (u64, u64),
-    /// Why it was refused or cut short.
-    pub reason: Option<Reason>,
+    /// What the upstream was told as the connection's name.
+    pub unique_id: Option<String>,
 }
 
 impl Ended {
     /// A connection of which only its ends are known.
     pub const fn new(peer: PeerAddr, destination: OriginalDst) -> Self {
-        Self { peer, destination, origin: None, upstream: None, bytes: (0, 0), reason: None }
+        Self { peer, destination, origin: None, upstream: None, bytes: (0, 0), unique_id: None }
     }
 }
 
@@ -51,24 +50,30 @@ impl Default for Log {
 
 impl Log {
     /// Logs a connection that is over.
-    pub fn ended(&self, ended: &Ended, age: Duration) {
-        let Ended { peer, destination, upstream, bytes, origin, reason } = ended;
+    pub fn ended(&self, ended: &Ended, outcome: Outcome, age: Duration) {
+        let left_out = match outcome {
+            Outcome::Refused(_) if self.may_write() => self.left_out.take(),
+            Outcome::Refused(_) => return self.left_out.set(self.left_out.get() + 1),
+            _ => 0,
+        };
+        let Ended { peer, destination, upstream, bytes, origin, unique_id } = ended;
         let client = match origin {
             Some(Origin::Proxied(endpoints)) => endpoints.client.to_string(),
             Some(Origin::Local) => "the load balancer itself".to_owned(),
             Some(Origin::Unknown) | None => peer.to_string(),
         };
         let upstream = upstream.map_or_else(|| "none".to_owned(), |upstream| upstream.to_string());
+        let unique_id = unique_id.as_deref();
         let (bytes_in, bytes_out) = bytes;
-        match reason {
-            Some(reason) if self.may_write() => {
-                let left_out = self.left_out.take();
-                tracing::info!(%reason, %peer, %client, %destination, %upstream, bytes_in, bytes_out, ?age, left_out, "refused or cut short");
-            }
-            Some(_) => self.left_out.set(self.left_out.get() + 1),
-            None => {
-                tracing::debug!(%peer, %client, %destination, %upstream, bytes_in, bytes_out, ?age, "ended");
-            }
+        match outcome {
+            Outcome::Refused(reason) => tracing::info!(
+                %reason, %peer, %client, %destination, %upstream, bytes_in, bytes_out, ?age,
+                unique_id, left_out, "refused or cut short"
+            ),
+            outcome => tracing::debug!(
+                ?outcome, %peer, %client, %destination, %upstream, bytes_in, bytes_out, ?age,
+                unique_id, "ended"
+            ),
         }
     }
 

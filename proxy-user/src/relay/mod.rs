@@ -7,12 +7,14 @@
 //! is not known here.
 
 mod flow;
+mod gate;
 mod log;
 mod pipes;
 mod preamble;
 mod session;
 pub mod tally;
 mod transfer;
+mod unique_id;
 mod upstream;
 mod worker;
 

@@ -9,15 +9,29 @@ use std::io;
 use proxy_common::Reason;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
+use super::unique_id::UniqueIds;
 use crate::address::{OriginalDst, PeerAddr};
-use crate::config::settings::{Inbound, Rule};
-use crate::header::{Decoder, Origin, Outgoing, Step};
+use crate::config::settings::{Rule, ServerFirst};
+use crate::header::{Beginning, Decoder, Header, Limits, Origin, Outgoing, Step, Tlvs, Versions};
 use crate::policy::{self, Verdict};
 
 /// A first read's room; most headers come with their payload in less.
 const FIRST_READ: usize = 2048;
+
+/// A connection that has just been accepted, and the rule that it falls under.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// The rule of its port.
+    pub rule: &'a Rule,
+    /// Who connected.
+    pub peer: PeerAddr,
+    /// To what.
+    pub destination: OriginalDst,
+    /// Where its unique id comes from, if it is to have one.
+    pub unique_ids: &'a UniqueIds,
+}
 
 /// What a connection began with.
 #[derive(Debug)]
@@ -28,6 +42,10 @@ pub struct Preamble {
     pub payload: usize,
     /// On whose behalf the upstream is opened; `None`: it is told nothing, and nobody is asked.
     pub origin: Option<Origin>,
+    /// Our name for the connection, if the upstream is told one.
+    pub unique_id: Option<String>,
+    /// Whether the payload that is yet to come could be a second header, and must not be.
+    pub gated: bool,
 }
 
 /// Why no upstream is opened.
@@ -45,92 +63,147 @@ impl From<Reason> for Declined {
     }
 }
 
-/// Judges a connection and reads what has to be read of it.
-pub async fn read(
-    client: &mut TcpStream,
-    rule: &Rule,
-    peer: PeerAddr,
-    destination: OriginalDst,
-) -> Result<Preamble, Declined> {
-    match policy::judge(&rule.inbound, peer) {
-        Verdict::Refuse(reason) => Err(reason.into()),
-        Verdict::Unchanged => Ok(Preamble { first: Vec::new(), payload: 0, origin: None }),
-        Verdict::Direct => compose(rule, policy::announce(None, peer, destination), &[]),
-        Verdict::ReadHeader { required } => {
-            let (origin, buffer, consumed) = read_header(client, &rule.inbound).await?;
-            if required && origin.is_none() {
-                return Err(Reason::NoHeader.into());
+impl Arrival<'_> {
+    /// Judges the connection and reads what has to be read of it.
+    pub async fn preamble(self, client: &mut TcpStream) -> Result<Preamble, Declined> {
+        match policy::judge(&self.rule.inbound, self.peer) {
+            Verdict::Refuse(reason) => Err(reason.into()),
+            Verdict::Unchanged => Ok(Preamble {
+                first: Vec::new(),
+                payload: 0,
+                origin: None,
+                unique_id: None,
+                gated: false,
+            }),
+            Verdict::Direct => self.compose(None, &[]),
+            Verdict::ReadHeader { required: true } => {
+                let deadline = Instant::now() + self.rule.inbound.timeout;
+                in_time(deadline, self.read_header(client, true)).await
             }
-            let origin = policy::announce(origin, peer, destination);
-            compose(rule, origin, &buffer[consumed..])
-        }
-        Verdict::DirectUnlessSpoofed => {
-            let payload = read_unless_spoofed(client, &rule.inbound).await?;
-            compose(rule, policy::announce(None, peer, destination), &payload)
+            Verdict::ReadHeader { required: false } => {
+                let deadline = Instant::now() + self.rule.inbound.timeout;
+                if self.server_speaks_first(client).await {
+                    return self.compose(None, &[]);
+                }
+                in_time(deadline, self.read_header(client, false)).await
+            }
+            Verdict::DirectUnlessSpoofed => {
+                let deadline = Instant::now() + self.rule.inbound.timeout;
+                if self.server_speaks_first(client).await {
+                    return self.compose(None, &[]);
+                }
+                in_time(deadline, self.read_unless_spoofed(client)).await
+            }
         }
     }
-}
 
-/// Puts the outbound header, where the rule wants one, before the payload.
-fn compose(rule: &Rule, origin: Origin, payload: &[u8]) -> Result<Preamble, Declined> {
-    let mut first = Vec::with_capacity(FIRST_READ);
-    if let Some(version) = rule.outbound {
-        Outgoing::plain(version, origin).append_to(&mut first).map_err(|_| Reason::Internal)?;
+    /// Whether the client has said nothing for so long that it must be waiting for the server.
+    async fn server_speaks_first(self, client: &TcpStream) -> bool {
+        match self.rule.inbound.server_first {
+            ServerFirst::Wait => false,
+            ServerFirst::After(time) => timeout(time, client.readable()).await.is_err(),
+        }
     }
-    first.extend_from_slice(payload);
-    Ok(Preamble { first, payload: payload.len(), origin: Some(origin) })
-}
 
-/// Reads until the bytes are a header or can be none, and returns what the header says, the bytes
-/// and how many of them are the header's.
-async fn read_header(
-    client: &mut TcpStream,
-    inbound: &Inbound,
-) -> Result<(Option<Origin>, Vec<u8>, usize), Declined> {
-    let mut decoder = Decoder::new(inbound.limits);
-    let mut buffer = Vec::with_capacity(FIRST_READ);
-    let reading = async {
+    /// Reads until the bytes are a header or can be none.
+    async fn read_header(
+        self,
+        client: &mut TcpStream,
+        required: bool,
+    ) -> Result<Preamble, Declined> {
+        let mut decoder = Decoder::new(self.rule.inbound.limits);
+        let mut buffer = Vec::with_capacity(FIRST_READ);
         loop {
             let ended = read_some(client, &mut buffer).await? == 0;
             match decoder.advance(&buffer) {
                 Step::Complete { header, consumed } => {
-                    return Ok((Some(header.origin), consumed));
+                    let payload = &buffer[consumed..];
+                    if ended || self.is_no_second_header(payload)? {
+                        return self.compose(Some(&header), payload);
+                    }
                 }
-                Step::NotAHeader => return Ok((None, 0)),
+                Step::NotAHeader if required => return Err(Reason::NoHeader.into()),
+                Step::NotAHeader => return self.compose(None, &buffer),
                 Step::Invalid(invalid) => return Err(invalid.reason.into()),
-                Step::NeedMore if ended && buffer.is_empty() => return Err(Declined::HealthCheck),
-                Step::NeedMore if ended => return Err(Reason::HeaderCutShort.into()),
-                Step::NeedMore => {}
+                Step::NeedMore if !ended => {}
+                Step::NeedMore if buffer.is_empty() => return Err(Declined::HealthCheck),
+                // It ended before its bytes were those of a header: they are payload.
+                Step::NeedMore if !required && Beginning::of(&buffer) == Beginning::Open => {
+                    return self.compose(None, &buffer);
+                }
+                Step::NeedMore => return Err(Reason::HeaderCutShort.into()),
             }
         }
-    };
-    let (origin, consumed) =
-        timeout(inbound.timeout, reading).await.unwrap_or(Err(Reason::HeaderTimeout.into()))?;
-    Ok((origin, buffer, consumed))
-}
+    }
 
-/// Reads until the bytes can be no valid header, and returns them: all of them are payload.
-async fn read_unless_spoofed(
-    client: &mut TcpStream,
-    inbound: &Inbound,
-) -> Result<Vec<u8>, Declined> {
-    let mut decoder = Decoder::new(inbound.limits);
-    let mut buffer = Vec::with_capacity(FIRST_READ);
-    let reading = async {
+    /// Whether the payload behind a header can be released. Without a byte of it, the gate will
+    /// look at the first ones.
+    fn is_no_second_header(self, payload: &[u8]) -> Result<bool, Reason> {
+        if !self.rule.inbound.reject_second {
+            return Ok(true);
+        }
+        match Beginning::of(payload) {
+            Beginning::Header(_) => Err(Reason::SecondHeader),
+            Beginning::Other => Ok(true),
+            Beginning::Open => Ok(payload.is_empty()),
+        }
+    }
+
+    /// Reads until the bytes can be no valid header: all of them are payload.
+    async fn read_unless_spoofed(self, client: &mut TcpStream) -> Result<Preamble, Declined> {
+        // Whatever the rule allows to trusted sources, this one must not pass for another.
+        let limits = Limits { versions: Versions::ALL, ..self.rule.inbound.limits };
+        let mut decoder = Decoder::new(limits);
+        let mut buffer = Vec::with_capacity(FIRST_READ);
         loop {
             let ended = read_some(client, &mut buffer).await? == 0;
             match decoder.advance(&buffer) {
                 Step::Complete { .. } => return Err(Reason::SpoofedHeader.into()),
-                Step::NotAHeader | Step::Invalid(_) => return Ok(()),
-                Step::NeedMore if ended && buffer.is_empty() => return Err(Declined::HealthCheck),
+                // Too long for us may be well-formed for the upstream.
+                Step::Invalid(invalid) if invalid.reason == Reason::HeaderTooLong => {
+                    return Err(Reason::SpoofedHeader.into());
+                }
+                Step::NeedMore if !ended => {}
+                Step::NeedMore if buffer.is_empty() => return Err(Declined::HealthCheck),
                 // What has ended can no longer become a header.
-                Step::NeedMore if ended => return Ok(()),
-                Step::NeedMore => {}
+                Step::NotAHeader | Step::Invalid(_) | Step::NeedMore => {
+                    return self.compose(None, &buffer);
+                }
             }
         }
-    };
-    timeout(inbound.timeout, reading).await.unwrap_or(Err(Reason::HeaderTimeout.into()))?;
-    Ok(buffer)
+    }
+
+    /// Puts the outbound header, where the rule wants one, before the payload.
+    fn compose(self, header: Option<&Header<'_>>, payload: &[u8]) -> Result<Preamble, Declined> {
+        let outbound = &self.rule.outbound;
+        let stated = header.map(|header| header.origin);
+        let origin = policy::announce(stated, self.peer, self.destination);
+        let unique_id = outbound.unique_id.then(|| self.unique_ids.next());
+        let mut first = Vec::with_capacity(FIRST_READ);
+        if let Some(version) = outbound.version {
+            let outgoing = Outgoing {
+                version,
+                origin,
+                tlvs: header.map_or_else(Tlvs::default, |header| header.tlvs),
+                policy: &outbound.tlvs,
+                unique_id: unique_id.as_ref().map(String::as_bytes),
+            };
+            outgoing.append_to(&mut first).map_err(|error| {
+                tracing::debug!(%error, peer = %self.peer, "no outbound header");
+                Reason::HeaderTooLong
+            })?;
+        }
+        first.extend_from_slice(payload);
+        let gated = self.rule.inbound.reject_second && header.is_some() && payload.is_empty();
+        Ok(Preamble { first, payload: payload.len(), origin: Some(origin), unique_id, gated })
+    }
+}
+
+async fn in_time(
+    deadline: Instant,
+    reading: impl Future<Output = Result<Preamble, Declined>>,
+) -> Result<Preamble, Declined> {
+    timeout_at(deadline, reading).await.unwrap_or(Err(Reason::HeaderTimeout.into()))
 }
 
 /// Appends what is there to the buffer; 0 is the end of data. The decoder decides before a header
@@ -138,6 +211,8 @@ async fn read_unless_spoofed(
 async fn read_some(client: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<usize, Declined> {
     match client.read_buf(buffer).await {
         Ok(read) => Ok(read),
+        // Some health checks end in a reset, to spare themselves the close.
+        Err(_) if buffer.is_empty() => Err(Declined::HealthCheck),
         Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
             Err(Reason::ClientReset.into())
         }

@@ -13,12 +13,12 @@ use tokio::time::{Instant, timeout};
 
 use super::flow::Shared;
 use super::log::Ended;
-use super::preamble::{self, Declined, Preamble};
-use super::transfer::{Ending, Transfer, transfer};
+use super::preamble::{Arrival, Declined};
+use super::tally::Outcome;
+use super::transfer::{Ending, transfer};
 use super::upstream;
 use super::worker::Worker;
 use crate::address::{OriginalDst, PeerAddr};
-use crate::config::settings::Rule;
 use crate::header::Origin;
 use crate::sys::socket;
 
@@ -28,94 +28,122 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// Serves an accepted connection to its end, counts it and logs it.
 pub async fn serve(worker: Rc<Worker>, client: TcpStream) {
-    worker.tally.accepted();
-    // Also when the task is dropped half-way.
-    let _closed = Closed(&worker);
-    let started = Instant::now();
     let (Ok(peer), Ok(local)) = (client.peer_addr(), client.local_addr()) else {
         // It was reset before we came to it.
-        worker.tally.refused(Reason::ClientReset);
-        return;
+        worker.tally.accepted();
+        return worker.tally.ended(Outcome::HealthCheck);
     };
     let (peer, destination) = (PeerAddr::new(peer), OriginalDst::new(local));
-    let mut ended = Ended::new(peer, destination);
-    let outcome = match worker.settings.rule_for(destination) {
+    let mut record = Record::open(&worker, peer, destination);
+    record.outcome = match worker.settings.rule_for(destination) {
         Some(rule) => {
-            let client = ResetUnlessClosed::new(client);
-            carry(&worker, rule, client, peer, destination, &mut ended).await
+            let arrival = Arrival { rule, peer, destination, unique_ids: &worker.unique_ids };
+            carry(&worker, arrival, ResetUnlessClosed::new(client), &mut record.ended).await
         }
         // Steering and settings are made of the same ports.
-        None => Err(Declined::Refused(Reason::Internal)),
+        None => Outcome::Refused(Reason::Internal),
     };
-    match outcome {
-        Ok(()) => {}
-        Err(Declined::HealthCheck) => worker.tally.health_check(),
-        Err(Declined::Refused(reason)) => {
-            worker.tally.refused(reason);
-            ended.reason = Some(reason);
-        }
-    }
-    worker.log.ended(&ended, started.elapsed());
 }
 
 /// The story itself.
 async fn carry(
     worker: &Worker,
-    rule: &Rule,
+    arrival: Arrival<'_>,
     mut client: ResetUnlessClosed,
-    peer: PeerAddr,
-    destination: OriginalDst,
     ended: &mut Ended,
-) -> Result<(), Declined> {
-    let opening = match preamble::read(&mut client, rule, peer, destination).await {
+) -> Outcome {
+    let opening = match arrival.preamble(&mut client).await {
         Ok(opening) => opening,
         Err(declined) => {
             client.close_gently(&worker.shared).await;
-            return Err(declined);
+            return match declined {
+                Declined::Refused(reason) => Outcome::Refused(reason),
+                Declined::HealthCheck => Outcome::HealthCheck,
+            };
         }
     };
     ended.origin = opening.origin;
+    ended.unique_id = opening.unique_id;
+    let rule = arrival.rule;
+    let connecting =
+        upstream::connect(&rule.upstream, arrival.destination, worker.upstream_mark).await;
     // A client whose upstream can't be reached is reset, as that upstream's kernel would do it.
-    let (upstream, address) =
-        upstream::connect(&rule.upstream, destination, worker.upstream_mark).await?;
-    let mut upstream = ResetUnlessClosed::new(upstream);
+    let (mut upstream, address) = match connecting {
+        Ok((upstream, address)) => (ResetUnlessClosed::new(upstream), address),
+        Err(reason) => return Outcome::Refused(reason),
+    };
     ended.upstream = Some(address);
-    upstream.write_all(&opening.first).await.map_err(|_| Reason::UpstreamReset)?;
-    count_opened(worker, &opening);
-    drop(opening.first);
-    let moved = transfer(&client, &upstream, rule.idle_timeout, &worker.shared).await;
-    worker.tally.moved(opening.payload as u64 + moved.bytes_in, moved.bytes_out);
-    ended.bytes = (opening.payload as u64 + moved.bytes_in, moved.bytes_out);
-    finish(worker, client, upstream, &moved).await
-}
-
-fn count_opened(worker: &Worker, opening: &Preamble) {
-    match opening.origin {
-        None => worker.tally.unchanged(),
-        Some(Origin::Local) => worker.tally.health_check(),
-        Some(_) => worker.tally.relayed(),
+    if upstream.write_all(&opening.first).await.is_err() {
+        return Outcome::Refused(Reason::UpstreamReset);
     }
+    drop(opening.first);
+    let moved =
+        transfer(&client, &upstream, opening.gated, rule.idle_timeout, &worker.shared).await;
+    ended.bytes = (opening.payload as u64 + moved.bytes_in, moved.bytes_out);
+    worker.tally.moved(ended.bytes.0, ended.bytes.1);
+    finish(client, upstream, moved.ending, &worker.shared).await;
+    outcome(opening.origin, moved.ending, ended.bytes)
 }
 
 /// Closes both sockets as the transfer's ending asks for.
 async fn finish(
-    worker: &Worker,
     client: ResetUnlessClosed,
     upstream: ResetUnlessClosed,
-    moved: &Transfer,
-) -> Result<(), Declined> {
-    match moved.ending {
+    ending: Ending,
+    shared: &RefCell<Shared>,
+) {
+    match ending {
         Ending::Complete => {
             client.close();
             upstream.close();
-            Ok(())
         }
         Ending::UpstreamLeft => {
             drop(upstream);
-            client.close_gently(&worker.shared).await;
-            Err(Reason::UpstreamReset.into())
+            client.close_gently(shared).await;
         }
-        Ending::Broken(reason) => Err(reason.into()),
+        Ending::Broken(_) => {}
+    }
+}
+
+/// What it comes to. A connection that carried nothing was only a look, however it ended.
+fn outcome(origin: Option<Origin>, ending: Ending, bytes: (u64, u64)) -> Outcome {
+    let looked_only =
+        bytes == (0, 0) && matches!(ending, Ending::Complete | Ending::Broken(Reason::ClientReset));
+    match (origin, ending) {
+        (Some(Origin::Local), _) => Outcome::HealthCheck,
+        (Some(_), _) if looked_only => Outcome::HealthCheck,
+        (_, Ending::UpstreamLeft) => Outcome::Refused(Reason::UpstreamReset),
+        (_, Ending::Broken(reason)) => Outcome::Refused(reason),
+        (None, Ending::Complete) => Outcome::Unchanged,
+        (Some(_), Ending::Complete) => Outcome::Relayed,
+    }
+}
+
+/// A connection's entry in the counters and the log. It is made also when the task is dropped
+/// half-way, which happens at the end of a drain only.
+struct Record<'a> {
+    worker: &'a Worker,
+    started: Instant,
+    ended: Ended,
+    outcome: Outcome,
+}
+
+impl<'a> Record<'a> {
+    fn open(worker: &'a Worker, peer: PeerAddr, destination: OriginalDst) -> Self {
+        worker.tally.accepted();
+        Self {
+            worker,
+            started: Instant::now(),
+            ended: Ended::new(peer, destination),
+            outcome: Outcome::Refused(Reason::DrainTimeout),
+        }
+    }
+}
+
+impl Drop for Record<'_> {
+    fn drop(&mut self) {
+        self.worker.tally.ended(self.outcome);
+        self.worker.log.ended(&self.ended, self.outcome, self.started.elapsed());
     }
 }
 
@@ -177,14 +205,5 @@ impl Deref for ResetUnlessClosed {
 impl DerefMut for ResetUnlessClosed {
     fn deref_mut(&mut self) -> &mut TcpStream {
         &mut self.stream
-    }
-}
-
-/// Counts the connection out.
-struct Closed<'a>(&'a Worker);
-
-impl Drop for Closed<'_> {
-    fn drop(&mut self) {
-        self.0.tally.closed();
     }
 }

@@ -4,6 +4,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use proxy_common::Reason;
 
+/// What became of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It reached its upstream, and ended as both sides wanted.
+    Relayed,
+    /// The same, for a loopback source.
+    Unchanged,
+    /// A load balancer looked whether we are there: opened, perhaps a header, closed; or LOCAL.
+    HealthCheck,
+    /// It was refused or cut short.
+    Refused(Reason),
+}
+
 /// One worker's counters. Only that worker writes them.
 #[derive(Debug)]
 pub struct Tally {
@@ -39,34 +52,21 @@ impl Tally {
         self.live.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A connection is over, whatever became of it.
-    pub fn closed(&self) {
-        self.live.fetch_sub(1, Ordering::Relaxed);
-    }
-
     /// Connections open now.
     pub fn live(&self) -> u64 {
         self.live.load(Ordering::Relaxed)
     }
 
-    /// An upstream was reached, and told who the client is.
-    pub fn relayed(&self) {
-        self.relayed.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// An upstream was reached for a loopback source.
-    pub fn unchanged(&self) {
-        self.unchanged.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A load balancer only looked whether we are there.
-    pub fn health_check(&self) {
-        self.health_checks.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A connection was refused or cut short.
-    pub fn refused(&self, reason: Reason) {
-        self.refused[reason as usize].fetch_add(1, Ordering::Relaxed);
+    /// A connection is over. Each is counted in exactly one way.
+    pub fn ended(&self, outcome: Outcome) {
+        self.live.fetch_sub(1, Ordering::Relaxed);
+        let counter = match outcome {
+            Outcome::Relayed => &self.relayed,
+            Outcome::Unchanged => &self.unchanged,
+            Outcome::HealthCheck => &self.health_checks,
+            Outcome::Refused(reason) => &self.refused[reason as usize],
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Payload bytes moved: from clients, to clients.
@@ -83,11 +83,11 @@ pub struct Counts {
     pub accepted: u64,
     /// Connections open now.
     pub live: u64,
-    /// Connections that reached their upstream with a header, or with none by the rule.
+    /// Connections that reached their upstream and ended in order.
     pub relayed: u64,
-    /// Connections of loopback sources that reached their upstream.
+    /// The same, of loopback sources.
     pub unchanged: u64,
-    /// Connections that were a health check: opened, perhaps a header, closed.
+    /// Connections that were only a load balancer's look.
     pub health_checks: u64,
     /// Payload bytes from clients to upstreams.
     pub bytes_in: u64,
@@ -139,12 +139,13 @@ mod tests {
         let (one, two) = (Tally::default(), Tally::default());
         for tally in [&one, &two] {
             tally.accepted();
-            tally.refused(Reason::NoHeader);
+            tally.accepted();
+            tally.ended(Outcome::Refused(Reason::NoHeader));
             tally.moved(3, 5);
         }
-        one.closed();
+        one.ended(Outcome::Relayed);
         let counts = Counts::sum([&one, &two]);
-        assert_eq!((counts.accepted, counts.live), (2, 1));
+        assert_eq!((counts.accepted, counts.live, counts.relayed), (4, 1, 1));
         assert_eq!((counts.bytes_in, counts.bytes_out), (6, 10));
         let named: Vec<_> = counts.refused().filter(|(_, count)| *count > 0).collect();
         assert_eq!(named, [(Reason::NoHeader, 2)]);

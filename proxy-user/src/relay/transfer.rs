@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use super::flow::{Flow, FlowError, Shared};
+use super::gate;
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,17 +36,28 @@ pub struct Transfer {
     pub ending: Ending,
 }
 
-/// Moves bytes both ways. Half-closes are passed on, each in its own time.
+/// Moves bytes both ways. Half-closes are passed on, each in its own time. With `gated`, the client's
+/// first bytes must not be a header.
 pub async fn transfer(
     client: &TcpStream,
     upstream: &TcpStream,
+    gated: bool,
     idle_timeout: Duration,
     shared: &RefCell<Shared>,
 ) -> Transfer {
-    let mut pair = Pair::new(client, upstream);
+    let mut gate = pin!(gate::pass(client));
+    let mut pair = Pair::new(client, upstream, gated);
     let mut last_progress = Instant::now();
     let mut timer = pin!(sleep_until(last_progress + idle_timeout));
     let ending = poll_fn(|cx| {
+        if pair.inward_state == Inward::Gated
+            && let Poll::Ready(passed) = gate.as_mut().poll(cx)
+        {
+            match passed {
+                Ok(()) => pair.inward_state = Inward::Flowing,
+                Err(reason) => return Poll::Ready(Ending::Broken(reason)),
+            }
+        }
         let before = pair.moved();
         if let Poll::Ready(ending) = pair.poll(cx, &mut shared.borrow_mut()) {
             return Poll::Ready(ending);
@@ -67,27 +79,38 @@ pub async fn transfer(
     Transfer { bytes_in: pair.inward.moved(), bytes_out: pair.outward.moved(), ending }
 }
 
+/// Where the client's bytes stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Inward {
+    /// They are not to be read yet.
+    Gated,
+    /// They are passed on.
+    Flowing,
+    /// All of them, and their end, are with the upstream.
+    Ended,
+    /// The upstream takes no more of them.
+    Unwanted,
+}
+
 /// The two flows over the same two sockets.
 struct Pair<'a> {
     client: &'a TcpStream,
     upstream: &'a TcpStream,
     inward: Flow,
+    inward_state: Inward,
     outward: Flow,
-    inward_ended: bool,
     outward_ended: bool,
-    upstream_left: bool,
 }
 
 impl<'a> Pair<'a> {
-    const fn new(client: &'a TcpStream, upstream: &'a TcpStream) -> Self {
+    const fn new(client: &'a TcpStream, upstream: &'a TcpStream, gated: bool) -> Self {
         Self {
             client,
             upstream,
             inward: Flow::new(),
+            inward_state: if gated { Inward::Gated } else { Inward::Flowing },
             outward: Flow::new(),
-            inward_ended: false,
             outward_ended: false,
-            upstream_left: false,
         }
     }
 
@@ -96,38 +119,31 @@ impl<'a> Pair<'a> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>, shared: &mut Shared) -> Poll<Ending> {
-        if !self.inward_ended
+        if self.inward_state == Inward::Flowing
             && let Poll::Ready(result) = self.inward.poll(cx, self.client, self.upstream, shared)
         {
-            self.inward_ended = true;
-            match result {
-                Ok(()) => {}
-                Err(FlowError::Source(error)) => {
-                    return broken(Reason::ClientReset, &error);
-                }
+            self.inward_state = match result {
+                Ok(()) => Inward::Ended,
                 // It may have answered before it left; that is still on its way to the client.
                 Err(FlowError::Sink(error)) => {
                     tracing::debug!(%error, "the upstream takes no more");
-                    self.upstream_left = true;
+                    Inward::Unwanted
                 }
+                Err(FlowError::Source(error)) => return broken(Reason::ClientReset, &error),
             }
         }
         if !self.outward_ended
             && let Poll::Ready(result) = self.outward.poll(cx, self.upstream, self.client, shared)
         {
-            self.outward_ended = true;
             match result {
-                Ok(()) if self.upstream_left => return Poll::Ready(Ending::UpstreamLeft),
-                Ok(()) => {}
-                Err(FlowError::Source(error)) => {
-                    return broken(Reason::UpstreamReset, &error);
-                }
+                Ok(()) => self.outward_ended = true,
+                Err(FlowError::Source(error)) => return broken(Reason::UpstreamReset, &error),
                 Err(FlowError::Sink(error)) => return broken(Reason::ClientReset, &error),
             }
         }
-        match (self.inward_ended, self.outward_ended) {
-            (true, true) if self.upstream_left => Poll::Ready(Ending::UpstreamLeft),
-            (true, true) => Poll::Ready(Ending::Complete),
+        match self.inward_state {
+            Inward::Ended if self.outward_ended => Poll::Ready(Ending::Complete),
+            Inward::Unwanted if self.outward_ended => Poll::Ready(Ending::UpstreamLeft),
             _ => Poll::Pending,
         }
     }

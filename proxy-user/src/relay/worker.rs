@@ -8,7 +8,6 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use proxy_common::Reason;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -17,6 +16,7 @@ use super::flow::Shared;
 use super::log::Log;
 use super::session;
 use super::tally::{Counts, Tally};
+use super::unique_id::UniqueIds;
 use crate::config::Settings;
 use crate::sys::socket::Listeners;
 
@@ -34,6 +34,8 @@ pub struct Worker {
     pub shared: RefCell<Shared>,
     /// Counters.
     pub tally: Arc<Tally>,
+    /// Names for connections.
+    pub unique_ids: UniqueIds,
     /// The log of connections.
     pub log: Log,
 }
@@ -65,6 +67,7 @@ impl Workers {
                     upstream_mark,
                     shared: RefCell::default(),
                     tally,
+                    unique_ids: UniqueIds::default(),
                     log: Log::default(),
                 };
                 if let Err(error) = run(worker, listeners, stop) {
@@ -110,9 +113,7 @@ fn run(worker: Worker, listeners: Listeners, mut stop: watch::Receiver<bool>) ->
         anyhow::Ok(())
     }))?;
     // Dropping the sessions resets their connections.
-    let cut = worker.tally.live();
     drop(sessions);
-    (0..cut).for_each(|_| worker.tally.refused(Reason::DrainTimeout));
     Ok(())
 }
 

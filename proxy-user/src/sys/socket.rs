@@ -2,9 +2,10 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _};
 use std::time::Duration;
 
+use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// The listeners' port. They are alone in the private namespace, so any one will do.
@@ -78,4 +79,9 @@ pub fn upstream(to: SocketAddr, mark: Option<u32>) -> io::Result<Socket> {
 /// Makes the coming close a reset: the peer learns that the connection was cut, not ended.
 pub fn reset_on_close(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_linger(Some(Duration::ZERO))
+}
+
+/// Copies the next bytes of a socket and leaves them there; 0 is the end of data.
+pub fn peek(socket: &impl AsFd, bytes: &mut [u8]) -> io::Result<usize> {
+    Ok(recv(socket.as_fd().as_raw_fd(), bytes, MsgFlags::MSG_PEEK)?)
 }

@@ -1,6 +1,8 @@
 //! What is accepted, and the very words in which the rest is refused.
 
 use super::*;
+use crate::config::settings::ServerFirst;
+use crate::header::{Pass, Version, Versions};
 
 fn words(list: &[&str]) -> Vec<String> {
     list.iter().map(|&word| word.to_owned()).collect()
@@ -13,7 +15,16 @@ fn raw() -> RawAttach {
         inbound: "require".into(),
         trust: words(&["10.0.0.0/8"]),
         untrusted: "refuse".into(),
+        versions: Vec::new(),
+        header_timeout: "5s".into(),
+        max_header: "4096".into(),
+        server_first: "wait".into(),
+        reject_second: false,
         outbound: "v2".into(),
+        tlv_pass: words(&["all"]),
+        tlv_drop: Vec::new(),
+        tlv_add: Vec::new(),
+        tlv_crc32c: false,
         upstream: "original".into(),
         workers: None,
         drain_timeout: "30s".into(),
@@ -32,7 +43,8 @@ fn a_complete_command_line_is_accepted() {
     let settings = validate(&raw()).unwrap();
     let rule = &settings.rules[0];
     assert_eq!(rule.inbound.mode, Mode::Require);
-    assert_eq!(rule.outbound, Some(Version::V2));
+    assert_eq!(rule.outbound.version, Some(Version::V2));
+    assert_eq!(rule.outbound.tlvs.pass, Pass::All);
     assert_eq!(rule.upstream.address, UpstreamAddress::Original);
     assert_eq!(settings.drain_timeout, Duration::from_secs(30));
 }
@@ -127,5 +139,79 @@ fn an_upstream_is_an_address_with_a_port() {
     for text in ["10.1.2.3", "10.1.2.3:http", "originl", "10.1.2.3:0", "0.0.0.0:80", ":80"] {
         let message = refused(|raw| raw.upstream = text.into());
         assert!(message.starts_with(&format!("--upstream '{text}' is not valid")), "{message}");
+    }
+}
+
+#[test]
+fn a_deadline_below_three_seconds_is_refused() {
+    let message = refused(|raw| raw.header_timeout = "2s".into());
+    assert!(
+        message.starts_with("--header-timeout '2s' is not valid; write 3s or more"),
+        "{message}"
+    );
+    let mut least = raw();
+    least.header_timeout = "3s".into();
+    assert_eq!(validate(&least).unwrap().rules[0].inbound.timeout, Duration::from_secs(3));
+}
+
+#[test]
+fn a_longest_header_is_within_what_the_protocol_can_say() {
+    for text in ["15", "65552", "4k", "-1"] {
+        let message = refused(|raw| raw.max_header = text.into());
+        assert!(message.ends_with("write a number of bytes from 16 to 65551"), "{message}");
+    }
+}
+
+#[test]
+fn versions_can_be_limited() {
+    let mut raw = raw();
+    raw.versions = words(&["v2"]);
+    let limits = validate(&raw).unwrap().rules[0].inbound.limits;
+    assert_eq!(limits.versions, Versions::only(Version::V2));
+    assert!(refused(|raw| raw.versions = words(&["v3"])).starts_with("--versions 'v3'"));
+}
+
+#[test]
+fn a_server_may_speak_first_only_where_a_header_is_optional() {
+    let mut optional = raw();
+    optional.inbound = "optional".into();
+    optional.server_first = "200ms".into();
+    let inbound = &validate(&optional).unwrap().rules[0].inbound;
+    assert_eq!(inbound.server_first, ServerFirst::After(Duration::from_millis(200)));
+    assert!(refused(|raw| raw.server_first = "200ms".into()).contains("leave it out"));
+    let message = refused(|raw| {
+        raw.inbound = "optional".into();
+        raw.server_first = "5s".into();
+    });
+    assert!(message.contains("less than --header-timeout"), "{message}");
+}
+
+#[test]
+fn tlvs_are_passed_dropped_and_added_by_type() {
+    let mut raw = raw();
+    raw.tlv_pass = words(&["0xEA", "5"]);
+    raw.tlv_drop = words(&["0xea"]);
+    raw.tlv_add = words(&["unique-id", "authority=example.org", "0xE5=text", "0xE6=hex:00fF"]);
+    raw.tlv_crc32c = true;
+    let outbound = &validate(&raw).unwrap().rules[0].outbound;
+    assert!(outbound.unique_id && outbound.tlvs.crc32c);
+    assert!(outbound.tlvs.passes(5) && !outbound.tlvs.passes(0xEA) && !outbound.tlvs.passes(6));
+    assert_eq!(outbound.tlvs.authority.as_deref(), Some("example.org"));
+    let custom: Vec<_> = outbound.tlvs.custom.iter().map(|tlv| (tlv.kind(), tlv.value())).collect();
+    assert_eq!(custom, [(0xE5, &b"text"[..]), (0xE6, &[0, 0xff])]);
+}
+
+#[test]
+fn tlvs_that_make_no_sense_are_refused() {
+    for word in ["uniqueid", "authority=", "0x20=x", "0xE5=hex:0", "0xE5=hex:0g", "E5=x"] {
+        let message = refused(|raw| raw.tlv_add = words(&[word]));
+        assert!(message.starts_with(&format!("--tlv-add '{word}' is not valid")), "{message}");
+    }
+    for outbound in ["v1", "none"] {
+        let message = refused(|raw| {
+            raw.outbound = outbound.into();
+            raw.tlv_add = words(&["unique-id"]);
+        });
+        assert!(message.contains("no other version has TLVs"), "{message}");
     }
 }
