@@ -101,7 +101,8 @@ impl Arrival<'_> {
     async fn server_speaks_first(self, client: &TcpStream) -> bool {
         match self.rule.inbound.server_first {
             ServerFirst::Wait => false,
-            ServerFirst::After(time) => timeout(time, client.readable()).await.is_err(),
+            // Not `readable()`, which may be true of a socket that has nothing.
+            ServerFirst::After(time) => timeout(time, client.peek(&mut [0])).await.is_err(),
         }
     }
 

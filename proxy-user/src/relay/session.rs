@@ -34,33 +34,33 @@ pub async fn serve(worker: Rc<Worker>, client: TcpStream) {
         return worker.tally.ended(Outcome::HealthCheck);
     };
     let (peer, destination) = (PeerAddr::new(peer), OriginalDst::new(local));
+    let client = ResetUnlessClosed::new(client);
     let mut record = Record::open(&worker, peer, destination);
-    record.outcome = match worker.settings.rule_for(destination) {
-        Some(rule) => {
-            let arrival = Arrival { rule, peer, destination, unique_ids: &worker.unique_ids };
-            carry(&worker, arrival, ResetUnlessClosed::new(client), &mut record.ended).await
-        }
+    let Some(rule) = worker.settings.rule_for(destination) else {
         // Steering and settings are made of the same ports.
-        None => Outcome::Refused(Reason::Internal),
+        return record.outcome = Outcome::Refused(Reason::Internal);
     };
+    let arrival = Arrival { rule, peer, destination, unique_ids: &worker.unique_ids };
+    let (outcome, lingering) = carry(&worker, arrival, client, &mut record.ended).await;
+    record.outcome = outcome;
+    // What it came to is known now; how long the client takes to hear of it does not matter.
+    drop(record);
+    if let Some(client) = lingering {
+        client.close_gently(&worker.shared).await;
+    }
 }
 
-/// The story itself.
+/// The story itself: what it came to, and the client's connection if it is still to be closed.
 async fn carry(
     worker: &Worker,
     arrival: Arrival<'_>,
     mut client: ResetUnlessClosed,
     ended: &mut Ended,
-) -> Outcome {
+) -> (Outcome, Option<ResetUnlessClosed>) {
     let opening = match arrival.preamble(&mut client).await {
         Ok(opening) => opening,
-        Err(declined) => {
-            client.close_gently(&worker.shared).await;
-            return match declined {
-                Declined::Refused(reason) => Outcome::Refused(reason),
-                Declined::HealthCheck => Outcome::HealthCheck,
-            };
-        }
+        Err(Declined::Refused(reason)) => return (Outcome::Refused(reason), Some(client)),
+        Err(Declined::HealthCheck) => return (Outcome::HealthCheck, Some(client)),
     };
     ended.origin = opening.origin;
     ended.unique_id = opening.unique_id;
@@ -70,38 +70,36 @@ async fn carry(
     // A client whose upstream can't be reached is reset, as that upstream's kernel would do it.
     let (mut upstream, address) = match connecting {
         Ok((upstream, address)) => (ResetUnlessClosed::new(upstream), address),
-        Err(reason) => return Outcome::Refused(reason),
+        Err(reason) => return (Outcome::Refused(reason), None),
     };
     ended.upstream = Some(address);
     if upstream.write_all(&opening.first).await.is_err() {
-        return Outcome::Refused(Reason::UpstreamReset);
+        return (Outcome::Refused(Reason::UpstreamReset), None);
     }
     drop(opening.first);
     let moved =
         transfer(&client, &upstream, opening.gated, rule.idle_timeout, &worker.shared).await;
     ended.bytes = (opening.payload as u64 + moved.bytes_in, moved.bytes_out);
     worker.tally.moved(ended.bytes.0, ended.bytes.1);
-    finish(client, upstream, moved.ending, &worker.shared).await;
-    outcome(opening.origin, moved.ending, ended.bytes)
+    let outcome = outcome(opening.origin, moved.ending, ended.bytes);
+    (outcome, finish(client, upstream, moved.ending))
 }
 
-/// Closes both sockets as the transfer's ending asks for.
-async fn finish(
+/// Closes both sockets as the transfer's ending asks for, but for a client that is to be closed
+/// gently.
+fn finish(
     client: ResetUnlessClosed,
     upstream: ResetUnlessClosed,
     ending: Ending,
-    shared: &RefCell<Shared>,
-) {
+) -> Option<ResetUnlessClosed> {
     match ending {
         Ending::Complete => {
             client.close();
             upstream.close();
+            None
         }
-        Ending::UpstreamLeft => {
-            drop(upstream);
-            client.close_gently(shared).await;
-        }
-        Ending::Broken(_) => {}
+        Ending::UpstreamLeft => Some(client),
+        Ending::Broken(_) => None,
     }
 }
 

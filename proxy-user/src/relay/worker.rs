@@ -18,9 +18,9 @@ use super::session;
 use super::tally::{Counts, Tally};
 use super::unique_id::UniqueIds;
 use crate::config::Settings;
-use crate::sys::socket::Listeners;
+use crate::sys::socket::{self, Listeners};
 
-/// How long a worker that can't accept, as for want of descriptors, leaves it be.
+/// How long a worker that can't accept for want of descriptors or memory leaves it be.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// What a worker's sessions share. It never leaves its thread.
@@ -123,10 +123,12 @@ async fn accept_all(worker: &Rc<Worker>, listener: Option<TcpListener>) {
     loop {
         match listener.accept().await {
             Ok((client, _)) => start(worker, client),
-            Err(error) => {
+            Err(error) if socket::is_exhaustion(&error) => {
                 tracing::warn!(%error, "cannot accept; trying again soon");
                 tokio::time::sleep(BACK_OFF).await;
             }
+            // That one connection is gone before it was accepted; the next one need not be.
+            Err(error) => tracing::debug!(%error, "not accepted"),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
@@ -59,9 +60,17 @@ fn listener(domain: Domain, address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Whether an error says that the kernel was built or booted without IPv6.
 fn is_missing_family(error: &io::Error) -> bool {
-    use nix::errno::Errno;
-    let missing = [Errno::EAFNOSUPPORT, Errno::EADDRNOTAVAIL];
-    error.raw_os_error().is_some_and(|code| missing.contains(&Errno::from_raw(code)))
+    is_one_of(error, &[Errno::EAFNOSUPPORT, Errno::EADDRNOTAVAIL])
+}
+
+/// Whether an error says that descriptors or memory have run out, so that trying again at once
+/// would fail again.
+pub fn is_exhaustion(error: &io::Error) -> bool {
+    is_one_of(error, &[Errno::EMFILE, Errno::ENFILE, Errno::ENOBUFS, Errno::ENOMEM])
+}
+
+fn is_one_of(error: &io::Error, codes: &[Errno]) -> bool {
+    error.raw_os_error().is_some_and(|code| codes.contains(&Errno::from_raw(code)))
 }
 
 /// A socket that is to connect to an upstream; with a mark, if steering has to know it.

@@ -22,11 +22,13 @@ mod wire;
 
 mod errors;
 mod inbound;
+mod inbound_options;
 mod inbound_split;
 mod lifecycle;
 mod loopback;
 mod mishaps;
 mod outbound;
+mod outbound_tlvs;
 mod peers;
 mod relay;
 mod sight;
