@@ -12,8 +12,12 @@ fn main() -> anyhow::Result<()> {
     let manifest = env::var("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")?;
     let toolchain = env::var("RUSTUP_TOOLCHAIN").unwrap_or_else(|_| "stable".to_owned());
     // The BPF target has no prebuilt `core`; building it is an unstable feature of a stable cargo.
+    // And what that cargo says of its progress would come out as warnings of ours.
     // SAFETY: a build script that has started no thread yet.
-    unsafe { env::set_var("RUSTC_BOOTSTRAP", "1") };
+    unsafe {
+        env::set_var("RUSTC_BOOTSTRAP", "1");
+        env::set_var("CARGO_TERM_QUIET", "true");
+    }
     let package = Package {
         name: "proxy-ebpf",
         root_dir: &format!("{manifest}/../proxy-ebpf"),

@@ -124,7 +124,8 @@ pub const REASON_NAME_LEN: usize = 32;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReasonCount {
-    /// The reason's name, zero-filled, so that `bpftool map dump` can be read on its own.
+    /// The reason's name in ASCII, zero-filled, so that a dump needs no other file to be read;
+    /// `bpftool` prints it as numbers, since it is no C string.
     pub name: [u8; REASON_NAME_LEN],
     /// Connections that ended this way.
     pub connections: u64,
