@@ -3,14 +3,16 @@
 //! Pure logic stands at the bottom and knows no machine: [`address`], [`header`], [`policy`],
 //! [`config`]. [`sys`] wraps the few system calls that the rest needs. Two rooms do the work and
 //! do not know each other: [`steer`] brings connections from the interface to a listener, and
-//! [`relay`] carries them from there to the upstream. [`operate`] watches, [`command`] is what a
-//! person types. Imports point downwards only.
+//! [`relay`] carries them from there to the upstream. [`inspect`] tells people what headers and
+//! upstreams are like. [`operate`] watches, [`command`] is what a person types. Imports point
+//! downwards only.
 #![forbid(unsafe_code)]
 
 pub mod address;
 pub mod command;
 pub mod config;
 pub mod header;
+pub mod inspect;
 pub mod operate;
 pub mod policy;
 pub mod relay;

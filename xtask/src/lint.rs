@@ -12,6 +12,8 @@ pub fn run() -> Result<()> {
 
     ui::note("formatting");
     cargo::run(cargo().args(["fmt", "--all", "--check"]))?;
+    // The fuzz targets are a workspace of their own.
+    cargo::run(cargo().args(["fmt", "--manifest-path=proxy-user/fuzz/Cargo.toml", "--check"]))?;
 
     ui::note("clippy");
     cargo::run(cargo().args(["clippy", "--all-targets", "--", "--deny=warnings"]))?;

@@ -2,6 +2,7 @@
 
 mod cargo;
 mod demo;
+mod fuzz;
 mod lint;
 mod privilege;
 mod setup;
@@ -31,6 +32,8 @@ enum Command {
     Test(test::Args),
     /// Check formatting, and run clippy with warnings as errors, on the eBPF crate as well.
     Lint,
+    /// Fuzz the header engine and the policy; each target for 20 seconds by default.
+    Fuzz(fuzz::Args),
 }
 
 fn main() -> ExitCode {
@@ -49,5 +52,6 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Lint => lint::run(),
+        Command::Fuzz(args) => fuzz::run(&args),
     }
 }

@@ -12,6 +12,9 @@ use crate::{privilege, ui};
 /// Cargo's setting that has a finished test binary run by sudo.
 const AS_ROOT: &str = r#"target."cfg(unix)".runner = ["sudo", "--preserve-env", "--"]"#;
 
+/// Test binaries that need neither root nor a network namespace.
+const UNPRIVILEGED: [&str; 5] = ["layers", "allocations", "differential", "replay", "tools"];
+
 /// Arguments of `cargo xtask test`.
 #[derive(ClapArgs)]
 pub struct Args {
@@ -27,14 +30,17 @@ pub fn run(args: &Args) -> Result<()> {
     ui::note("unit tests");
     let workspace = ["test", "--workspace", "--exclude=proxy-ebpf"];
     cargo::run(cargo().args(workspace).args(["--lib", "--bins"]))?;
+    let unprivileged = UNPRIVILEGED.map(|name| format!("--test={name}"));
+    cargo::run(cargo().args(["test", "--package=proxy-user"]).args(unprivileged))?;
     cargo::run(cargo().args(workspace).arg("--doc"))?;
 
     ui::note("integration tests, in network namespaces of their own");
+    let privileged = ["test", "--package=proxy-user", "--test=it"];
     let mut integration = cargo();
-    integration.args(["test", "--package=proxy-user", "--test=it"]);
+    integration.args(privileged);
     if !privilege::is_root() {
         // Built by the user as before; only the finished binary is run as root.
-        cargo::run(cargo().args(["test", "--package=proxy-user", "--test=it", "--no-run"]))?;
+        cargo::run(cargo().args(privileged).arg("--no-run"))?;
         privilege::obtain("make network namespaces and load eBPF programs")?;
         integration.args(["--config", AS_ROOT]);
     }

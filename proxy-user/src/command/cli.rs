@@ -1,5 +1,7 @@
 //! The command line as it is written. Values stay words here; `config` judges them.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::RawAttach;
@@ -19,6 +21,11 @@ pub enum Command {
     Attach(Box<Attach>),
     /// Remove what instances that were killed have left behind.
     Cleanup,
+    /// Say what bytes are: a header, part by part, or what is wrong with them (exit code 1).
+    Decode(Decode),
+    /// Find out whether an upstream accepts PROXY headers, requires them or rejects them. Makes
+    /// a handful of connections to it; needs no privileges.
+    Probe(Probe),
 }
 
 /// One rule, from flags.
@@ -101,6 +108,57 @@ pub struct Attach {
     /// How to attach to TC: auto, tcx or clsact.
     #[arg(long, value_name = "HOOK", default_value = "auto")]
     hook: String,
+}
+
+/// Bytes, and how to look at them.
+#[derive(Args, Debug)]
+pub struct Decode {
+    /// Bytes in hex, such as 0d0a, 0d:0a, 0x0d or \x0d; or - for raw bytes from standard input,
+    /// which is also read if nothing is given.
+    #[arg(value_name = "HEX|-", conflicts_with = "file")]
+    pub bytes: Vec<String>,
+
+    /// A file with raw bytes.
+    #[arg(long, value_name = "PATH")]
+    pub file: Option<PathBuf>,
+
+    /// The file or standard input holds hex text.
+    #[arg(long)]
+    pub hex: bool,
+
+    /// Longest header, in bytes; more than attach takes by default, so that all can be seen.
+    #[arg(long, value_name = "BYTES", default_value = "65551")]
+    pub max_header: String,
+
+    /// Write JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// An upstream, and what to say to it.
+#[derive(Args, Debug)]
+pub struct Probe {
+    /// The upstream.
+    #[arg(value_name = "HOST:PORT")]
+    pub upstream: String,
+
+    /// The header to send: v1, v2, or local (a v2 header without addresses, as a health check's).
+    /// It states the connection's own addresses.
+    #[arg(long, value_name = "HEADER", default_value = "v2")]
+    pub send: String,
+
+    /// Speak TLS: greet as a client does, with HOST as the server's name.
+    #[arg(long, conflicts_with = "request")]
+    pub tls: bool,
+
+    /// How long to wait for a connection, and for each reply.
+    #[arg(long, value_name = "TIME", default_value = "2s")]
+    pub timeout: String,
+
+    /// A request that the upstream answers; \r, \n, \t, \0, \\ and \xNN stand for bytes
+    /// [default: an HTTP GET, and the greeting of a server that speaks first].
+    #[arg(long, value_name = "TEXT")]
+    pub request: Option<String>,
 }
 
 impl From<Attach> for RawAttach {

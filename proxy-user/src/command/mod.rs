@@ -3,6 +3,8 @@
 mod attach;
 mod cleanup;
 mod cli;
+mod decode;
+mod probe;
 
 use std::process::ExitCode;
 
@@ -10,6 +12,7 @@ use clap::Parser as _;
 
 use self::cli::{Cli, Command};
 use crate::config::Invalid;
+use crate::inspect::hex::HexError;
 
 /// How a command fails.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +20,9 @@ enum Failure {
     /// What was asked for makes no sense; exit code 2.
     #[error("{0}")]
     Usage(#[from] Invalid),
+    /// What was to be hex is none; exit code 2.
+    #[error("the hex text is not valid: {0}")]
+    Hex(#[from] HexError),
     /// What was asked for could not be done; exit code 1.
     #[error("{0:#}")]
     Run(#[from] anyhow::Error),
@@ -25,15 +31,17 @@ enum Failure {
 /// Reads the command line, does what it says, and returns the exit code.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Attach(arguments) => attach::run(*arguments),
-        Command::Cleanup => cleanup::run().map_err(Failure::from),
+        Command::Attach(arguments) => attach::run(*arguments).map(|()| ExitCode::SUCCESS),
+        Command::Cleanup => cleanup::run().map(|()| ExitCode::SUCCESS).map_err(Failure::from),
+        Command::Decode(arguments) => decode::run(&arguments),
+        Command::Probe(arguments) => probe::run(&arguments),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("error: {failure}");
             ExitCode::from(match failure {
-                Failure::Usage(_) => 2,
+                Failure::Usage(_) | Failure::Hex(_) => 2,
                 Failure::Run(_) => 1,
             })
         }

@@ -15,7 +15,7 @@ use super::settings::{
 };
 use crate::address::{CidrError, UpstreamAddr};
 
-mod inbound;
+pub(crate) mod inbound;
 mod outbound;
 
 /// How long an upstream may take to answer.
@@ -62,7 +62,7 @@ pub enum Invalid {
     },
 }
 
-fn refuse(field: &'static str, value: &str, fix: impl Into<String>) -> Invalid {
+pub(crate) fn refuse(field: &'static str, value: &str, fix: impl Into<String>) -> Invalid {
     Invalid::Value { field, value: value.to_owned(), fix: fix.into() }
 }
 
@@ -113,7 +113,7 @@ fn workers(text: &str) -> Result<NonZeroUsize, Invalid> {
     }
 }
 
-fn duration(field: &'static str, text: &str) -> Result<Duration, Invalid> {
+pub(crate) fn duration(field: &'static str, text: &str) -> Result<Duration, Invalid> {
     humantime::parse_duration(text)
         .map_err(|_| refuse(field, text, "write a time with its unit, such as 30s or 500ms"))
 }

@@ -7,6 +7,7 @@
 //! | module | concern |
 //! |---|---|
 //! | [`decode`] | which version it is, and when to ask for more |
+//! | [`awaited`] | what is missing, in words |
 //! | `v1` | the text line |
 //! | `v2` | the binary block |
 //! | [`tlv`] | type-length-value fields: walk, checks, names |
@@ -20,6 +21,7 @@
 //! that `pp11` does not know. Nor is it shown LOCAL headers, whose family byte it believes
 //! (`pp23`), or UNKNOWN lines, whose rest it wants to be UTF-8 (`pp17`).
 
+pub mod awaited;
 pub mod decode;
 pub mod encode;
 pub mod tlv;
@@ -27,7 +29,7 @@ mod v1;
 mod v2;
 
 #[cfg(test)]
-mod golden;
+pub(crate) mod golden;
 #[cfg(test)]
 mod properties;
 

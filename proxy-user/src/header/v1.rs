@@ -16,7 +16,7 @@ use super::{Endpoints, Header, Invalid, Origin, Tlvs, Version};
 pub(super) const SIGNATURE: &[u8] = b"PROXY ";
 
 /// Longest line in bytes, CRLF included (pp15).
-const MAX_LINE: usize = 107;
+pub(super) const MAX_LINE: usize = 107;
 
 const CRLF: usize = 2;
 

@@ -64,6 +64,9 @@ pub const PEERS: &[Package] = &[
     Package::program("openssl", "openssl"),
 ];
 
+/// What libFuzzer is compiled with.
+pub const CXX_COMPILER: &[Package] = &[Package::program("g++", "c++")];
+
 /// What only the tests use.
 pub const FOR_TESTS: &[Package] =
     &[Package::program("haproxy", "haproxy"), Package::program("procps", "sysctl")];

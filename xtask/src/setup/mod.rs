@@ -4,6 +4,7 @@
 //! needs root but `apt-get`.
 
 mod debian;
+mod fuzzer;
 mod linker;
 mod rust;
 
@@ -24,6 +25,8 @@ pub enum Purpose {
     Demo,
     /// The tests.
     Test,
+    /// Fuzzing.
+    Fuzz,
     /// Everything.
     All,
 }
@@ -31,14 +34,18 @@ pub enum Purpose {
 impl Purpose {
     /// Debian packages that there is no doing without.
     fn required(self) -> Vec<Package> {
-        let lab = if self == Self::Lint { &[][..] } else { debian::LAB };
-        [debian::COMPILER, lab].concat()
+        let more = match self {
+            Self::Lint => &[],
+            Self::Fuzz => debian::CXX_COMPILER,
+            Self::Demo | Self::Test | Self::All => debian::LAB,
+        };
+        [debian::COMPILER, more].concat()
     }
 
     /// Debian packages without which something is left out, and says so itself.
     fn wanted(self) -> Vec<Package> {
         match self {
-            Self::Lint => Vec::new(),
+            Self::Lint | Self::Fuzz => Vec::new(),
             Self::Demo => debian::PEERS.to_vec(),
             Self::Test | Self::All => [debian::PEERS, debian::FOR_TESTS].concat(),
         }
@@ -46,7 +53,7 @@ impl Purpose {
 
     fn components(self) -> &'static [rust::Component] {
         match self {
-            Self::Demo | Self::Test => &[rust::SOURCE],
+            Self::Demo | Self::Test | Self::Fuzz => &[rust::SOURCE],
             Self::Lint | Self::All => &[rust::SOURCE, rust::FORMATTER, rust::CLIPPY],
         }
     }
@@ -67,6 +74,9 @@ pub fn run(purpose: Purpose) -> Result<()> {
     let toolchain = Toolchain::find()?;
     acted |= toolchain.require(purpose.components())?;
     acted |= linker::require(&toolchain)?;
+    if purpose == Purpose::Fuzz {
+        acted |= fuzzer::require()?;
+    }
 
     let seconds = started.elapsed().as_secs_f32();
     match (acted, complete) {

@@ -48,7 +48,7 @@ fn header_timeout(text: &str) -> Result<Duration, Invalid> {
     Ok(timeout)
 }
 
-fn max_header(text: &str) -> Result<usize, Invalid> {
+pub(crate) fn max_header(text: &str) -> Result<usize, Invalid> {
     let range = Limits::LOWEST_MAX..=Limits::HIGHEST_MAX;
     match text.parse() {
         Ok(bytes) if range.contains(&bytes) => Ok(bytes),

@@ -101,37 +101,72 @@ impl fmt::Display for Vendor<'_> {
 /// A field in words, on one line without control characters:
 /// `0x02 AUTHORITY, 11 bytes: "example.org"`.
 pub fn describe(tlv: Tlv<'_>) -> impl fmt::Display {
-    Field { tlv, name: kind_name(tlv.kind) }
+    Field(tlv)
 }
 
-/// A field with the name that its kind has where it stands.
-struct Field<'a> {
-    tlv: Tlv<'a>,
-    name: &'static str,
+/// A field's value in words, as in [`describe`]; of an SSL field what stands in front of the
+/// fields inside. Empty for padding and for an empty value.
+pub fn meaning(tlv: Tlv<'_>) -> impl fmt::Display {
+    Meaning(tlv)
 }
+
+/// The value of a field inside an SSL field in words: text where it is such, else hex.
+pub fn ssl_meaning(tlv: Tlv<'_>) -> impl fmt::Display {
+    Opaque(tlv.value)
+}
+
+struct Field<'a>(Tlv<'a>);
 
 impl fmt::Display for Field<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tlv { kind, value } = self.tlv;
-        let plural = if value.len() == 1 { "" } else { "s" };
-        write!(f, "{kind:#04x} {}, {} byte{plural}", self.name, value.len())?;
-        if value.is_empty() || kind == kind::NOOP {
+        let tlv = self.0;
+        write_head(f, tlv, kind_name(tlv.kind))?;
+        if tlv.value.is_empty() || tlv.kind == kind::NOOP {
             return Ok(());
         }
-        f.write_str(": ")?;
-        if let Some(vendor) = Vendor::parse(self.tlv) {
+        write!(f, ": {}", Meaning(tlv))?;
+        for inner in ssl(tlv).into_iter().flat_map(|ssl| ssl.fields) {
+            f.write_str("; ")?;
+            write_head(f, inner, ssl_kind_name(inner.kind))?;
+            if !inner.value.is_empty() {
+                write!(f, ": {}", Opaque(inner.value))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn write_head(f: &mut fmt::Formatter<'_>, tlv: Tlv<'_>, name: &str) -> fmt::Result {
+    let plural = if tlv.value.len() == 1 { "" } else { "s" };
+    write!(f, "{:#04x} {name}, {} byte{plural}", tlv.kind, tlv.value.len())
+}
+
+/// An SSL field's value. Fields inside it are never asked: SSL does not nest.
+fn ssl(tlv: Tlv<'_>) -> Option<Ssl<'_>> {
+    if tlv.kind == kind::SSL { Ssl::parse(tlv.value) } else { None }
+}
+
+struct Meaning<'a>(Tlv<'a>);
+
+impl fmt::Display for Meaning<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tlv = self.0;
+        if tlv.value.is_empty() || tlv.kind == kind::NOOP {
+            return Ok(());
+        }
+        if let Some(vendor) = Vendor::parse(tlv) {
             return vendor.fmt(f);
         }
-        match (kind, Ssl::parse(value)) {
-            (kind::SSL, Some(ssl)) => write_ssl(f, ssl),
-            (kind::CRC32C, _) => write_hex(f, value),
-            _ => write_opaque(f, value),
+        match ssl(tlv) {
+            Some(ssl) => write_ssl(f, ssl),
+            None if tlv.kind == kind::CRC32C => write_hex(f, tlv.value),
+            None => Opaque(tlv.value).fmt(f),
         }
     }
 }
 
 fn write_ssl(f: &mut fmt::Formatter<'_>, ssl: Ssl<'_>) -> fmt::Result {
-    let Ssl { client, verify, fields } = ssl;
+    let Ssl { client, verify, .. } = ssl;
     write!(f, "client {client:#04x}")?;
     for (bit, meaning) in [
         (Ssl::USED_TLS, "used TLS"),
@@ -143,20 +178,18 @@ fn write_ssl(f: &mut fmt::Formatter<'_>, ssl: Ssl<'_>) -> fmt::Result {
         }
     }
     write!(f, "; verify {verify}")?;
-    if ssl.is_verified() {
-        f.write_str(" (certificate verified)")?;
-    }
-    for tlv in fields {
-        write!(f, "; {}", Field { tlv, name: ssl_kind_name(tlv.kind) })?;
-    }
-    Ok(())
+    f.write_str(if ssl.is_verified() { " (certificate verified)" } else { "" })
 }
 
 /// Text where it is such, else hex.
-fn write_opaque(f: &mut fmt::Formatter<'_>, value: &[u8]) -> fmt::Result {
-    match str::from_utf8(value) {
-        Ok(text) if !text.chars().any(char::is_control) => write!(f, "{text:?}"),
-        _ => write_hex(f, value),
+struct Opaque<'a>(&'a [u8]);
+
+impl fmt::Display for Opaque<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match str::from_utf8(self.0) {
+            Ok(text) if !text.chars().any(char::is_control) => write!(f, "{text:?}"),
+            _ => write_hex(f, self.0),
+        }
     }
 }
 

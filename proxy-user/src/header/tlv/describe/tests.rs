@@ -97,3 +97,23 @@ fn pp40_verified_is_said_of_a_certificate_only() {
     let not_verified = described(0x20, b"\x06\0\0\0\x13");
     assert!(not_verified.ends_with("certificate in this session; verify 19"), "{not_verified}");
 }
+
+#[test]
+fn a_value_alone_leaves_the_fields_inside_out() {
+    let field = complete(golden::HAPROXY_TLS).tlvs.find(kind::SSL).unwrap();
+    assert_eq!(meaning(field).to_string(), "client 0x01, used TLS; verify 0");
+    let inner = Ssl::parse(field.value).unwrap().fields.find(kind::SSL_VERSION).unwrap();
+    assert_eq!(ssl_meaning(inner).to_string(), r#""TLSv1.3""#);
+    assert_eq!(meaning(Tlv { kind: kind::NOOP, value: b"padding" }).to_string(), "");
+}
+
+/// Thousands of SSL fields one inside the other would be as many stack frames.
+#[test]
+fn ssl_does_not_nest() {
+    let inner = golden::tlv(kind::SSL, b"\0\0\0\0\0");
+    let outer = [b"\0\0\0\0\0", &inner[..]].concat();
+    assert_eq!(
+        described(kind::SSL, &outer),
+        "0x20 SSL, 13 bytes: client 0x00; verify 0; 0x20 unassigned, 5 bytes: 0000000000"
+    );
+}
