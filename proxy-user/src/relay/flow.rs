@@ -139,7 +139,10 @@ impl Flow {
         let given = match &mut self.held {
             Held::Nothing => 0,
             Held::Copied { bytes, written } => {
-                let given = ready!(poll_write(cx, sink, || sink.try_write(&bytes[*written..])))?;
+                let given = ready!(retry(
+                    || sink.try_write(&bytes[*written..]),
+                    || sink.poll_write_ready(cx)
+                ))?;
                 *written += given;
                 if *written == bytes.len() {
                     self.held = Held::Nothing;
@@ -148,7 +151,7 @@ impl Flow {
             }
             Held::Piped { pipe, length } => {
                 let drain = || sink.try_io(Interest::WRITABLE, || pipe.drain_to(sink, *length));
-                let given = ready!(poll_write(cx, sink, drain))?;
+                let given = ready!(retry(drain, || sink.poll_write_ready(cx)))?;
                 *length -= given;
                 if *length == 0
                     && let Held::Piped { pipe, .. } =
@@ -171,7 +174,7 @@ impl Flow {
         sink: &TcpStream,
         buffer: &mut [u8],
     ) -> Poll<Result<Step, FlowError>> {
-        let read = ready!(poll_read(cx, source, || source.try_read(buffer)));
+        let read = ready!(retry(|| source.try_read(buffer), || source.poll_read_ready(cx)));
         let read = read.map_err(FlowError::Source)?;
         if read == 0 {
             self.source_ended = true;
@@ -232,33 +235,14 @@ fn end(sink: &TcpStream) -> io::Result<()> {
     }
 }
 
-/// Tries until it works or the stream has really nothing; then the task is woken in time.
-fn poll_read<T>(
-    cx: &mut Context<'_>,
-    stream: &TcpStream,
+/// Tries until it works, or until the socket is really not ready; then the task is woken in time.
+fn retry<T>(
     mut attempt: impl FnMut() -> io::Result<T>,
+    mut poll_ready: impl FnMut() -> Poll<io::Result<()>>,
 ) -> Poll<io::Result<T>> {
     loop {
         match attempt() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                ready!(stream.poll_read_ready(cx))?;
-            }
-            result => return Poll::Ready(result),
-        }
-    }
-}
-
-/// The same for writing.
-fn poll_write<T>(
-    cx: &mut Context<'_>,
-    stream: &TcpStream,
-    mut attempt: impl FnMut() -> io::Result<T>,
-) -> Poll<io::Result<T>> {
-    loop {
-        match attempt() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                ready!(stream.poll_write_ready(cx))?;
-            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(poll_ready())?,
             result => return Poll::Ready(result),
         }
     }
