@@ -1,4 +1,5 @@
-//! `cargo xtask test`: unit tests as whoever asks, then the one integration binary as root.
+//! `cargo xtask test`: unit tests as whoever asks, then what needs namespaces as root: conformance
+//! and the one integration binary.
 //!
 //! Nothing is printed after cargo's own closing lines.
 
@@ -35,11 +36,11 @@ pub fn run(args: &Args) -> Result<()> {
     cargo::run(cargo().args(workspace).arg("--doc"))?;
 
     ui::note("integration tests, in network namespaces of their own");
-    let privileged = ["test", "--package=proxy-user", "--test=it"];
+    let privileged = ["test", "--package=proxy-user", "--test=conformance", "--test=it"];
     let mut integration = cargo();
     integration.args(privileged);
     if !privilege::is_root() {
-        // Built by the user as before; only the finished binary is run as root.
+        // Built by the user as before; only the finished binaries are run as root.
         cargo::run(cargo().args(privileged).arg("--no-run"))?;
         privilege::obtain("make network namespaces and load eBPF programs")?;
         integration.args(["--config", AS_ROOT]);
