@@ -8,6 +8,7 @@ use xtask::lab::Family;
 use crate::backend::{Backend, echo, swallow};
 use crate::client::{Client, Reply};
 use crate::scene::{OFF, OPTIONAL, PORT, REQUIRE, Scene, assert_same_bytes, attach, lab};
+use crate::setup::output_of;
 use crate::wire::{
     self, join, named_client, named_destination, named_headers, text, v1, v2, v2_local,
 };
@@ -20,6 +21,7 @@ both_families!(
     local_goes_on_as_local,
     unknown_is_accepted,
     the_header_waits_for_no_payload,
+    header_and_payload_leave_in_one_segment,
     a_fixed_upstream_is_told_the_original_destination,
     a_destination_on_the_node_is_reached,
     several_ports_and_ranges_are_protected,
@@ -136,6 +138,23 @@ fn the_header_waits_for_no_payload(family: Family) {
     client.send(PAYLOAD);
     assert_eq!(client.finish_and_rest(), Reply::ended(b""));
     scene.assert_received(0, &join(&header, PAYLOAD));
+}
+
+/// As the kernel of the backend counts it (`ss`): one segment with data, where two writes would
+/// have been two.
+fn header_and_payload_leave_in_one_segment(family: Family) {
+    for outbound in ["--outbound v1", "--outbound v2"] {
+        let scene = Scene::new(family, &[REQUIRE, outbound]);
+        let [line, _] = named_headers(family);
+        let mut client = scene.connect();
+        client.send(&join(&line, PAYLOAD));
+        let received = scene.backend.recording(0).at_least(PAYLOAD.len() + 28);
+        assert!(received.ends_with(PAYLOAD), "{}", text(&received));
+        let mut ss = scene.lab.backend.command("ss");
+        ss.args(["--tcp", "--info", "--no-header", "state", "established", "sport", "=", ":80"]);
+        let counts = output_of(ss);
+        assert!(counts.contains(" data_segs_in:1 "), "{outbound}: {counts}");
+    }
 }
 
 /// The upstream may be of the other family: the header is about the client's side.
