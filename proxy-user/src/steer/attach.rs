@@ -75,7 +75,7 @@ pub struct InterfaceLock {
 impl InterfaceLock {
     /// Takes it, and clears away a filter that a dead holder left.
     pub fn take(interface: &NetworkInterface) -> Result<Self> {
-        let address = SocketAddr::from_abstract_name(format!("foreword/{}", interface.0.index))?;
+        let address = lock_address(interface)?;
         let socket = match UnixListener::bind_addr(&address) {
             Ok(socket) => socket,
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -91,6 +91,11 @@ impl InterfaceLock {
         remove_stale_filter(interface.name());
         Ok(Self { _socket: socket })
     }
+}
+
+/// The name of an interface's lock.
+fn lock_address(interface: &NetworkInterface) -> io::Result<SocketAddr> {
+    SocketAddr::from_abstract_name(format!("foreword/{}", interface.0.index))
 }
 
 /// The process that listens on the socket.
@@ -112,11 +117,20 @@ fn remove_stale_filter(interface: &str) -> bool {
 
 /// Removes the filters that dead instances left, and returns the interfaces that had one.
 pub fn sweep() -> Result<Vec<String>> {
-    let links = netlink::here(async |handle| netlink::links(&handle).await)?;
+    // A lock is tried only where there is something to sweep: another instance may be about to
+    // take it for good.
+    let filtered = netlink::here(async |handle| {
+        let mut filtered = Vec::new();
+        for link in netlink::links(&handle).await? {
+            if netlink::has_ingress_filter(&handle, &link).await? {
+                filtered.push(NetworkInterface(link));
+            }
+        }
+        Ok(filtered)
+    })?;
     let mut swept = Vec::new();
-    for interface in links.into_iter().map(NetworkInterface) {
-        let address = SocketAddr::from_abstract_name(format!("foreword/{}", interface.0.index))?;
-        let Ok(_lock) = UnixListener::bind_addr(&address) else { continue };
+    for interface in filtered {
+        let Ok(_lock) = UnixListener::bind_addr(&lock_address(&interface)?) else { continue };
         if remove_stale_filter(interface.name()) {
             swept.push(interface.0.name);
         }

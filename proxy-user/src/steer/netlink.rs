@@ -199,14 +199,23 @@ pub async fn deliver_all_v6(handle: &Handle, inner: &str, table: u32) -> Result<
     handle.route().add(everything).execute().await.context("cannot add the IPv6 local route")
 }
 
+/// Whether a filter of anybody's is on a link's clsact ingress.
+pub async fn has_ingress_filter(handle: &Handle, link: &Link) -> Result<bool> {
+    let mut filters = handle.traffic_filter(tc_index(link)?).get().ingress().execute();
+    Ok(filters.try_next().await?.is_some())
+}
+
+/// A link's index as the kernel's TC messages want it.
+fn tc_index(link: &Link) -> Result<i32> {
+    i32::try_from(link.index).context("an interface index above 2^31")
+}
+
 /// Removes an interface's clsact qdisc, unless a filter of anybody's is on it.
 pub async fn remove_unused_clsact(handle: &Handle, interface: &str) -> Result<()> {
     let Some(link) = link(handle, interface).await? else { return Ok(()) };
-    let index = i32::try_from(link.index).context("an interface index above 2^31")?;
-    let filters = || handle.traffic_filter(index);
-    let used = filters().get().ingress().execute().try_next().await?.is_some()
-        || filters().get().egress().execute().try_next().await?.is_some();
-    if used {
+    let index = tc_index(&link)?;
+    let mut egress = handle.traffic_filter(index).get().egress().execute();
+    if has_ingress_filter(handle, &link).await? || egress.try_next().await?.is_some() {
         return Ok(());
     }
     let mut request = handle.qdisc().del(index);
