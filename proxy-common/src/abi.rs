@@ -10,6 +10,11 @@ pub const ABI_VERSION: u32 = 1;
 /// An IPv6 address, or an IPv4 one in its mapped form (`::ffff:a.b.c.d`); network byte order.
 pub type Address = [u8; 16];
 
+/// Index of the IPv4 listener in `foreword_listen`.
+pub const LISTENER_V4: u32 = 0;
+/// Index of the IPv6 listener in `foreword_listen`.
+pub const LISTENER_V6: u32 = 1;
+
 /// Key of `foreword_rules`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,9 +14,7 @@ use aya_ebpf::helpers::generated::{bpf_fib_lookup as fib_lookup, bpf_redirect_ne
 use aya_ebpf::programs::TcContext;
 
 use crate::maps::count;
-use crate::packet::{Kind, Packet};
-
-const IPPROTO_TCP: u8 = 6;
+use crate::packet::{IPPROTO_TCP, Kind, Packet};
 
 /// The kernel's `struct bpf_fib_lookup`, without its unions and in words.
 #[repr(C)]

@@ -5,10 +5,10 @@
 use aya_ebpf::bindings::bpf_sk_lookup;
 use aya_ebpf::programs::SkLookupContext;
 
-use crate::maps::{LISTENER_V4, LISTENER_V6, LISTENERS, count, rule_of_port};
-use crate::packet::AF_INET6;
+use proxy_common::abi::{LISTENER_V4, LISTENER_V6};
 
-const IPPROTO_TCP: u32 = 6;
+use crate::maps::{LISTENERS, count, rule_of_port};
+use crate::packet::{AF_INET6, IPPROTO_TCP};
 
 /// Assigns our listener of the packet's family, if the port has a rule.
 #[inline(always)]
@@ -18,7 +18,7 @@ pub fn choose_listener(ctx: &SkLookupContext) {
     let (protocol, family, port) =
         unsafe { ((*lookup).protocol, (*lookup).family, (*lookup).local_port) };
     // The context holds the local port in the host's byte order.
-    if protocol != IPPROTO_TCP || rule_of_port((port as u16).to_be()).is_none() {
+    if protocol != u32::from(IPPROTO_TCP) || rule_of_port((port as u16).to_be()).is_none() {
         return;
     }
     let listener = if family == AF_INET6 { LISTENER_V6 } else { LISTENER_V4 };

@@ -11,11 +11,6 @@ const PORTS: usize = 1 << 16;
 /// Sockets shown at once; two per proxied connection.
 const SOCKETS: usize = 1 << 17;
 
-/// Index of the IPv4 listener in [`LISTENERS`].
-pub const LISTENER_V4: u32 = 0;
-/// Index of the IPv6 listener in [`LISTENERS`].
-pub const LISTENER_V6: u32 = 1;
-
 #[btf_map(name = "foreword_rules")]
 pub static RULES: HashMap<PortKey, Rule, PORTS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
 

@@ -15,7 +15,8 @@ const ETH_P_IP: u32 = (0x0800_u16).to_be() as u32;
 const ETH_P_IPV6: u32 = (0x86dd_u16).to_be() as u32;
 
 const IPPROTO_ICMP: u8 = 1;
-const IPPROTO_TCP: u8 = 6;
+/// TCP's protocol number.
+pub const IPPROTO_TCP: u8 = 6;
 const IPPROTO_ICMPV6: u8 = 58;
 
 /// Extension headers that we follow before giving up; real packets carry one or two.

@@ -34,7 +34,7 @@ pub struct Arrival<'a> {
 }
 
 /// What a connection began with.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Preamble {
     /// What the upstream gets first: our header, if any, and payload, if any.
     pub first: Vec<u8>,
@@ -68,24 +68,14 @@ impl Arrival<'_> {
     pub async fn preamble(self, client: &mut TcpStream) -> Result<Preamble, Declined> {
         match policy::judge(&self.rule.inbound, self.peer) {
             Verdict::Refuse(reason) => Err(reason.into()),
-            Verdict::Unchanged => Ok(Preamble {
-                first: Vec::new(),
-                payload: 0,
-                origin: None,
-                unique_id: None,
-                gated: false,
-            }),
+            Verdict::Unchanged => Ok(Preamble::default()),
             Verdict::Direct => self.compose(None, &[]),
-            Verdict::ReadHeader { required: true } => {
+            Verdict::ReadHeader { required } => {
                 let deadline = Instant::now() + self.rule.inbound.timeout;
-                in_time(deadline, self.read_header(client, true)).await
-            }
-            Verdict::ReadHeader { required: false } => {
-                let deadline = Instant::now() + self.rule.inbound.timeout;
-                if self.server_speaks_first(client).await {
+                if !required && self.server_speaks_first(client).await {
                     return self.compose(None, &[]);
                 }
-                in_time(deadline, self.read_header(client, false)).await
+                in_time(deadline, self.read_header(client, required)).await
             }
             Verdict::DirectUnlessSpoofed => {
                 let deadline = Instant::now() + self.rule.inbound.timeout;

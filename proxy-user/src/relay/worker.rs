@@ -86,14 +86,14 @@ impl Workers {
 
     /// Resets the connections that are left, closes the listeners, waits for the threads, and
     /// returns the final counters.
-    pub fn stop(self) -> Counts {
+    pub fn stop(mut self) -> Counts {
         self.stop.send_replace(true);
-        for thread in self.threads {
+        for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a worker has panicked");
             }
         }
-        Counts::sum(self.tallies.iter().map(AsRef::as_ref))
+        self.counts()
     }
 }
 

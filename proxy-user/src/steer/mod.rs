@@ -53,6 +53,7 @@ impl Steering {
         workers: usize,
         slots: &mut Slots,
     ) -> Result<(Self, Vec<Listeners>)> {
+        let hook = HookUsed::choose(settings.hook)?;
         let interfaces = attach::find(&settings.interfaces)?;
         let locks = interfaces.iter().map(InterfaceLock::take).collect::<Result<Vec<_>>>()?;
         sweep::dead_instances().context("cannot sweep what an earlier run left")?;
@@ -77,7 +78,6 @@ impl Steering {
             links.attach_track(&mut object, cgroup, slots)?;
         }
         links.attach_lookup(&mut object, &namespace, slots)?;
-        let hook = HookUsed::choose(settings.hook)?;
         links.attach_return(&mut object, namespace.veth_name(), hook, slots)?;
         for interface in &interfaces {
             links.attach_steer(&mut object, interface, hook, slots)?;

@@ -9,7 +9,9 @@ use aya::programs::{
 use aya::{Ebpf, include_bytes_aligned};
 use nix::sys::utsname::uname;
 use proxy_common::Reason;
-use proxy_common::abi::{Node, PortKey, REASON_NAME_LEN, ReasonCount, Rule, Stats};
+use proxy_common::abi::{
+    LISTENER_V4, LISTENER_V6, Node, PortKey, REASON_NAME_LEN, ReasonCount, Rule, Stats,
+};
 use proxy_common::names;
 use std::path::Path;
 
@@ -22,11 +24,6 @@ use crate::sys::socket::Listeners;
 
 /// What `proxy-ebpf` compiles to.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/foreword-ebpf"));
-
-/// Index of the IPv4 listener in `foreword_listen`.
-const LISTENER_V4: u32 = 0;
-/// Index of the IPv6 listener in `foreword_listen`.
-const LISTENER_V6: u32 = 1;
 
 /// Maps that are pinned for people to look at.
 const SHOWN: [&str; 4] = [names::RULES, names::STATS, names::REASONS, names::CONNS];
