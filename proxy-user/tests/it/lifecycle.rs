@@ -104,7 +104,7 @@ fn cleanup_spares_the_living() {
     let backends = echoes(&lab);
     let (mut foreword, footprint) = attach_and_serve(&lab, &backends, FLAGS);
     let before = footprint.remains(&lab.node);
-    cleanup(&lab);
+    cleanup(&lab.node);
     assert_eq!(footprint.remains(&lab.node), before);
     for (family, backend) in Family::BOTH.into_iter().zip(&backends) {
         assert_served(&lab, backend, family);
