@@ -5,7 +5,7 @@
 //! HAProxy, nginx, curl and openssl. The PROXY headers that are sent and expected are written by
 //! hand in [`wire`], never by the product's own encoder.
 //!
-//! How to read it: [`wire`], [`client`] and [`backend`] are the two ends, [`scene`] puts Foreword
+//! How to read it: [`wire`], [`client`], [`talk`] and [`backend`] are the two ends, [`scene`] puts Foreword
 //! between them, [`probe`] tells whether it is in the way, [`maps`] reads its maps, [`footprint`]
 //! knows what it must not leave behind. [`rules`] is a node's packet filter, [`counters`] count
 //! packets elsewhere. The other modules are tests.
@@ -21,10 +21,12 @@ mod maps;
 mod probe;
 mod rules;
 mod scene;
+mod talk;
 mod wire;
 
 mod destinations;
 mod errors;
+mod existing;
 mod inbound;
 mod inbound_options;
 mod inbound_split;
