@@ -6,28 +6,23 @@ use xtask::lab::Netns;
 
 use crate::setup::{Scratch, output_of};
 
-/// Named counters, each with an expression of nftables that says what it counts. They count what
-/// comes in and what the namespace itself sends.
+/// Named counters, each with an expression of nftables that says what it counts.
 pub struct Counters<'a>(&'a Netns);
 
 impl<'a> Counters<'a> {
-    /// One table for all of them; there can be one of these in a namespace.
-    pub fn new(netns: &'a Netns, counters: &[(&str, &str)]) -> Self {
+    /// `hook` is netfilter's: `output` sees what the namespace itself sends, `forward` what it
+    /// routes, `prerouting` what comes in. There can be one of these in a namespace.
+    pub fn new(netns: &'a Netns, hook: &str, counters: &[(&str, &str)]) -> Self {
         let declared: String =
             counters.iter().map(|(name, _)| format!("counter {name} {{}}\n")).collect();
         let rules: String = counters
             .iter()
             .map(|(name, expression)| format!("{expression} counter name {name}\n"))
             .collect();
-        // Before anybody puts fragments together: connection tracking does so at -400.
-        let chains: String = ["prerouting", "output"]
-            .map(|hook| {
-                format!("chain {hook} {{ type filter hook {hook} priority -450;\n{rules}}}\n")
-            })
-            .concat();
+        // Before connection tracking, which puts fragments together at -400.
+        let chain = format!("chain {hook} {{ type filter hook {hook} priority -450;\n{rules}}}\n");
         let scratch = Scratch::new();
-        let path =
-            scratch.write("counters", &format!("table inet seen {{\n{declared}{chains}}}\n"));
+        let path = scratch.write("counters", &format!("table inet seen {{\n{declared}{chain}}}\n"));
         let mut nft = netns.command("nft");
         nft.arg("--file").arg(path);
         output_of(nft);

@@ -37,5 +37,6 @@ mod outbound;
 mod outbound_tlvs;
 mod peers;
 mod relay;
+mod return_path;
 mod sight;
 mod steering;

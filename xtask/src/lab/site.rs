@@ -11,8 +11,9 @@
 //!                                                └──────────────┘
 //! ```
 //!
-//! The router sends what is for pods, VIP and services to the node's `eth0`. The node's default
-//! route is the router, by `eth0` as well; [`Site::answer_by`] chooses another card. There is no
+//! The router sends what is for pods, VIP and services to the node's `eth0`, and the node's default
+//! route is the router, by `eth0` as well; [`Site::enter_by`] and [`Site::answer_by`] choose other
+//! ways. There is no
 //! reverse-path filter anywhere, whatever the machine's default is. Rules of a firewall or of
 //! kube-proxy are the business of whoever uses the site.
 
@@ -140,9 +141,7 @@ impl Site {
         let at = SiteAddresses::of(family);
         let option = family.ip_option();
         self.client.ip(&format!("{option} route add default via {}", at.router))?;
-        for behind in [at.pods[0], at.pods[1], at.vip, at.load_balancer, at.cluster] {
-            self.router.ip(&format!("{option} route add {behind} via {}", at.nics[0]))?;
-        }
+        self.enter_by(family, 0)?;
         self.node.ip(&format!("{option} route add default via {}", at.router_ends[0]))?;
         for (number, pod) in self.pods.iter().enumerate() {
             let (address, gateway) = (at.pods[number], at.pod_gateway);
@@ -150,6 +149,16 @@ impl Site {
             pod.ip(&format!("{option} route add default via {gateway} dev eth0 onlink"))?;
         }
         self.node.ip(&format!("{option} route add {} via {}", at.vip, at.pods[0]))
+    }
+
+    /// Has the router send what is behind the node by card 0 or 1.
+    pub fn enter_by(&self, family: Family, card: usize) -> Result<()> {
+        let at = SiteAddresses::of(family);
+        let (option, node) = (family.ip_option(), at.nics[card]);
+        for behind in [at.pods[0], at.pods[1], at.vip, at.load_balancer, at.cluster] {
+            self.router.ip(&format!("{option} route replace {behind} via {node}"))?;
+        }
+        Ok(())
     }
 
     /// Has the node send what is for the client by card 0 or 1, wherever it came in.
