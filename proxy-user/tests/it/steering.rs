@@ -14,34 +14,13 @@ use crate::scene::{OFF, OPTIONAL, PORT, attach, lab};
 use crate::wire::{join, v1};
 
 both_families!(
-    the_node_need_not_forward,
     connections_by_syn_cookie_are_served,
-    each_of_several_interfaces_is_protected,
     a_port_pair_can_be_used_again_at_once,
     a_smaller_mtu_on_the_way_is_learned,
 );
 
 /// Both ways of attaching to TC.
 const HOOKS: [&str; 2] = ["tcx", "clsact"];
-
-/// Strict reverse-path filtering, and no forwarding: neither is ours to change, or to need.
-fn the_node_need_not_forward(family: Family) {
-    for hook in HOOKS {
-        let lab = lab();
-        for (key, value) in [
-            ("net/ipv4/ip_forward", "0"),
-            ("net/ipv6/conf/all/forwarding", "0"),
-            ("net/ipv4/conf/all/rp_filter", "1"),
-            ("net/ipv4/conf/eth0/rp_filter", "1"),
-        ] {
-            lab.node.sysctl(key, value).expect("root may set it");
-        }
-        let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
-        let _foreword =
-            attach(&lab, &format!("eth0 --port {PORT} {OFF} --outbound v1 --hook {hook}"));
-        assert_peer_is_named(&lab.client, family.lb(), backend.address());
-    }
-}
 
 /// With `tcp_syncookies=2` no handshake leaves a request socket behind: the ACK alone says that
 /// the connection is ours.
@@ -54,17 +33,6 @@ fn connections_by_syn_cookie_are_served(family: Family) {
         assert_peer_is_named(&lab.client, family.lb(), backend.address());
     }
     assert_eq!(packets(&foreword, "steered_cookie"), 5);
-}
-
-/// Replies leave by the way to the client, whichever interface it came in on.
-fn each_of_several_interfaces_is_protected(family: Family) {
-    let lab = lab();
-    let on_node = Backend::start(&lab.node, (family.node(), PORT).into(), echo);
-    let behind = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
-    let _foreword = attach(&lab, &format!("eth0 eth1 --port {PORT} {OFF} --outbound v1"));
-    assert_peer_is_named(&lab.client, family.lb(), on_node.address());
-    assert_peer_is_named(&lab.client, family.lb(), behind.address());
-    assert_peer_is_named(&lab.backend, family.backend(), on_node.address());
 }
 
 /// Where the backend ends first, `TIME_WAIT` stays with us. A client that takes the same port

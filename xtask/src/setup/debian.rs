@@ -68,8 +68,15 @@ pub const PEERS: &[Package] = &[
 pub const CXX_COMPILER: &[Package] = &[Package::program("g++", "c++")];
 
 /// What only the tests use.
-pub const FOR_TESTS: &[Package] =
-    &[Package::program("haproxy", "haproxy"), Package::program("procps", "sysctl")];
+pub const FOR_TESTS: &[Package] = &[
+    Package::program("haproxy", "haproxy"),
+    Package::program("procps", "sysctl"),
+    Package::program("iptables", "iptables-restore"),
+    Package::program("nftables", "nft"),
+    Package::program("conntrack", "conntrack"),
+    Package::program("ethtool", "ethtool"),
+    Package::program("python3", "python3"),
+];
 
 /// What `bpf-linker` is built from.
 pub fn llvm(major: u32) -> Vec<Package> {
