@@ -55,11 +55,10 @@ pub struct TrustKey {
 pub const TRUST_SCOPE_BITS: u32 = 32;
 
 /// The rule and the family of a source: a range of IPv6 is never one of mapped IPv4 addresses.
-#[inline(always)]
-pub const fn trust_scope(rule: u32, source: Address) -> [u8; 4] {
-    let [a, b, c, d, e, f, g, h, i, j, k, l, ..] = source;
-    let is_mapped = (a | b | c | d | e | f | g | h | i | j) == 0 && k & l == 0xff;
-    (rule << 1 | is_mapped as u32).to_be_bytes()
+#[inline]
+pub fn trust_scope(rule: u32, source: Address) -> [u8; 4] {
+    let is_mapped = source[..10] == [0; 10] && source[10..12] == [0xff; 2];
+    (rule << 1 | u32::from(is_mapped)).to_be_bytes()
 }
 
 /// Key of `foreword_rates`.
@@ -111,7 +110,7 @@ pub struct Node {
     pub private_ns: u32,
     /// Packets with this mark are our own on their way to an upstream; 0: there is no such mark.
     pub own_mark: u32,
-    /// [`NODE_REPLY_BY_ARRIVAL`], or nothing.
+    /// Any of [`NODE_REPLY_BY_ARRIVAL`] and [`NODE_ANSWERS`].
     pub flags: u32,
     /// The link-layer address of the veth's inner end, and two zeros.
     pub inner: [u8; 8],
@@ -119,6 +118,8 @@ pub struct Node {
 
 /// [`Node::flags`]: replies leave by the interface that the connection came in by.
 pub const NODE_REPLY_BY_ARRIVAL: u32 = 1;
+/// [`Node::flags`]: some upstreams see, and answer, the clients themselves.
+pub const NODE_ANSWERS: u32 = 2;
 
 /// Key of `foreword_paths`: a connection, as the node sees it.
 #[repr(C)]

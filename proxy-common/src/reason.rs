@@ -106,6 +106,8 @@ reasons! {
     /// There is no way to the upstream, or another error of connecting.
     UpstreamUnreachable = "upstream-unreachable";
 
+    /// Our own connection to the upstream came back to us: nobody else serves that address.
+    UpstreamLoop = "upstream-loop";
     /// The upstream is to see the client's address, and that is of the other family, or no host's.
     ClientAddress = "client-address";
 

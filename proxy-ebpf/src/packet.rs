@@ -166,6 +166,18 @@ impl Packet {
         self.kind == Kind::Tcp && self.tcp.opens()
     }
 
+    /// The same with its ends changed over: whom its answer belongs to.
+    #[inline(always)]
+    pub fn turned(&self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+            ..*self
+        }
+    }
+
     /// The source, as the maps have it.
     #[inline(always)]
     pub fn source_address(&self) -> Address {

@@ -5,8 +5,8 @@
 //! answer is nobody.
 
 use aya_ebpf::bindings::{
-    BPF_TCP_LISTEN, bpf_sock, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1 as Tuple,
-    bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as Tuple4,
+    BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, BPF_TCP_SYN_SENT, bpf_sock, bpf_sock_tuple,
+    bpf_sock_tuple__bindgen_ty_1 as Tuple, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as Tuple4,
     bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 as Tuple6,
 };
 use aya_ebpf::cty::c_long;
@@ -31,10 +31,10 @@ pub enum Owner {
     SynCookie,
 }
 
-/// Asks the private namespace.
+/// Asks the namespace of this id.
 #[inline(always)]
 pub fn owner(ctx: &TcContext, packet: &Packet, private_ns: u32) -> Owner {
-    let sk = find(ctx, packet, private_ns);
+    let sk = find(ctx, packet, private_ns.into());
     if sk.is_null() {
         return Owner::None;
     }
@@ -57,11 +57,29 @@ pub fn owner(ctx: &TcContext, packet: &Packet, private_ns: u32) -> Owner {
     owner
 }
 
-/// The socket in the private namespace that a packet belongs to, referenced; or null.
+/// Whether a first packet is one that this node sent itself: somebody here waits for the answer
+/// to it. `namespace` as in [`owner`], or [`OWN_NAMESPACE`].
+#[inline(always)]
+pub fn comes_back(ctx: &TcContext, packet: &Packet, namespace: u64) -> bool {
+    let sk = find(ctx, &packet.turned(), namespace);
+    if sk.is_null() {
+        return false;
+    }
+    // SAFETY: as in `owner`.
+    let waits = unsafe { (&raw const (*sk).state).read_volatile() } == BPF_TCP_SYN_SENT;
+    // SAFETY: releases the reference that the lookup took, once, on every path.
+    unsafe { bpf_sk_release(sk.cast()) };
+    waits
+}
+
+/// The namespace that the packet is in.
+pub const OWN_NAMESPACE: u64 = BPF_F_CURRENT_NETNS as u64;
+
+/// The socket in a namespace that a packet belongs to, referenced; or null.
 ///
 /// The verifier wants each lookup's tuple size to be a constant, hence the two calls.
 #[inline(always)]
-fn find(ctx: &TcContext, packet: &Packet, private_ns: u32) -> *mut bpf_sock {
+fn find(ctx: &TcContext, packet: &Packet, namespace: u64) -> *mut bpf_sock {
     let skb = ctx.skb.skb.cast();
     if packet.family == AF_INET {
         let ipv4 = Tuple4 {
@@ -72,7 +90,7 @@ fn find(ctx: &TcContext, packet: &Packet, private_ns: u32) -> *mut bpf_sock {
         };
         let mut tuple = bpf_sock_tuple { __bindgen_anon_1: Tuple { ipv4 } };
         // SAFETY: the tuple's IPv4 side is initialised, of the stated size, and outlives the call.
-        unsafe { bpf_skc_lookup_tcp(skb, &raw mut tuple, TUPLE4_SIZE, private_ns.into(), 0) }
+        unsafe { bpf_skc_lookup_tcp(skb, &raw mut tuple, TUPLE4_SIZE, namespace, 0) }
     } else {
         let ipv6 = Tuple6 {
             saddr: packet.source,
@@ -82,7 +100,7 @@ fn find(ctx: &TcContext, packet: &Packet, private_ns: u32) -> *mut bpf_sock {
         };
         let mut tuple = bpf_sock_tuple { __bindgen_anon_1: Tuple { ipv6 } };
         // SAFETY: as above, for the IPv6 side.
-        unsafe { bpf_skc_lookup_tcp(skb, &raw mut tuple, TUPLE6_SIZE, private_ns.into(), 0) }
+        unsafe { bpf_skc_lookup_tcp(skb, &raw mut tuple, TUPLE6_SIZE, namespace, 0) }
     }
 }
 

@@ -9,16 +9,20 @@ use aya_ebpf::bindings::TC_ACT_SHOT;
 use aya_ebpf::helpers::generated::bpf_redirect_peer;
 use aya_ebpf::programs::TcContext;
 use proxy_common::Reason;
-use proxy_common::abi::{NIC_XDP, NODE_REPLY_BY_ARRIVAL, Nic, NicKey, Node, RULE_REQUIRE, Rule};
+use proxy_common::abi::{
+    NIC_XDP, NODE_ANSWERS, NODE_REPLY_BY_ARRIVAL, Nic, NicKey, Node, RULE_REQUIRE, Rule,
+};
 
 use crate::guard::turn_away;
 use crate::maps::{NICS, NODE, count, count_drop, rule_of_port};
 use crate::packet::{Kind, Packet};
 use crate::path;
-use crate::socket::{Owner, owner};
+use crate::socket::{OWN_NAMESPACE, Owner, comes_back, owner};
 
 /// `PACKET_HOST` of `include/uapi/linux/if_packet.h`: sent to this node, not merely seen by it.
 const PACKET_HOST: u32 = 0;
+/// The index of `lo` in every namespace.
+const LOOPBACK: u32 = 1;
 
 /// Redirects the packet if it is ours, drops it if the rule wants that; `None` leaves it alone.
 #[inline(always)]
@@ -32,6 +36,10 @@ pub fn steer(ctx: &TcContext) -> Option<i32> {
     let owner = owner(ctx, &packet, node.private_ns);
     if packet.kind == Kind::Fragment {
         return fragment(rule, owner);
+    }
+    if packet.opens() && owner != Owner::None && is_own(ctx, &packet, node) {
+        count_drop(Reason::UpstreamLoop);
+        return Some(TC_ACT_SHOT);
     }
     match owner {
         Owner::None => {
@@ -74,6 +82,19 @@ pub fn is_exempt(ctx: &TcContext, packet: &Packet, own_mark: u32) -> bool {
         || vlan != 0
         || (own_mark != 0 && mark == own_mark)
         || packet.is_from_loopback()
+}
+
+/// Whether we or others on this node sent the packet out ourselves, to an address that nobody
+/// serves but the network leads back here: taken in, it would be sent out again without end.
+/// On `lo`, coming back is what packets do.
+#[inline(always)]
+fn is_own(ctx: &TcContext, packet: &Packet, node: &Node) -> bool {
+    // SAFETY: the context is valid as long as the program runs.
+    if unsafe { (*ctx.skb.skb).ifindex } == LOOPBACK {
+        return false;
+    }
+    comes_back(ctx, packet, OWN_NAMESPACE)
+        || (node.flags & NODE_ANSWERS != 0 && comes_back(ctx, packet, node.private_ns.into()))
 }
 
 /// What the guard says, where it has no hook of its own.

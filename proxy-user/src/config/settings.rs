@@ -58,8 +58,7 @@ impl Rule {
     pub fn only_sources(&self) -> Option<impl Iterator<Item = Cidr> + '_> {
         let Inbound { trusted, hairpin, untrusted, .. } = &self.inbound;
         let refuses_others = *untrusted == Untrusted::Refuse && !trusted.is_empty();
-        (self.guard.enabled && refuses_others)
-            .then(|| trusted.iter().chain(hairpin).copied())
+        (self.guard.enabled && refuses_others).then(|| trusted.iter().chain(hairpin).copied())
     }
 }
 

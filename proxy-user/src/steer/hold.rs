@@ -37,11 +37,8 @@ impl Hold {
         interface: &NetworkInterface,
         hook: HookUsed,
     ) -> Result<Self> {
-        let id = program.attach_with_options(
-            interface.name(),
-            TcAttachType::Ingress,
-            hook.behind(),
-        )?;
+        let id =
+            program.attach_with_options(interface.name(), TcAttachType::Ingress, hook.behind())?;
         let link = program.take_link(id)?;
         let hold = Self { interface: interface.clone(), keep: false };
         match hook {

@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use proxy_common::Reason;
-use proxy_common::abi::{ABI_VERSION, NODE_REPLY_BY_ARRIVAL, Node, Stats};
+use proxy_common::abi::{ABI_VERSION, NODE_ANSWERS, NODE_REPLY_BY_ARRIVAL, Node, Stats};
 use proxy_common::names::UPSTREAM_MARK;
 
 use self::attachment::{Attachment, Plan};
@@ -108,7 +108,7 @@ impl Steering {
             veth: namespace.veth_index(),
             private_ns: namespace.id(),
             own_mark: own_mark.unwrap_or(0),
-            flags: node_flags(settings.steering.reply),
+            flags: node_flags(settings.steering.reply, plan.answers),
             inner: namespace.inner_address(),
         })?;
         if let Some(first) = listeners.first() {
@@ -255,7 +255,8 @@ impl Steering {
         let of_role = self.attachments.values().filter(|attachment| attachment.role == role);
         let names: Vec<_> = of_role.map(|attachment| attachment.interface.to_string()).collect();
         if names.is_empty() {
-            let patterns: Vec<_> = self.settings.interfaces.iter().map(ToString::to_string).collect();
+            let patterns: Vec<_> =
+                self.settings.interfaces.iter().map(ToString::to_string).collect();
             return format!("nothing yet: no interface is called {}", patterns.join(", "));
         }
         names.join(", ")
@@ -271,7 +272,8 @@ impl Steering {
 /// What belongs on interfaces.
 fn plan(settings: &Settings) -> Result<Plan> {
     let rules = &settings.rules;
-    let guards = |rule: &settings::Rule| rule.only_sources().is_some() || rule.guard.syn_limit.is_some();
+    let guards =
+        |rule: &settings::Rule| rule.only_sources().is_some() || rule.guard.syn_limit.is_some();
     Ok(Plan {
         hook: HookUsed::choose(settings.steering.hook)?,
         guard: rules.iter().any(guards).then_some(settings.steering.guard_hook),
@@ -296,11 +298,15 @@ fn enter_cgroup(instance: &Instance) -> Option<Cgroup> {
         .ok()
 }
 
-fn node_flags(reply: Reply) -> u32 {
-    match reply {
-        Reply::Route => 0,
-        Reply::Arrival => NODE_REPLY_BY_ARRIVAL,
+fn node_flags(reply: Reply, answers: bool) -> u32 {
+    let mut flags = 0;
+    if reply == Reply::Arrival {
+        flags |= NODE_REPLY_BY_ARRIVAL;
     }
+    if answers {
+        flags |= NODE_ANSWERS;
+    }
+    flags
 }
 
 /// On `lo`, our own connections to a server of this node would be steered back to us.

@@ -3,9 +3,7 @@
 use super::upstream::address as upstream;
 use super::*;
 use crate::address::UpstreamAddr;
-use crate::config::settings::{
-    GuardHook, Reply, ServerFirst, Source, UpstreamAddress, WhenAbsent,
-};
+use crate::config::settings::{GuardHook, Reply, ServerFirst, Source, UpstreamAddress, WhenAbsent};
 use crate::header::{Pass, Version, Versions};
 
 fn words(list: &[&str]) -> Vec<String> {
@@ -240,7 +238,10 @@ fn interfaces_may_be_patterns() {
     assert!(pattern.matches("veth12ab") && !pattern.matches("eth0"));
     assert!(class.matches("eni7") && !class.matches("eni"));
     let message = refused(|raw| raw.interfaces = words(&["eni[0-9"]));
-    assert!(message.starts_with("interface 'eni[0-9' is not valid; mend the pattern ("), "{message}");
+    assert!(
+        message.starts_with("interface 'eni[0-9' is not valid; mend the pattern ("),
+        "{message}"
+    );
 }
 
 #[test]
