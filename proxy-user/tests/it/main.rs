@@ -23,7 +23,10 @@ mod rules;
 mod scene;
 mod talk;
 mod wire;
+mod witness;
 
+mod absence;
+mod attachment;
 mod destinations;
 mod errors;
 mod existing;

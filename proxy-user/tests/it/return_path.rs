@@ -15,6 +15,7 @@ use crate::setup::output_of;
 both_families!(
     it_is_the_routing_tables_choice,
     an_empty_neighbour_cache_costs_no_time,
+    it_can_be_the_card_of_arrival,
     each_of_several_interfaces_is_protected,
 );
 
@@ -65,6 +66,32 @@ fn it_is_the_routing_tables_choice(family: Family) {
             let packets = seen.map(|(name, _)| counters.packets(name) > 0);
             let expected = [way_in == 0, way_in == 1, way_back == 0, way_back == 1];
             assert_eq!(packets, expected, "{hook}, in by {way_in}, back by {way_back}");
+        }
+    }
+}
+
+/// `--reply arrival`: back by the card that it came in by, whatever the routing table says.
+fn it_can_be_the_card_of_arrival(family: Family) {
+    let at = SiteAddresses::of(family);
+    let seen = [
+        ("reply_by_0", format!("iifname node0 tcp sport {PORT}")),
+        ("reply_by_1", format!("iifname node1 tcp sport {PORT}")),
+    ];
+    let seen = seen.each_ref().map(|(name, expression)| (*name, expression.as_str()));
+    for hook in HOOKS {
+        for (way_in, way_back) in [(0, 1), (1, 0)] {
+            let site = strict_site();
+            site.enter_by(family, way_in).expect("the router knows the node");
+            site.answer_by(family, way_back).expect("the node knows the router");
+            let in_pod = Backend::start(&site.pods[0], (at.vip, PORT).into(), echo);
+            let flags = format!("eth0 eth1 --port {PORT} {OFF} --outbound v1 --hook {hook}");
+            let _foreword = attach_in(&site.node, &format!("{flags} --reply arrival"));
+            let counters = Counters::new(&site.router, "forward", &seen);
+            for _ in 0..3 {
+                assert_peer_is_named(&site.client, at.client, in_pod.address());
+            }
+            let by_arrival = seen.map(|(name, _)| counters.packets(name) > 0);
+            assert_eq!(by_arrival, [way_in == 0, way_in == 1], "{hook}, in by {way_in}");
         }
     }
 }
