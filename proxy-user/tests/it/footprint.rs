@@ -176,7 +176,7 @@ impl Footprint {
 }
 
 /// The ids behind lines `KEY\tID` in a process's descriptors.
-fn descriptor_ids(pid: u32, key: &str) -> BTreeSet<u64> {
+pub fn descriptor_ids(pid: u32, key: &str) -> BTreeSet<u64> {
     let folder = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("the process lives");
     let texts = folder.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
     texts
