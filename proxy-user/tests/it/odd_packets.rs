@@ -1,9 +1,12 @@
 //! Packets that a plain lab does not have: what other transparent proxies trip over on a real node.
 
+mod fragments;
+mod offloads;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use xtask::lab::{Family, Netns, Site, SiteAddresses};
+use xtask::lab::{Family, Site, SiteAddresses};
 
 use crate::backend::{Backend, Served, echo, swallow};
 use crate::client::{Client, Reply};
@@ -18,10 +21,11 @@ both_families!(
     connections_by_syn_cookie_are_served,
     a_port_pair_can_be_used_again_at_once,
     ip_options_and_extension_headers_are_skipped,
-    super_packets_stay_whole,
-    offloads_can_be_off,
     a_smaller_mtu_on_the_way_is_learned,
 );
+
+/// Both ways of attaching to TC.
+const HOOKS: [&str; 2] = ["tcx", "clsact"];
 
 /// With `tcp_syncookies=2` no handshake leaves a request socket behind: the ACK alone says that
 /// the connection is ours.
@@ -59,6 +63,16 @@ fn a_port_pair_can_be_used_again_at_once(family: Family) {
     }
 }
 
+/// Runs a program in the client's namespace, for a connection from `source` to the VIP.
+fn run_python(scene: &Scene, program: &str, source: SocketAddr) -> String {
+    let mut python = scene.lab.client.command("python3");
+    python.args(["-c", program]);
+    for address in [source, scene.vip()] {
+        python.arg(address.ip().to_string()).arg(address.port().to_string());
+    }
+    output_of(python)
+}
+
 /// The client's kernel puts them into each packet, and its packet filter sees them leave.
 fn ip_options_and_extension_headers_are_skipped(family: Family) {
     let expressions: &[&str] = match family {
@@ -70,13 +84,9 @@ fn ip_options_and_extension_headers_are_skipped(family: Family) {
     let scene = Scene::serving(family, &[OFF, "--outbound v1"], echo);
     let counters = Counters::new(&scene.lab.client, "output", &seen);
     let source = SocketAddr::new(family.lb(), 40_002);
-    let mut client = scene.lab.client.command("python3");
-    client.args(["-c", include_str!("odd_packets/options.py")]);
-    for address in [source, scene.vip()] {
-        client.arg(address.ip().to_string()).arg(address.port().to_string());
-    }
+    let output = run_python(&scene, include_str!("odd_packets/options.py"), source);
     let expected = join(&v1(source, scene.vip()), b"hello");
-    assert_eq!(output_of(client), String::from_utf8_lossy(&expected));
+    assert_eq!(output, String::from_utf8_lossy(&expected));
     for (name, expression) in seen {
         // SYN, the handshake's ACK, the payload, FIN: at least three packets.
         let packets = counters.packets(name);
@@ -85,12 +95,6 @@ fn ip_options_and_extension_headers_are_skipped(family: Family) {
     assert_eq!(packets(&scene.foreword, "steered_syn"), 1);
 }
 
-/// What the bulk tests move, in each direction.
-const BULK: usize = 16 << 20;
-
-/// How many packets that would be at least, if none were larger than the link's MTU of 1500.
-const SEGMENTS: u64 = BULK as u64 / 1460;
-
 /// Takes all, then gives it back.
 fn echo_later(served: &mut Served) {
     let mut all = Vec::new();
@@ -98,54 +102,6 @@ fn echo_later(served: &mut Served) {
         all.extend(bytes);
     }
     served.send(&all);
-}
-
-/// Moves [`BULK`] through a scene that serves by [`echo_later`], there and back. Gives the number
-/// of packets that steering has seen on the way there, and the return path on the way back.
-fn move_bulk(scene: &Scene) -> [u64; 2] {
-    let bulk: Vec<u8> = (0..BULK / 4).flat_map(|n| n.to_be_bytes()[4..].to_vec()).collect();
-    let mut client = scene.connect();
-    client.send(&bulk);
-    client.finish();
-    assert!(scene.backend.received(0) == bulk, "other bytes arrived");
-    let there = packets(&scene.foreword, "steered_flow");
-    let acknowledgements = packets(&scene.foreword, "returned");
-    let reply = client.rest();
-    assert!(reply == Reply::ended(&bulk), "other bytes came back, then {:?}", reply.end);
-    [there, packets(&scene.foreword, "returned") - acknowledgements]
-}
-
-/// With segmentation left to the card, as is the rule, packets are up to 64 KiB long.
-fn super_packets_stay_whole(family: Family) {
-    let scene = Scene::serving(family, &[OFF, "--outbound none"], echo_later);
-    for (packets, way) in move_bulk(&scene).into_iter().zip(["there", "back"]) {
-        assert!(packets < SEGMENTS / 4, "{packets} packets {way}, of {SEGMENTS} segments");
-    }
-}
-
-/// Every packet is then of an ordinary size, or has a checksum that is already there, or both.
-fn offloads_can_be_off(family: Family) {
-    for (client, node) in [
-        ("tx off rx off", "tx off rx off"),
-        ("tso off gso off", "tso off gso off gro off"),
-        ("tso off gso off", "gro on"),
-        ("tx off rx off", "gro on"),
-    ] {
-        let lab = lab();
-        set_offloads(&lab.client, client);
-        set_offloads(&lab.node, node);
-        let scene = Scene::in_lab(lab, family, &[OFF, "--outbound none"], echo_later);
-        let [there, _] = move_bulk(&scene);
-        // Receive offload, where it is on, may put some together again.
-        let are_single = !node.contains("gro on");
-        assert!(!are_single || there >= SEGMENTS, "{client}: {there} packets are too few");
-    }
-}
-
-fn set_offloads(netns: &Netns, features: &str) {
-    let mut ethtool = netns.command("ethtool");
-    ethtool.args(["-K", "eth0"]).args(features.split_whitespace());
-    output_of(ethtool);
 }
 
 /// Has the router take packets of up to 1400 octets, on its way to either side. Nobody else knows.
@@ -161,7 +117,7 @@ fn narrow(site: &Site, family: Family) {
 /// large packets are lost without end.
 fn a_smaller_mtu_on_the_way_is_learned(family: Family) {
     let at = SiteAddresses::of(family);
-    for hook in ["tcx", "clsact"] {
+    for hook in HOOKS {
         let site = site();
         narrow(&site, family);
         let backend = Backend::start(&site.pods[0], (at.vip, PORT).into(), echo_later);
