@@ -13,16 +13,17 @@ impl<'a> Counters<'a> {
     /// `hook` is netfilter's: `output` sees what the namespace itself sends, `forward` what it
     /// routes, `prerouting` what comes in. There can be one of these in a namespace.
     pub fn new(netns: &'a Netns, hook: &str, counters: &[(&str, &str)]) -> Self {
-        let declared: String =
-            counters.iter().map(|(name, _)| format!("counter {name} {{}}\n")).collect();
-        let rules: String = counters
-            .iter()
-            .map(|(name, expression)| format!("{expression} counter name {name}\n"))
-            .collect();
+        let declarations = counters.iter().map(|(name, _)| format!("counter {name} {{}}"));
+        let rules = counters.iter().map(|(name, what)| format!("{what} counter name {name}"));
+        let [declarations, rules] =
+            [declarations.collect(), rules.collect()].map(|lines: Vec<_>| lines.join("\n"));
         // Before connection tracking, which puts fragments together at -400.
-        let chain = format!("chain {hook} {{ type filter hook {hook} priority -450;\n{rules}}}\n");
+        let table = format!(
+            "table inet seen {{\n{declarations}\n\
+             chain seen {{\ntype filter hook {hook} priority -450;\n{rules}\n}}\n}}\n"
+        );
         let scratch = Scratch::new();
-        let path = scratch.write("counters", &format!("table inet seen {{\n{declared}{chain}}}\n"));
+        let path = scratch.write("counters", &table);
         let mut nft = netns.command("nft");
         nft.arg("--file").arg(path);
         output_of(nft);

@@ -46,7 +46,7 @@ impl NodeState {
             lines.extend(output.lines().map(|line| format!("{program}: {line}")));
         }
         let rules = filter_rules(node);
-        lines.extend(rules.lines().enumerate().map(|(number, line)| format!("{number}: {line}")));
+        lines.extend(rules.iter().enumerate().map(|(number, line)| format!("{number}: {line}")));
         // It moves by itself.
         lines.retain(|line| !line.contains("nf_conntrack_count"));
         Self(lines)
@@ -67,8 +67,8 @@ impl NodeState {
     }
 }
 
-/// The node's packet filter as the tools save it, without comments and counters.
-pub fn filter_rules(node: &Netns) -> String {
+/// The node's packet filter as the tools save it, line by line, without comments and counters.
+pub fn filter_rules(node: &Netns) -> Vec<String> {
     let commands: [&[&str]; 3] =
         [&["iptables-save"], &["ip6tables-save"], &["nft", "--stateless", "list", "ruleset"]];
     let saved: String = commands
@@ -84,7 +84,7 @@ pub fn filter_rules(node: &Netns) -> String {
         Some((chain, _)) if chain.starts_with(':') => chain,
         _ => line,
     });
-    stateless.map(|line| format!("{line}\n")).collect()
+    stateless.map(str::to_owned).collect()
 }
 
 /// What one instance holds in the kernel, and what it is known by.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::unistd::geteuid;
 
 /// Every program that some test runs.
-const TOOLS: [&str; 16] = [
+const TOOLS: [&str; 17] = [
     "ip",
     "tc",
     "nsenter",
@@ -22,6 +22,7 @@ const TOOLS: [&str; 16] = [
     "nft",
     "conntrack",
     "ethtool",
+    "hping3",
     "sysctl",
     "python3",
     "haproxy",

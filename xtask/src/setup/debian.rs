@@ -74,6 +74,7 @@ pub const FOR_TESTS: &[Package] = &[
     Package::program("iptables", "iptables-restore"),
     Package::program("nftables", "nft"),
     Package::program("conntrack", "conntrack"),
+    Package::program("hping3", "hping3"),
     Package::program("ethtool", "ethtool"),
     Package::program("python3", "python3"),
 ];
