@@ -96,6 +96,9 @@ fn announce(settings: &Settings, steering: &Steering, workers: usize) {
     for rule in &settings.rules {
         println!("rule      {}", describe(rule));
     }
+    for advice in steering.advice(settings) {
+        println!("warning   {advice}");
+    }
     println!("workers   {workers}");
     println!("ready: Ctrl-C drains and detaches");
 }

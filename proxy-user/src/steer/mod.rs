@@ -11,6 +11,7 @@
 //! Interfaces may come and go meanwhile: [`Steering::look_again`] brings what is attached in line
 //! with what is there.
 
+mod advice;
 mod attachment;
 mod hold;
 mod hook;
@@ -250,6 +251,11 @@ impl Steering {
     /// The namespace in which a socket can have a client's address.
     pub fn private_namespace(&self) -> &Namespace {
         self.namespace.namespace()
+    }
+
+    /// What the settings ask for and this node will not give, one sentence each.
+    pub fn advice(&self, settings: &Settings) -> Vec<String> {
+        advice::on(settings, &self.attachments)
     }
 
     /// How it is attached, one fact a line, for a person to read.
