@@ -30,6 +30,7 @@ pub enum Command {
 
 /// One rule, from flags.
 #[derive(Args, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "a flag is on the command line or is not")]
 pub struct Attach {
     /// Interfaces that load-balancer traffic arrives on; 'eni*' for all of such a name, also those
     /// that come later.
@@ -116,6 +117,11 @@ pub struct Attach {
     /// must come by this node: from a server or pod of this node, or routed through it.
     #[arg(long, value_name = "WORD", default_value = "node")]
     source: String,
+
+    /// Connect to upstreams with TCP Fast Open: one that has agreed to it gets header and payload
+    /// with the first packet.
+    #[arg(long)]
+    fast_open: bool,
 
     /// With --source client, interfaces that upstreams answer by, besides IFACE: the pods', such
     /// as 'veth*', or the one towards the servers.
@@ -229,6 +235,7 @@ impl From<Attach> for RawAttach {
             tlv_crc32c: attach.tlv_crc32c,
             upstream: attach.upstream,
             source: attach.source,
+            fast_open: attach.fast_open,
             upstream_interfaces: attach.upstream_interface,
             when_absent: attach.when_absent,
             workers: attach.workers,

@@ -2,6 +2,7 @@
 
 /// The command line of `foreword attach`. Lists hold one item per word: commas are split already.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "a flag is on the command line or is not")]
 pub struct RawAttach {
     /// Interfaces by name or pattern.
     pub interfaces: Vec<String>,
@@ -43,6 +44,8 @@ pub struct RawAttach {
     pub upstream: String,
     /// `node` or `client`.
     pub source: String,
+    /// Whether upstreams are connected to with TCP Fast Open.
+    pub fast_open: bool,
     /// Interfaces that upstreams answer by, by name or pattern.
     pub upstream_interfaces: Vec<String>,
     /// `pass` or `drop`.

@@ -28,10 +28,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The rule for a connection, by the port that it was made to.
-    pub fn rule_for(&self, destination: OriginalDst) -> Option<&Rule> {
+    /// The number of the rule for a connection, by the port that it was made to.
+    pub fn rule_number(&self, destination: OriginalDst) -> Option<usize> {
         let port = destination.get().port();
-        self.rules.iter().find(|rule| rule.ports.contains(port))
+        self.rules.iter().position(|rule| rule.ports.contains(port))
     }
 }
 
@@ -195,6 +195,8 @@ pub struct Upstream {
     pub source: Source,
     /// By when it must have answered.
     pub connect_timeout: Duration,
+    /// Whether what is written first may leave with the first packet (TCP Fast Open).
+    pub fast_open: bool,
 }
 
 /// Whose address an upstream sees as its peer.

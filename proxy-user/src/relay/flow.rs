@@ -2,16 +2,14 @@
 //! order, to its sink; then passes the end of data on.
 //!
 //! Small amounts are copied through the worker's buffer; once a read fills half of it, bytes are
-//! spliced through a pipe until the source runs dry. Nothing is read while something is still to
+//! spliced through a pipe, until what is there would not fill half of it again. Nothing is read while something is still to
 //! be written, so a slow sink slows its source, and at most one read's worth is held.
 
 use std::io::{self, ErrorKind};
-use std::task::{Context, Poll, ready};
-
-use tokio::io::Interest;
-use tokio::net::TcpStream;
+use std::mem;
 
 use super::pipes::Pipes;
+use super::stream::Stream;
 use crate::sys::pipe::Pipe;
 
 /// Bytes copied at once; one such buffer serves a whole worker.
@@ -21,21 +19,16 @@ const BUDGET: usize = 32;
 
 /// A worker's resources that its flows share, one at a time.
 #[derive(Debug)]
-pub struct Shared {
-    buffer: Box<[u8]>,
-    pipes: Pipes,
+pub struct Shared<P = Pipe> {
+    /// Holds nothing between two steps.
+    pub buffer: Box<[u8]>,
+    pipes: Pipes<P>,
 }
 
-impl Default for Shared {
-    fn default() -> Self {
-        Self { buffer: vec![0; BUFFER].into_boxed_slice(), pipes: Pipes::default() }
-    }
-}
-
-impl Shared {
-    /// Reads what is there and forgets it; 0 is the end of data.
-    pub fn discard(&mut self, stream: &TcpStream) -> io::Result<usize> {
-        stream.try_read(&mut self.buffer)
+impl<P: super::stream::Conduit> Shared<P> {
+    /// A buffer of this size, and no pipe yet.
+    pub fn new(buffer: usize) -> Self {
+        Self { buffer: vec![0; buffer].into_boxed_slice(), pipes: Pipes::new() }
     }
 }
 
@@ -48,12 +41,23 @@ pub enum FlowError {
     Sink(io::Error),
 }
 
+/// How far a flow has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// An end is not ready; it will be reported when it is.
+    Blocked,
+    /// There is more to do at once, and others to be served first.
+    Busy,
+    /// Every byte and the end of data are with the sink.
+    Done,
+}
+
 /// Bytes that the source has given and the sink has not yet taken.
 #[derive(Debug)]
-enum Held {
+enum Held<P> {
     Nothing,
-    Copied { bytes: Vec<u8>, written: usize },
-    Piped { pipe: Pipe, length: usize },
+    Copied { bytes: Box<[u8]>, written: usize },
+    Piped { pipe: P, length: usize },
 }
 
 /// How the next bytes are to be taken.
@@ -65,22 +69,20 @@ enum Way {
 
 /// One direction and where it stands.
 #[derive(Debug)]
-pub struct Flow {
-    held: Held,
+pub struct Flow<P = Pipe> {
+    held: Held<P>,
     way: Way,
     source_ended: bool,
     moved: u64,
 }
 
-/// One step's outcome.
+/// Whether a step was the last.
 enum Step {
-    /// There may be more to do at once.
     More,
-    /// Every byte and the end of data are with the sink.
     Done,
 }
 
-impl Flow {
+impl<P> Flow<P> {
     /// A flow at its beginning.
     pub const fn new() -> Self {
         Self { held: Held::Nothing, way: Way::Copy, source_ended: false, moved: 0 }
@@ -90,59 +92,56 @@ impl Flow {
     pub const fn moved(&self) -> u64 {
         self.moved
     }
+}
 
-    /// Moves what can be moved now. Ready when the sink has been told the end of data, or when an
-    /// end has failed.
-    pub fn poll(
+impl<P: super::stream::Conduit> Flow<P> {
+    /// Moves what can be moved now.
+    pub fn advance<S: Stream<Pipe = P>>(
         &mut self,
-        cx: &mut Context<'_>,
-        source: &TcpStream,
-        sink: &TcpStream,
-        shared: &mut Shared,
-    ) -> Poll<Result<(), FlowError>> {
+        source: &S,
+        sink: &S,
+        shared: &mut Shared<P>,
+    ) -> Result<Progress, FlowError> {
         for _ in 0..BUDGET {
-            match ready!(self.step(cx, source, sink, shared))? {
-                Step::More => {}
-                Step::Done => return Poll::Ready(Ok(())),
+            match self.step(source, sink, shared) {
+                Ok(Step::More) => {}
+                Ok(Step::Done) => return Ok(Progress::Done),
+                Err(FlowError::Source(error) | FlowError::Sink(error))
+                    if error.kind() == ErrorKind::WouldBlock =>
+                {
+                    return Ok(Progress::Blocked);
+                }
+                Err(error) => return Err(error),
             }
         }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        Ok(Progress::Busy)
     }
 
-    fn step(
+    fn step<S: Stream<Pipe = P>>(
         &mut self,
-        cx: &mut Context<'_>,
-        source: &TcpStream,
-        sink: &TcpStream,
-        shared: &mut Shared,
-    ) -> Poll<Result<Step, FlowError>> {
+        source: &S,
+        sink: &S,
+        shared: &mut Shared<P>,
+    ) -> Result<Step, FlowError> {
         if !matches!(self.held, Held::Nothing) {
-            return self.give(cx, sink, &shared.pipes).map_err(FlowError::Sink);
+            self.give(sink, &mut shared.pipes).map_err(FlowError::Sink)?;
+        } else if self.source_ended {
+            return sink.end().map(|()| Step::Done).map_err(FlowError::Sink);
+        } else {
+            match self.way {
+                Way::Copy => self.copy(source, sink, &mut shared.buffer)?,
+                Way::Splice => self.splice(source, shared).map_err(FlowError::Source)?,
+            }
         }
-        if self.source_ended {
-            return Poll::Ready(end(sink).map(|()| Step::Done).map_err(FlowError::Sink));
-        }
-        match self.way {
-            Way::Copy => self.copy(cx, source, sink, &mut shared.buffer),
-            Way::Splice => self.splice(cx, source, &shared.pipes),
-        }
+        Ok(Step::More)
     }
 
     /// Gives the sink some of what is held.
-    fn give(
-        &mut self,
-        cx: &mut Context<'_>,
-        sink: &TcpStream,
-        pipes: &Pipes,
-    ) -> Poll<io::Result<Step>> {
+    fn give<S: Stream<Pipe = P>>(&mut self, sink: &S, pipes: &mut Pipes<P>) -> io::Result<()> {
         let given = match &mut self.held {
             Held::Nothing => 0,
             Held::Copied { bytes, written } => {
-                let given = ready!(retry(
-                    || sink.try_write(&bytes[*written..]),
-                    || sink.poll_write_ready(cx)
-                ))?;
+                let given = sink.write(&bytes[*written..])?;
                 *written += given;
                 if *written == bytes.len() {
                     self.held = Held::Nothing;
@@ -150,12 +149,10 @@ impl Flow {
                 given
             }
             Held::Piped { pipe, length } => {
-                let drain = || sink.try_io(Interest::WRITABLE, || pipe.drain_to(sink, *length));
-                let given = ready!(retry(drain, || sink.poll_write_ready(cx)))?;
+                let given = sink.drain(pipe, *length)?;
                 *length -= given;
                 if *length == 0
-                    && let Held::Piped { pipe, .. } =
-                        std::mem::replace(&mut self.held, Held::Nothing)
+                    && let Held::Piped { pipe, .. } = mem::replace(&mut self.held, Held::Nothing)
                 {
                     pipes.put_back(pipe);
                 }
@@ -163,87 +160,70 @@ impl Flow {
             }
         };
         self.moved += given as u64;
-        Poll::Ready(Ok(Step::More))
+        Ok(())
     }
 
     /// Reads once and writes what the sink takes at once; the rest is held.
-    fn copy(
+    fn copy<S: Stream>(
         &mut self,
-        cx: &mut Context<'_>,
-        source: &TcpStream,
-        sink: &TcpStream,
+        source: &S,
+        sink: &S,
         buffer: &mut [u8],
-    ) -> Poll<Result<Step, FlowError>> {
-        let read = ready!(retry(|| source.try_read(buffer), || source.poll_read_ready(cx)));
-        let read = read.map_err(FlowError::Source)?;
+    ) -> Result<(), FlowError> {
+        let read = source.read(buffer).map_err(FlowError::Source)?;
         if read == 0 {
             self.source_ended = true;
-            return Poll::Ready(Ok(Step::More));
+            return Ok(());
         }
         if read >= buffer.len() / 2 {
             self.way = Way::Splice;
         }
         let bytes = &buffer[..read];
-        let written = match sink.try_write(bytes) {
+        let written = match sink.write(bytes) {
             Ok(written) => written,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            Err(error) => return Poll::Ready(Err(FlowError::Sink(error))),
+            Err(error) => return Err(FlowError::Sink(error)),
         };
         self.moved += written as u64;
         if written < read {
-            self.held = Held::Copied { bytes: bytes[written..].to_vec(), written: 0 };
+            self.held = Held::Copied { bytes: bytes[written..].into(), written: 0 };
         }
-        Poll::Ready(Ok(Step::More))
+        Ok(())
     }
 
     /// Fills an empty pipe from the source. The pipe is borrowed only while the source has bytes.
-    fn splice(
+    fn splice<S: Stream<Pipe = P>>(
         &mut self,
-        cx: &mut Context<'_>,
-        source: &TcpStream,
-        pipes: &Pipes,
-    ) -> Poll<Result<Step, FlowError>> {
-        let Ok(pipe) = pipes.take() else {
+        source: &S,
+        shared: &mut Shared<P>,
+    ) -> io::Result<()> {
+        if !source.may_have_more() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let Ok(pipe) = shared.pipes.take() else {
             // Out of descriptors or pipe memory: copying needs neither.
             self.way = Way::Copy;
-            return Poll::Ready(Ok(Step::More));
+            return Ok(());
         };
         // The pipe is empty, so `WouldBlock` can only mean that the source is.
-        match source.try_io(Interest::READABLE, || pipe.fill_from(source)) {
+        match source.fill(&pipe) {
             Ok(0) => {
                 self.source_ended = true;
-                pipes.put_back(pipe);
+                shared.pipes.put_back(pipe);
             }
-            Ok(length) => self.held = Held::Piped { pipe, length },
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                pipes.put_back(pipe);
-                self.way = Way::Copy;
-                ready!(source.poll_read_ready(cx)).map_err(FlowError::Source)?;
+            Ok(length) => {
+                if length < shared.buffer.len() / 2 {
+                    self.way = Way::Copy;
+                }
+                self.held = Held::Piped { pipe, length };
             }
-            Err(error) => return Poll::Ready(Err(FlowError::Source(error))),
+            Err(error) => {
+                if error.kind() == ErrorKind::WouldBlock {
+                    shared.pipes.put_back(pipe);
+                }
+                return Err(error);
+            }
         }
-        Poll::Ready(Ok(Step::More))
-    }
-}
-
-/// Passes the end of data on. A sink that is gone already needs no end.
-fn end(sink: &TcpStream) -> io::Result<()> {
-    use std::net::Shutdown;
-    match socket2::SockRef::from(sink).shutdown(Shutdown::Write) {
-        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
-        result => result,
-    }
-}
-
-/// Tries until it works, or until the socket is really not ready; then the task is woken in time.
-fn retry<T>(
-    mut attempt: impl FnMut() -> io::Result<T>,
-    mut poll_ready: impl FnMut() -> Poll<io::Result<()>>,
-) -> Poll<io::Result<T>> {
-    loop {
-        match attempt() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => ready!(poll_ready())?,
-            result => return Poll::Ready(result),
-        }
+        Ok(())
     }
 }

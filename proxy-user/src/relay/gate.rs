@@ -5,40 +5,63 @@
 
 use std::io::ErrorKind;
 
-use proxy_common::Reason;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
-
+use super::stream::{Socket, Stream as _};
 use crate::header::Beginning;
 use crate::sys::socket;
 
 /// As many bytes as decide it: the longer signature's.
 const ENOUGH: usize = 12;
 
-/// Ready when the payload may be read.
-pub async fn pass(client: &TcpStream) -> Result<(), Reason> {
-    let mut bytes = [0; ENOUGH];
-    let mut seen = 0;
-    loop {
-        let ready = client.ready(Interest::READABLE).await.map_err(|_| Reason::ClientReset)?;
-        // The bytes that were seen already are no news: wait for more.
-        let news = client.try_io(Interest::READABLE, || {
-            let length = socket::peek(client, &mut bytes)?;
-            if length > seen { Ok(length) } else { Err(ErrorKind::WouldBlock.into()) }
-        });
-        match news {
-            Ok(length) => seen = length,
-            // What has ended can no longer become a header.
-            Err(error) if error.kind() == ErrorKind::WouldBlock && ready.is_read_closed() => {
-                return Ok(());
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
-            Err(_) => return Err(Reason::ClientReset),
+/// How many bytes have been looked at.
+#[derive(Debug, Default)]
+pub struct Gate {
+    seen: usize,
+}
+
+/// What was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// It could still become a header.
+    Closed,
+    /// It is payload.
+    Open,
+    /// It is a header.
+    Header,
+    /// The connection has failed.
+    Failed,
+}
+
+impl Gate {
+    /// Looks at what is there.
+    pub fn look(&mut self, client: &Socket) -> Look {
+        if !client.may_have_more() {
+            return Look::Closed;
         }
-        match Beginning::of(&bytes[..seen]) {
-            Beginning::Header(_) => return Err(Reason::SecondHeader),
-            Beginning::Other => return Ok(()),
-            Beginning::Open => {}
+        let mut bytes = [0; ENOUGH];
+        match socket::peek(client.get(), &mut bytes) {
+            // What has ended can no longer become a header.
+            Ok(length) if length <= self.seen && client.has_ended() => return Look::Open,
+            Ok(0) => return Look::Open,
+            // The bytes that were seen already are no news: wait for more.
+            Ok(length) if length <= self.seen => {
+                client.await_more();
+                return Look::Closed;
+            }
+            Ok(length) => self.seen = length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                client.await_more();
+                return Look::Closed;
+            }
+            Err(_) => return Look::Failed,
+        }
+        match Beginning::of(&bytes[..self.seen]) {
+            Beginning::Header(_) => Look::Header,
+            Beginning::Other => Look::Open,
+            Beginning::Open if client.has_ended() => Look::Open,
+            Beginning::Open => {
+                client.await_more();
+                Look::Closed
+            }
         }
     }
 }

@@ -1,22 +1,27 @@
 //! Carries connections from our listeners to their upstreams: judge the source, read the header,
 //! connect, write the header, move the bytes, close.
 //!
-//! One thread per worker, with its own listeners, its own pipes and its own counters; nothing on
-//! a connection's path is shared between workers. A session is one task that owns both sockets
-//! and tells its story from accept to close in one function. How a connection came to a listener
-//! is not known here.
+//! One thread per worker, with its own listeners, its own pipes, its own clock and its own
+//! counters; nothing on a connection's path is shared between workers. A session owns both sockets
+//! and tells its story from accept to close; a worker tells it when to go on. Nothing but a worker
+//! ever waits. How a connection came to a listener is not known here.
 
+mod clock;
+mod connecting;
 mod flow;
 mod gate;
 mod log;
+mod opening;
 mod pipes;
-mod preamble;
 mod session;
+mod stream;
 pub mod tally;
 mod transfer;
 mod unique_id;
 mod upstream;
+mod wheel;
 mod worker;
+mod workers;
 
 pub use tally::{Counts, Tally};
-pub use worker::Workers;
+pub use workers::Workers;

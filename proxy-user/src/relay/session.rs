@@ -1,105 +1,436 @@
-//! One connection's story, from accept to close.
+//! One connection's story, from accept to close: [`Session::begin`], then one stage after the
+//! other.
+//!
+//! A session owns both sockets. It is told when one of them may be used or when its time is up,
+//! goes as far as it can, and says how it stands; nothing here waits. A connection is reset unless
+//! it is closed on purpose: a FIN in the middle of a stream would tell the peer that it has
+//! everything.
 
-use std::cell::RefCell;
-use std::io;
-use std::ops::{Deref, DerefMut};
-use std::rc::Rc;
+use std::io::ErrorKind;
+use std::mem;
+use std::net::TcpStream;
+use std::ops::Deref;
 use std::time::Duration;
 
 use proxy_common::Reason;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
 
-use super::flow::Shared;
+use super::clock::Clock;
+use super::connecting::{Connecting, First};
+use super::gate::{Gate, Look};
 use super::log::Ended;
-use super::preamble::{Arrival, Declined};
+use super::opening::{Arrival, Beginnings, Declined, Opening, Preamble};
+use super::stream::{Socket, Stream as _};
 use super::tally::Outcome;
-use super::transfer::{Ending, transfer};
+use super::transfer::{Ending, Stand, Transfer};
+use super::upstream::{Attempts, reason_for};
+use super::wheel::Tick;
 use super::worker::Worker;
 use crate::address::{OriginalDst, PeerAddr};
 use crate::header::Origin;
+use crate::sys::poll::Event;
 use crate::sys::socket;
 
 /// How long a connection that we end is read on after our last byte, so that the client reads
 /// that byte before it learns that we are gone.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Serves an accepted connection to its end, counts it and logs it.
-pub async fn serve(worker: Rc<Worker>, client: TcpStream) {
-    let (Ok(peer), Ok(local)) = (client.peer_addr(), client.local_addr()) else {
-        // It was reset before we came to it.
-        worker.tally.accepted();
-        return worker.tally.ended(Outcome::HealthCheck);
-    };
-    let (peer, destination) = (PeerAddr::new(peer), OriginalDst::new(local));
-    let client = ResetUnlessClosed::new(client);
-    let mut record = Record::open(&worker, peer, destination);
-    let Some(rule) = worker.settings.rule_for(destination) else {
-        // Steering and settings are made of the same ports.
-        return record.outcome = Outcome::Refused(Reason::Internal);
-    };
-    let arrival = Arrival { rule, peer, destination, unique_ids: &worker.unique_ids };
-    let (outcome, lingering) = carry(&worker, arrival, client, &mut record.ended).await;
-    record.outcome = outcome;
-    // What it came to is known now; how long the client takes to hear of it does not matter.
-    drop(record);
-    if let Some(client) = lingering {
-        client.close_gently(&worker.shared).await;
-    }
+/// How a session stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It goes on with the next event, or at its deadline.
+    Waiting,
+    /// It could go on at once, and others come first.
+    Busy,
+    /// It is over, and can be dropped.
+    Over,
 }
 
-/// The story itself: what it came to, and the client's connection if it is still to be closed.
-async fn carry(
-    worker: &Worker,
-    arrival: Arrival<'_>,
-    mut client: ResetUnlessClosed,
-    ended: &mut Ended,
-) -> (Outcome, Option<ResetUnlessClosed>) {
-    let opening = match arrival.preamble(&mut client).await {
-        Ok(opening) => opening,
-        Err(Declined::Refused(reason)) => return (Outcome::Refused(reason), Some(client)),
-        Err(Declined::HealthCheck) => return (Outcome::HealthCheck, Some(client)),
-    };
-    ended.origin = opening.origin;
-    ended.unique_id = opening.unique_id;
-    let rule = arrival.rule;
-    let client_address = opening.origin.and_then(Origin::client);
-    let connecting =
-        worker.departure.connect(&rule.upstream, arrival.destination, client_address).await;
-    // A client whose upstream can't be reached is reset, as that upstream's kernel would do it.
-    let (mut upstream, address) = match connecting {
-        Ok((upstream, address)) => (ResetUnlessClosed::new(upstream), address),
-        Err(reason) => return (Outcome::Refused(reason), None),
-    };
-    ended.upstream = Some(address);
-    if upstream.write_all(&opening.first).await.is_err() {
-        return (Outcome::Refused(Reason::UpstreamReset), None);
-    }
-    drop(opening.first);
-    let moved =
-        transfer(&client, &upstream, opening.gated, rule.idle_timeout, &worker.shared).await;
-    ended.bytes = (opening.payload as u64 + moved.bytes_in, moved.bytes_out);
-    worker.tally.moved(ended.bytes.0, ended.bytes.1);
-    let outcome = outcome(opening.origin, moved.ending, ended.bytes);
-    (outcome, finish(client, upstream, moved.ending))
+/// One of its two sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The accepted one.
+    Client,
+    /// The one to the upstream.
+    Upstream,
 }
 
-/// Closes both sockets as the transfer's ending asks for, but for a client that is to be closed
-/// gently.
-fn finish(
+/// Where the story has got to.
+#[derive(Debug)]
+enum Stage {
+    /// The inbound header is being read.
+    Opening(Opening),
+    /// The upstream is being connected to, and given what comes first.
+    Connecting(Connecting),
+    /// Bytes go both ways.
+    Relaying { transfer: Transfer, gate: Gate, progress: (u64, u64) },
+    /// We have said our last byte, and read the client's away.
+    Closing,
+    /// There is nothing left to do.
+    Over,
+}
+
+/// A connection, in the hands of one worker.
+#[derive(Debug)]
+pub struct Session {
+    stage: Stage,
     client: ResetUnlessClosed,
-    upstream: ResetUnlessClosed,
-    ending: Ending,
-) -> Option<ResetUnlessClosed> {
-    match ending {
-        Ending::Complete => {
-            client.close();
-            upstream.close();
-            None
+    upstream: Option<ResetUnlessClosed>,
+    peer: PeerAddr,
+    destination: OriginalDst,
+    /// The number of its rule.
+    rule: usize,
+    /// For the log and the counters, until they have it.
+    ended: Option<Ended>,
+    /// When it was accepted, in milliseconds of the worker's clock.
+    started: u64,
+    is_settled: bool,
+    /// When its time is up.
+    pub deadline: Tick,
+    /// When the worker's wheel will ask.
+    pub scheduled: Option<Tick>,
+}
+
+/// A session's turn to act: the worker, and how the session is known there.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// The worker.
+    pub worker: &'a mut Worker,
+    /// What events of the upstream's socket are to be called.
+    pub upstream_token: u64,
+}
+
+impl Session {
+    /// A connection that has just been accepted.
+    pub fn new(worker: &Worker, client: TcpStream, peer: PeerAddr, to: OriginalDst) -> Self {
+        worker.tally.accepted();
+        Self {
+            stage: Stage::Over,
+            client: ResetUnlessClosed::new(client),
+            upstream: None,
+            peer,
+            destination: to,
+            rule: 0,
+            ended: Some(Ended::new(peer, to)),
+            started: worker.clock.milliseconds(),
+            is_settled: false,
+            deadline: Tick::NEVER,
+            scheduled: None,
         }
-        Ending::UpstreamLeft => Some(client),
-        Ending::Broken(_) => None,
+    }
+
+    /// The client's socket, to be watched.
+    pub fn client(&self) -> &TcpStream {
+        self.client.get()
+    }
+
+    /// Takes in what an event says of one of the sockets.
+    pub fn notice(&self, side: Side, event: Event) {
+        match (side, &self.upstream) {
+            (Side::Client, _) => self.client.notice(event),
+            (Side::Upstream, Some(upstream)) => upstream.notice(event),
+            // Of one that was given up in the same round.
+            (Side::Upstream, None) => {}
+        }
+    }
+
+    /// Judges the connection by its source, and goes on from there.
+    pub fn begin(&mut self, turn: &mut Turn<'_>) -> Fate {
+        let Some(rule) = turn.worker.settings.rule_number(self.destination) else {
+            // Steering and settings are made of the same ports.
+            return self.refuse(turn, Reason::Internal);
+        };
+        self.rule = rule;
+        match self.arrival(turn.worker).judge() {
+            Err(declined) => self.decline(turn, declined),
+            Ok(Beginnings::Ready(preamble)) => self.connect(turn, preamble),
+            Ok(Beginnings::Read(opening)) => {
+                let rule = &turn.worker.settings.rules[rule];
+                let wait = opening.server_first(rule).unwrap_or(rule.inbound.timeout);
+                self.deadline = turn.worker.clock.after(wait);
+                self.stage = Stage::Opening(opening);
+                self.read_opening(turn)
+            }
+        }
+    }
+
+    /// Goes as far as it can.
+    pub fn advance(&mut self, turn: &mut Turn<'_>) -> Fate {
+        match &self.stage {
+            Stage::Opening(_) => self.read_opening(turn),
+            Stage::Connecting(_) => self.write_first(turn),
+            Stage::Relaying { .. } => self.relay(turn),
+            Stage::Closing => self.discard(turn),
+            Stage::Over => Fate::Over,
+        }
+    }
+
+    /// Its deadline is there.
+    pub fn time_out(&mut self, turn: &mut Turn<'_>) -> Fate {
+        match &self.stage {
+            Stage::Opening(opening) => {
+                // It may only have been the time for a server to speak first.
+                let rule = &turn.worker.settings.rules[self.rule];
+                if opening.server_first(rule).is_none() {
+                    return self.decline(turn, Reason::HeaderTimeout.into());
+                }
+                match Opening::take_silence(self.arrival(turn.worker)) {
+                    Ok(preamble) => self.connect(turn, preamble),
+                    Err(declined) => self.decline(turn, declined),
+                }
+            }
+            Stage::Connecting(_) => self.refuse(turn, Reason::UpstreamTimeout),
+            Stage::Relaying { .. } => self.finish(turn, Ending::Broken(Reason::IdleTimeout)),
+            Stage::Closing => self.close(),
+            Stage::Over => Fate::Over,
+        }
+    }
+
+    /// It has lived for a while: from now on the kernel is to look after the upstream, as it does
+    /// after the client by the listener's example. Most connections are over before.
+    pub fn settle_in(&mut self) {
+        let is_news = !mem::replace(&mut self.is_settled, true);
+        if let Some(upstream) = self.upstream.as_ref().filter(|_| is_news) {
+            // A connection that has failed will say so by itself.
+            let _ = socket::keep_alive(upstream.get());
+        }
+    }
+
+    /// Whether there is nothing left to do.
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over)
+    }
+
+    /// The worker ends, and the connection with it.
+    pub fn cut(mut self, worker: &Worker) {
+        self.record(worker, Outcome::Refused(Reason::DrainTimeout));
+    }
+
+    fn arrival<'a>(&self, worker: &'a Worker) -> Arrival<'a> {
+        Arrival {
+            rule: &worker.settings.rules[self.rule],
+            peer: self.peer,
+            destination: self.destination,
+            unique_ids: &worker.unique_ids,
+        }
+    }
+
+    fn read_opening(&mut self, turn: &mut Turn<'_>) -> Fate {
+        let Stage::Opening(mut opening) = mem::replace(&mut self.stage, Stage::Over) else {
+            return Fate::Over;
+        };
+        loop {
+            let worker = &mut *turn.worker;
+            let read = match self.client.read(&mut worker.shared.buffer) {
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.stage = Stage::Opening(opening);
+                    return Fate::Waiting;
+                }
+                Err(error) => return self.decline(turn, opening.take_error(&error)),
+            };
+            let arrival = self.arrival(worker);
+            match opening.take(&worker.shared.buffer[..read], arrival) {
+                Some(Ok(preamble)) => return self.connect(turn, preamble),
+                Some(Err(declined)) => return self.decline(turn, declined),
+                // It does not wait for the server to speak: the header's own deadline holds.
+                None => {
+                    let timeout = arrival.rule.inbound.timeout;
+                    self.deadline = Clock::since(self.started, timeout);
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, turn: &mut Turn<'_>, mut preamble: Preamble) -> Fate {
+        if let Some(ended) = &mut self.ended {
+            ended.origin = preamble.origin;
+            ended.unique_id = preamble.unique_id.take();
+        }
+        let timeout = turn.worker.settings.rules[self.rule].upstream.connect_timeout;
+        self.deadline = turn.worker.clock.after(timeout);
+        self.try_addresses(turn, Connecting::new(preamble), Reason::UpstreamUnreachable)
+    }
+
+    /// Begins to connect to one of the upstream's addresses after the other, until one does not
+    /// fail at once.
+    fn try_addresses(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mut connecting: Connecting,
+        mut failed: Reason,
+    ) -> Fate {
+        loop {
+            let worker = &*turn.worker;
+            let attempts = Attempts {
+                upstream: &worker.settings.rules[self.rule].upstream,
+                destination: self.destination,
+                client: connecting.preamble.origin.and_then(Origin::client),
+            };
+            let begun = worker.departure.connect(attempts, &mut connecting.attempt, failed);
+            // A client whose upstream can't be reached is reset, as that upstream's kernel would.
+            let (stream, address) = match begun {
+                Ok(begun) => begun,
+                Err(reason) => return self.refuse(turn, reason),
+            };
+            if let Some(ended) = &mut self.ended {
+                ended.upstream = Some(address);
+            }
+            let upstream = self.upstream.insert(ResetUnlessClosed::new(stream));
+            let first = connecting.begin(upstream);
+            if let First::Failed(error) = first {
+                failed = reason_for(&error);
+                continue;
+            }
+            if worker.poller.add(upstream.get(), turn.upstream_token).is_err() {
+                return self.refuse(turn, Reason::Internal);
+            }
+            return self.take_first(turn, connecting, first);
+        }
+    }
+
+    fn write_first(&mut self, turn: &mut Turn<'_>) -> Fate {
+        match (mem::replace(&mut self.stage, Stage::Over), &self.upstream) {
+            (Stage::Connecting(mut connecting), Some(upstream)) => {
+                let first = connecting.write(upstream);
+                self.take_first(turn, connecting, first)
+            }
+            _ => Fate::Over,
+        }
+    }
+
+    fn take_first(&mut self, turn: &mut Turn<'_>, connecting: Connecting, first: First) -> Fate {
+        match first {
+            First::Sent => self.start_relay(turn, &connecting.preamble),
+            First::Blocked => {
+                self.stage = Stage::Connecting(connecting);
+                Fate::Waiting
+            }
+            First::Failed(error) => self.try_addresses(turn, connecting, reason_for(&error)),
+            First::Broken(error) => {
+                tracing::debug!(%error, "the upstream left before it had the beginning");
+                self.refuse(turn, Reason::UpstreamReset)
+            }
+        }
+    }
+
+    fn start_relay(&mut self, turn: &mut Turn<'_>, preamble: &Preamble) -> Fate {
+        if let Some(ended) = &mut self.ended {
+            ended.bytes.0 = preamble.payload as u64;
+        }
+        let (transfer, gate) = (Transfer::new(preamble.gated), Gate::default());
+        self.stage = Stage::Relaying { transfer, gate, progress: (0, 0) };
+        self.put_off_idle_deadline(turn);
+        self.relay(turn)
+    }
+
+    fn put_off_idle_deadline(&mut self, turn: &Turn<'_>) {
+        let idle = turn.worker.settings.rules[self.rule].idle_timeout;
+        self.deadline = turn.worker.clock.after(idle);
+    }
+
+    fn relay(&mut self, turn: &mut Turn<'_>) -> Fate {
+        let Stage::Relaying { transfer, gate, progress } = &mut self.stage else {
+            return Fate::Over;
+        };
+        let Some(upstream) = &self.upstream else { return Fate::Over };
+        if transfer.is_gated() {
+            match gate.look(&self.client) {
+                Look::Closed => {}
+                Look::Open => transfer.open_gate(),
+                Look::Header => return self.finish(turn, Ending::Broken(Reason::SecondHeader)),
+                Look::Failed => return self.finish(turn, Ending::Broken(Reason::ClientReset)),
+            }
+        }
+        let shared = &mut turn.worker.shared;
+        let stand = transfer.advance::<Socket>(&self.client, upstream, shared);
+        if transfer.moved() != *progress {
+            *progress = transfer.moved();
+            self.put_off_idle_deadline(turn);
+        }
+        match stand {
+            Stand::Waiting => Fate::Waiting,
+            Stand::Busy => Fate::Busy,
+            Stand::Over(ending) => self.finish(turn, ending),
+        }
+    }
+
+    /// Closes both sockets as the ending asks for.
+    fn finish(&mut self, turn: &mut Turn<'_>, ending: Ending) -> Fate {
+        if let (Stage::Relaying { transfer, .. }, Some(ended)) = (&self.stage, &mut self.ended) {
+            let moved = transfer.moved();
+            ended.bytes = (ended.bytes.0 + moved.0, moved.1);
+            turn.worker.tally.moved(ended.bytes.0, ended.bytes.1);
+            let outcome = outcome(ended.origin, ending, ended.bytes);
+            self.record(turn.worker, outcome);
+        }
+        match ending {
+            Ending::Complete => {
+                self.upstream.iter_mut().for_each(ResetUnlessClosed::close_in_order);
+                self.close()
+            }
+            Ending::UpstreamLeft => self.close_gently(turn),
+            Ending::Broken(_) => self.over(),
+        }
+    }
+
+    /// Opens no upstream, and ends the connection so that the client reads no error into it.
+    fn decline(&mut self, turn: &mut Turn<'_>, declined: Declined) -> Fate {
+        let outcome = match declined {
+            Declined::Refused(reason) => Outcome::Refused(reason),
+            Declined::HealthCheck => Outcome::HealthCheck,
+        };
+        self.record(turn.worker, outcome);
+        self.close_gently(turn)
+    }
+
+    /// Ends it with a reset.
+    fn refuse(&mut self, turn: &mut Turn<'_>, reason: Reason) -> Fate {
+        self.record(turn.worker, Outcome::Refused(reason));
+        self.over()
+    }
+
+    /// Ends our direction and reads the rest away, for a while. With unread bytes, a close would
+    /// be a reset, and could overtake what we have written.
+    fn close_gently(&mut self, turn: &mut Turn<'_>) -> Fate {
+        self.upstream = None;
+        if self.client.end().is_err() {
+            return self.close();
+        }
+        self.stage = Stage::Closing;
+        self.deadline = turn.worker.clock.after(LINGER);
+        self.discard(turn)
+    }
+
+    fn discard(&mut self, turn: &mut Turn<'_>) -> Fate {
+        loop {
+            match self.client.read(&mut turn.worker.shared.buffer) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Fate::Waiting,
+                // Whether the peer closed or vanished: there is nothing more to do for it.
+                Ok(0) | Err(_) => return self.close(),
+            }
+        }
+    }
+
+    fn close(&mut self) -> Fate {
+        self.client.close_in_order();
+        self.over()
+    }
+
+    fn over(&mut self) -> Fate {
+        self.stage = Stage::Over;
+        self.deadline = Tick::NEVER;
+        Fate::Over
+    }
+
+    /// Enters it into the counters and the log, once: what it came to is known, however long the
+    /// client takes to hear of it.
+    fn record(&mut self, worker: &Worker, outcome: Outcome) {
+        if let Some(ended) = self.ended.take() {
+            worker.tally.ended(outcome);
+            let age = worker.clock.milliseconds() - self.started;
+            worker.log.ended(&ended, outcome, Duration::from_millis(age));
+        }
     }
 }
 
@@ -117,69 +448,21 @@ fn outcome(origin: Option<Origin>, ending: Ending, bytes: (u64, u64)) -> Outcome
     }
 }
 
-/// A connection's entry in the counters and the log. It is made also when the task is dropped
-/// half-way, which happens at the end of a drain only.
-struct Record<'a> {
-    worker: &'a Worker,
-    started: Instant,
-    ended: Ended,
-    outcome: Outcome,
-}
-
-impl<'a> Record<'a> {
-    fn open(worker: &'a Worker, peer: PeerAddr, destination: OriginalDst) -> Self {
-        worker.tally.accepted();
-        Self {
-            worker,
-            started: Instant::now(),
-            ended: Ended::new(peer, destination),
-            outcome: Outcome::Refused(Reason::DrainTimeout),
-        }
-    }
-}
-
-impl Drop for Record<'_> {
-    fn drop(&mut self) {
-        self.worker.tally.ended(self.outcome);
-        self.worker.log.ended(&self.ended, self.outcome, self.started.elapsed());
-    }
-}
-
-/// A connection that is reset when it is dropped. A close in the middle of a stream would tell the
-/// peer that it has everything; only whoever knows that it has may close.
+/// A connection that is reset when it is dropped, unless it was closed in order.
 #[derive(Debug)]
 struct ResetUnlessClosed {
-    stream: TcpStream,
+    socket: Socket,
     closed: bool,
 }
 
 impl ResetUnlessClosed {
     const fn new(stream: TcpStream) -> Self {
-        Self { stream, closed: false }
+        Self { socket: Socket::new(stream), closed: false }
     }
 
-    /// Closes it: both directions have ended.
-    fn close(mut self) {
+    /// Both directions have ended: dropping it closes it.
+    fn close_in_order(&mut self) {
         self.closed = true;
-    }
-
-    /// Ends our direction and reads the rest away, for a while. With unread bytes, a close would
-    /// be a reset, and could overtake what we have written.
-    async fn close_gently(mut self, shared: &RefCell<Shared>) {
-        let discard = async {
-            self.shutdown().await?;
-            loop {
-                self.readable().await?;
-                match shared.borrow_mut().discard(&self) {
-                    Ok(0) => return Ok(()),
-                    Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                    _ => {}
-                }
-            }
-        };
-        // Whether the peer closed, vanished or kept talking: there is nothing more to do for it.
-        let _ = timeout(LINGER, discard).await;
-        self.close();
     }
 }
 
@@ -187,21 +470,15 @@ impl Drop for ResetUnlessClosed {
     fn drop(&mut self) {
         if !self.closed {
             // A socket that refuses the option is closed already.
-            let _ = socket::reset_on_close(&self.stream);
+            let _ = socket::reset_on_close(self.socket.get());
         }
     }
 }
 
 impl Deref for ResetUnlessClosed {
-    type Target = TcpStream;
+    type Target = Socket;
 
-    fn deref(&self) -> &TcpStream {
-        &self.stream
-    }
-}
-
-impl DerefMut for ResetUnlessClosed {
-    fn deref_mut(&mut self) -> &mut TcpStream {
-        &mut self.stream
+    fn deref(&self) -> &Socket {
+        &self.socket
     }
 }

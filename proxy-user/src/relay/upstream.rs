@@ -1,12 +1,10 @@
 //! Connects to a connection's upstream.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context as _, Result};
 use proxy_common::Reason;
-use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::timeout;
 
 use crate::address::{ClientAddr, OriginalDst, UpstreamAddr};
 use crate::config::settings::{Source, Upstream, UpstreamAddress};
@@ -22,6 +20,27 @@ pub struct Departure {
     clients: Elsewhere,
 }
 
+/// The attempts to reach an upstream: each of its addresses, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempts<'a> {
+    /// What the rule says of it.
+    pub upstream: &'a Upstream,
+    /// What the client aimed at.
+    pub destination: OriginalDst,
+    /// Whose connection it is; `None`: the node's own, whatever the rule says.
+    pub client: Option<ClientAddr>,
+}
+
+impl Attempts<'_> {
+    /// The address of attempt `number`; `None` when all have been tried.
+    fn address(self, number: usize) -> Option<UpstreamAddr> {
+        match &self.upstream.address {
+            UpstreamAddress::Original => (number == 0).then(|| self.destination.as_upstream()),
+            UpstreamAddress::Fixed { addresses, .. } => addresses.get(number).copied(),
+        }
+    }
+}
+
 impl Departure {
     /// From the calling thread's namespace, or from `private` under a client's address.
     pub fn new(mark: Option<u32>, private: &Namespace) -> Result<Self> {
@@ -29,74 +48,72 @@ impl Departure {
         Ok(Self { mark, clients })
     }
 
-    /// Connects to the first address that answers. All attempts together have the one connect
-    /// time. Without a client (`None`), the node connects on its own behalf whatever the rule says.
-    pub async fn connect(
+    /// Begins to connect, from attempt `number` on; `number` is the next attempt's afterwards.
+    /// The connection is under way then; the first thing done with it says whether it came about.
+    pub fn connect(
         &self,
-        upstream: &Upstream,
-        destination: OriginalDst,
-        client: Option<ClientAddr>,
+        attempts: Attempts<'_>,
+        number: &mut usize,
+        mut failed: Reason,
     ) -> Result<(TcpStream, UpstreamAddr), Reason> {
-        let original = [destination.as_upstream()];
-        let addresses = match &upstream.address {
-            UpstreamAddress::Original => &original[..],
-            UpstreamAddress::Fixed { addresses, .. } => addresses,
-        };
-        let client = client.filter(|_| upstream.source == Source::Client);
-        let attempts = async {
-            let mut reason = Reason::UpstreamUnreachable;
-            for &address in addresses {
-                match self.connect_to(address, client).await {
-                    Ok(stream) => return Ok((stream, address)),
-                    Err(failed) => reason = failed,
-                }
+        while let Some(address) = attempts.address(*number) {
+            *number += 1;
+            match self.connect_to(address, attempts) {
+                Ok(stream) => return Ok((stream, address)),
+                Err(reason) => failed = reason,
             }
-            Err(reason)
-        };
-        timeout(upstream.connect_timeout, attempts).await.unwrap_or(Err(Reason::UpstreamTimeout))
+        }
+        Err(failed)
     }
 
-    async fn connect_to(
+    fn connect_to(
         &self,
         upstream: UpstreamAddr,
-        client: Option<ClientAddr>,
+        attempts: Attempts<'_>,
     ) -> Result<TcpStream, Reason> {
+        let fast_open = attempts.upstream.fast_open;
+        let client = attempts.client.filter(|_| attempts.upstream.source == Source::Client);
         let connected = match client {
-            None => self.connect_as_node(upstream).await,
+            None => {
+                let opened = socket::upstream(upstream.get(), self.mark, fast_open);
+                opened.and_then(|socket| socket::connect(socket, upstream.get()))
+            }
             Some(client) if can_stand_for(client, upstream) => {
-                self.connect_as_client(upstream, client).await
+                self.connect_as(client, upstream, fast_open)
             }
             Some(_) => return Err(Reason::ClientAddress),
         };
-        connected.map_err(|error| {
-            tracing::debug!(%error, %upstream, "cannot connect");
-            reason_for(&error)
-        })
-    }
-
-    async fn connect_as_node(&self, upstream: UpstreamAddr) -> io::Result<TcpStream> {
-        let socket = socket::upstream(upstream.get(), self.mark)?;
-        TcpSocket::from_std_stream(socket.into()).connect(upstream.get()).await
+        connected.map_err(|error| reason_for(&error))
     }
 
     /// From the client's own port, or from another one if that is taken.
-    async fn connect_as_client(
+    fn connect_as(
         &self,
-        upstream: UpstreamAddr,
         client: ClientAddr,
+        upstream: UpstreamAddr,
+        fast_open: bool,
     ) -> io::Result<TcpStream> {
-        let from = client.get();
-        match self.connect_from(from, upstream).await {
+        let to = upstream.get();
+        let connect_from = |from| {
+            let opened = self.clients.visit(|| socket::upstream_from(from, to, fast_open));
+            opened.and_then(|socket| socket::connect(socket, to))
+        };
+        match connect_from(client.get()) {
             Err(error) if socket::is_port_taken(&error) => {
-                self.connect_from(SocketAddr::new(from.ip(), 0), upstream).await
+                connect_from(SocketAddr::new(client.get().ip(), 0))
             }
             result => result,
         }
     }
+}
 
-    async fn connect_from(&self, from: SocketAddr, to: UpstreamAddr) -> io::Result<TcpStream> {
-        let socket = self.clients.visit(|| socket::upstream_from(from, to.get()))?;
-        TcpSocket::from_std_stream(socket.into()).connect(to.get()).await
+/// Why an upstream can't be reached.
+pub fn reason_for(error: &io::Error) -> Reason {
+    tracing::debug!(%error, "cannot connect");
+    match error.kind() {
+        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Reason::UpstreamRefused,
+        ErrorKind::TimedOut => Reason::UpstreamTimeout,
+        _ => Reason::UpstreamUnreachable,
     }
 }
 
@@ -107,14 +124,6 @@ fn can_stand_for(client: ClientAddr, upstream: UpstreamAddr) -> bool {
     let ip = client.ip();
     client.is_ipv4() == upstream.is_ipv4()
         && !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast())
-}
-
-fn reason_for(error: &io::Error) -> Reason {
-    match error.kind() {
-        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Reason::UpstreamRefused,
-        ErrorKind::TimedOut => Reason::UpstreamTimeout,
-        _ => Reason::UpstreamUnreachable,
-    }
 }
 
 #[cfg(test)]

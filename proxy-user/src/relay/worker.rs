@@ -1,31 +1,38 @@
-//! The worker threads: each accepts on listeners of its own and serves its connections alone.
+//! A worker: one thread with listeners of its own, and every connection that it accepts there,
+//! from beginning to end. Nothing here is shared with other workers but counters, which only this
+//! one writes.
 
-use std::cell::RefCell;
-use std::future::pending;
-use std::rc::Rc;
+use std::mem;
+use std::net::TcpListener;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio::task::LocalSet;
+use slab::Slab;
 
-use super::flow::Shared;
+use super::clock::Clock;
+use super::flow::{BUFFER, Shared};
 use super::log::Log;
-use super::session;
-use super::tally::{Counts, Tally};
+use super::session::{Fate, Session, Side, Turn};
+use super::tally::{Outcome, Tally};
 use super::unique_id::UniqueIds;
 use super::upstream::Departure;
+use super::wheel::{Tick, Wheel};
+use crate::address::{OriginalDst, PeerAddr};
 use crate::config::Settings;
-use crate::sys::netns::Namespace;
+use crate::sys::poll::{Bell, Event, Poller};
 use crate::sys::socket::{self, Listeners};
 
+/// Connections accepted in a row before others get their turn.
+const ACCEPTS: usize = 64;
 /// How long a worker that can't accept for want of descriptors or memory leaves it be.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// What a worker's sessions share. It never leaves its thread.
+/// What events of the listeners and of the bell are called; sessions count up from 0.
+const LISTENERS: [u64; 2] = [u64::MAX, u64::MAX - 1];
+const BELL: u64 = u64::MAX - 2;
+
+/// What a worker's sessions act with.
 #[derive(Debug)]
 pub struct Worker {
     /// The settings that the connections are served by.
@@ -33,7 +40,11 @@ pub struct Worker {
     /// Where upstream sockets come from.
     pub departure: Departure,
     /// Buffer and pipes.
-    pub shared: RefCell<Shared>,
+    pub shared: Shared,
+    /// Where sockets are watched.
+    pub poller: Poller,
+    /// The time.
+    pub clock: Clock,
     /// Counters.
     pub tally: Arc<Tally>,
     /// Names for connections.
@@ -42,101 +53,250 @@ pub struct Worker {
     pub log: Log,
 }
 
-/// All workers of the process.
+impl Worker {
+    /// One without connections.
+    pub fn new(settings: Arc<Settings>, departure: Departure, tally: Arc<Tally>) -> Result<Self> {
+        Ok(Self {
+            settings,
+            departure,
+            shared: Shared::new(BUFFER),
+            poller: Poller::new().context("cannot watch sockets")?,
+            clock: Clock::start(),
+            tally,
+            unique_ids: UniqueIds::default(),
+            log: Log::default(),
+        })
+    }
+}
+
+/// An entry of the wheel: a session, or the listeners that are left be.
+#[derive(Clone, Copy, Debug)]
+enum Due {
+    Session { key: usize, born: u64 },
+    Accepting,
+}
+
+/// A worker at work.
 #[derive(Debug)]
-pub struct Workers {
-    threads: Vec<JoinHandle<()>>,
-    tallies: Vec<Arc<Tally>>,
-    stop: watch::Sender<bool>,
+pub struct Round {
+    worker: Worker,
+    listeners: Vec<TcpListener>,
+    sessions: Slab<Session>,
+    /// How many sessions there have been when each of these began: tells one from a later one in
+    /// the same place.
+    born: Vec<u64>,
+    births: u64,
+    wheel: Wheel<Due>,
+    /// Sessions that could go on at once.
+    busy: Vec<usize>,
+    /// Sessions that are over. They keep their places for the rest of a round, in which there may
+    /// still be events of theirs.
+    over: Vec<usize>,
+    stopped: bool,
 }
 
-impl Workers {
-    /// Starts one for each set of listeners, which are in the namespace `private`.
-    pub fn start(
-        settings: &Arc<Settings>,
-        listeners: Vec<Listeners>,
-        upstream_mark: Option<u32>,
-        private: &Namespace,
-    ) -> Result<Self> {
-        let mut workers =
-            Self { threads: Vec::new(), tallies: Vec::new(), stop: watch::Sender::new(false) };
-        for (number, listeners) in listeners.into_iter().enumerate() {
-            let tally = Arc::new(Tally::default());
-            workers.tallies.push(Arc::clone(&tally));
-            let (settings, stop) = (Arc::clone(settings), workers.stop.subscribe());
-            let departure = Departure::new(upstream_mark, private)?;
-            let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
-                let worker = Worker {
-                    settings,
-                    departure,
-                    shared: RefCell::default(),
-                    tally,
-                    unique_ids: UniqueIds::default(),
-                    log: Log::default(),
-                };
-                if let Err(error) = run(worker, listeners, stop) {
-                    tracing::error!(error = %format!("{error:#}"), "a worker has stopped");
+impl Round {
+    /// With these listeners; the bell ends it.
+    pub fn new(worker: Worker, listeners: Listeners, bell: &Bell) -> Result<Self> {
+        let listeners: Vec<_> = [Some(listeners.v4), listeners.v6].into_iter().flatten().collect();
+        worker.poller.add_level(bell, BELL).context("cannot watch the bell")?;
+        let round = Self {
+            worker,
+            listeners,
+            sessions: Slab::new(),
+            born: Vec::new(),
+            births: 0,
+            wheel: Wheel::new(),
+            busy: Vec::new(),
+            over: Vec::new(),
+            stopped: false,
+        };
+        round.watch_listeners()?;
+        Ok(round)
+    }
+
+    /// Serves until the bell rings. Connections that are left then are reset.
+    pub fn run(mut self) -> Result<()> {
+        while !self.stopped {
+            let events = self.wait()?;
+            self.worker.clock.look();
+            for number in 0..events {
+                let event = self.worker.poller.event(number);
+                self.dispatch(event);
+            }
+            for key in mem::take(&mut self.busy) {
+                self.advance(key);
+            }
+            self.turn_wheel();
+            for key in self.over.drain(..) {
+                self.sessions.remove(key);
+            }
+        }
+        for session in self.sessions.drain() {
+            session.cut(&self.worker);
+        }
+        Ok(())
+    }
+
+    fn wait(&mut self) -> Result<usize> {
+        let timeout = if self.busy.is_empty() {
+            self.wheel.next().map(|tick| self.worker.clock.until(tick))
+        } else {
+            Some(Duration::ZERO)
+        };
+        self.worker.poller.wait(timeout).context("cannot wait for events")
+    }
+
+    fn dispatch(&mut self, event: Event) {
+        match event.token {
+            BELL => self.stopped = true,
+            token => match LISTENERS.iter().position(|listener| *listener == token) {
+                Some(listener) => self.accept(listener),
+                None => self.tell(token, event),
+            },
+        }
+    }
+
+    /// Has a session go on.
+    fn tell(&mut self, token: u64, event: Event) {
+        let (key, side) = session_of(token);
+        if let Some(session) = self.sessions.get(key) {
+            session.notice(side, event);
+            self.advance(key);
+        }
+    }
+
+    /// Accepts what is there, as far as it is this worker's turn.
+    fn accept(&mut self, listener: usize) {
+        for _ in 0..ACCEPTS {
+            match socket::accept(&self.listeners[listener]) {
+                Ok((client, peer)) => {
+                    // One that is reset by now has no address any more.
+                    let Ok(local) = client.local_addr() else {
+                        self.worker.tally.accepted();
+                        self.worker.tally.ended(Outcome::HealthCheck);
+                        continue;
+                    };
+                    let (peer, local) = (PeerAddr::new(peer), OriginalDst::new(local));
+                    self.start(Session::new(&self.worker, client, peer, local));
                 }
-            });
-            workers.threads.push(thread.context("cannot start a worker thread")?);
-        }
-        Ok(workers)
-    }
-
-    /// The counters of all of them.
-    pub fn counts(&self) -> Counts {
-        Counts::sum(self.tallies.iter().map(AsRef::as_ref))
-    }
-
-    /// Resets the connections that are left, closes the listeners, waits for the threads, and
-    /// returns the final counters.
-    pub fn stop(mut self) -> Counts {
-        self.stop.send_replace(true);
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a worker has panicked");
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(error) if socket::is_exhaustion(&error) => {
+                    tracing::warn!(%error, "cannot accept; trying again soon");
+                    return self.stop_accepting();
+                }
+                // That one connection is gone before it was accepted; the next one need not be.
+                Err(error) => tracing::debug!(%error, "not accepted"),
             }
         }
-        self.counts()
     }
-}
 
-fn run(worker: Worker, listeners: Listeners, mut stop: watch::Receiver<bool>) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let worker = Rc::new(worker);
-    let sessions = LocalSet::new();
-    runtime.block_on(sessions.run_until(async {
-        let v4 = TcpListener::from_std(listeners.v4)?;
-        let v6 = listeners.v6.map(TcpListener::from_std).transpose()?;
-        tokio::select! {
-            () = accept_all(&worker, Some(v4)) => {}
-            () = accept_all(&worker, v6) => {}
-            // An error would mean that nobody is left to say stop.
-            _ = stop.wait_for(|&stop| stop) => {}
+    /// A listener that can't be served would be reported without end.
+    fn stop_accepting(&mut self) {
+        for listener in &self.listeners {
+            // One that is not watched needs not be left be.
+            let _ = self.worker.poller.remove(listener);
         }
-        anyhow::Ok(())
-    }))?;
-    // Dropping the sessions resets their connections.
-    drop(sessions);
-    Ok(())
-}
+        self.wheel.insert(self.worker.clock.after(BACK_OFF), Due::Accepting);
+    }
 
-/// Accepts for ever.
-async fn accept_all(worker: &Rc<Worker>, listener: Option<TcpListener>) {
-    let Some(listener) = listener else { return pending().await };
-    loop {
-        match listener.accept().await {
-            Ok((client, _)) => start(worker, client),
-            Err(error) if socket::is_exhaustion(&error) => {
-                tracing::warn!(%error, "cannot accept; trying again soon");
-                tokio::time::sleep(BACK_OFF).await;
+    fn watch_listeners(&self) -> Result<()> {
+        for (listener, token) in self.listeners.iter().zip(LISTENERS) {
+            self.worker.poller.add_level(listener, token).context("cannot watch a listener")?;
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, session: Session) {
+        let key = self.sessions.insert(session);
+        self.births += 1;
+        if key == self.born.len() {
+            self.born.push(self.births);
+        }
+        self.born[key] = self.births;
+        let session = &mut self.sessions[key];
+        let mut turn =
+            Turn { worker: &mut self.worker, upstream_token: token(key, Side::Upstream) };
+        let mut fate = session.begin(&mut turn);
+        if fate != Fate::Over {
+            // Watched only now: most have said everything that is needed by the first read.
+            let watched = self.worker.poller.add(session.client(), token(key, Side::Client));
+            if watched.is_err() {
+                fate = Fate::Over;
             }
-            // That one connection is gone before it was accepted; the next one need not be.
-            Err(error) => tracing::debug!(%error, "not accepted"),
         }
+        self.settle(key, fate);
+    }
+
+    fn advance(&mut self, key: usize) {
+        if self.sessions[key].is_over() {
+            return;
+        }
+        let mut turn =
+            Turn { worker: &mut self.worker, upstream_token: token(key, Side::Upstream) };
+        let fate = self.sessions[key].advance(&mut turn);
+        self.settle(key, fate);
+    }
+
+    /// Takes in how a session stands.
+    fn settle(&mut self, key: usize, fate: Fate) {
+        let session = &mut self.sessions[key];
+        match fate {
+            Fate::Waiting => {}
+            Fate::Busy => self.busy.push(key),
+            Fate::Over => return self.over.push(key),
+        }
+        if session.scheduled.is_none_or(|scheduled| session.deadline < scheduled) {
+            session.scheduled = Some(session.deadline);
+            self.wheel.insert(session.deadline, Due::Session { key, born: self.born[key] });
+        }
+    }
+
+    /// Looks at the sessions whose deadline may be there.
+    fn turn_wheel(&mut self) {
+        let now = self.worker.clock.now();
+        let mut due = Vec::new();
+        self.wheel.turn(now, |entry| due.push(entry));
+        for entry in due {
+            match entry {
+                Due::Session { key, born } => self.look_at(key, born, now),
+                Due::Accepting => {
+                    if let Err(error) = self.watch_listeners() {
+                        tracing::warn!(error = %format!("{error:#}"), "still not accepting");
+                        self.stop_accepting();
+                    }
+                }
+            }
+        }
+    }
+
+    fn look_at(&mut self, key: usize, born: u64, now: Tick) {
+        let is_same = self.born.get(key) == Some(&born);
+        let Some(session) = self.sessions.get_mut(key).filter(|_| is_same) else { return };
+        if session.is_over() {
+            return;
+        }
+        session.scheduled = None;
+        let fate = if session.deadline <= now {
+            let upstream_token = token(key, Side::Upstream);
+            session.time_out(&mut Turn { worker: &mut self.worker, upstream_token })
+        } else {
+            // It came early, since the deadline is further ahead than the wheel is round.
+            session.settle_in();
+            Fate::Waiting
+        };
+        self.settle(key, fate);
     }
 }
 
-fn start(worker: &Rc<Worker>, client: TcpStream) {
-    tokio::task::spawn_local(session::serve(Rc::clone(worker), client));
+/// What events of a session's socket are called.
+const fn token(key: usize, side: Side) -> u64 {
+    (key as u64) << 1 | side as u64
+}
+
+/// The session that an event is for.
+#[allow(clippy::cast_possible_truncation, reason = "it was made of a key")]
+const fn session_of(token: u64) -> (usize, Side) {
+    let side = if token & 1 == 0 { Side::Client } else { Side::Upstream };
+    ((token >> 1) as usize, side)
 }

@@ -8,5 +8,6 @@ pub mod capability;
 pub mod cgroup;
 pub mod netns;
 pub mod pipe;
+pub mod poll;
 pub mod slots;
 pub mod socket;

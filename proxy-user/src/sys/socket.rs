@@ -1,12 +1,12 @@
 //! TCP sockets with the options that a transparent proxy needs.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use nix::sys::socket::sockopt::{IpBindAddressNoPort, TcpFastOpenConnect};
 use nix::sys::socket::{MsgFlags, recv, setsockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
@@ -74,22 +74,33 @@ fn is_one_of(error: &io::Error, codes: &[Errno]) -> bool {
     error.raw_os_error().is_some_and(|code| codes.contains(&Errno::from_raw(code)))
 }
 
-/// A socket that is to connect to an upstream; with a mark, if steering has to know it.
-pub fn upstream(to: SocketAddr, mark: Option<u32>) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+/// Accepts a connection that is there, with who has made it.
+pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = listener.accept()?;
+    stream.set_nonblocking(true)?;
+    Ok((stream, peer))
+}
+
+/// A socket that is to connect to an upstream; with a mark, if steering has to know it. With
+/// `fast_open`, what is written first leaves with the first packet, where the upstream's kernel
+/// has agreed to that before.
+pub fn upstream(to: SocketAddr, mark: Option<u32>, fast_open: bool) -> io::Result<Socket> {
+    let kind = Type::STREAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE))?;
     if let Some(mark) = mark {
         socket.set_mark(mark)?;
     }
-    socket.set_nonblocking(true)?;
+    if fast_open {
+        setsockopt(&socket, TcpFastOpenConnect, &true)?;
+    }
     Ok(socket)
 }
 
 /// The same with somebody else's address as its own. Of the calling thread's namespace, which must
 /// deliver such addresses locally.
-pub fn upstream_from(from: SocketAddr, to: SocketAddr) -> io::Result<Socket> {
-    let socket = upstream(to, None)?;
+pub fn upstream_from(from: SocketAddr, to: SocketAddr, fast_open: bool) -> io::Result<Socket> {
+    let socket = upstream(to, None, fast_open)?;
     if from.is_ipv6() {
         socket.set_ip_transparent_v6(true)?;
     } else {
@@ -103,6 +114,25 @@ pub fn upstream_from(from: SocketAddr, to: SocketAddr) -> io::Result<Socket> {
     }
     socket.bind(&from.into())?;
     Ok(socket)
+}
+
+/// Begins to connect. That it has come about, or hasn't, is told by the first write.
+pub fn connect(socket: Socket, to: SocketAddr) -> io::Result<TcpStream> {
+    match socket.connect(&to.into()) {
+        Err(error) if !is_in_progress(&error) => Err(error),
+        _ => Ok(socket.into()),
+    }
+}
+
+/// Whether an error says that a connection is still being made.
+pub fn is_in_progress(error: &io::Error) -> bool {
+    is_one_of(error, &[Errno::EINPROGRESS])
+}
+
+/// Has the kernel ask a silent peer now and then whether it is still there. Accepted sockets do
+/// so by their listener's example.
+pub fn keep_alive(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE))
 }
 
 /// Whether an error says that a port is taken, and another one would do.

@@ -80,7 +80,7 @@ fn an_ended_connection_is_shown_no_more(family: Family) {
 
 /// The map follows within a second or so of the connection's end.
 fn refusals_are_counted_by_reason(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound none"]);
+    let scene = Scene::new(family, &[REQUIRE, "--guard off --outbound none"]);
     for sent in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PROXY TCP4 1.2.3.4 5.6.7.8 +1 2\r\n"] {
         let mut client = scene.connect();
         client.send(sent);

@@ -32,6 +32,7 @@ fn raw() -> RawAttach {
         tlv_crc32c: false,
         upstream: "original".into(),
         source: "node".into(),
+        fast_open: false,
         upstream_interfaces: Vec::new(),
         when_absent: "pass".into(),
         workers: None,

@@ -17,7 +17,7 @@ pub(super) fn upstream(raw: &RawAttach) -> Result<Upstream, Invalid> {
         let fix = "write an address of the node's: a client's address never gets to loopback";
         return Err(refuse("--upstream", &raw.upstream, fix));
     }
-    Ok(Upstream { address, source, connect_timeout: CONNECT_TIMEOUT })
+    Ok(Upstream { address, source, connect_timeout: CONNECT_TIMEOUT, fast_open: raw.fast_open })
 }
 
 fn source(text: &str) -> Result<Source, Invalid> {

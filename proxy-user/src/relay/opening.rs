@@ -1,0 +1,269 @@
+//! A connection's beginning: from the accept to the first bytes that its upstream will get.
+//!
+//! Nothing is sent to anybody here (pp01), and no socket is known: bytes come in as they are read,
+//! in any split. The result is the outbound header with whatever payload came behind the inbound
+//! one, in one piece, so that both leave in one segment; or a reason to open no upstream at all.
+
+use std::io;
+use std::mem;
+use std::time::Duration;
+
+use proxy_common::Reason;
+
+use super::unique_id::UniqueIds;
+use crate::address::{OriginalDst, PeerAddr};
+use crate::config::settings::{Rule, ServerFirst};
+use crate::header::{Beginning, Decoder, Header, Limits, Origin, Outgoing, Step, Tlvs, Versions};
+use crate::policy::{self, Verdict};
+
+/// What a connection and its rule say about each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// The rule of its port.
+    pub rule: &'a Rule,
+    /// Who connected.
+    pub peer: PeerAddr,
+    /// To what.
+    pub destination: OriginalDst,
+    /// Where its unique id comes from, if it is to have one.
+    pub unique_ids: &'a UniqueIds,
+}
+
+/// What a connection began with.
+#[derive(Debug, Default)]
+pub struct Preamble {
+    /// What the upstream gets first: our header, if any, and payload, if any.
+    pub first: Vec<u8>,
+    /// How much of `first` is payload.
+    pub payload: usize,
+    /// On whose behalf the upstream is opened; `None`: it is told nothing, and nobody is asked.
+    pub origin: Option<Origin>,
+    /// Our name for the connection, if the upstream is told one.
+    pub unique_id: Option<String>,
+    /// Whether the payload that is yet to come could be a second header, and must not be.
+    pub gated: bool,
+}
+
+/// Why no upstream is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declined {
+    /// The connection is refused.
+    Refused(Reason),
+    /// A load balancer only looked whether we are there: opened, closed, not a byte between.
+    HealthCheck,
+}
+
+impl From<Reason> for Declined {
+    fn from(reason: Reason) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+/// What to do with a connection that has just been accepted.
+#[derive(Debug)]
+pub enum Beginnings {
+    /// Its bytes have to be read first.
+    Read(Opening),
+    /// It goes on to its upstream at once.
+    Ready(Preamble),
+}
+
+/// What the bytes are read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sought {
+    /// A header to be believed.
+    Header { required: bool },
+    /// A header that must not be there.
+    Spoof,
+}
+
+/// The bytes that have been read so far, and what is sought in them.
+#[derive(Debug)]
+pub struct Opening {
+    sought: Sought,
+    decoder: Decoder,
+    bytes: Vec<u8>,
+}
+
+impl Arrival<'_> {
+    /// Judges the connection by its source.
+    pub fn judge(self) -> Result<Beginnings, Declined> {
+        let limits = self.rule.inbound.limits;
+        match policy::judge(&self.rule.inbound, self.peer) {
+            Verdict::Refuse(reason) => Err(reason.into()),
+            Verdict::Unchanged => Ok(Beginnings::Ready(Preamble::default())),
+            Verdict::Direct => Ok(Beginnings::Ready(self.compose(None, &[])?)),
+            Verdict::ReadHeader { required } => {
+                Ok(Beginnings::Read(Opening::new(Sought::Header { required }, limits)))
+            }
+            Verdict::DirectUnlessSpoofed => {
+                // Whatever the rule allows to trusted sources, this one must not pass for another.
+                let limits = Limits { versions: Versions::ALL, ..limits };
+                Ok(Beginnings::Read(Opening::new(Sought::Spoof, limits)))
+            }
+        }
+    }
+
+    /// Puts the outbound header, where the rule wants one, before the payload.
+    fn compose(self, header: Option<&Header<'_>>, payload: &[u8]) -> Result<Preamble, Declined> {
+        /// A header without its TLVs is shorter.
+        const HEADER: usize = 128;
+        let outbound = &self.rule.outbound;
+        let stated = header.map(|header| header.origin);
+        let origin = policy::announce(stated, self.peer, self.destination);
+        let unique_id = outbound.unique_id.then(|| self.unique_ids.next());
+        let mut first = Vec::with_capacity(HEADER + payload.len());
+        if let Some(version) = outbound.version {
+            let outgoing = Outgoing {
+                version,
+                origin,
+                tlvs: header.map_or_else(Tlvs::default, |header| header.tlvs),
+                policy: &outbound.tlvs,
+                unique_id: unique_id.as_ref().map(String::as_bytes),
+            };
+            outgoing.append_to(&mut first).map_err(|error| {
+                tracing::debug!(%error, peer = %self.peer, "no outbound header");
+                Reason::HeaderTooLong
+            })?;
+        }
+        first.extend_from_slice(payload);
+        let gated = self.rule.inbound.reject_second && header.is_some() && payload.is_empty();
+        Ok(Preamble { first, payload: payload.len(), origin: Some(origin), unique_id, gated })
+    }
+}
+
+impl Opening {
+    fn new(sought: Sought, limits: Limits) -> Self {
+        Self { sought, decoder: Decoder::new(limits), bytes: Vec::new() }
+    }
+
+    /// How long a silent client may be waited for before it is taken for one that waits for the
+    /// server, in whose protocol that speaks first.
+    pub fn server_first(&self, rule: &Rule) -> Option<Duration> {
+        match rule.inbound.server_first {
+            ServerFirst::After(time) if self.sought != (Sought::Header { required: true }) => {
+                Some(time).filter(|_| self.bytes.is_empty())
+            }
+            _ => None,
+        }
+    }
+
+    /// The client has been silent for so long.
+    pub fn take_silence(arrival: Arrival<'_>) -> Result<Preamble, Declined> {
+        arrival.compose(None, &[])
+    }
+
+    /// Takes what was read; nothing is the end of data. `None`: more has to be read.
+    ///
+    /// The decoder decides before a header is longer than its limit, so what is kept stays below
+    /// that and one read more.
+    pub fn take(
+        &mut self,
+        read: &[u8],
+        arrival: Arrival<'_>,
+    ) -> Option<Result<Preamble, Declined>> {
+        if self.bytes.is_empty() {
+            // Most headers come in one piece, which then needs not be kept.
+            let decided = self.decide(read, read.is_empty(), arrival);
+            if decided.is_none() {
+                self.bytes = read.to_vec();
+            }
+            return decided;
+        }
+        let mut bytes = mem::take(&mut self.bytes);
+        bytes.extend_from_slice(read);
+        let decided = self.decide(&bytes, read.is_empty(), arrival);
+        self.bytes = bytes;
+        decided
+    }
+
+    fn decide(
+        &mut self,
+        bytes: &[u8],
+        ended: bool,
+        arrival: Arrival<'_>,
+    ) -> Option<Result<Preamble, Declined>> {
+        match self.sought {
+            Sought::Header { required } => self.header(bytes, ended, required, arrival),
+            Sought::Spoof => self.spoof(bytes, ended, arrival),
+        }
+    }
+
+    /// A read has failed.
+    pub fn take_error(&self, error: &io::Error) -> Declined {
+        match error.kind() {
+            // Some health checks end in a reset, to spare themselves the close.
+            _ if self.bytes.is_empty() => Declined::HealthCheck,
+            io::ErrorKind::ConnectionReset => Reason::ClientReset.into(),
+            _ => {
+                tracing::debug!(%error, "cannot read a connection's beginning");
+                Reason::Internal.into()
+            }
+        }
+    }
+
+    /// A header, or what can be none.
+    fn header(
+        &mut self,
+        bytes: &[u8],
+        ended: bool,
+        required: bool,
+        arrival: Arrival<'_>,
+    ) -> Option<Result<Preamble, Declined>> {
+        match self.decoder.advance(bytes) {
+            Step::Complete { header, consumed } => {
+                let payload = &bytes[consumed..];
+                match is_no_second_header(arrival.rule, payload) {
+                    Err(reason) if !ended => Some(Err(reason.into())),
+                    Ok(false) if !ended => None,
+                    _ => Some(arrival.compose(Some(&header), payload)),
+                }
+            }
+            Step::NotAHeader if required => Some(Err(Reason::NoHeader.into())),
+            Step::NotAHeader => Some(arrival.compose(None, bytes)),
+            Step::Invalid(invalid) => Some(Err(invalid.reason.into())),
+            Step::NeedMore if !ended => None,
+            Step::NeedMore if bytes.is_empty() => Some(Err(Declined::HealthCheck)),
+            // It ended before its bytes were those of a header: they are payload.
+            Step::NeedMore if !required && Beginning::of(bytes) == Beginning::Open => {
+                Some(arrival.compose(None, bytes))
+            }
+            Step::NeedMore => Some(Err(Reason::HeaderCutShort.into())),
+        }
+    }
+
+    /// Bytes that can be no valid header: all of them are payload.
+    fn spoof(
+        &mut self,
+        bytes: &[u8],
+        ended: bool,
+        arrival: Arrival<'_>,
+    ) -> Option<Result<Preamble, Declined>> {
+        match self.decoder.advance(bytes) {
+            Step::Complete { .. } => Some(Err(Reason::SpoofedHeader.into())),
+            // Too long for us may be well-formed for the upstream.
+            Step::Invalid(invalid) if invalid.reason == Reason::HeaderTooLong => {
+                Some(Err(Reason::SpoofedHeader.into()))
+            }
+            Step::NeedMore if !ended => None,
+            Step::NeedMore if bytes.is_empty() => Some(Err(Declined::HealthCheck)),
+            // What has ended can no longer become a header.
+            Step::NotAHeader | Step::Invalid(_) | Step::NeedMore => {
+                Some(arrival.compose(None, bytes))
+            }
+        }
+    }
+}
+
+/// Whether the payload behind a header can be released. Without a byte of it, the gate will look
+/// at the first ones.
+fn is_no_second_header(rule: &Rule, payload: &[u8]) -> Result<bool, Reason> {
+    if !rule.inbound.reject_second {
+        return Ok(true);
+    }
+    match Beginning::of(payload) {
+        Beginning::Header(_) => Err(Reason::SecondHeader),
+        Beginning::Other => Ok(true),
+        Beginning::Open => Ok(payload.is_empty()),
+    }
+}

@@ -1,0 +1,138 @@
+//! What a flow needs of a connection, and whether it is worth asking for it now.
+
+use std::cell::Cell;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+
+use crate::sys::pipe::Pipe;
+use crate::sys::poll::Event;
+
+/// A pipe that bytes can be left in on their way.
+pub trait Conduit: Sized {
+    /// An empty one.
+    fn open() -> io::Result<Self>;
+}
+
+impl Conduit for Pipe {
+    fn open() -> io::Result<Self> {
+        Self::open()
+    }
+}
+
+/// A connection that never blocks: what can't be done now is `WouldBlock`.
+pub trait Stream {
+    /// What its bytes can be left in.
+    type Pipe: Conduit;
+
+    /// Whether reading is worth a try.
+    fn may_have_more(&self) -> bool;
+    /// Reads what is there; 0 is the end of data.
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Writes some of it.
+    fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// Moves what is there into an empty pipe; 0 is the end of data.
+    fn fill(&self, pipe: &Self::Pipe) -> io::Result<usize>;
+    /// Moves up to `length` bytes out of a pipe, which holds so many.
+    fn drain(&self, pipe: &Self::Pipe, length: usize) -> io::Result<usize>;
+    /// Says that nothing more will be written.
+    fn end(&self) -> io::Result<()>;
+}
+
+/// A socket, with what the last event said of it. A call that can't succeed is not made: the
+/// kernel reports a change once, so what was seen has to be remembered.
+#[derive(Debug)]
+pub struct Socket {
+    stream: TcpStream,
+    readable: Cell<bool>,
+    writable: Cell<bool>,
+    /// Nothing will come behind what is there, so a short read says nothing.
+    ended: Cell<bool>,
+}
+
+impl Socket {
+    /// One of which nothing is known: everything is worth a try.
+    pub const fn new(stream: TcpStream) -> Self {
+        let (readable, writable) = (Cell::new(true), Cell::new(true));
+        Self { stream, readable, writable, ended: Cell::new(false) }
+    }
+
+    /// The socket itself.
+    pub fn get(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Takes in what an event says.
+    pub fn notice(&self, event: Event) {
+        self.readable.set(self.readable.get() || event.readable);
+        self.writable.set(self.writable.get() || event.writable);
+        self.ended.set(self.ended.get() || event.ended);
+    }
+
+    /// Whether the peer has said that it will send no more.
+    pub fn has_ended(&self) -> bool {
+        self.ended.get()
+    }
+
+    /// What is there was looked at and left there: only more of it is news.
+    pub fn await_more(&self) {
+        self.readable.set(false);
+    }
+
+    /// Nothing is to be written before the next event says so.
+    pub fn await_writable(&self) {
+        self.writable.set(false);
+    }
+
+    /// Whether writing is worth a try.
+    pub fn is_writable(&self) -> bool {
+        self.writable.get()
+    }
+
+    fn when<T>(flag: &Cell<bool>, attempt: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        if !flag.get() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let result = attempt();
+        if matches!(&result, Err(error) if error.kind() == ErrorKind::WouldBlock) {
+            flag.set(false);
+        }
+        result
+    }
+}
+
+impl Stream for Socket {
+    type Pipe = Pipe;
+
+    fn may_have_more(&self) -> bool {
+        self.readable.get()
+    }
+
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = Self::when(&self.readable, || (&self.stream).read(buffer))?;
+        // A short read has emptied the socket: the next byte is reported anew (epoll(7)).
+        if read < buffer.len() && !self.ended.get() {
+            self.readable.set(false);
+        }
+        Ok(read)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Self::when(&self.writable, || (&self.stream).write(bytes))
+    }
+
+    fn fill(&self, pipe: &Pipe) -> io::Result<usize> {
+        Self::when(&self.readable, || pipe.fill_from(&self.stream))
+    }
+
+    fn drain(&self, pipe: &Pipe, length: usize) -> io::Result<usize> {
+        Self::when(&self.writable, || pipe.drain_to(&self.stream, length))
+    }
+
+    fn end(&self) -> io::Result<()> {
+        match self.stream.shutdown(Shutdown::Write) {
+            // A peer that is gone already needs no end.
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
+            result => result,
+        }
+    }
+}
