@@ -21,6 +21,7 @@ mod scene;
 mod wire;
 
 mod errors;
+mod hooks;
 mod inbound;
 mod inbound_options;
 mod inbound_split;
@@ -33,3 +34,4 @@ mod peers;
 mod relay;
 mod sight;
 mod steering;
+mod vlan;

@@ -8,6 +8,7 @@ use xtask::lab::{Family, Lab, Netns};
 
 use crate::backend::{Backend, echo, swallow};
 use crate::client::{Client, End, Reply};
+use crate::hooks::hooks;
 use crate::maps::packets;
 use crate::probe::assert_peer_is_named;
 use crate::scene::{OFF, OPTIONAL, PORT, attach, lab};
@@ -21,12 +22,9 @@ both_families!(
     a_smaller_mtu_on_the_way_is_learned,
 );
 
-/// Both ways of attaching to TC.
-const HOOKS: [&str; 2] = ["tcx", "clsact"];
-
 /// Strict reverse-path filtering, and no forwarding: neither is ours to change, or to need.
 fn the_node_need_not_forward(family: Family) {
-    for hook in HOOKS {
+    for hook in hooks() {
         let lab = lab();
         for (key, value) in [
             ("net/ipv4/ip_forward", "0"),
@@ -117,7 +115,7 @@ fn far_client(lab: &Lab, family: Family) -> Netns {
 /// The router's ICMP error is about a packet of the private namespace, and must reach it: else
 /// large packets are lost without end.
 fn a_smaller_mtu_on_the_way_is_learned(family: Family) {
-    for hook in HOOKS {
+    for hook in hooks() {
         let lab = lab();
         let far_client = far_client(&lab, family);
         let answer = vec![b'x'; 1 << 20];

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::env;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -40,7 +40,7 @@ impl Package {
 
     fn is_there(&self) -> bool {
         match &self.sign {
-            Sign::Program(program) => which::which_in(program, Some(search_path()), "/").is_ok(),
+            Sign::Program(program) => locate(program).is_ok(),
             Sign::File(file) => Path::new(file.as_ref()).exists(),
         }
     }
@@ -70,6 +70,14 @@ pub const CXX_COMPILER: &[Package] = &[Package::program("g++", "c++")];
 /// What only the tests use.
 pub const FOR_TESTS: &[Package] =
     &[Package::program("haproxy", "haproxy"), Package::program("procps", "sysctl")];
+
+/// What other kernels are unpacked and booted with, and what is linked statically for them.
+pub const FOR_KERNELS: &[Package] = &[
+    Package::program("qemu-system-x86", "qemu-system-x86_64"),
+    Package::program("cpio", "cpio"),
+    Package::program("kmod", "modprobe"),
+    Package::program("musl-tools", "musl-gcc"),
+];
 
 /// What `bpf-linker` is built from.
 pub fn llvm(major: u32) -> Vec<Package> {
@@ -109,6 +117,12 @@ fn install(list: &str, names: &[&str]) -> Result<()> {
     let mut command = privilege::command("sh", &format!("install {list}"))?;
     command.args(["-c", INSTALL, "install.sh"]).args(names);
     ui::run_long(&format!("installing {list}"), &mut command)
+}
+
+/// Where a program is, for whoever has no folders for root on the `PATH`.
+pub fn locate(program: &str) -> Result<PathBuf> {
+    which::which_in(program, Some(search_path()), "/")
+        .with_context(|| format!("there is no program {program}"))
 }
 
 /// `PATH`, and the folders that Debian leaves out of an ordinary user's.
