@@ -25,14 +25,14 @@ const PROGRAMS: [&str; 14] = [
 /// ordinary ones can run; and with one CPU, one at a time.
 const HARNESS: &str = "--include-ignored --test-threads=1";
 
-/// Places to mount at and to write to.
-const FOLDERS: [&str; 7] = ["bin", "dev", "proc", "sys", "run", "tmp", "etc"];
+/// Places to mount at and to write to; nginx insists on its own.
+const FOLDERS: [&str; 8] = ["bin", "dev", "proc", "sys", "run", "tmp", "usr", "var/lib/nginx"];
 
 /// Where else programs are looked for.
 const LINKS: [(&str, &str); 3] = [("bin", "sbin"), ("../bin", "usr/bin"), ("../bin", "usr/sbin")];
 
-/// The accounts that the tests know.
-const ACCOUNTS: &str = "root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n";
+/// Files of this machine's that the programs read.
+const FILES: [&str; 3] = ["/etc/passwd", "/etc/group", "/usr/lib/ssl/openssl.cnf"];
 
 /// An archive, removed on drop.
 #[derive(Debug)]
@@ -53,6 +53,9 @@ impl Initramfs {
         root.lay_out()?;
         for program in PROGRAMS {
             root.add_program(program).with_context(|| format!("cannot pack {program}"))?;
+        }
+        for file in FILES.map(Path::new) {
+            root.add_file(file).with_context(|| format!("cannot pack {}", file.display()))?;
         }
         copy_stripped(&binaries.foreword, &root.place(&binaries.foreword)?)?;
         copy_stripped(&binaries.tests, &root.place(Path::new("bin/it"))?)?;
@@ -84,12 +87,10 @@ impl Root {
         for folder in FOLDERS {
             fs::create_dir_all(self.0.join(folder))?;
         }
-        fs::create_dir(self.0.join("usr"))?;
         for (target, link) in LINKS {
             symlink(target, self.0.join(link))?;
         }
         fs::set_permissions(self.0.join("tmp"), PermissionsExt::from_mode(0o1777))?;
-        fs::write(self.0.join("etc/passwd"), ACCOUNTS)?;
         let init = self.0.join("init");
         fs::write(&init, INIT)?;
         fs::set_permissions(&init, PermissionsExt::from_mode(0o755))?;
@@ -105,13 +106,19 @@ impl Root {
         Ok(place)
     }
 
+    /// Copies one of this machine's files to where it is here.
+    fn add_file(&self, file: &Path) -> Result<()> {
+        fs::copy(file, self.place(file)?)?;
+        Ok(())
+    }
+
     /// Copies one of this machine's programs, and the libraries that it is linked with.
     fn add_program(&self, name: &str) -> Result<()> {
         let program = locate(name)?;
         fs::copy(&program, self.0.join("bin").join(name))?;
         let output = Command::new("ldd").arg(&program).output().context("cannot run ldd")?;
         for library in libraries(&String::from_utf8_lossy(&output.stdout)) {
-            fs::copy(library, self.place(library)?)?;
+            self.add_file(library)?;
         }
         Ok(())
     }

@@ -13,8 +13,11 @@ use anyhow::{Context, Result, bail};
 use super::debian::Kernel;
 use super::initramfs::Initramfs;
 
-/// A panic ends the machine.
-const KERNEL_ARGUMENTS: &str = "console=ttyS0 quiet panic=-1";
+/// Warnings and worse are shown, and a panic ends the machine.
+const KERNEL_ARGUMENTS: &str = "console=ttyS0 loglevel=5 panic=-1";
+
+/// What the kernel writes when it finds itself in the wrong.
+const COMPLAINTS: [&str; 3] = ["[ cut here ]", "BUG: ", "Kernel panic"];
 
 /// A running QEMU, ended on drop.
 #[derive(Debug)]
@@ -51,7 +54,7 @@ impl Machine {
     }
 
     /// Hands over each line as it comes, until the machine ends by itself. It is an error if it does
-    /// not until `deadline`.
+    /// not until `deadline`, or if its kernel found a fault in itself.
     pub fn follow(&mut self, deadline: Instant, mut read: impl FnMut(&str)) -> Result<()> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -65,7 +68,12 @@ impl Machine {
         if !status.success() {
             bail!("QEMU failed ({status})");
         }
-        Ok(())
+        let console = self.console();
+        let complains = |line: &&str| COMPLAINTS.iter().any(|complaint| line.contains(complaint));
+        match console.lines().find(complains) {
+            Some(line) => bail!("the kernel complained: {line}"),
+            None => Ok(()),
+        }
     }
 
     /// What the kernel and the first process have written.

@@ -118,7 +118,7 @@ fn test(kernels: &[Kernel], binaries: &Binaries, folder: &Path, picks: &[String]
         ended.collect()
     });
     for (kernel, error) in &failures {
-        eprintln!("\n{}: {error:#}", kernel.version);
+        eprintln!("\n{}: {error:#}\n---", kernel.version);
     }
     if !failures.is_empty() {
         bail!("{} of {} kernels failed", failures.len(), kernels.len());
@@ -133,9 +133,10 @@ fn test_on(kernel: &Kernel, binaries: &Binaries, folder: &Path, picks: &[String]
     let mut machine = Machine::start(kernel, &initramfs)?;
     let mut account = Account::new(kernel.series);
     let ended = machine.follow(started + TIME_LIMIT, |line| account.read(line));
-    ended.and_then(|()| account.verdict(picks)).with_context(|| {
-        format!("its console:\n{}\nthe tests:\n{}", machine.console(), account.transcript())
-    })?;
+    if let Err(error) = ended.and_then(|()| account.verdict(picks)) {
+        let (tests, console) = (account.transcript(), machine.console());
+        bail!("{error:#}\n--- its tests:\n{tests}\n--- its console:\n{console}");
+    }
     let (tests, seconds) = (account.passed(), started.elapsed().as_secs());
     ui::done(&format!("{}: {tests} tests passed ({seconds} s)", kernel.version));
     Ok(())
