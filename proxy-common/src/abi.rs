@@ -5,7 +5,7 @@
 //! Ports and counters are in the host's byte order, addresses in the network's.
 
 /// Version of this layout. Pinned maps of another version are not read.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// An IPv6 address, or an IPv4 one in its mapped form (`::ffff:a.b.c.d`); network byte order.
 pub type Address = [u8; 16];
@@ -29,7 +29,74 @@ pub struct PortKey {
 pub struct Rule {
     /// Position of the rule in the settings.
     pub rule: u32,
+    /// Any of [`RULE_REQUIRE`] and [`RULE_TRUSTED_ONLY`].
+    pub flags: u32,
+    /// Connections that one source may open in a second; 0: any number.
+    pub syn_limit: u32,
 }
+
+/// [`Rule::flags`]: no connection is served without a header, so no packet may get by.
+pub const RULE_REQUIRE: u32 = 1;
+/// [`Rule::flags`]: only a source in `foreword_trust` may open a connection.
+pub const RULE_TRUSTED_ONLY: u32 = 2;
+
+/// What a key of `foreword_trust`, a trie of address ranges, is matched by: as many bits of it as
+/// the key's prefix length says, [`TRUST_SCOPE_BITS`] of them for the scope.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrustKey {
+    /// Whose range it is: [`trust_scope`].
+    pub scope: [u8; 4],
+    /// The source.
+    pub source: Address,
+}
+
+/// Bits of a [`TrustKey`] before the source.
+pub const TRUST_SCOPE_BITS: u32 = 32;
+
+/// The rule and the family of a source: a range of IPv6 is never one of mapped IPv4 addresses.
+#[inline]
+pub fn trust_scope(rule: u32, source: Address) -> [u8; 4] {
+    let is_mapped = source[..10] == [0; 10] && source[10..12] == [0xff; 2];
+    (rule << 1 | u32::from(is_mapped)).to_be_bytes()
+}
+
+/// Key of `foreword_rates`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateKey {
+    /// The source.
+    pub source: Address,
+    /// [`Rule::rule`].
+    pub rule: u32,
+}
+
+/// Value of `foreword_rates`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// When the source's account is even again: nanoseconds of `CLOCK_MONOTONIC`.
+    pub even_at_ns: u64,
+}
+
+/// Key of `foreword_nics`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NicKey {
+    /// The interface's index.
+    pub ifindex: u32,
+}
+
+/// Value of `foreword_nics`: a protected interface.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nic {
+    /// [`NIC_XDP`], or nothing.
+    pub flags: u32,
+}
+
+/// [`Nic::flags`]: the XDP guard is on the interface, and TC need not look again.
+pub const NIC_XDP: u32 = 1;
 
 /// The one value of `foreword_node`.
 #[repr(C)]
@@ -43,6 +110,47 @@ pub struct Node {
     pub private_ns: u32,
     /// Packets with this mark are our own on their way to an upstream; 0: there is no such mark.
     pub own_mark: u32,
+    /// Any of [`NODE_REPLY_BY_ARRIVAL`] and [`NODE_ANSWERS`].
+    pub flags: u32,
+    /// The link-layer address of the veth's inner end, and two zeros.
+    pub inner: [u8; 8],
+}
+
+/// [`Node::flags`]: replies leave by the interface that the connection came in by.
+pub const NODE_REPLY_BY_ARRIVAL: u32 = 1;
+/// [`Node::flags`]: some upstreams see, and answer, the clients themselves.
+pub const NODE_ANSWERS: u32 = 2;
+
+/// Key of `foreword_paths`: a connection, as the node sees it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathKey {
+    /// The client or load balancer.
+    pub remote: Address,
+    /// The original destination.
+    pub local: Address,
+    /// Port of `remote`.
+    pub remote_port: u32,
+    /// Port of `local`.
+    pub local_port: u32,
+}
+
+/// Value of `foreword_paths`: how a connection came in, for its replies.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Path {
+    /// The interface.
+    pub ifindex: u32,
+    /// The link-layer address that it was sent to, then the one that it was sent from.
+    pub link: [u8; 12],
+}
+
+/// Value of `foreword_held`, by port: a port that stays closed while nobody steers it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hold {
+    /// First packets that were dropped.
+    pub dropped: u64,
 }
 
 /// The value of `foreword_stats`, one per CPU. Counts packets, not bytes.
@@ -69,6 +177,14 @@ pub struct Stats {
     pub no_listener: u64,
     /// `foreword_conns` was full; the connection works, but is not shown there.
     pub untracked: u64,
+    /// A fragment of TCP to a protected port, left alone.
+    pub fragment_passed: u64,
+    /// A fragment of TCP to a protected port, dropped.
+    pub fragment_dropped: u64,
+    /// An upstream's packet to the client whose address we connected from, sent to us.
+    pub answered: u64,
+    /// The same of an upstream on this node, on its way out.
+    pub answered_here: u64,
 }
 
 impl Stats {
@@ -84,6 +200,10 @@ impl Stats {
         self.looked_up += other.looked_up;
         self.no_listener += other.no_listener;
         self.untracked += other.untracked;
+        self.fragment_passed += other.fragment_passed;
+        self.fragment_dropped += other.fragment_dropped;
+        self.answered += other.answered;
+        self.answered_here += other.answered_here;
     }
 }
 
@@ -134,6 +254,8 @@ pub struct ReasonCount {
     pub name: [u8; REASON_NAME_LEN],
     /// Connections that ended this way.
     pub connections: u64,
+    /// Packets that were dropped for it before there was a connection.
+    pub packets: u64,
 }
 
 macro_rules! assert_layout {
@@ -144,19 +266,30 @@ macro_rules! assert_layout {
 
 assert_layout! {
     PortKey: 2,
-    Rule: 4,
-    Node: 4 * 4,
-    Stats: 10 * 8,
+    Rule: 3 * 4,
+    TrustKey: 4 + 16,
+    RateKey: 16 + 4,
+    Rate: 8,
+    NicKey: 4,
+    Nic: 4,
+    Node: 5 * 4 + 8,
+    PathKey: 2 * 16 + 2 * 4,
+    Path: 4 + 2 * 6,
+    Hold: 8,
+    Stats: 14 * 8,
     ConnKey: 8,
     Conn: 2 * 16 + 4 * 4 + 2 * 8,
-    ReasonCount: 32 + 8,
+    ReasonCount: 32 + 2 * 8,
 }
 
 /// Lets aya copy these types to and from map entries.
 #[cfg(feature = "user")]
 #[allow(unsafe_code, reason = "Pod is an unsafe trait; what it asks for is this module's purpose")]
 mod pod {
-    use super::{Conn, ConnKey, Node, PortKey, ReasonCount, Rule, Stats};
+    use super::{
+        Conn, ConnKey, Hold, Nic, NicKey, Node, Path, PathKey, PortKey, Rate, RateKey, ReasonCount,
+        Rule, Stats, TrustKey,
+    };
 
     macro_rules! pod {
         ($($type:ty),+) => {
@@ -166,5 +299,21 @@ mod pod {
         };
     }
 
-    pod!(PortKey, Rule, Node, Stats, ConnKey, Conn, ReasonCount);
+    pod!(
+        PortKey,
+        Rule,
+        TrustKey,
+        RateKey,
+        Rate,
+        NicKey,
+        Nic,
+        Node,
+        PathKey,
+        Path,
+        Hold,
+        Stats,
+        ConnKey,
+        Conn,
+        ReasonCount
+    );
 }

@@ -8,6 +8,14 @@ pub const OBJECT_NAME_MAX: usize = 15;
 
 /// TC ingress of each protected interface: finds our flows and redirects them to the listener.
 pub const STEER: &str = "foreword_steer";
+/// XDP of each protected interface: turns away what may not open a connection.
+pub const GUARD: &str = "foreword_guard";
+/// TC ingress of each protected interface, behind steer: keeps ports closed that nobody steers.
+pub const HOLD: &str = "foreword_hold";
+/// TC ingress of the interfaces that upstreams answer by: leads answers to the client back to us.
+pub const ANSWER: &str = "foreword_answer";
+/// TC egress of the same: leads answers of this node's own servers back to us.
+pub const EGRESS: &str = "foreword_egress";
 /// TC ingress of the veth's host end: sends replies on the node's way out.
 pub const RETURN: &str = "foreword_return";
 /// `sk_lookup` in the private namespace: answers with our listener.
@@ -17,6 +25,20 @@ pub const TRACK: &str = "foreword_track";
 
 /// Port → rule.
 pub const RULES: &str = "foreword_rules";
+/// Rule and source → may open connections.
+pub const TRUST: &str = "foreword_trust";
+/// Rule and source → how many connections it has opened lately.
+pub const RATES: &str = "foreword_rates";
+/// Protected interface → what is on it.
+pub const NICS: &str = "foreword_nics";
+/// Port of an upstream that sees the clients' addresses.
+pub const BACKS: &str = "foreword_backs";
+/// Connection → the way that it came in.
+pub const PATHS: &str = "foreword_paths";
+/// Packets dropped by [`crate::Reason`], one entry per CPU.
+pub const DROPS: &str = "foreword_drops";
+/// Port → closed while nobody steers it. The program of this name uses it.
+pub const HELD: &str = "foreword_held";
 /// What the programs need to know of the node; one entry.
 pub const NODE: &str = "foreword_node";
 /// Address family → listener.
@@ -44,7 +66,10 @@ pub const CGROUP_PREFIX: &str = "foreword.";
 pub const UPSTREAM_MARK: u32 = 0x0f0e_0001;
 
 const _: () = {
-    let names = [STEER, RETURN, LOOKUP, TRACK, RULES, NODE, LISTENERS, STATS, REASONS, CONNS];
+    let names = [
+        STEER, RETURN, LOOKUP, TRACK, GUARD, HOLD, ANSWER, EGRESS, RULES, NODE, LISTENERS, STATS,
+        REASONS, CONNS, TRUST, RATES, NICS, BACKS, PATHS, DROPS, HELD,
+    ];
     let mut i = 0;
     while i < names.len() {
         assert!(names[i].len() <= OBJECT_NAME_MAX);

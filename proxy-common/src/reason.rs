@@ -35,6 +35,10 @@ reasons! {
     // The source.
     /// The rule refuses sources that it does not trust.
     UntrustedSource = "untrusted-source";
+    /// The source opens more connections in a second than the rule allows.
+    SynRate = "syn-rate";
+    /// A fragment, of which nobody can tell whose it is.
+    Fragment = "fragment";
     /// An untrusted source sent a well-formed header.
     SpoofedHeader = "spoofed-header";
 
@@ -101,6 +105,11 @@ reasons! {
     UpstreamTimeout = "upstream-timeout";
     /// There is no way to the upstream, or another error of connecting.
     UpstreamUnreachable = "upstream-unreachable";
+
+    /// Our own connection to the upstream came back to us: nobody else serves that address.
+    UpstreamLoop = "upstream-loop";
+    /// The upstream is to see the client's address, and that is of the other family, or no host's.
+    ClientAddress = "client-address";
 
     // The relay.
     /// The client reset the connection, or no longer answers.

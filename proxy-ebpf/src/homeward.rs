@@ -1,6 +1,7 @@
 //! Sends what leaves the private namespace on its way home.
 //!
-//! The node's routing table is asked, and the packet goes straight to the interface and next hop
+//! The node's routing table is asked, unless replies are to leave by the way that the connection
+//! came in, and the packet goes straight to the interface and next hop
 //! that it names: the host's netfilter, reverse-path filter and connection tracking never see
 //! either direction of a steered connection, so they cannot disagree about it. What the table
 //! would not forward (the destination is this node itself, or there is no route) is left to the
@@ -13,8 +14,11 @@ use aya_ebpf::bindings::{
 use aya_ebpf::helpers::generated::{bpf_fib_lookup as fib_lookup, bpf_redirect_neigh};
 use aya_ebpf::programs::TcContext;
 
-use crate::maps::count;
+use proxy_common::abi::NODE_REPLY_BY_ARRIVAL;
+
+use crate::maps::{NODE, count};
 use crate::packet::{IPPROTO_TCP, Kind, Packet};
+use crate::path;
 
 /// The kernel's `struct bpf_fib_lookup`, without its unions and in words.
 #[repr(C)]
@@ -47,6 +51,12 @@ pub fn send_home(ctx: &TcContext) -> Option<i32> {
     let packet = Packet::parse(ctx)?;
     if packet.kind != Kind::Tcp {
         return None;
+    }
+    if NODE.get(0)?.flags & NODE_REPLY_BY_ARRIVAL != 0
+        && let Some(action) = path::send_back(ctx, &packet)
+    {
+        count(|s| &mut s.returned);
+        return Some(action);
     }
     let Some(route) = find_route(ctx, &packet) else {
         count(|s| &mut s.returned_to_stack);

@@ -6,22 +6,56 @@
 #![no_std]
 #![no_main]
 
+mod answer;
+mod egress;
+mod frame;
+mod guard;
+mod hold;
 mod homeward;
 mod lookup;
 mod maps;
 mod packet;
+mod path;
+mod socket;
 mod steer;
 mod track;
 
 use aya_ebpf::bindings::sk_action::SK_PASS;
 use aya_ebpf::bindings::tcx_action_base::TCX_NEXT;
-use aya_ebpf::macros::{classifier, sk_lookup, sock_ops};
-use aya_ebpf::programs::{SkLookupContext, SockOpsContext, TcContext};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::macros::{classifier, sk_lookup, sock_ops, xdp};
+use aya_ebpf::programs::{SkLookupContext, SockOpsContext, TcContext, XdpContext};
+
+/// XDP of each protected interface.
+#[xdp(frags)]
+pub fn foreword_guard(ctx: XdpContext) -> u32 {
+    let Some(reason) = guard::guard(&ctx) else { return XDP_PASS };
+    maps::count_drop(reason);
+    XDP_DROP
+}
 
 /// TC ingress of each protected interface.
 #[classifier]
 pub fn foreword_steer(ctx: TcContext) -> i32 {
     steer::steer(&ctx).unwrap_or(TCX_NEXT)
+}
+
+/// TC ingress of each protected interface, behind steer.
+#[classifier]
+pub fn foreword_hold(ctx: TcContext) -> i32 {
+    hold::hold(&ctx).unwrap_or(TCX_NEXT)
+}
+
+/// TC ingress of the interfaces that upstreams answer by.
+#[classifier]
+pub fn foreword_answer(ctx: TcContext) -> i32 {
+    answer::answer(&ctx).unwrap_or(TCX_NEXT)
+}
+
+/// TC egress of the same.
+#[classifier]
+pub fn foreword_egress(ctx: TcContext) -> i32 {
+    egress::turn_back(&ctx).unwrap_or(TCX_NEXT)
 }
 
 /// TC ingress of the veth's host end.

@@ -1,18 +1,51 @@
 //! The maps, under the names that `bpftool` shows. Their layout is `proxy_common::abi`.
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
-use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, SockMap};
+use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, SockMap};
 use aya_ebpf::macros::btf_map;
 use proxy_common::Reason;
-use proxy_common::abi::{Conn, ConnKey, Node, PortKey, ReasonCount, Rule, Stats};
+use proxy_common::abi::{
+    Conn, ConnKey, Hold, Nic, NicKey, Node, Path, PathKey, PortKey, Rate, RateKey, ReasonCount,
+    Rule, Stats, TrustKey,
+};
 
 /// Ports there are.
 const PORTS: usize = 1 << 16;
+/// Address ranges, of all rules together.
+const RANGES: usize = 1 << 14;
+/// Sources whose rate is known at once.
+const SOURCES: usize = 1 << 16;
+/// Interfaces protected at once.
+const INTERFACES: usize = 1 << 12;
 /// Sockets shown at once; two per proxied connection.
 const SOCKETS: usize = 1 << 17;
 
 #[btf_map(name = "foreword_rules")]
 pub static RULES: HashMap<PortKey, Rule, PORTS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// The value says nothing: a source is in it or isn't.
+#[btf_map(name = "foreword_trust")]
+pub static TRUST: LpmTrie<TrustKey, u32, RANGES> = LpmTrie::new();
+
+#[btf_map(name = "foreword_rates")]
+pub static RATES: LruHashMap<RateKey, Rate, SOURCES> = LruHashMap::new();
+
+#[btf_map(name = "foreword_nics")]
+pub static NICS: HashMap<NicKey, Nic, INTERFACES, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// The value says nothing: a port is in it or isn't.
+#[btf_map(name = "foreword_backs")]
+pub static BACKS: HashMap<PortKey, u32, PORTS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+#[btf_map(name = "foreword_paths")]
+pub static PATHS: LruHashMap<PathKey, Path, SOCKETS> = LruHashMap::new();
+
+#[btf_map(name = "foreword_held")]
+pub static HELD: HashMap<PortKey, Hold, PORTS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// By the reason's number.
+#[btf_map(name = "foreword_drops")]
+pub static DROPS: PerCpuArray<u64, { Reason::ALL.len() }> = PerCpuArray::new();
 
 #[btf_map(name = "foreword_node")]
 pub static NODE: Array<Node, 1> = Array::new();
@@ -39,6 +72,15 @@ pub fn count(counter: impl FnOnce(&mut Stats) -> &mut u64) {
         // can cost one count, never memory safety.
         let counter = counter(unsafe { &mut *stats });
         *counter += 1;
+    }
+}
+
+/// Counts one dropped packet on this CPU.
+#[inline(always)]
+pub fn count_drop(reason: Reason) {
+    if let Some(packets) = DROPS.get_ptr_mut(reason as u32) {
+        // SAFETY: as for the counters above.
+        unsafe { *packets += 1 };
     }
 }
 

@@ -1,15 +1,12 @@
 //! Reads what we need of a packet: the two addresses, the two ports, the TCP header.
 //!
-//! Every read is bounds-checked by the kernel (`bpf_skb_load_bytes_relative`), starts at the
-//! network header, and so is the same behind Ethernet, a VLAN tag or nothing. IPv4 options and
-//! IPv6 extension headers are skipped. A packet that is cut short, fragmented or of another
-//! protocol is `None`: not ours.
+//! IPv4 options and IPv6 extension headers are skipped. A packet that is cut short or of another
+//! protocol is `None`: not ours. So is a fragment but the first, which alone tells the ports;
+//! without the first, the others come to nothing.
 
-use core::mem::MaybeUninit;
+use proxy_common::abi::Address;
 
-use aya_ebpf::bindings::bpf_hdr_start_off::BPF_HDR_START_NET;
-use aya_ebpf::helpers::generated::bpf_skb_load_bytes_relative;
-use aya_ebpf::programs::TcContext;
+use crate::frame::{Frame, Wire};
 
 const ETH_P_IP: u32 = (0x0800_u16).to_be() as u32;
 const ETH_P_IPV6: u32 = (0x86dd_u16).to_be() as u32;
@@ -37,6 +34,8 @@ pub enum Kind {
     /// An ICMP error about a TCP segment; the tuple is the inner one with its ends swapped, so
     /// that it names the socket which sent the segment.
     IcmpError,
+    /// The first fragment of a TCP segment.
+    Fragment,
 }
 
 /// The IPv4 header without options, as on the wire.
@@ -109,7 +108,7 @@ impl TcpHeader {
 pub struct Packet {
     /// [`AF_INET`] or [`AF_INET6`].
     pub family: u32,
-    /// A segment, or an error about one.
+    /// A segment, a part of one, or an error about one.
     pub kind: Kind,
     /// Who sent it; for an error, the far end of the connection.
     pub source: [u32; 4],
@@ -119,13 +118,15 @@ pub struct Packet {
     pub source_port: u16,
     /// Port of `destination`.
     pub destination_port: u16,
-    /// The TCP header; zero for an error.
+    /// The TCP header; zero for an error or a fragment.
     pub tcp: TcpHeader,
 }
 
 /// One IP header read: where it leads.
 struct Network {
     protocol: u8,
+    /// Whether this is the first of several fragments.
+    first_fragment: bool,
     /// Offset of what follows, from the outer network header.
     next: u32,
     source: [u32; 4],
@@ -135,34 +136,58 @@ struct Network {
 impl Packet {
     /// Reads the headers; `None` if the packet can be no business of ours.
     #[inline(always)]
-    pub fn parse(ctx: &TcContext) -> Option<Self> {
-        match ctx.skb.protocol() {
-            ETH_P_IP => {
-                let outer = Network::ipv4(ctx, 0)?;
-                match outer.protocol {
-                    IPPROTO_TCP => Self::segment(ctx, AF_INET, &outer),
-                    IPPROTO_ICMP if is_ipv4_error(load(ctx, outer.next)?) => Self::error(
-                        ctx,
-                        AF_INET,
-                        &Network::ipv4(ctx, outer.next + ICMP_HEADER_LEN)?,
-                    ),
-                    _ => None,
-                }
+    pub fn parse(frame: &impl Frame) -> Option<Self> {
+        let (family, outer) = Network::outer(frame)?;
+        match outer.protocol {
+            IPPROTO_TCP => Self::tcp(frame, family, &outer),
+            IPPROTO_ICMP if family == AF_INET && is_ipv4_error(frame.load(outer.next)?) => {
+                Self::error(frame, family, &Network::ipv4(frame, outer.next + ICMP_HEADER_LEN)?)
             }
-            ETH_P_IPV6 => {
-                let outer = Network::ipv6(ctx, 0)?;
-                match outer.protocol {
-                    IPPROTO_TCP => Self::segment(ctx, AF_INET6, &outer),
-                    IPPROTO_ICMPV6 if is_ipv6_error(load(ctx, outer.next)?) => Self::error(
-                        ctx,
-                        AF_INET6,
-                        &Network::ipv6(ctx, outer.next + ICMP_HEADER_LEN)?,
-                    ),
-                    _ => None,
-                }
+            IPPROTO_ICMPV6 if family == AF_INET6 && is_ipv6_error(frame.load(outer.next)?) => {
+                Self::error(frame, family, &Network::ipv6(frame, outer.next + ICMP_HEADER_LEN)?)
             }
             _ => None,
         }
+    }
+
+    /// Reads the headers of TCP only.
+    #[inline(always)]
+    pub fn parse_tcp(frame: &impl Frame) -> Option<Self> {
+        let (family, outer) = Network::outer(frame)?;
+        if outer.protocol != IPPROTO_TCP {
+            return None;
+        }
+        Self::tcp(frame, family, &outer)
+    }
+
+    /// Whether it opens a connection, as far as one can see.
+    #[inline(always)]
+    pub fn opens(&self) -> bool {
+        self.kind == Kind::Tcp && self.tcp.opens()
+    }
+
+    /// The same with its ends changed over: whom its answer belongs to.
+    #[inline(always)]
+    pub fn turned(&self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+            ..*self
+        }
+    }
+
+    /// The source, as the maps have it.
+    #[inline(always)]
+    pub fn source_address(&self) -> Address {
+        address(self.family, self.source)
+    }
+
+    /// The destination, as the maps have it.
+    #[inline(always)]
+    pub fn destination_address(&self) -> Address {
+        address(self.family, self.destination)
     }
 
     /// Whether the source is 127.0.0.0/8 or ::1.
@@ -199,27 +224,33 @@ impl Packet {
     }
 
     #[inline(always)]
-    fn segment(ctx: &TcContext, family: u32, ip: &Network) -> Option<Self> {
-        let tcp: TcpHeader = load(ctx, ip.next)?;
+    fn tcp(frame: &impl Frame, family: u32, ip: &Network) -> Option<Self> {
+        // A first fragment can be too short for the whole header, never for the ports.
+        let ports: [u16; 2] = frame.load(ip.next)?;
+        let (kind, tcp) = if ip.first_fragment {
+            (Kind::Fragment, TcpHeader::default())
+        } else {
+            (Kind::Tcp, frame.load(ip.next)?)
+        };
         Some(Self {
             family,
-            kind: Kind::Tcp,
+            kind,
             source: ip.source,
             destination: ip.destination,
-            source_port: tcp.source,
-            destination_port: tcp.destination,
+            source_port: ports[0],
+            destination_port: ports[1],
             tcp,
         })
     }
 
     /// An error quotes the packet that we sent: its source is our end.
     #[inline(always)]
-    fn error(ctx: &TcContext, family: u32, quoted: &Network) -> Option<Self> {
+    fn error(frame: &impl Frame, family: u32, quoted: &Network) -> Option<Self> {
         if quoted.protocol != IPPROTO_TCP {
             return None;
         }
         // At least 8 octets of the segment are quoted, so the ports are always there.
-        let ports: [u16; 2] = load(ctx, quoted.next)?;
+        let ports: [u16; 2] = frame.load(quoted.next)?;
         Some(Self {
             family,
             kind: Kind::IcmpError,
@@ -233,16 +264,27 @@ impl Packet {
 }
 
 impl Network {
+    /// The packet's own header, and its family.
     #[inline(always)]
-    fn ipv4(ctx: &TcContext, at: u32) -> Option<Self> {
-        /// "More fragments" and the fragment's offset.
-        const FRAGMENT: u16 = 0x3fff_u16.to_be();
-        let ip: Ipv4Header = load(ctx, at)?;
-        if ip.fragment & FRAGMENT != 0 {
+    fn outer(frame: &impl Frame) -> Option<(u32, Self)> {
+        match frame.protocol() {
+            ETH_P_IP => Some((AF_INET, Self::ipv4(frame, 0)?)),
+            ETH_P_IPV6 => Some((AF_INET6, Self::ipv6(frame, 0)?)),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn ipv4(frame: &impl Frame, at: u32) -> Option<Self> {
+        const OFFSET: u16 = 0x1fff_u16.to_be();
+        const MORE: u16 = 0x2000_u16.to_be();
+        let ip: Ipv4Header = frame.load(at)?;
+        if ip.fragment & OFFSET != 0 {
             return None;
         }
         Some(Self {
             protocol: ip.protocol,
+            first_fragment: ip.fragment & MORE != 0,
             next: at + u32::from(ip.version_ihl & 0xf) * 4,
             source: [ip.source, 0, 0, 0],
             destination: [ip.destination, 0, 0, 0],
@@ -250,30 +292,66 @@ impl Network {
     }
 
     #[inline(always)]
-    fn ipv6(ctx: &TcContext, at: u32) -> Option<Self> {
-        let ip: Ipv6Header = load(ctx, at)?;
-        let (protocol, next) = skip_extensions(ctx, ip.next_header, at + 40)?;
-        Some(Self { protocol, next, source: ip.source, destination: ip.destination })
+    fn ipv6(frame: &impl Frame, at: u32) -> Option<Self> {
+        let ip: Ipv6Header = frame.load(at)?;
+        let mut network = Self {
+            protocol: ip.next_header,
+            first_fragment: false,
+            next: at + size_of::<Ipv6Header>() as u32,
+            source: ip.source,
+            destination: ip.destination,
+        };
+        network.skip_extensions(frame)?;
+        Some(network)
+    }
+
+    /// Follows hop-by-hop options, routing, destination options and the fragment header to the
+    /// transport header.
+    #[inline(always)]
+    fn skip_extensions(&mut self, frame: &impl Frame) -> Option<()> {
+        const HOP_BY_HOP: u8 = 0;
+        const ROUTING: u8 = 43;
+        const FRAGMENT: u8 = 44;
+        const DESTINATION: u8 = 60;
+        /// The fragment's offset, and "more fragments".
+        const OFFSET: u16 = 0xfff8;
+        const MORE: u16 = 1;
+        for _ in 0..MAX_EXTENSIONS {
+            if !matches!(self.protocol, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION) {
+                return Some(());
+            }
+            let [next, length, high, low]: [u8; 4] = frame.load(self.next)?;
+            if self.protocol == FRAGMENT {
+                let position = u16::from_be_bytes([high, low]);
+                if position & OFFSET != 0 {
+                    return None;
+                }
+                self.first_fragment = position & MORE != 0;
+                self.next += 8;
+            } else {
+                self.next += (u32::from(length) + 1) * 8;
+            }
+            self.protocol = next;
+        }
+        None
     }
 }
 
-/// Follows hop-by-hop options, routing and destination options to the transport header.
+/// An address as the maps have it: IPv4 in its mapped form.
 #[inline(always)]
-fn skip_extensions(ctx: &TcContext, first: u8, at: u32) -> Option<(u8, u32)> {
-    const HOP_BY_HOP: u8 = 0;
-    const ROUTING: u8 = 43;
-    const DESTINATION: u8 = 60;
-    let (mut protocol, mut at) = (first, at);
-    for _ in 0..MAX_EXTENSIONS {
-        if !matches!(protocol, HOP_BY_HOP | ROUTING | DESTINATION) {
-            return Some((protocol, at));
-        }
-        let [next, length]: [u8; 2] = load(ctx, at)?;
-        protocol = next;
-        at += (u32::from(length) + 1) * 8;
+fn address(family: u32, words: [u32; 4]) -> Address {
+    let words = if family == AF_INET { [0, 0, MAPPED, words[0]] } else { words };
+    let mut address = [0; 16];
+    let mut i = 0;
+    while i < 4 {
+        address[i * 4..i * 4 + 4].copy_from_slice(&words[i].to_ne_bytes());
+        i += 1;
     }
-    None
+    address
 }
+
+/// The third word of an IPv4-mapped address.
+const MAPPED: u32 = 0x0000_ffff_u32.to_be();
 
 /// Unreachable (which carries "fragmentation needed"), time exceeded, parameter problem.
 #[inline(always)]
@@ -287,24 +365,6 @@ fn is_ipv6_error(icmp_type: u8) -> bool {
     matches!(icmp_type, 1..=4)
 }
 
-/// Copies a `T` from `at` octets behind the start of the network header.
-#[inline(always)]
-fn load<T: Wire>(ctx: &TcContext, at: u32) -> Option<T> {
-    let mut value = MaybeUninit::<T>::uninit();
-    let (skb, size) = (ctx.skb.skb.cast(), size_of::<T>() as u32);
-    // SAFETY: the kernel writes `size` octets at most, and that is the room there is.
-    let result = unsafe {
-        bpf_skb_load_bytes_relative(skb, at, value.as_mut_ptr().cast(), size, BPF_HDR_START_NET)
-    };
-    // SAFETY: on success every octet was written, and any octets are a valid `T`.
-    (result == 0).then(|| unsafe { value.assume_init() })
-}
-
-/// Plain octets: no padding, and every bit pattern is a value.
-trait Wire {}
-impl Wire for u8 {}
-impl Wire for [u8; 2] {}
-impl Wire for [u16; 2] {}
 impl Wire for Ipv4Header {}
 impl Wire for Ipv6Header {}
 impl Wire for TcpHeader {}

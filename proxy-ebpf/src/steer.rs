@@ -1,150 +1,125 @@
 //! Decides at a protected interface which packets are ours, and moves them to the private
 //! namespace.
 //!
-//! The namespace itself is asked who owns the packet, so there is no second connection table to
-//! keep in step: a socket that is there gets its packets, a listener gets what may open a
-//! connection, and where neither is, as after the process's death, the packet goes its ordinary
-//! way. Connections that were there before us have no socket of ours and are left alone.
+//! A socket that is there gets its packets, a listener gets what may open a connection, and where
+//! neither is, as after the process's death, the packet goes its ordinary way. Connections that
+//! were there before us have no socket of ours and are left alone.
 
-use aya_ebpf::bindings::{
-    BPF_TCP_LISTEN, bpf_sock, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1 as Tuple,
-    bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as Tuple4,
-    bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 as Tuple6,
-};
-use aya_ebpf::cty::c_long;
-use aya_ebpf::helpers::generated::{
-    bpf_redirect_peer, bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie,
-};
+use aya_ebpf::bindings::TC_ACT_SHOT;
+use aya_ebpf::helpers::generated::bpf_redirect_peer;
 use aya_ebpf::programs::TcContext;
-use proxy_common::abi::Node;
+use proxy_common::Reason;
+use proxy_common::abi::{
+    NIC_XDP, NODE_ANSWERS, NODE_REPLY_BY_ARRIVAL, Nic, NicKey, Node, RULE_REQUIRE, Rule,
+};
 
-use crate::maps::{NODE, count, rule_of_port};
-use crate::packet::{AF_INET, Kind, Packet, TcpHeader};
+use crate::guard::turn_away;
+use crate::maps::{NICS, NODE, count, count_drop, rule_of_port};
+use crate::packet::{Kind, Packet};
+use crate::path;
+use crate::socket::{OWN_NAMESPACE, Owner, comes_back, owner};
 
 /// `PACKET_HOST` of `include/uapi/linux/if_packet.h`: sent to this node, not merely seen by it.
 const PACKET_HOST: u32 = 0;
+/// The index of `lo` in every namespace.
+const LOOPBACK: u32 = 1;
 
-const TUPLE4_SIZE: u32 = size_of::<Tuple4>() as u32;
-const TUPLE6_SIZE: u32 = size_of::<Tuple6>() as u32;
-
-/// Redirects the packet if it is ours; `None` leaves it alone.
+/// Redirects the packet if it is ours, drops it if the rule wants that; `None` leaves it alone.
 #[inline(always)]
 pub fn steer(ctx: &TcContext) -> Option<i32> {
     let packet = Packet::parse(ctx)?;
-    rule_of_port(packet.destination_port)?;
+    let rule = rule_of_port(packet.destination_port)?;
     let node = NODE.get(0)?;
-    if is_exempt(ctx, &packet, node) {
+    if is_exempt(ctx, &packet, node.own_mark) {
         return None;
     }
-    match owner(ctx, &packet, node) {
+    let owner = owner(ctx, &packet, node.private_ns);
+    if packet.kind == Kind::Fragment {
+        return fragment(rule, owner);
+    }
+    if packet.opens() && owner != Owner::None && is_own(ctx, &packet, node) {
+        count_drop(Reason::UpstreamLoop);
+        return Some(TC_ACT_SHOT);
+    }
+    match owner {
         Owner::None => {
             count(|s| &mut s.passed);
             return None;
         }
         Owner::Flow if packet.kind == Kind::IcmpError => count(|s| &mut s.steered_icmp),
         Owner::Flow => count(|s| &mut s.steered_flow),
-        Owner::NewConnection => count(|s| &mut s.steered_syn),
+        Owner::NewConnection => {
+            if let Some(reason) = guard(ctx, rule, &packet) {
+                count_drop(reason);
+                return Some(TC_ACT_SHOT);
+            }
+            count(|s| &mut s.steered_syn);
+        }
         Owner::SynCookie => count(|s| &mut s.steered_cookie),
     }
-    // SAFETY: a plain helper call; an index that is gone is an error code, and drops the packet.
-    Some(unsafe { bpf_redirect_peer(node.veth, 0) } as i32)
+    if node.flags & NODE_REPLY_BY_ARRIVAL != 0 && packet.kind == Kind::Tcp {
+        path::note(ctx, &packet);
+    }
+    Some(redirect_inside(node))
 }
 
-/// Loopback sources go through unchanged, our own upstream connections must not come back to us,
-/// and a frame that a promiscuous interface overheard is nobody's here.
+/// Moves the packet to the inner end of the veth.
 #[inline(always)]
-fn is_exempt(ctx: &TcContext, packet: &Packet, node: &Node) -> bool {
+pub fn redirect_inside(node: &Node) -> i32 {
+    // SAFETY: a plain helper call; an index that is gone is an error code, and drops the packet.
+    unsafe { bpf_redirect_peer(node.veth, 0) as i32 }
+}
+
+/// Loopback sources go through unchanged, and our own upstream connections must not come back to
+/// us. A frame that a promiscuous interface overheard is nobody's here, and one with a VLAN tag
+/// belongs to the sub-interface.
+#[inline(always)]
+pub fn is_exempt(ctx: &TcContext, packet: &Packet, own_mark: u32) -> bool {
+    let skb = ctx.skb.skb;
     // SAFETY: the context is valid as long as the program runs, and these fields are readable.
-    let (pkt_type, mark) = unsafe { ((*ctx.skb.skb).pkt_type, (*ctx.skb.skb).mark) };
+    let (pkt_type, mark, vlan) = unsafe { ((*skb).pkt_type, (*skb).mark, (*skb).vlan_present) };
     pkt_type != PACKET_HOST
-        || (node.own_mark != 0 && mark == node.own_mark)
+        || vlan != 0
+        || (own_mark != 0 && mark == own_mark)
         || packet.is_from_loopback()
 }
 
-/// Why a packet is ours, or that it isn't.
-enum Owner {
-    /// No socket of ours wants it.
-    None,
-    /// It belongs to a connection of ours, whatever its state.
-    Flow,
-    /// It opens a connection.
-    NewConnection,
-    /// It completes a handshake that we answered with a SYN cookie.
-    SynCookie,
-}
-
-/// Asks the private namespace.
+/// Whether we or others on this node sent the packet out ourselves, to an address that nobody
+/// serves but the network leads back here: taken in, it would be sent out again without end.
+/// On `lo`, coming back is what packets do.
 #[inline(always)]
-fn owner(ctx: &TcContext, packet: &Packet, node: &Node) -> Owner {
-    let sk = find_socket(ctx, packet, node.private_ns);
-    if sk.is_null() {
-        return Owner::None;
+fn is_own(ctx: &TcContext, packet: &Packet, node: &Node) -> bool {
+    // SAFETY: the context is valid as long as the program runs.
+    if unsafe { (*ctx.skb.skb).ifindex } == LOOPBACK {
+        return false;
     }
-    // SAFETY: not null, and referenced by the lookup until the release below. A volatile read
-    // keeps the compiler from merging this with other reads, which the verifier refuses.
-    let listening = unsafe { (&raw const (*sk).state).read_volatile() } == BPF_TCP_LISTEN;
-    let owner = if !listening {
-        Owner::Flow
-    } else if packet.kind == Kind::IcmpError {
-        Owner::None
-    } else if packet.tcp.opens() {
-        Owner::NewConnection
-    } else if packet.tcp.acknowledges() && proves_cookie(packet, sk) {
-        Owner::SynCookie
-    } else {
-        Owner::None
-    };
-    // SAFETY: releases the reference that the lookup took, once, on every path.
-    unsafe { bpf_sk_release(sk.cast()) };
-    owner
+    comes_back(ctx, packet, OWN_NAMESPACE)
+        || (node.flags & NODE_ANSWERS != 0 && comes_back(ctx, packet, node.private_ns.into()))
 }
 
-/// The socket in the private namespace that a packet belongs to, referenced; or null.
-///
-/// The verifier wants each lookup's tuple size to be a constant, hence the two calls.
+/// What the guard says, where it has no hook of its own.
 #[inline(always)]
-fn find_socket(ctx: &TcContext, packet: &Packet, private_ns: u32) -> *mut bpf_sock {
-    let skb = ctx.skb.skb.cast();
-    if packet.family == AF_INET {
-        let ipv4 = Tuple4 {
-            saddr: packet.source[0],
-            daddr: packet.destination[0],
-            sport: packet.source_port,
-            dport: packet.destination_port,
-        };
-        let mut tuple = bpf_sock_tuple { __bindgen_anon_1: Tuple { ipv4 } };
-        // SAFETY: the tuple's IPv4 side is initialised, of the stated size, and outlives the call.
-        unsafe { bpf_skc_lookup_tcp(skb, &raw mut tuple, TUPLE4_SIZE, private_ns.into(), 0) }
-    } else {
-        let ipv6 = Tuple6 {
-            saddr: packet.source,
-            daddr: packet.destination,
-            sport: packet.source_port,
-            dport: packet.destination_port,
-        };
-        let mut tuple = bpf_sock_tuple { __bindgen_anon_1: Tuple { ipv6 } };
-        // SAFETY: as above, for the IPv6 side.
-        unsafe { bpf_skc_lookup_tcp(skb, &raw mut tuple, TUPLE6_SIZE, private_ns.into(), 0) }
+fn guard(ctx: &TcContext, rule: Rule, packet: &Packet) -> Option<Reason> {
+    // SAFETY: the context is valid as long as the program runs.
+    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    // SAFETY: no program writes this map, and the value is copied before anything else runs.
+    let nic = unsafe { NICS.get(NicKey { ifindex }) }.copied();
+    if matches!(nic, Some(Nic { flags }) if flags & NIC_XDP != 0) {
+        return None;
     }
+    turn_away(rule, packet.source_address())
 }
 
-/// Whether an ACK answers a SYN cookie that this listener sent. A listener that has sent none
-/// lately says no at once.
+/// The rest of a fragmented segment tells no ports, and can't be led after its beginning. Where a
+/// header is required nothing may get by; and a connection of ours would be reset by the host,
+/// which doesn't know it, where a drop lets the sender try again in smaller pieces.
 #[inline(always)]
-fn proves_cookie(packet: &Packet, listener: *mut bpf_sock) -> bool {
-    let mut tcp = packet.tcp;
-    let result = if packet.family == AF_INET {
-        check_cookie(listener, &mut packet.ipv4_header(), &mut tcp)
-    } else {
-        check_cookie(listener, &mut packet.ipv6_header(), &mut tcp)
-    };
-    result == 0
-}
-
-#[inline(always)]
-fn check_cookie<Ip>(listener: *mut bpf_sock, ip: &mut Ip, tcp: &mut TcpHeader) -> c_long {
-    let (ip_length, tcp_length) = (size_of::<Ip>() as u32, size_of::<TcpHeader>() as u32);
-    let (ip, tcp) = (core::ptr::from_mut(ip).cast(), core::ptr::from_mut(tcp).cast());
-    // SAFETY: the listener is referenced, both headers are on the stack and of the stated lengths.
-    unsafe { bpf_tcp_check_syncookie(listener.cast(), ip, ip_length, tcp, tcp_length) }
+fn fragment(rule: Rule, owner: Owner) -> Option<i32> {
+    if rule.flags & RULE_REQUIRE != 0 || owner == Owner::Flow {
+        count(|s| &mut s.fragment_dropped);
+        count_drop(Reason::Fragment);
+        return Some(TC_ACT_SHOT);
+    }
+    count(|s| &mut s.fragment_passed);
+    None
 }

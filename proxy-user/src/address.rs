@@ -87,6 +87,16 @@ impl Cidr {
     pub fn contains(self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
+
+    /// The range's first address.
+    pub fn address(self) -> IpAddr {
+        self.0.network()
+    }
+
+    /// How many bits of it all addresses of the range share.
+    pub fn prefix_length(self) -> u8 {
+        self.0.prefix_len()
+    }
 }
 
 impl fmt::Display for Cidr {

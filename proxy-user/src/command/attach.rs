@@ -16,11 +16,10 @@ use crate::operate::logs;
 use crate::operate::summary::Summary;
 use crate::relay::Workers;
 use crate::steer::Steering;
+use crate::steer::watch::LinkNews;
 use crate::sys::capability;
 use crate::sys::slots::Slots;
 
-/// Links that come with every run, besides one for each interface: track, lookup, return.
-const FIXED_LINKS: usize = 3;
 /// How often the maps for sight are brought up to date.
 const PUBLISH: Duration = Duration::from_secs(1);
 /// How often a drain looks whether it is over.
@@ -30,7 +29,7 @@ const DRAIN_CHECK: Duration = Duration::from_millis(20);
 pub fn run(arguments: Attach) -> Result<(), Failure> {
     let settings = validate(&RawAttach::from(arguments))?;
     // Before anything else opens a descriptor.
-    let slots = Slots::reserve(settings.interfaces.len() + FIXED_LINKS);
+    let slots = Slots::reserve(Steering::slots(&settings));
     logs::start();
     require_privileges()?;
     attach(settings, slots.context("cannot open /dev/null")?).map_err(Failure::from)
@@ -49,7 +48,7 @@ pub fn require_privileges() -> Result<()> {
     )
 }
 
-fn attach(settings: Settings, mut slots: Slots) -> Result<()> {
+fn attach(settings: Settings, slots: Slots) -> Result<()> {
     capability::raise_file_limit().context("cannot raise the limit of open files")?;
     let workers = settings.workers.map_or_else(thread::available_parallelism, Ok);
     let workers = workers.context("cannot count the CPUs")?.get();
@@ -57,18 +56,26 @@ fn attach(settings: Settings, mut slots: Slots) -> Result<()> {
     // Signals are caught from before the first step, so that none of them leaves half a set-up.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut signals = runtime.block_on(async { Signals::catch() })?;
-    let (mut steering, listeners) = Steering::start(&settings, workers, &mut slots)?;
-    let relay = Workers::start(&settings, listeners, steering.upstream_mark())?;
+    // From before we look at the interfaces, so that no news of them is missed.
+    let mut news = runtime.block_on(async { LinkNews::subscribe() })?;
+    let (mut steering, listeners) = Steering::start(&settings, workers, slots)?;
+    let mark = steering.upstream_mark();
+    let relay = Workers::start(&settings, listeners, mark, steering.private_namespace())?;
     announce(&settings, &steering, workers);
     runtime.block_on(async {
-        serve(&mut steering, &relay, &mut signals).await;
+        serve(&mut steering, &relay, &mut signals, &mut news).await;
         drain(&mut steering, &relay, settings.drain_timeout, &mut signals).await
     })?;
     let counts = relay.stop();
     publish(&mut steering, &counts);
-    println!("{}", Summary { counts: &counts, stats: steering.stats().ok() });
+    let drops = steering.drops().unwrap_or_default();
+    println!("{}", Summary { counts: &counts, stats: steering.stats().ok(), drops: &drops });
+    let held = steering.held();
     drop(steering);
     println!("detached");
+    if !held.is_empty() {
+        println!("held      {}: `foreword cleanup` opens the ports", held.join(", "));
+    }
     Ok(())
 }
 
@@ -103,14 +110,27 @@ fn describe(rule: &Rule) -> String {
 }
 
 /// Waits for the first signal, and meanwhile keeps the maps for sight up to date.
-async fn serve(steering: &mut Steering, relay: &Workers, signals: &mut Signals) {
+async fn serve(
+    steering: &mut Steering,
+    relay: &Workers,
+    signals: &mut Signals,
+    news: &mut LinkNews,
+) {
     let mut ticks = interval(PUBLISH);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = signals.next() => return,
             _ = ticks.tick() => publish(steering, &relay.counts()),
+            () = news.next() => look_again(steering),
         }
+    }
+}
+
+/// Follows the node's interfaces. What can't be done now is reported, and no reason to stop.
+fn look_again(steering: &mut Steering) {
+    if let Err(error) = steering.look_again() {
+        tracing::warn!(error = %format!("{error:#}"), "cannot look at the interfaces");
     }
 }
 

@@ -10,7 +10,7 @@ use crate::steer::sweep;
 pub fn run() -> Result<()> {
     logs::start();
     require_privileges()?;
-    let swept = sweep::dead_instances()?;
+    let swept = sweep::everything()?;
     if swept.is_empty() {
         println!("nothing to clean up");
     } else {

@@ -31,7 +31,8 @@ pub enum Command {
 /// One rule, from flags.
 #[derive(Args, Debug)]
 pub struct Attach {
-    /// Interfaces that load-balancer traffic arrives on.
+    /// Interfaces that load-balancer traffic arrives on; 'eni*' for all of such a name, also those
+    /// that come later.
     #[arg(value_name = "IFACE", required = true)]
     interfaces: Vec<String>,
 
@@ -50,6 +51,20 @@ pub struct Attach {
     /// What happens to other sources: refuse, or direct (they are clients of their own).
     #[arg(long, value_name = "WORD", default_value = "refuse")]
     untrusted: String,
+
+    /// Address ranges of this node's own pods, with their interfaces among IFACE: what they connect
+    /// to comes back to the node, and they are clients of their own even with --inbound require.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    hairpin: Vec<String>,
+
+    /// Drop the first packets of sources that would be refused, before there is a socket: on or
+    /// off (they are accepted and closed).
+    #[arg(long, value_name = "WORD", default_value = "on")]
+    guard: String,
+
+    /// Connections that one source may open in a second; 0: any number.
+    #[arg(long, value_name = "N", default_value = "0")]
+    syn_limit: String,
 
     /// Versions of the header that are allowed [default: v1,v2].
     #[arg(long, value_name = "VERSION", value_delimiter = ',')]
@@ -97,6 +112,21 @@ pub struct Attach {
     #[arg(long, value_name = "ADDRESS", default_value = "original")]
     upstream: String,
 
+    /// Whose address the upstream sees as its peer: node, or client. What it answers to a client
+    /// must come by this node: from a server or pod of this node, or routed through it.
+    #[arg(long, value_name = "WORD", default_value = "node")]
+    source: String,
+
+    /// With --source client, interfaces that upstreams answer by, besides IFACE: the pods', such
+    /// as 'veth*', or the one towards the servers.
+    #[arg(long, value_name = "IFACE", value_delimiter = ',')]
+    upstream_interface: Vec<String>,
+
+    /// What becomes of new connections while no Foreword runs: pass (they flow directly), or drop
+    /// (they get no answer, until one runs again or `foreword cleanup` lifts it).
+    #[arg(long, value_name = "WORD", default_value = "pass")]
+    when_absent: String,
+
     /// Worker threads [default: one for each CPU allowed].
     #[arg(long, value_name = "N")]
     workers: Option<String>,
@@ -108,6 +138,16 @@ pub struct Attach {
     /// How to attach to TC: auto, tcx or clsact.
     #[arg(long, value_name = "HOOK", default_value = "auto")]
     hook: String,
+
+    /// Where the guard stands: native (XDP in the driver), generic (XDP in the kernel), tc, or
+    /// auto (native on hardware that can, else tc).
+    #[arg(long, value_name = "HOOK", default_value = "auto")]
+    guard_hook: String,
+
+    /// By which interface replies leave: route (the routing table's answer), or arrival (the one
+    /// that the connection came in by).
+    #[arg(long, value_name = "WORD", default_value = "route")]
+    reply: String,
 }
 
 /// Bytes, and how to look at them.
@@ -170,6 +210,9 @@ impl From<Attach> for RawAttach {
             trust: attach.trust,
             untrusted: attach.untrusted,
             versions: attach.versions,
+            hairpin: attach.hairpin,
+            guard: attach.guard,
+            syn_limit: attach.syn_limit,
             header_timeout: attach.header_timeout,
             max_header: attach.max_header,
             server_first: attach.server_first,
@@ -180,9 +223,14 @@ impl From<Attach> for RawAttach {
             tlv_add: attach.tlv_add,
             tlv_crc32c: attach.tlv_crc32c,
             upstream: attach.upstream,
+            source: attach.source,
+            upstream_interfaces: attach.upstream_interface,
+            when_absent: attach.when_absent,
             workers: attach.workers,
             drain_timeout: attach.drain_timeout,
             hook: attach.hook,
+            guard_hook: attach.guard_hook,
+            reply: attach.reply,
         }
     }
 }

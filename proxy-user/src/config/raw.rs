@@ -3,7 +3,7 @@
 /// The command line of `foreword attach`. Lists hold one item per word: commas are split already.
 #[derive(Clone, Debug, Default)]
 pub struct RawAttach {
-    /// Interfaces by name.
+    /// Interfaces by name or pattern.
     pub interfaces: Vec<String>,
     /// Ports and port ranges, such as `80` and `8000-8010`.
     pub ports: Vec<String>,
@@ -15,6 +15,12 @@ pub struct RawAttach {
     pub untrusted: String,
     /// `v1` and `v2`; both if empty.
     pub versions: Vec<String>,
+    /// Address ranges of this node's own pods.
+    pub hairpin: Vec<String>,
+    /// `on` or `off`.
+    pub guard: String,
+    /// Connections that a source may open in a second; `0`: any number.
+    pub syn_limit: String,
     /// How long a header may take, such as `5s`.
     pub header_timeout: String,
     /// Longest header in bytes.
@@ -35,10 +41,20 @@ pub struct RawAttach {
     pub tlv_crc32c: bool,
     /// `original` or `host:port`.
     pub upstream: String,
+    /// `node` or `client`.
+    pub source: String,
+    /// Interfaces that upstreams answer by, by name or pattern.
+    pub upstream_interfaces: Vec<String>,
+    /// `pass` or `drop`.
+    pub when_absent: String,
     /// Worker threads; none: one for each CPU that the process may use.
     pub workers: Option<String>,
     /// How long a stop waits for connections, such as `30s`.
     pub drain_timeout: String,
     /// `auto`, `tcx` or `clsact`.
     pub hook: String,
+    /// `auto`, `native`, `generic` or `tc`.
+    pub guard_hook: String,
+    /// `route` or `arrival`.
+    pub reply: String,
 }

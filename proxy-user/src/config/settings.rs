@@ -1,24 +1,26 @@
 //! Settings that have been validated. Whoever holds one may rely on what its fields say.
 
 use std::fmt;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::address::{Cidr, OriginalDst, UpstreamAddr};
 use crate::header::{Limits, TlvPolicy, Version};
 
+mod steering;
+
+pub use self::steering::{GuardHook, Hook, InterfacePattern, Reply, Steering};
+
 /// Everything that a run needs to know.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where load-balancer traffic arrives; at least one, each once.
-    pub interfaces: Vec<InterfaceName>,
+    /// How packets come to us, and leave.
+    pub steering: Steering,
     /// Worker threads; `None`: one for each CPU that the process may use.
     pub workers: Option<NonZeroUsize>,
     /// How long a stop waits for connections to end by themselves.
     pub drain_timeout: Duration,
-    /// How to attach to TC.
-    pub hook: Hook,
     /// At least one; no port belongs to two.
     pub rules: Vec<Rule>,
 }
@@ -29,35 +31,6 @@ impl Settings {
         let port = destination.get().port();
         self.rules.iter().find(|rule| rule.ports.contains(port))
     }
-}
-
-/// A network interface's name: 1 to 15 bytes, no slash, no white space.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct InterfaceName(pub(super) String);
-
-impl InterfaceName {
-    /// The name, for a system call.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for InterfaceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// How to attach to TC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Hook {
-    /// tcx where the kernel has it, else clsact.
-    #[default]
-    Auto,
-    /// tcx, Linux 6.6 and newer: links that end with the process.
-    Tcx,
-    /// A filter on the clsact qdisc: any kernel.
-    Clsact,
 }
 
 /// What happens to the connections of some ports.
@@ -73,6 +46,38 @@ pub struct Rule {
     pub upstream: Upstream,
     /// How long a connection may move nothing before it is closed.
     pub idle_timeout: Duration,
+    /// What is turned away before there is a connection.
+    pub guard: Guard,
+    /// What happens to new connections while no process is there.
+    pub when_absent: WhenAbsent,
+}
+
+impl Rule {
+    /// The ranges that alone may open connections, as [`crate::policy`] judges them too; `None`:
+    /// anybody may.
+    pub fn only_sources(&self) -> Option<impl Iterator<Item = Cidr> + '_> {
+        let Inbound { trusted, hairpin, untrusted, .. } = &self.inbound;
+        let refuses_others = *untrusted == Untrusted::Refuse && !trusted.is_empty();
+        (self.guard.enabled && refuses_others).then(|| trusted.iter().chain(hairpin).copied())
+    }
+}
+
+/// What is turned away before there is a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guard {
+    /// Whether sources that the rule refuses are dropped, rather than accepted and closed.
+    pub enabled: bool,
+    /// Connections that one source may open in a second.
+    pub syn_limit: Option<NonZeroU32>,
+}
+
+/// What happens to new connections while no process is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenAbsent {
+    /// They flow as if there had never been one.
+    Pass,
+    /// They are dropped, until a process is back or somebody lifts it.
+    Drop,
 }
 
 /// A set of ports, none of them 0, sorted and without overlap.
@@ -112,6 +117,9 @@ pub struct Inbound {
     pub mode: Mode,
     /// Whose header is believed; not empty unless `mode` is [`Mode::Off`].
     pub trusted: Vec<Cidr>,
+    /// This node's own pods, whose connections come back to the node: clients of their own,
+    /// whatever else is said of them.
+    pub hairpin: Vec<Cidr>,
     /// What happens to everybody else.
     pub untrusted: Untrusted,
     /// What a header may be.
@@ -181,8 +189,19 @@ pub struct Outbound {
 pub struct Upstream {
     /// The address.
     pub address: UpstreamAddress,
+    /// Whose address it sees.
+    pub source: Source,
     /// By when it must have answered.
     pub connect_timeout: Duration,
+}
+
+/// Whose address an upstream sees as its peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// This node's.
+    Node,
+    /// The client's. What the upstream answers has to come by this node.
+    Client,
 }
 
 /// The address that connections go to.

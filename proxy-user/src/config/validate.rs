@@ -4,28 +4,24 @@
 //! and nothing has a silent default: what is missing here was given its default, visibly, where
 //! it was read.
 
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::raw::RawAttach;
-use super::settings::{
-    Hook, InterfaceName, Mode, Ports, Rule, Settings, Upstream, UpstreamAddress,
-};
-use crate::address::{CidrError, UpstreamAddr};
+use super::settings::{Mode, Ports, Rule, Settings};
+use crate::address::CidrError;
 
+mod guard;
 pub(crate) mod inbound;
 mod outbound;
+mod steering;
+mod upstream;
 
-/// How long an upstream may take to answer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may be idle.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// More threads than any machine has CPUs are a typing error.
 const MAX_WORKERS: usize = 1024;
-/// `IFNAMSIZ - 1`.
-const MAX_INTERFACE_NAME: usize = 15;
 
 /// Why a configuration is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,8 +45,13 @@ pub enum Invalid {
         fix: String,
     },
     /// An address range is not valid.
-    #[error("--trust: {0}")]
-    Trust(#[from] CidrError),
+    #[error("{field}: {error}")]
+    Range {
+        /// The field, as it is written.
+        field: &'static str,
+        /// What is wrong with it.
+        error: CidrError,
+    },
     /// Headers are to be read, but nobody's are believed.
     #[error(
         "--inbound {mode} needs --trust: name the load balancers' addresses, such as --trust \
@@ -68,42 +69,21 @@ pub(crate) fn refuse(field: &'static str, value: &str, fix: impl Into<String>) -
 
 /// Judges a command line. Looks the upstream's name up, which can take as long as DNS does.
 pub fn validate(raw: &RawAttach) -> Result<Settings, Invalid> {
+    let upstream = upstream::upstream(raw)?;
     Ok(Settings {
-        interfaces: interfaces(&raw.interfaces)?,
+        steering: steering::steering(raw, upstream.source)?,
         workers: raw.workers.as_deref().map(workers).transpose()?,
         drain_timeout: duration("--drain-timeout", &raw.drain_timeout)?,
-        hook: hook(&raw.hook)?,
         rules: vec![Rule {
             ports: ports(&raw.ports)?,
             inbound: inbound::inbound(raw)?,
             outbound: outbound::outbound(raw)?,
-            upstream: Upstream {
-                address: upstream(&raw.upstream)?,
-                connect_timeout: CONNECT_TIMEOUT,
-            },
+            upstream,
             idle_timeout: IDLE_TIMEOUT,
+            guard: guard::guard(raw)?,
+            when_absent: guard::when_absent(&raw.when_absent)?,
         }],
     })
-}
-
-fn interfaces(names: &[String]) -> Result<Vec<InterfaceName>, Invalid> {
-    let mut interfaces = Vec::with_capacity(names.len());
-    for name in names {
-        let unfit = |c: char| c == '/' || c.is_whitespace();
-        if name.is_empty() || name.len() > MAX_INTERFACE_NAME || name.contains(unfit) {
-            return Err(refuse("interface", name, "name one that `ip link` shows"));
-        }
-        let name = InterfaceName(name.clone());
-        if interfaces.contains(&name) {
-            return Err(refuse("interface", name.as_str(), "name each interface once"));
-        }
-        interfaces.push(name);
-    }
-    if interfaces.is_empty() {
-        let fix = "name the interface that load-balancer traffic arrives on, such as eth0";
-        return Err(Invalid::Missing { field: "interface", fix });
-    }
-    Ok(interfaces)
 }
 
 fn workers(text: &str) -> Result<NonZeroUsize, Invalid> {
@@ -116,15 +96,6 @@ fn workers(text: &str) -> Result<NonZeroUsize, Invalid> {
 pub(crate) fn duration(field: &'static str, text: &str) -> Result<Duration, Invalid> {
     humantime::parse_duration(text)
         .map_err(|_| refuse(field, text, "write a time with its unit, such as 30s or 500ms"))
-}
-
-fn hook(text: &str) -> Result<Hook, Invalid> {
-    match text {
-        "auto" => Ok(Hook::Auto),
-        "tcx" => Ok(Hook::Tcx),
-        "clsact" => Ok(Hook::Clsact),
-        _ => Err(refuse("--hook", text, "write auto, tcx or clsact")),
-    }
 }
 
 fn ports(words: &[String]) -> Result<Ports, Invalid> {
@@ -167,37 +138,6 @@ fn port_range(word: &str) -> Result<RangeInclusive<u16>, Invalid> {
         ));
     }
     Ok(first..=last)
-}
-
-fn upstream(text: &str) -> Result<UpstreamAddress, Invalid> {
-    if text == "original" {
-        return Ok(UpstreamAddress::Original);
-    }
-    let invalid = |fix: String| refuse("--upstream", text, fix);
-    let has_port = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if !has_port {
-        let example = "write original, or host:port such as 10.1.2.3:8080 or [fd00::1]:8080";
-        return Err(invalid(example.to_owned()));
-    }
-    let addresses: Vec<_> = text
-        .to_socket_addrs()
-        .map_err(|error| invalid(format!("its address can't be found ({error})")))?
-        .map(UpstreamAddr::new)
-        .collect();
-    if addresses.iter().map(|address| address.get()).any(unusable) {
-        return Err(invalid(
-            "write an address that can be connected to, and a port above 0".into(),
-        ));
-    }
-    if addresses.is_empty() {
-        return Err(invalid("the name has no address".into()));
-    }
-    Ok(UpstreamAddress::Fixed { name: text.to_owned(), addresses })
-}
-
-/// Addresses that name no one server.
-fn unusable(address: SocketAddr) -> bool {
-    address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast()
 }
 
 #[cfg(test)]

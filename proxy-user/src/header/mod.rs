@@ -168,6 +168,16 @@ pub enum Origin {
     Unknown,
 }
 
+impl Origin {
+    /// The client, where the header states one.
+    pub fn client(self) -> Option<ClientAddr> {
+        match self {
+            Self::Proxied(endpoints) => Some(endpoints.client),
+            Self::Local | Self::Unknown => None,
+        }
+    }
+}
+
 /// A complete, valid header; borrows the TLVs from the bytes that it was read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use proxy_common::Reason;
 use proxy_common::abi::Stats;
 
 use crate::relay::Counts;
@@ -13,6 +14,8 @@ pub struct Summary<'a> {
     pub counts: &'a Counts,
     /// What became of packets; `None` if the map could not be read.
     pub stats: Option<Stats>,
+    /// Packets that were turned away, by the reason's number; empty if the map could not be read.
+    pub drops: &'a [u64],
 }
 
 impl fmt::Display for Summary<'_> {
@@ -26,6 +29,9 @@ impl fmt::Display for Summary<'_> {
         )?;
         for (reason, connections) in self.counts.refused().filter(|(_, count)| *count > 0) {
             writeln!(f, "  {connections:>8}  {reason}")?;
+        }
+        for (reason, packets) in Reason::ALL.iter().zip(self.drops).filter(|(_, n)| **n > 0) {
+            writeln!(f, "  {packets:>8}  packets dropped: {reason}")?;
         }
         if let Some(stats) = self.stats {
             let steered = stats.steered_syn + stats.steered_cookie + stats.steered_flow;

@@ -32,6 +32,10 @@ pub fn judge(inbound: &Inbound, peer: PeerAddr) -> Verdict {
     if peer.ip().is_loopback() {
         return Verdict::Unchanged;
     }
+    // A pod's range often lies inside a trusted one; what is said of pods is the narrower word.
+    if inbound.hairpin.iter().any(|range| range.contains(peer.ip())) {
+        return Verdict::DirectUnlessSpoofed;
+    }
     let trusted = inbound.trusted.iter().any(|range| range.contains(peer.ip()));
     match (inbound.mode, trusted, inbound.untrusted) {
         (Mode::Require, true, _) => Verdict::ReadHeader { required: true },
@@ -72,6 +76,7 @@ mod tests {
         Inbound {
             mode,
             trusted: trusted.iter().map(|range| range.parse().unwrap()).collect(),
+            hairpin: Vec::new(),
             untrusted,
             limits: Limits::default(),
             timeout: Duration::from_secs(5),
@@ -126,6 +131,16 @@ mod tests {
         for untrusted in [Untrusted::Refuse, Untrusted::Direct] {
             let off = inbound(Mode::Off, &[], untrusted);
             assert_eq!(judge(&off, peer("11.0.0.1:5")), Verdict::Direct);
+        }
+    }
+
+    #[test]
+    fn pods_are_clients_of_their_own_even_inside_a_trusted_range() {
+        for mode in MODES {
+            let mut inbound = inbound(mode, &["10.0.0.0/8"], Untrusted::Refuse);
+            inbound.hairpin = vec!["10.244.0.0/16".parse().unwrap()];
+            assert_eq!(judge(&inbound, peer("10.244.1.2:5")), Verdict::DirectUnlessSpoofed);
+            assert_ne!(judge(&inbound, peer("10.1.2.3:5")), Verdict::DirectUnlessSpoofed);
         }
     }
 

@@ -16,7 +16,6 @@ use super::log::Ended;
 use super::preamble::{Arrival, Declined};
 use super::tally::Outcome;
 use super::transfer::{Ending, transfer};
-use super::upstream;
 use super::worker::Worker;
 use crate::address::{OriginalDst, PeerAddr};
 use crate::header::Origin;
@@ -65,8 +64,9 @@ async fn carry(
     ended.origin = opening.origin;
     ended.unique_id = opening.unique_id;
     let rule = arrival.rule;
+    let client_address = opening.origin.and_then(Origin::client);
     let connecting =
-        upstream::connect(&rule.upstream, arrival.destination, worker.upstream_mark).await;
+        worker.departure.connect(&rule.upstream, arrival.destination, client_address).await;
     // A client whose upstream can't be reached is reset, as that upstream's kernel would do it.
     let (mut upstream, address) = match connecting {
         Ok((upstream, address)) => (ResetUnlessClosed::new(upstream), address),

@@ -17,7 +17,9 @@ use super::log::Log;
 use super::session;
 use super::tally::{Counts, Tally};
 use super::unique_id::UniqueIds;
+use super::upstream::Departure;
 use crate::config::Settings;
+use crate::sys::netns::Namespace;
 use crate::sys::socket::{self, Listeners};
 
 /// How long a worker that can't accept for want of descriptors or memory leaves it be.
@@ -28,8 +30,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 pub struct Worker {
     /// The settings that the connections are served by.
     pub settings: Arc<Settings>,
-    /// The mark for upstream sockets, if steering could meet them.
-    pub upstream_mark: Option<u32>,
+    /// Where upstream sockets come from.
+    pub departure: Departure,
     /// Buffer and pipes.
     pub shared: RefCell<Shared>,
     /// Counters.
@@ -49,11 +51,12 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts one for each set of listeners.
+    /// Starts one for each set of listeners, which are in the namespace `private`.
     pub fn start(
         settings: &Arc<Settings>,
         listeners: Vec<Listeners>,
         upstream_mark: Option<u32>,
+        private: &Namespace,
     ) -> Result<Self> {
         let mut workers =
             Self { threads: Vec::new(), tallies: Vec::new(), stop: watch::Sender::new(false) };
@@ -61,10 +64,11 @@ impl Workers {
             let tally = Arc::new(Tally::default());
             workers.tallies.push(Arc::clone(&tally));
             let (settings, stop) = (Arc::clone(settings), workers.stop.subscribe());
+            let departure = Departure::new(upstream_mark, private)?;
             let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
                 let worker = Worker {
                     settings,
-                    upstream_mark,
+                    departure,
                     shared: RefCell::default(),
                     tally,
                     unique_ids: UniqueIds::default(),

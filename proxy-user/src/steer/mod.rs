@@ -5,9 +5,18 @@
 //! step can fail without harm, with the step that touches traffic last, and is taken down the
 //! other way round, by its fields' order and their `Drop`s alone: an error half-way, an orderly
 //! stop and a panic all leave the machine as it was. Nothing that steers is pinned, so a process
-//! that is killed takes its steering with it.
+//! that is killed takes its steering with it. The one exception is a [`hold`], which keeps ports closed
+//! because its rule says so.
+//!
+//! Interfaces may come and go meanwhile: [`Steering::look_again`] brings what is attached in line
+//! with what is there.
 
-mod attach;
+mod attachment;
+mod hold;
+mod hook;
+mod interface;
+mod lock;
+mod maps;
 mod namespace;
 mod netlink;
 mod object;
@@ -15,59 +24,92 @@ mod pins;
 pub mod sweep;
 mod sysctl;
 mod veth;
+pub mod watch;
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 use proxy_common::Reason;
-use proxy_common::abi::{ABI_VERSION, Node, Stats};
+use proxy_common::abi::{ABI_VERSION, NODE_ANSWERS, NODE_REPLY_BY_ARRIVAL, Node, Stats};
 use proxy_common::names::UPSTREAM_MARK;
 
-pub use self::attach::HookUsed;
-use self::attach::{InterfaceLock, NetworkInterface};
+use self::attachment::{Attachment, Plan};
+use self::hook::HookUsed;
+use self::interface::{NetworkInterface, Role, Selection};
+use self::lock::InterfaceLock;
 use self::namespace::PrivateNamespace;
 use self::object::{Links, Object};
 use self::pins::Instance;
 use crate::config::Settings;
+use crate::config::settings::{self, Reply, Source, WhenAbsent};
 use crate::sys::cgroup::Cgroup;
+use crate::sys::netns::Namespace;
 use crate::sys::slots::Slots;
 use crate::sys::socket::Listeners;
 
-/// A process's steering, from the interfaces to the listeners. Dropping it takes it down, the
-/// links on the interfaces first.
+/// The MTU of the way inside while no interface is there: everybody's.
+const USUAL_MTU: u32 = 1500;
+
+/// Low descriptors kept for interfaces that come later; more get ordinary ones.
+const SLOTS_FOR_LATER: usize = 256;
+
+/// A process's steering, from the interfaces to the listeners. Dropping it takes it down, what is
+/// on the interfaces first.
 #[derive(Debug)]
 pub struct Steering {
     // Fields are dropped in this order.
+    attachments: BTreeMap<u32, Attachment>,
     _links: Links,
     object: Object,
     namespace: PrivateNamespace,
     cgroup: Option<Cgroup>,
     instance: Instance,
-    interfaces: Vec<NetworkInterface>,
-    hook: HookUsed,
-    _locks: Vec<InterfaceLock>,
+    slots: Slots,
+    settings: settings::Steering,
+    plan: Plan,
 }
 
 impl Steering {
+    /// How many low descriptors it wants: so many are to be reserved before anything is opened.
+    pub fn slots(settings: &Settings) -> usize {
+        let steering = &settings.steering;
+        let patterns = steering.interfaces.iter().chain(&steering.upstream_interfaces);
+        let exact = patterns.clone().filter(|pattern| pattern.exact().is_some()).count();
+        let later = if exact < patterns.count() { SLOTS_FOR_LATER } else { 0 };
+        Links::COUNT + exact * Plan::LINKS + later
+    }
+
     /// Builds it for `workers` workers, and returns the listeners of each.
     pub fn start(
         settings: &Settings,
         workers: usize,
-        slots: &mut Slots,
+        mut slots: Slots,
     ) -> Result<(Self, Vec<Listeners>)> {
-        let hook = HookUsed::choose(settings.hook)?;
-        let interfaces = attach::find(&settings.interfaces)?;
-        let locks = interfaces.iter().map(InterfaceLock::take).collect::<Result<Vec<_>>>()?;
+        let plan = plan(settings)?;
+        let links = netlink::here(async |handle| netlink::links(&handle).await)?;
+        interface::require_named(&settings.steering, &links)?;
+        let selection = interface::select(&settings.steering, &links);
+        let locked = lock_all(selection)?;
         sweep::dead_instances().context("cannot sweep what an earlier run left")?;
         let instance = Instance::claim()?;
-        let mut object = Object::load()?;
+        let mut object = Object::load(plan, settings.steering.reply)?;
         let cgroup = enter_cgroup(&instance);
-        let namespace = PrivateNamespace::build(instance.number(), &interfaces)?;
+        let mtu = locked.iter().map(|((interface, _), _)| interface.mtu()).min();
+        let own_mark = upstream_mark(&settings.steering);
+        let namespace = PrivateNamespace::build(
+            instance.number(),
+            mtu.unwrap_or(USUAL_MTU),
+            own_mark.is_some(),
+        )?;
         let listeners = namespace.listeners(workers)?;
         object.set_rules(settings)?;
         object.set_node(Node {
             abi: ABI_VERSION,
             veth: namespace.veth_index(),
             private_ns: namespace.id(),
-            own_mark: upstream_mark_for(&interfaces).unwrap_or(0),
+            own_mark: own_mark.unwrap_or(0),
+            flags: node_flags(settings.steering.reply, plan.answers),
+            inner: namespace.inner_address(),
         })?;
         if let Some(first) = listeners.first() {
             object.set_listeners(first)?;
@@ -75,24 +117,75 @@ impl Steering {
         object.pin(instance.folder())?;
         let mut links = Links::default();
         if let Some(cgroup) = &cgroup {
-            links.attach_track(&mut object, cgroup, slots)?;
+            links.attach_track(&mut object, cgroup, &mut slots)?;
         }
-        links.attach_lookup(&mut object, &namespace, slots)?;
-        links.attach_return(&mut object, namespace.veth_name(), hook, slots)?;
-        for interface in &interfaces {
-            links.attach_steer(&mut object, interface, hook, slots)?;
-        }
-        let steering = Self {
+        links.attach_lookup(&mut object, &namespace, &mut slots)?;
+        links.attach_return(&mut object, namespace.veth_name(), plan.hook, &mut slots)?;
+        let mut steering = Self {
+            attachments: BTreeMap::new(),
             _links: links,
             object,
             namespace,
             cgroup,
             instance,
-            interfaces,
-            hook,
-            _locks: locks,
+            slots,
+            settings: settings.steering.clone(),
+            plan,
         };
+        for (interface, lock) in locked {
+            steering.attach(interface, lock)?;
+        }
+        steering.attachments.values_mut().for_each(Attachment::keep_hold);
         Ok((steering, listeners))
+    }
+
+    fn attach(&mut self, interface: (NetworkInterface, Role), lock: InterfaceLock) -> Result<()> {
+        let index = interface.0.index();
+        let attachment =
+            Attachment::make(&mut self.object, interface, lock, self.plan, &mut self.slots)?;
+        self.attachments.insert(index, attachment);
+        Ok(())
+    }
+
+    /// Lets go of interfaces that are gone or have another name now, and attaches to those that
+    /// are there and weren't. One that can't be attached to is reported, and tried again with the
+    /// next look.
+    pub fn look_again(&mut self) -> Result<()> {
+        let links = netlink::here(async |handle| netlink::links(&handle).await)?;
+        let mut selection = interface::select(&self.settings, &links);
+        let (stay, gone): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.attachments).into_iter().partition(|(index, attachment)| {
+                selection.get(index).is_some_and(|(interface, role)| {
+                    interface.name() == attachment.interface.name() && *role == attachment.role
+                })
+            });
+        self.attachments = stay;
+        for attachment in gone.into_values() {
+            tracing::warn!(interface = %attachment.interface, "an interface has gone");
+            attachment.abandon();
+            self.slots.refill();
+        }
+        selection.retain(|index, _| !self.attachments.contains_key(index));
+        for (interface, role) in selection.into_values() {
+            let name = interface.name().to_owned();
+            match self.attach_late((interface, role)) {
+                Ok(()) => tracing::info!(interface = name, "an interface has come"),
+                Err(error) => tracing::warn!(
+                    error = %format!("{error:#}"), interface = name,
+                    "an interface has come, and can't be attached to"
+                ),
+            }
+        }
+        Ok(())
+    }
+
+    fn attach_late(&mut self, (interface, role): (NetworkInterface, Role)) -> Result<()> {
+        let lock = InterfaceLock::take(&interface)?;
+        self.namespace.fit(interface.mtu())?;
+        let index = interface.index();
+        self.attach((interface, role), lock)?;
+        self.attachments.get_mut(&index).into_iter().for_each(Attachment::keep_hold);
+        Ok(())
     }
 
     /// Lets new connections go past us from now on. The ones that are ours are still steered.
@@ -116,24 +209,86 @@ impl Steering {
         self.object.stats()
     }
 
+    /// Packets dropped, by the reason's number.
+    pub fn drops(&self) -> Result<Vec<u64>> {
+        self.object.drops()
+    }
+
     /// The mark that upstream sockets must carry, if steering could meet them.
     pub fn upstream_mark(&self) -> Option<u32> {
-        upstream_mark_for(&self.interfaces)
+        upstream_mark(&self.settings)
+    }
+
+    /// The namespace in which a socket can have a client's address.
+    pub fn private_namespace(&self) -> &Namespace {
+        self.namespace.namespace()
     }
 
     /// How it is attached, one fact a line, for a person to read.
     pub fn describe(&self) -> Vec<String> {
-        let names: Vec<_> = self.interfaces.iter().map(ToString::to_string).collect();
         let mut lines = vec![
-            format!("steering  {} ({} ingress)", names.join(", "), self.hook),
+            format!("steering  {} ({} ingress)", self.names(Role::Protected), self.plan.hook),
             format!("through   {} into a private network namespace", self.namespace.veth_name()),
             format!("maps      {}", self.instance.folder().display()),
         ];
+        if self.attachments.values().any(|attachment| attachment.role == Role::Upstream) {
+            lines.insert(1, format!("upstreams answer by {}", self.names(Role::Upstream)));
+        }
+        let guards = self.attachments.values().filter_map(|attachment| {
+            Some(format!("{} ({})", attachment.interface, attachment.guard?.describe()))
+        });
+        let guards = guards.collect::<Vec<_>>().join(", ");
+        if !guards.is_empty() {
+            lines.push(format!("guard     {guards}"));
+        }
+        if self.plan.hold {
+            lines.push("absent    new connections are dropped while no Foreword runs".to_owned());
+        }
         if self.cgroup.is_none() {
             lines.push("tracking  off: no cgroup2 file system is mounted".to_owned());
         }
         lines
     }
+
+    /// The interfaces of one role that are attached, or the patterns that none is there for.
+    fn names(&self, role: Role) -> String {
+        let of_role = self.attachments.values().filter(|attachment| attachment.role == role);
+        let names: Vec<_> = of_role.map(|attachment| attachment.interface.to_string()).collect();
+        if names.is_empty() {
+            let patterns: Vec<_> =
+                self.settings.interfaces.iter().map(ToString::to_string).collect();
+            return format!("nothing yet: no interface is called {}", patterns.join(", "));
+        }
+        names.join(", ")
+    }
+
+    /// The interfaces whose ports stay closed when the process ends.
+    pub fn held(&self) -> Vec<String> {
+        let held = self.attachments.values().filter(|attachment| attachment.is_held());
+        held.map(|attachment| attachment.interface.to_string()).collect()
+    }
+}
+
+/// What belongs on interfaces.
+fn plan(settings: &Settings) -> Result<Plan> {
+    let rules = &settings.rules;
+    let guards =
+        |rule: &settings::Rule| rule.only_sources().is_some() || rule.guard.syn_limit.is_some();
+    Ok(Plan {
+        hook: HookUsed::choose(settings.steering.hook)?,
+        guard: rules.iter().any(guards).then_some(settings.steering.guard_hook),
+        answers: rules.iter().any(|rule| rule.upstream.source == Source::Client),
+        hold: rules.iter().any(|rule| rule.when_absent == WhenAbsent::Drop),
+    })
+}
+
+/// Takes every interface's lock, or none.
+fn lock_all(selection: Selection) -> Result<Vec<((NetworkInterface, Role), InterfaceLock)>> {
+    let lock = |entry: (NetworkInterface, Role)| {
+        let lock = InterfaceLock::take(&entry.0)?;
+        Ok((entry, lock))
+    };
+    selection.into_values().map(lock).collect()
 }
 
 /// Tracking is for sight only: without a cgroup to attach to, everything else works.
@@ -143,7 +298,19 @@ fn enter_cgroup(instance: &Instance) -> Option<Cgroup> {
         .ok()
 }
 
+fn node_flags(reply: Reply, answers: bool) -> u32 {
+    let mut flags = 0;
+    if reply == Reply::Arrival {
+        flags |= NODE_REPLY_BY_ARRIVAL;
+    }
+    if answers {
+        flags |= NODE_ANSWERS;
+    }
+    flags
+}
+
 /// On `lo`, our own connections to a server of this node would be steered back to us.
-fn upstream_mark_for(interfaces: &[NetworkInterface]) -> Option<u32> {
-    interfaces.iter().any(NetworkInterface::is_loopback).then_some(UPSTREAM_MARK)
+fn upstream_mark(settings: &settings::Steering) -> Option<u32> {
+    let loopback = settings.interfaces.iter().any(|pattern| pattern.exact() == Some("lo"));
+    loopback.then_some(UPSTREAM_MARK)
 }

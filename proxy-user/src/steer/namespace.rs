@@ -4,7 +4,6 @@
 
 use anyhow::{Context as _, Result};
 
-use super::attach::NetworkInterface;
 use super::sysctl;
 use super::veth::Veth;
 use crate::sys::netns::Namespace;
@@ -19,8 +18,9 @@ pub struct PrivateNamespace {
 }
 
 impl PrivateNamespace {
-    /// Makes one for instance `number`, that speaks TCP as the host does and fits the interfaces.
-    pub fn build(number: u32, interfaces: &[NetworkInterface]) -> Result<Self> {
+    /// Makes one for instance `number`, that speaks TCP as the host does. `mtu` is the smallest of
+    /// its interfaces'; `meets_own_addresses` as in [`Veth::build`].
+    pub fn build(number: u32, mtu: u32, meets_own_addresses: bool) -> Result<Self> {
         let namespace = Namespace::create().context("cannot make a network namespace")?;
         let followed = sysctl::read_followed();
         namespace
@@ -29,10 +29,13 @@ impl PrivateNamespace {
                 Ok(())
             })
             .context("cannot enter the private namespace")?;
-        let mtu = interfaces.iter().map(NetworkInterface::mtu).min().context("no interface")?;
-        let meets_own_addresses = interfaces.iter().any(NetworkInterface::is_loopback);
         let veth = Veth::build(number, &namespace, mtu.min(MAX_VETH_MTU), meets_own_addresses)?;
         Ok(Self { veth, namespace })
+    }
+
+    /// Makes it fit an interface of this MTU as well, in bytes.
+    pub fn fit(&mut self, mtu: u32) -> Result<()> {
+        self.veth.fit(mtu, &self.namespace)
     }
 
     /// Opens the listeners of `workers` workers.
@@ -66,7 +69,16 @@ impl PrivateNamespace {
         self.veth.name()
     }
 
-    /// For attaching to it.
+    /// The link-layer address of the veth's inner end, and two zeros.
+    pub fn inner_address(&self) -> [u8; 8] {
+        let mut address = [0; 8];
+        for (octet, &value) in address.iter_mut().zip(self.veth.inner_address()) {
+            *octet = value;
+        }
+        address
+    }
+
+    /// For attaching to it, and for sockets inside.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }

@@ -6,7 +6,9 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use anyhow::{Context as _, Result, anyhow};
 use futures_util::TryStreamExt as _;
-use netlink_packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
+};
 use netlink_packet_route::neighbour::NeighbourState;
 use netlink_packet_route::route::{RouteScope, RouteType};
 use netlink_packet_route::rule::RuleAction;
@@ -36,6 +38,10 @@ pub struct Link {
     pub peer_namespace: Option<u32>,
     /// The text that somebody gave it.
     pub alias: String,
+    /// Whether the kernel has made it up: a veth, a bridge, a VLAN; not a piece of hardware.
+    pub is_virtual: bool,
+    /// The interface that it is a sub-interface of.
+    pub lower: Option<u32>,
 }
 
 /// Talks to the kernel in the process's own namespace.
@@ -88,17 +94,26 @@ fn read_link(message: LinkMessage) -> Link {
         address: Vec::new(),
         peer_namespace: None,
         alias: String::new(),
+        is_virtual: false,
+        lower: None,
     };
+    let (mut is_vlan, mut lower) = (false, None);
     for attribute in message.attributes {
         match attribute {
             LinkAttribute::IfName(name) => link.name = name,
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::Address(address) => link.address = address,
             LinkAttribute::IfAlias(alias) => link.alias = alias,
+            LinkAttribute::LinkInfo(infos) => {
+                link.is_virtual = infos.iter().any(|info| matches!(info, LinkInfo::Kind(_)));
+                is_vlan = infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::Vlan)));
+            }
+            LinkAttribute::Link(index) => lower = Some(index),
             LinkAttribute::LinkNetNsId(id) => link.peer_namespace = u32::try_from(id).ok(),
             _ => {}
         }
     }
+    link.lower = lower.filter(|_| is_vlan);
     link
 }
 
@@ -199,28 +214,45 @@ pub async fn deliver_all_v6(handle: &Handle, inner: &str, table: u32) -> Result<
     handle.route().add(everything).execute().await.context("cannot add the IPv6 local route")
 }
 
-/// Whether a filter of anybody's is on a link's clsact ingress.
-pub async fn has_ingress_filter(handle: &Handle, link: &Link) -> Result<bool> {
-    let mut filters = handle.traffic_filter(tc_index(link)?).get().ingress().execute();
-    Ok(filters.try_next().await?.is_some())
+/// The links of the process's own namespace that have a filter of anybody's on their clsact.
+pub fn links_with_filters() -> Result<Vec<Link>> {
+    here(async |handle| {
+        let mut filtered = Vec::new();
+        for link in links(&handle).await? {
+            if has_filter(&handle, &link).await? {
+                filtered.push(link);
+            }
+        }
+        Ok(filtered)
+    })
 }
 
-/// A link's index as the kernel's TC messages want it.
-fn tc_index(link: &Link) -> Result<i32> {
-    i32::try_from(link.index).context("an interface index above 2^31")
+async fn has_filter(handle: &Handle, link: &Link) -> Result<bool> {
+    // The kernel's TC messages want it signed.
+    let index = i32::try_from(link.index).context("an interface index above 2^31")?;
+    let mut ingress = handle.traffic_filter(index).get().ingress().execute();
+    if ingress.try_next().await?.is_some() {
+        return Ok(true);
+    }
+    let mut egress = handle.traffic_filter(index).get().egress().execute();
+    Ok(egress.try_next().await?.is_some())
 }
 
 /// Removes an interface's clsact qdisc, unless a filter of anybody's is on it.
 pub async fn remove_unused_clsact(handle: &Handle, interface: &str) -> Result<()> {
     let Some(link) = link(handle, interface).await? else { return Ok(()) };
-    let index = tc_index(&link)?;
-    let mut egress = handle.traffic_filter(index).get().egress().execute();
-    if has_ingress_filter(handle, &link).await? || egress.try_next().await?.is_some() {
+    if has_filter(handle, &link).await? {
         return Ok(());
     }
-    let mut request = handle.qdisc().del(index);
+    let mut request = handle.qdisc().del(i32::try_from(link.index)?);
     let message = request.message_mut();
     message.header.parent = TcHandle::CLSACT;
     message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
     Ok(request.execute().await?)
+}
+
+/// Sets a link's MTU, in bytes.
+pub async fn set_mtu(handle: &Handle, index: u32, mtu: u32) -> Result<()> {
+    let changed = LinkUnspec::new_with_index(index).mtu(mtu).build();
+    handle.link().set(changed).execute().await.context("cannot set a link's MTU")
 }

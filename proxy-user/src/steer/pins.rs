@@ -2,8 +2,8 @@
 //!
 //! An instance is alive as long as somebody holds the lock on its folder, and the kernel lets go
 //! of a dead process's locks: nobody has to guess from process ids, which are reused, and which
-//! are all 1 in containers. Only maps are pinned, for people to look at; pins keep no steering
-//! alive.
+//! are all 1 in containers. Only maps are pinned here, for people to look at; pins keep no
+//! steering alive.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -16,6 +16,8 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use proxy_common::names::{BPFFS, PIN_FOLDER};
+
+use super::hold;
 
 /// How far above the process id a free number is looked for.
 const ATTEMPTS: u32 = 64;
@@ -81,6 +83,9 @@ pub fn sweep() -> Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
     for entry in entries {
         let folder = entry?.path();
+        if folder.ends_with(hold::FOLDER) {
+            continue;
+        }
         // Held while it is removed, so that nobody claims it half-way.
         if let Some(_held) = lock(&folder)? {
             remove(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;

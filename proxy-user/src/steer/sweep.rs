@@ -1,13 +1,13 @@
 //! Clears away what dead instances left. What steers dies with its process by itself; what can be
-//! left are pinned maps, an idle veth, an empty cgroup and, on clsact, a filter that finds no
-//! listener and lets everything by.
+//! left are pinned maps, an idle veth, an empty cgroup and, on clsact, filters that find no socket
+//! and let everything by. A hold is left because its rule wants it.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::{attach, netlink, pins, veth};
+use super::{hold, hook, netlink, pins, veth};
 use crate::sys::cgroup;
 
 /// What was removed.
@@ -17,6 +17,7 @@ pub struct Swept {
     links: Vec<String>,
     cgroups: Vec<PathBuf>,
     filters: Vec<String>,
+    holds: Vec<String>,
 }
 
 impl Swept {
@@ -26,11 +27,15 @@ impl Swept {
             && self.links.is_empty()
             && self.cgroups.is_empty()
             && self.filters.is_empty()
+            && self.holds.is_empty()
     }
 }
 
 impl fmt::Display for Swept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for interface in &self.holds {
+            writeln!(f, "lifted the hold on {interface}: its ports are open again")?;
+        }
         for filter in &self.filters {
             writeln!(f, "removed a filter from {filter}")?;
         }
@@ -44,11 +49,18 @@ impl fmt::Display for Swept {
     }
 }
 
-/// Removes everything of instances that are no longer alive. Links and filters are looked for in
-/// the process's own network namespace only.
+/// Removes everything of instances that are no longer alive, and lifts the holds that they left on
+/// purpose.
+pub fn everything() -> Result<Swept> {
+    let swept = dead_instances()?;
+    Ok(Swept { holds: hold::sweep()?, ..swept })
+}
+
+/// Removes everything of instances that are no longer alive, but for holds. Links and filters are
+/// looked for in the process's own network namespace only.
 pub fn dead_instances() -> Result<Swept> {
     let is_stale = |number| !pins::is_alive(number);
-    let filters = attach::sweep()?;
+    let filters = hook::sweep()?;
     let links = netlink::here(async |handle| {
         let mut removed = Vec::new();
         for link in netlink::links(&handle).await? {
@@ -64,5 +76,5 @@ pub fn dead_instances() -> Result<Swept> {
     // Without cgroup2 there is nothing there to sweep.
     let cgroups = cgroup::sweep(is_stale).unwrap_or_default();
     let pins = pins::sweep()?;
-    Ok(Swept { pins, links, cgroups, filters })
+    Ok(Swept { pins, links, cgroups, filters, holds: Vec::new() })
 }

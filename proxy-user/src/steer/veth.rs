@@ -36,6 +36,8 @@ pub fn instance_of(link: &Link) -> Option<u32> {
 #[derive(Debug)]
 pub struct Veth {
     host: Link,
+    inner: Link,
+    mtu: u32,
     /// The private namespace's id, as the host's namespace sees it.
     pub namespace_id: u32,
 }
@@ -55,11 +57,31 @@ impl Veth {
             require(&handle, &name).await
         })?;
         let namespace_id = host.peer_namespace.context("the kernel gave the namespace no id")?;
-        let veth = Self { host, namespace_id };
+        let inner = netlink::inside(namespace, async |handle| require(&handle, VETH_INNER).await);
+        let veth = Self { host, inner: inner?, mtu, namespace_id };
         veth.prepare_host_end(meets_own_addresses)?;
-        let address = &veth.host.address;
-        netlink::inside(namespace, async |handle| prepare_inner_end(&handle, address).await)?;
+        let Self { host, inner, .. } = &veth;
+        netlink::inside(namespace, async |handle| {
+            prepare_inner_end(&handle, inner.index, &host.address).await
+        })?;
         Ok(veth)
+    }
+
+    /// Makes the pair fit an interface of this MTU as well, in bytes.
+    pub fn fit(&mut self, mtu: u32, namespace: &Namespace) -> Result<()> {
+        if mtu >= self.mtu {
+            return Ok(());
+        }
+        let (host, inner) = (self.host.index, self.inner.index);
+        netlink::inside(namespace, async |handle| netlink::set_mtu(&handle, inner, mtu).await)?;
+        netlink::here(async |handle| netlink::set_mtu(&handle, host, mtu).await)?;
+        self.mtu = mtu;
+        Ok(())
+    }
+
+    /// The inner end's link-layer address.
+    pub fn inner_address(&self) -> &[u8] {
+        &self.inner.address
     }
 
     /// The host end's name.
@@ -103,8 +125,7 @@ impl Drop for Veth {
 }
 
 /// In the private namespace: take everything in, whoever it is for, and send everything out.
-async fn prepare_inner_end(handle: &Handle, gateway_address: &[u8]) -> Result<()> {
-    let inner = require(handle, VETH_INNER).await?;
+async fn prepare_inner_end(handle: &Handle, inner: u32, gateway_address: &[u8]) -> Result<()> {
     let ipv6 = sysctl::has_ipv6();
     sysctl::set(&format!("ipv4/conf/{VETH_INNER}/rp_filter"), "0")?;
     sysctl::set("ipv4/conf/all/rp_filter", "0")?;
@@ -115,15 +136,15 @@ async fn prepare_inner_end(handle: &Handle, gateway_address: &[u8]) -> Result<()
         sysctl::set(&format!("ipv6/conf/{VETH_INNER}/accept_dad"), "0")?;
     }
     netlink::set_up(handle, netlink::LOOPBACK).await?;
-    netlink::set_up(handle, inner.index).await?;
-    let own = handle.address().add(inner.index, INNER_V4.into(), 32).execute().await;
+    netlink::set_up(handle, inner).await?;
+    let own = handle.address().add(inner, INNER_V4.into(), 32).execute().await;
     own.context("cannot give the inner end its address")?;
     let gateway = IpAddr::V4(GATEWAY_V4);
-    netlink::route_all_via(handle, inner.index, gateway, gateway_address).await?;
+    netlink::route_all_via(handle, inner, gateway, gateway_address).await?;
     netlink::deliver_all_v4(handle, VETH_INNER, TABLE).await?;
     if ipv6 {
         let gateway = IpAddr::V6(GATEWAY_V6);
-        netlink::route_all_via(handle, inner.index, gateway, gateway_address).await?;
+        netlink::route_all_via(handle, inner, gateway, gateway_address).await?;
         netlink::deliver_all_v6(handle, VETH_INNER, TABLE).await?;
     }
     Ok(())

@@ -7,36 +7,67 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsRawFd, RawFd};
 
 /// Low descriptors, occupied until they are wanted.
 #[derive(Debug)]
-pub struct Slots(Vec<File>);
+pub struct Slots {
+    free: Vec<File>,
+    highest: RawFd,
+}
 
 impl Slots {
     /// Occupies the `count` lowest free descriptors. To be called before anything else is opened.
     pub fn reserve(count: usize) -> io::Result<Self> {
-        (0..count).map(|_| File::open("/dev/null")).collect::<io::Result<_>>().map(Self)
+        let free = (0..count).map(|_| occupy()).collect::<io::Result<Vec<_>>>()?;
+        let highest = free.iter().map(AsRawFd::as_raw_fd).max().unwrap_or(-1);
+        Ok(Self { free, highest })
+    }
+
+    /// Occupies the low descriptors again of links that are gone.
+    pub fn refill(&mut self) {
+        // Without a descriptor to spare, later links get ordinary ones.
+        while let Ok(file) = occupy() {
+            if file.as_raw_fd() > self.highest {
+                break;
+            }
+            self.free.push(file);
+        }
+        self.free.sort_by_key(AsRawFd::as_raw_fd);
     }
 
     /// Frees the highest of them, for the descriptor that is made next. Without any left, that
     /// descriptor is an ordinary one.
     pub fn free_one(&mut self) {
-        self.0.pop();
+        self.free.pop();
     }
+}
+
+fn occupy() -> io::Result<File> {
+    File::open("/dev/null")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsRawFd;
 
     #[test]
     fn slots_are_freed_from_the_top() {
         let mut slots = Slots::reserve(3).unwrap();
-        let numbers: Vec<_> = slots.0.iter().map(AsRawFd::as_raw_fd).collect();
+        let numbers: Vec<_> = slots.free.iter().map(AsRawFd::as_raw_fd).collect();
         assert!(numbers.is_sorted(), "{numbers:?}");
         slots.free_one();
-        let left: Vec<_> = slots.0.iter().map(AsRawFd::as_raw_fd).collect();
+        let left: Vec<_> = slots.free.iter().map(AsRawFd::as_raw_fd).collect();
         assert_eq!(left, numbers[..2]);
+    }
+
+    #[test]
+    fn a_slot_whose_link_is_gone_is_occupied_again() {
+        let mut slots = Slots::reserve(3).unwrap();
+        slots.free_one();
+        slots.refill();
+        // Another test may have been faster in taking that descriptor.
+        assert!(slots.free.len() >= 2 && slots.free.iter().all(|f| f.as_raw_fd() <= slots.highest));
+        assert!(slots.free.iter().map(AsRawFd::as_raw_fd).is_sorted());
     }
 }

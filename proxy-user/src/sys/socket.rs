@@ -6,7 +6,8 @@ use std::os::fd::{AsFd, AsRawFd as _};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, recv};
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
+use nix::sys::socket::{MsgFlags, recv, setsockopt};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// The listeners' port. They are alone in the private namespace, so any one will do.
@@ -83,6 +84,30 @@ pub fn upstream(to: SocketAddr, mark: Option<u32>) -> io::Result<Socket> {
     }
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+/// The same with somebody else's address as its own. Of the calling thread's namespace, which must
+/// deliver such addresses locally.
+pub fn upstream_from(from: SocketAddr, to: SocketAddr) -> io::Result<Socket> {
+    let socket = upstream(to, None)?;
+    if from.is_ipv6() {
+        socket.set_ip_transparent_v6(true)?;
+    } else {
+        socket.set_ip_transparent_v4(true)?;
+    }
+    // Several connections of one client may go to different upstreams from one port.
+    socket.set_reuse_address(true)?;
+    if from.port() == 0 {
+        // The kernel chooses at connect, when it knows with whom a port must not be shared.
+        setsockopt(&socket, IpBindAddressNoPort, &true)?;
+    }
+    socket.bind(&from.into())?;
+    Ok(socket)
+}
+
+/// Whether an error says that a port is taken, and another one would do.
+pub fn is_port_taken(error: &io::Error) -> bool {
+    is_one_of(error, &[Errno::EADDRINUSE, Errno::EADDRNOTAVAIL])
 }
 
 /// Makes the coming close a reset: the peer learns that the connection was cut, not ended.

@@ -80,17 +80,32 @@ impl Client {
 
     /// The same where a refusal or a time-out is one of the possible answers.
     pub fn try_connect(netns: &Netns, from: IpAddr, to: SocketAddr) -> io::Result<Self> {
-        Self::open(netns, SocketAddr::new(from, 0), to)
+        Self::try_connect_within(netns, from, to, CONNECT_PATIENCE)
+    }
+
+    /// [`Client::try_connect`] with an own patience.
+    pub fn try_connect_within(
+        netns: &Netns,
+        from: IpAddr,
+        to: SocketAddr,
+        patience: Duration,
+    ) -> io::Result<Self> {
+        Self::open(netns, SocketAddr::new(from, 0), to, patience)
     }
 
     /// [`Client::connect`] with a port of our own choice, which may still be in `TIME_WAIT`.
     pub fn connect_from_port(netns: &Netns, from: SocketAddr, to: SocketAddr) -> Self {
-        Self::open(netns, from, to)
+        Self::open(netns, from, to, CONNECT_PATIENCE)
             .unwrap_or_else(|error| panic!("cannot connect from {from} to {to}: {error}"))
     }
 
-    fn open(netns: &Netns, from: SocketAddr, to: SocketAddr) -> io::Result<Self> {
-        let stream = netns.run(|| connect_from(from, to))?;
+    fn open(
+        netns: &Netns,
+        from: SocketAddr,
+        to: SocketAddr,
+        patience: Duration,
+    ) -> io::Result<Self> {
+        let stream = netns.run(|| connect_from(from, to, patience))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
@@ -179,10 +194,10 @@ pub fn reset_on_close(stream: &TcpStream) {
 }
 
 /// Runs inside the namespace.
-fn connect_from(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+fn connect_from(from: SocketAddr, to: SocketAddr, patience: Duration) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
     socket.set_reuse_address(from.port() != 0)?;
     socket.bind(&from.into())?;
-    socket.connect_timeout(&to.into(), CONNECT_PATIENCE)?;
+    socket.connect_timeout(&to.into(), patience)?;
     Ok(socket.into())
 }

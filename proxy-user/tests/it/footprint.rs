@@ -21,7 +21,7 @@ pub struct NodeState(BTreeSet<String>);
 
 impl NodeState {
     /// Links, ids of other namespaces (which live as long as those), addresses, rules, routes,
-    /// queueing disciplines, attached programs and sysctls.
+    /// queueing disciplines, attached programs, sysctls, and [`filter_rules`] in their order.
     pub fn of(node: &Netns) -> Self {
         let commands = [
             "ip -o link show",
@@ -47,6 +47,8 @@ impl NodeState {
             let output = output.replace(" state UNKNOWN ", " state UP ");
             lines.extend(output.lines().map(|line| format!("{program}: {line}")));
         }
+        let rules = filter_rules(node);
+        lines.extend(rules.iter().enumerate().map(|(number, line)| format!("{number}: {line}")));
         // It moves by itself.
         lines.retain(|line| !line.contains("nf_conntrack_count"));
         Self(lines)
@@ -65,6 +67,26 @@ impl NodeState {
             new.map(|l| format!("+ {l}")).chain(missing.map(|l| format!("- {l}"))).collect();
         assert!(restored.is_ok(), "{differences:#?}");
     }
+}
+
+/// The node's packet filter as the tools save it, line by line, without comments and counters.
+pub fn filter_rules(node: &Netns) -> Vec<String> {
+    let commands: [&[&str]; 3] =
+        [&["iptables-save"], &["ip6tables-save"], &["nft", "--stateless", "list", "ruleset"]];
+    let saved: String = commands
+        .map(|command| {
+            let mut run = node.command(command[0]);
+            run.args(&command[1..]);
+            output_of(run)
+        })
+        .concat();
+    let lines = saved.lines().filter(|line| !line.starts_with('#'));
+    // A chain of iptables: `:NAME POLICY [PACKETS:BYTES]`.
+    let stateless = lines.map(|line| match line.split_once(" [") {
+        Some((chain, _)) if chain.starts_with(':') => chain,
+        _ => line,
+    });
+    stateless.map(str::to_owned).collect()
 }
 
 /// What one instance holds in the kernel, and what it is known by.
@@ -156,7 +178,7 @@ impl Footprint {
 }
 
 /// The ids behind lines `KEY\tID` in a process's descriptors.
-fn descriptor_ids(pid: u32, key: &str) -> BTreeSet<u64> {
+pub fn descriptor_ids(pid: u32, key: &str) -> BTreeSet<u64> {
     let folder = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("the process lives");
     let texts = folder.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
     texts

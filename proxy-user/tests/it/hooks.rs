@@ -11,7 +11,7 @@ use crate::probe::{FLAGS, attach_and_serve, echoes};
 use crate::scene::lab;
 use crate::setup::foreword;
 
-any_family!(the_best_hook_is_taken_and_named, a_missing_hook_is_refused_in_words);
+any_family!(a_missing_hook_is_refused_in_words);
 
 /// Every hook that this kernel has, the one that `auto` stands for first.
 pub fn hooks() -> &'static [&'static str] {
@@ -27,17 +27,6 @@ fn kernel() -> (u32, u32) {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|it| it.parse().ok());
     let mut number = || numbers.next().unwrap_or_else(|| panic!("no version: {release}"));
     (number(), number())
-}
-
-fn the_best_hook_is_taken_and_named() {
-    let lab = lab();
-    let backends = echoes(&lab);
-    let best = hooks()[0];
-    for (flags, hook) in [("", best), ("--hook auto", best), ("--hook clsact", "clsact")] {
-        let (foreword, _) = attach_and_serve(&lab, &backends, &format!("{FLAGS} {flags}"));
-        let line = format!("steering  eth0 ({hook} ingress)");
-        assert!(foreword.output().contains(&line), "{}", foreword.output());
-    }
 }
 
 /// Where there is tcx, nothing is missing, and asking for it is enough.

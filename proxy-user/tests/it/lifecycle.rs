@@ -13,13 +13,12 @@ use crate::footprint::{Footprint, NodeState};
 use crate::probe::{
     FLAGS, assert_peer_is_named, assert_served, attach_and_serve, cleanup, echoes, flows_directly,
 };
-use crate::scene::{OFF, PORT, Scene, assert_same_bytes, attach, lab};
+use crate::scene::{OFF, PORT, Scene, attach, lab};
 
 both_families!(
     a_live_connection_is_drained,
     the_drain_has_a_time_limit,
     a_second_signal_ends_at_once,
-    connections_from_before_stay_as_they_are,
 );
 
 any_family!(
@@ -104,7 +103,7 @@ fn cleanup_spares_the_living() {
     let backends = echoes(&lab);
     let (mut foreword, footprint) = attach_and_serve(&lab, &backends, FLAGS);
     let before = footprint.remains(&lab.node);
-    cleanup(&lab);
+    cleanup(&lab.node);
     assert_eq!(footprint.remains(&lab.node), before);
     for (family, backend) in Family::BOTH.into_iter().zip(&backends) {
         assert_served(&lab, backend, family);
@@ -170,26 +169,4 @@ fn a_second_signal_ends_at_once(family: Family) {
     scene.foreword.wait(Duration::from_secs(2)).expect("it ends at once");
     live.rest().assert_cut("after the second signal");
     footprint.assert_gone(&scene.lab.node);
-}
-
-/// The same connection before, during and after Foreword's life: it is never steered.
-fn connections_from_before_stay_as_they_are(family: Family) {
-    let lab = lab();
-    let vip = SocketAddr::new(family.vip(), PORT);
-    let backend = Backend::start(&lab.backend, vip, echo);
-    let mut client = Client::connect(&lab.client, family.lb(), vip);
-    let mut say = |text: &[u8]| {
-        client.send(text);
-        assert_same_bytes(&client.receive(text.len()), text);
-    };
-    say(b"before ");
-    let mut foreword = attach(&lab, FLAGS);
-    assert_served(&lab, &backend, family);
-    say(b"during ");
-    foreword.terminate().expect("it ends");
-    say(b"after");
-    let from = client.address();
-    assert_eq!(client.finish_and_rest(), Reply::ended(b""));
-    assert_same_bytes(&backend.received(0), b"before during after");
-    assert_eq!(backend.recording(0).peer, from);
 }

@@ -1,26 +1,38 @@
 //! The built `foreword`, attached in network namespaces, against real peers.
 //!
-//! Each test makes a lab of its own (client, node, backend), attaches the binary to the node's
-//! `eth0`, connects through it, and compares bytes. Nothing is mocked: the peers are plain sockets,
+//! Each test makes a lab of its own (client, node, backend; or client, router, node with two cards,
+//! pods), attaches the binary to the node's `eth0`, connects through it, and compares bytes. Nothing is mocked: the peers are plain sockets,
 //! HAProxy, nginx, curl and openssl. The PROXY headers that are sent and expected are written by
 //! hand in [`wire`], never by the product's own encoder.
 //!
-//! How to read it: [`wire`], [`client`] and [`backend`] are the two ends, [`scene`] puts Foreword
+//! How to read it: [`wire`], [`client`], [`talk`] and [`backend`] are the two ends, [`scene`] puts Foreword
 //! between them, [`probe`] tells whether it is in the way, [`maps`] reads its maps, [`footprint`]
-//! knows what it must not leave behind; the other modules are tests.
+//! knows what it must not leave behind. [`rules`] is a node's packet filter, [`counters`] count
+//! packets elsewhere. The other modules are tests.
 
 #[macro_use]
 mod setup;
 
 mod backend;
 mod client;
+mod counters;
 mod footprint;
 mod maps;
 mod probe;
+mod rules;
 mod scene;
+mod talk;
 mod wire;
+mod witness;
 
+mod absence;
+mod attachment;
+mod destinations;
 mod errors;
+mod existing;
+mod flood;
+mod guard;
+mod hairpin;
 mod hooks;
 mod inbound;
 mod inbound_options;
@@ -28,10 +40,13 @@ mod inbound_split;
 mod lifecycle;
 mod loopback;
 mod mishaps;
+mod numbers;
+mod odd_packets;
 mod outbound;
 mod outbound_tlvs;
 mod peers;
 mod relay;
+mod return_path;
 mod sight;
-mod steering;
+mod source_client;
 mod vlan;

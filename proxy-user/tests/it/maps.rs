@@ -39,9 +39,18 @@ pub fn packets(foreword: &Daemon, counter: &str) -> u64 {
 
 /// How often a connection was refused or cut short for `reason`, from `foreword_reason`.
 pub fn refused(foreword: &Daemon, reason: &str) -> u64 {
+    count(foreword, reason, "connections")
+}
+
+/// How many packets were dropped for `reason`.
+pub fn dropped(foreword: &Daemon, reason: &str) -> u64 {
+    count(foreword, reason, "packets")
+}
+
+fn count(foreword: &Daemon, reason: &str, field: &str) -> u64 {
     let entries = entries(foreword, "foreword_reason");
     let value = entries.iter().map(|entry| &entry["value"]).find(|value| name(value) == reason);
-    value.and_then(|value| value["connections"].as_u64()).expect("a reason of that name")
+    value.and_then(|value| value[field].as_u64()).expect("a reason of that name")
 }
 
 /// The text in a reason's zero-filled name.

@@ -38,7 +38,7 @@ fn after_sigkill_connections_flow_directly(family: Family) {
         for _ in 0..10 {
             assert!(flows_directly(&lab, &backend, family), "{hook}: and so it stays");
         }
-        cleanup(&lab);
+        cleanup(&lab.node);
     }
 }
 
@@ -57,15 +57,15 @@ fn after_sigkill_no_connection_hangs(family: Family) {
         client.rest_within(Duration::from_secs(2)).assert_cut("a live connection");
     }
     assert!(begin.elapsed() < Duration::from_secs(2), "ended after {:?}", begin.elapsed());
-    cleanup(&lab);
+    cleanup(&lab.node);
 }
 
 fn after_sigkill_cleanup_leaves_nothing() {
-    assert_swept_after_sigkill(FLAGS, cleanup);
+    assert_swept_after_sigkill(FLAGS, |lab| cleanup(&lab.node));
 }
 
 fn after_sigkill_of_clsact_cleanup_leaves_nothing() {
-    assert_swept_after_sigkill(&format!("{FLAGS} --hook clsact"), cleanup);
+    assert_swept_after_sigkill(&format!("{FLAGS} --hook clsact"), |lab| cleanup(&lab.node));
 }
 
 fn after_sigkill_the_next_start_leaves_nothing() {
@@ -121,7 +121,7 @@ fn sigkill_during_the_start_leaves_nothing_to_cleanup() {
             let mut starting = Foreword::spawn(&lab.node, foreword(), &flags).expect("it starts");
             sleep(moment);
             starting.kill().expect("it runs");
-            cleanup(&lab);
+            cleanup(&lab.node);
             Footprint::by_name(starting.pid()).assert_gone(&lab.node);
             before.assert_restored(&lab.node);
         }

@@ -65,8 +65,8 @@ pub fn attach_and_serve(lab: &Lab, backends: &[Backend; 2], flags: &str) -> (For
 
 /// Sweeps, from inside the node's namespace. Other tests' dead instances go as well, and their
 /// cleanups may take ours: the report can't be foreseen.
-pub fn cleanup(lab: &Lab) {
-    let mut command = lab.node.command(foreword());
+pub fn cleanup(node: &Netns) {
+    let mut command = node.command(foreword());
     command.arg("cleanup");
     let report = output_of(command);
     assert!(!report.trim().is_empty(), "it says what it removed, or that there was nothing");

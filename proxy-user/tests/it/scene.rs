@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use xtask::lab::{Family, Foreword, Lab};
+use xtask::lab::{Family, Foreword, Lab, Netns, Site};
 
 use crate::backend::{Backend, Served, swallow};
 use crate::client::{Client, Reply};
@@ -21,14 +21,24 @@ pub const OFF: &str = "--inbound off";
 
 /// Attaches `foreword` with these flags, split at white space, in the lab's node.
 pub fn attach(lab: &Lab, flags: &str) -> Foreword {
+    attach_in(&lab.node, flags)
+}
+
+/// The same in any node.
+pub fn attach_in(node: &Netns, flags: &str) -> Foreword {
     let arguments: Vec<_> = flags.split_whitespace().collect();
-    Foreword::attach(&lab.node, foreword(), &arguments)
+    Foreword::attach(node, foreword(), &arguments)
         .unwrap_or_else(|error| panic!("`foreword attach {flags}`: {error:#}"))
 }
 
 /// A new lab; root and tools have been looked for already.
 pub fn lab() -> Lab {
     Lab::new().expect("root can make namespaces")
+}
+
+/// A new site, where the node has a router in front and pods behind.
+pub fn site() -> Site {
+    Site::new().expect("root can make namespaces")
 }
 
 /// Foreword on the node's `eth0`, port 80, and a backend at the VIP.

@@ -11,8 +11,25 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::unistd::geteuid;
 
 /// Every program that some test runs.
-const TOOLS: [&str; 9] =
-    ["ip", "tc", "nsenter", "setpriv", "bpftool", "haproxy", "nginx", "curl", "openssl"];
+const TOOLS: [&str; 17] = [
+    "ip",
+    "tc",
+    "nsenter",
+    "setpriv",
+    "bpftool",
+    "iptables-save",
+    "ip6tables-save",
+    "nft",
+    "conntrack",
+    "ethtool",
+    "hping3",
+    "sysctl",
+    "python3",
+    "haproxy",
+    "nginx",
+    "curl",
+    "openssl",
+];
 
 /// The binary under test.
 pub fn foreword() -> &'static Path {

@@ -16,9 +16,30 @@ use crate::setup::locate;
 const INIT: &str = include_str!("init.sh");
 
 /// What the first process and the tests run.
-const PROGRAMS: [&str; 14] = [
-    "sh", "mount", "modprobe", "timeout", "ip", "tc", "nsenter", "setpriv", "sysctl", "bpftool",
-    "haproxy", "nginx", "curl", "openssl",
+const PROGRAMS: [&str; 23] = [
+    "sh",
+    "mount",
+    "modprobe",
+    "timeout",
+    "ip",
+    "tc",
+    "nsenter",
+    "setpriv",
+    "sysctl",
+    "bpftool",
+    "ethtool",
+    "nft",
+    "iptables-save",
+    "ip6tables-save",
+    "iptables-restore",
+    "ip6tables-restore",
+    "conntrack",
+    "hping3",
+    "haproxy",
+    "nginx",
+    "curl",
+    "openssl",
+    "python3",
 ];
 
 /// What the test harness is told besides. Nobody else is on the machine, so tests that are kept from
@@ -65,6 +86,7 @@ impl Initramfs {
         let archive = File::create(initramfs.archive()).context("cannot make the archive")?;
         append(&archive, &root.0, ".")?;
         append(&archive, kernel.folder(), "lib")?;
+        append(&archive, Path::new("/"), python_library()?.trim_start_matches('/'))?;
         Ok(initramfs)
     }
 
@@ -139,6 +161,17 @@ fn append(archive: &File, folder: &Path, part: &str) -> Result<()> {
         bail!("cannot pack {}: find said {found}, cpio {packed}", folder.join(part).display());
     }
     Ok(())
+}
+
+/// The folder of Python's own modules.
+fn python_library() -> Result<String> {
+    let mut python = Command::new(locate("python3")?);
+    python.args(["-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"]);
+    let output = python.output().context("cannot run python3")?;
+    if !output.status.success() {
+        bail!("python3 does not say where its library is ({})", output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
 }
 
 /// The files that `ldd` lists: `libc.so.6 => /lib/libc.so.6 (0x7f…)`, or a path alone.

@@ -1,4 +1,5 @@
-//! A small network of namespaces, made and removed by whoever needs one.
+//! Small networks of namespaces, made and removed by whoever needs one. There are two: [`Lab`], for
+//! most purposes, and [`Site`], where a node has a router in front and pods behind.
 //!
 //! ```text
 //!   client                      node                       backend
@@ -20,6 +21,7 @@ mod address;
 mod daemon;
 mod foreword;
 mod netns;
+mod site;
 mod wait;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -34,10 +36,15 @@ pub use address::{
 pub use daemon::Daemon;
 pub use foreword::Foreword;
 pub use netns::Netns;
+pub use site::{Site, SiteAddresses};
 pub use wait::wait_until;
 
-/// Labs made so far by this process.
-static COUNT: AtomicU32 = AtomicU32::new(0);
+/// Names for the namespaces of a network that is about to be made, by their roles in it.
+fn names() -> impl Fn(&str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    move |role| format!("lab{}-{number}-{role}", std::process::id())
+}
 
 /// Three namespaces in a row: client, node, backend.
 #[derive(Debug)]
@@ -53,8 +60,7 @@ pub struct Lab {
 impl Lab {
     /// Makes a lab with both address families up and forwarding on. Needs root and `ip`.
     pub fn new() -> Result<Self> {
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = |role: &str| format!("lab{}-{number}-{role}", std::process::id());
+        let name = names();
         let lab = Self {
             client: Netns::new(&name("client"))?,
             node: Netns::new(&name("node"))?,
@@ -67,8 +73,7 @@ impl Lab {
     fn wire(&self) -> Result<()> {
         self.client.link("eth0", &self.node, "eth0")?;
         self.node.link("eth1", &self.backend, "eth0")?;
-        self.node.sysctl("net/ipv4/ip_forward", "1")?;
-        self.node.sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        self.node.forward()?;
         for family in Family::BOTH {
             self.address(family)?;
         }

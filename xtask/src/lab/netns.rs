@@ -81,6 +81,12 @@ impl Netns {
             .with_context(|| format!("cannot set {key}={value} in {}", self.name))
     }
 
+    /// Makes it a router, of both families.
+    pub fn forward(&self) -> Result<()> {
+        self.sysctl("net/ipv4/ip_forward", "1")?;
+        self.sysctl("net/ipv6/conf/all/forwarding", "1")
+    }
+
     /// Joins two namespaces by a veth pair with one end in each, both up.
     pub fn link(&self, end: &str, other: &Self, other_end: &str) -> Result<()> {
         let (here, there) = (&self.name, &other.name);

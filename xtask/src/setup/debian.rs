@@ -68,8 +68,16 @@ pub const PEERS: &[Package] = &[
 pub const CXX_COMPILER: &[Package] = &[Package::program("g++", "c++")];
 
 /// What only the tests use.
-pub const FOR_TESTS: &[Package] =
-    &[Package::program("haproxy", "haproxy"), Package::program("procps", "sysctl")];
+pub const FOR_TESTS: &[Package] = &[
+    Package::program("haproxy", "haproxy"),
+    Package::program("procps", "sysctl"),
+    Package::program("iptables", "iptables-restore"),
+    Package::program("nftables", "nft"),
+    Package::program("conntrack", "conntrack"),
+    Package::program("hping3", "hping3"),
+    Package::program("ethtool", "ethtool"),
+    Package::program("python3", "python3"),
+];
 
 /// What other kernels are unpacked and booted with, and what is linked statically for them.
 pub const FOR_KERNELS: &[Package] = &[
@@ -119,16 +127,16 @@ fn install(list: &str, names: &[&str]) -> Result<()> {
     ui::run_long(&format!("installing {list}"), &mut command)
 }
 
-/// Where a program is, for whoever has no folders for root on the `PATH`.
+/// Where a program is: Debian's own, if there is one.
 pub fn locate(program: &str) -> Result<PathBuf> {
     which::which_in(program, Some(search_path()), "/")
         .with_context(|| format!("there is no program {program}"))
 }
 
-/// `PATH`, and the folders that Debian leaves out of an ordinary user's.
+/// Debian's folders, also those that an ordinary user's `PATH` leaves out, and then the `PATH`.
 fn search_path() -> OsString {
-    let mut path = env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
+    let mut path = OsString::from("/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:");
+    path.push(env::var_os("PATH").unwrap_or_default());
     path
 }
 

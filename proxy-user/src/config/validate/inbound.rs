@@ -23,7 +23,7 @@ pub(super) fn inbound(raw: &RawAttach) -> Result<Inbound, Invalid> {
         "direct" => Untrusted::Direct,
         other => return Err(refuse("--untrusted", other, "write refuse or direct")),
     };
-    let trusted = raw.trust.iter().map(|text| text.parse()).collect::<Result<Vec<Cidr>, _>>()?;
+    let trusted = ranges("--trust", &raw.trust)?;
     if trusted.is_empty() && mode != Mode::Off {
         return Err(Invalid::TrustsNobody { mode });
     }
@@ -31,12 +31,18 @@ pub(super) fn inbound(raw: &RawAttach) -> Result<Inbound, Invalid> {
     Ok(Inbound {
         mode,
         trusted,
+        hairpin: ranges("--hairpin", &raw.hairpin)?,
         untrusted,
         limits: Limits { max_header: max_header(&raw.max_header)?, versions: versions(raw)? },
         timeout,
         server_first: server_first(&raw.server_first, mode, timeout)?,
         reject_second: raw.reject_second,
     })
+}
+
+fn ranges(field: &'static str, words: &[String]) -> Result<Vec<Cidr>, Invalid> {
+    let range = |word: &String| word.parse().map_err(|error| Invalid::Range { field, error });
+    words.iter().map(range).collect()
 }
 
 fn header_timeout(text: &str) -> Result<Duration, Invalid> {

@@ -1,7 +1,9 @@
 //! What is accepted, and the very words in which the rest is refused.
 
+use super::upstream::address as upstream;
 use super::*;
-use crate::config::settings::ServerFirst;
+use crate::address::UpstreamAddr;
+use crate::config::settings::{GuardHook, Reply, ServerFirst, Source, UpstreamAddress, WhenAbsent};
 use crate::header::{Pass, Version, Versions};
 
 fn words(list: &[&str]) -> Vec<String> {
@@ -16,6 +18,9 @@ fn raw() -> RawAttach {
         trust: words(&["10.0.0.0/8"]),
         untrusted: "refuse".into(),
         versions: Vec::new(),
+        hairpin: Vec::new(),
+        guard: "on".into(),
+        syn_limit: "0".into(),
         header_timeout: "5s".into(),
         max_header: "4096".into(),
         server_first: "wait".into(),
@@ -26,9 +31,14 @@ fn raw() -> RawAttach {
         tlv_add: Vec::new(),
         tlv_crc32c: false,
         upstream: "original".into(),
+        source: "node".into(),
+        upstream_interfaces: Vec::new(),
+        when_absent: "pass".into(),
         workers: None,
         drain_timeout: "30s".into(),
         hook: "auto".into(),
+        guard_hook: "auto".into(),
+        reply: "route".into(),
     }
 }
 
@@ -214,4 +224,115 @@ fn tlvs_that_make_no_sense_are_refused() {
         });
         assert!(message.contains("no other version has TLVs"), "{message}");
     }
+}
+
+#[test]
+fn interfaces_may_be_patterns() {
+    let mut raw = raw();
+    raw.interfaces = words(&["eth0", "veth*", "eni[0-9]"]);
+    let settings = validate(&raw).unwrap();
+    let [exact, pattern, class] = &settings.steering.interfaces[..] else { panic!() };
+    assert_eq!(exact.exact(), Some("eth0"));
+    assert!(exact.matches("eth0") && !exact.matches("eth00"));
+    assert_eq!(pattern.exact(), None);
+    assert!(pattern.matches("veth12ab") && !pattern.matches("eth0"));
+    assert!(class.matches("eni7") && !class.matches("eni"));
+    let message = refused(|raw| raw.interfaces = words(&["eni[0-9"]));
+    assert!(
+        message.starts_with("interface 'eni[0-9' is not valid; mend the pattern ("),
+        "{message}"
+    );
+}
+
+#[test]
+fn what_upstreams_answer_by_is_asked_for_only_where_it_matters() {
+    assert_eq!(
+        refused(|raw| raw.upstream_interfaces = words(&["veth*"])),
+        "--upstream-interface 'veth*' is not valid; leave it out, or write --source client: \
+         upstreams answer the node by themselves"
+    );
+    let mut raw = raw();
+    raw.upstream_interfaces = words(&["veth*"]);
+    raw.source = "client".into();
+    let settings = validate(&raw).unwrap();
+    assert_eq!(settings.rules[0].upstream.source, Source::Client);
+    assert!(settings.steering.upstream_interfaces[0].matches("veth0"));
+}
+
+#[test]
+fn a_clients_address_is_not_shown_where_it_cannot_be() {
+    let message = refused(|raw| {
+        raw.source = "client".into();
+        raw.upstream = "127.0.0.1:80".into();
+    });
+    assert_eq!(
+        message,
+        "--upstream '127.0.0.1:80' is not valid; write an address of the node's: a client's \
+         address never gets to loopback"
+    );
+    let message = refused(|raw| {
+        raw.source = "client".into();
+        raw.interfaces = words(&["eth0", "lo"]);
+    });
+    assert!(message.starts_with("--source 'client' is not valid; leave lo out"), "{message}");
+}
+
+#[test]
+fn the_guard_knows_who_may_come() {
+    let sources = |change: fn(&mut RawAttach)| {
+        let mut raw = raw();
+        change(&mut raw);
+        let rules = validate(&raw).unwrap().rules;
+        rules[0].only_sources().map(|ranges| ranges.map(|r| r.to_string()).collect::<Vec<_>>())
+    };
+    assert_eq!(sources(|_| ()), Some(words(&["10.0.0.0/8"])));
+    let with_pods = sources(|raw| raw.hairpin = words(&["10.244.0.0/16", "fd00:10::/64"]));
+    assert_eq!(with_pods, Some(words(&["10.0.0.0/8", "10.244.0.0/16", "fd00:10::/64"])));
+    assert_eq!(sources(|raw| raw.untrusted = "direct".into()), None);
+    assert_eq!(sources(|raw| raw.guard = "off".into()), None);
+    let nobody_named = sources(|raw| {
+        raw.inbound = "off".into();
+        raw.trust.clear();
+    });
+    assert_eq!(nobody_named, None);
+}
+
+#[test]
+fn a_limit_without_a_guard_is_a_contradiction() {
+    let mut raw = raw();
+    raw.syn_limit = "100".into();
+    let guard = validate(&raw).unwrap().rules[0].guard;
+    assert_eq!(guard.syn_limit.map(Into::into), Some(100_u32));
+    assert_eq!(
+        refused(|raw| {
+            raw.syn_limit = "100".into();
+            raw.guard = "off".into();
+        }),
+        "--syn-limit '100' is not valid; write --guard on, which counts them, or leave the limit out"
+    );
+    for text in ["-1", "many", "", "4000000000"] {
+        let message = refused(|raw| raw.syn_limit = text.into());
+        assert!(message.starts_with(&format!("--syn-limit '{text}' is not valid; ")), "{message}");
+    }
+}
+
+#[test]
+fn words_that_mean_nothing_are_refused_with_those_that_do() {
+    let cases: [(&str, fn(&mut RawAttach), &str); 5] = [
+        ("--guard", |raw| raw.guard = "x".into(), "on or off"),
+        ("--guard-hook", |raw| raw.guard_hook = "x".into(), "auto, native, generic or tc"),
+        ("--reply", |raw| raw.reply = "x".into(), "route or arrival"),
+        ("--source", |raw| raw.source = "x".into(), "node or client"),
+        ("--when-absent", |raw| raw.when_absent = "x".into(), "pass or drop"),
+    ];
+    for (field, change, words) in cases {
+        assert_eq!(refused(change), format!("{field} 'x' is not valid; write {words}"));
+    }
+    let mut raw = raw();
+    (raw.guard_hook, raw.reply, raw.when_absent) =
+        ("native".into(), "arrival".into(), "drop".into());
+    let settings = validate(&raw).unwrap();
+    assert_eq!(settings.steering.guard_hook, GuardHook::Native);
+    assert_eq!(settings.steering.reply, Reply::Arrival);
+    assert_eq!(settings.rules[0].when_absent, WhenAbsent::Drop);
 }

@@ -1,0 +1,90 @@
+//! Bounds-checked reading of a packet's octets, for each hook in the way that it has.
+//!
+//! Every read starts at the network header, and so is the same behind Ethernet, a VLAN tag or
+//! nothing. A read over the packet's end is `None`.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::bindings::bpf_hdr_start_off::BPF_HDR_START_NET;
+use aya_ebpf::helpers::generated::bpf_skb_load_bytes_relative;
+use aya_ebpf::programs::{TcContext, XdpContext};
+
+/// Octets of an Ethernet header without tags.
+const ETHERNET_LEN: usize = 14;
+/// Where its protocol stands.
+const ETHERTYPE: usize = 12;
+
+/// A packet that can be read.
+pub trait Frame {
+    /// What the network header is: `ETH_P_IP` and the like, in network byte order.
+    fn protocol(&self) -> u32;
+
+    /// Copies a `T` from `at` octets behind the start of the network header.
+    fn load<T: Wire>(&self, at: u32) -> Option<T>;
+}
+
+/// Plain octets: no padding, and every bit pattern is a value.
+pub trait Wire {}
+impl Wire for u8 {}
+impl Wire for [u8; 2] {}
+impl Wire for [u8; 4] {}
+impl Wire for [u16; 2] {}
+
+impl Frame for TcContext {
+    #[inline(always)]
+    fn protocol(&self) -> u32 {
+        self.skb.protocol()
+    }
+
+    #[inline(always)]
+    fn load<T: Wire>(&self, at: u32) -> Option<T> {
+        let mut value = MaybeUninit::<T>::uninit();
+        let (skb, size) = (self.skb.skb.cast(), size_of::<T>() as u32);
+        // SAFETY: the kernel writes `size` octets at most, and that is the room there is.
+        let result = unsafe {
+            bpf_skb_load_bytes_relative(skb, at, value.as_mut_ptr().cast(), size, BPF_HDR_START_NET)
+        };
+        // SAFETY: on success every octet was written, and any octets are a valid `T`.
+        (result == 0).then(|| unsafe { value.assume_init() })
+    }
+}
+
+/// A frame before the kernel has made a packet of it. Behind a VLAN tag its protocol is the tag's:
+/// tagged traffic belongs to the sub-interface.
+pub struct EthernetFrame {
+    network: usize,
+    end: usize,
+    protocol: u16,
+}
+
+impl EthernetFrame {
+    /// `None` if it is cut short.
+    #[inline(always)]
+    pub fn of(ctx: &XdpContext) -> Option<Self> {
+        let (data, end) = (ctx.data(), ctx.data_end());
+        let protocol = read(data + ETHERTYPE, end)?;
+        Some(Self { network: data + ETHERNET_LEN, end, protocol })
+    }
+}
+
+impl Frame for EthernetFrame {
+    #[inline(always)]
+    fn protocol(&self) -> u32 {
+        self.protocol.into()
+    }
+
+    #[inline(always)]
+    fn load<T: Wire>(&self, at: u32) -> Option<T> {
+        read(self.network + at as usize, self.end)
+    }
+}
+
+/// Reads at `address`, unless that is beyond `end`.
+#[inline(always)]
+fn read<T>(address: usize, end: usize) -> Option<T> {
+    if address + size_of::<T>() > end {
+        return None;
+    }
+    // SAFETY: within the frame; whoever calls asks for plain octets only, of which any are a `T`.
+    Some(unsafe { (address as *const T).read_unaligned() })
+}

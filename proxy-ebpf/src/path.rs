@@ -1,0 +1,74 @@
+//! The way that each connection came in by, for networks in which its replies must leave by the
+//! same one. Used only if the settings ask for it; the routing table's answer is the default.
+
+use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::helpers::generated::{bpf_redirect, bpf_skb_load_bytes, bpf_skb_store_bytes};
+use aya_ebpf::programs::TcContext;
+use proxy_common::abi::{Address, Path, PathKey};
+
+use crate::maps::PATHS;
+use crate::packet::Packet;
+
+/// Octets of the two addresses at the beginning of an Ethernet header.
+const LINK_LEN: u32 = 12;
+
+/// Remembers the way of a packet on its way in, unless it is known. Looking it up keeps the entry
+/// of a busy connection in the map, whatever a flood of new ones brings.
+#[inline(always)]
+pub fn note(ctx: &TcContext, packet: &Packet) {
+    // SAFETY: the context is valid as long as the program runs.
+    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    let key = key(
+        packet.source_address(),
+        packet.source_port,
+        packet.destination_address(),
+        packet.destination_port,
+    );
+    // SAFETY: the value is copied before anything else runs.
+    if matches!(unsafe { PATHS.get(key) }, Some(path) if path.ifindex == ifindex) {
+        return;
+    }
+    let mut path = Path { ifindex, link: core::hint::black_box([0; 12]) };
+    let link = path.link.as_mut_ptr().cast();
+    // SAFETY: the kernel writes as many octets as the array has.
+    if unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), 0, link, LINK_LEN) } == 0 {
+        // Without room, the routing table answers.
+        let _ = PATHS.insert(key, path, BPF_ANY.into());
+    }
+}
+
+/// Sends a packet on its way out back by the way that its connection came in; `None` if that is
+/// not known.
+#[inline(always)]
+pub fn send_back(ctx: &TcContext, packet: &Packet) -> Option<i32> {
+    let key = key(
+        packet.destination_address(),
+        packet.destination_port,
+        packet.source_address(),
+        packet.source_port,
+    );
+    // SAFETY: the value is copied before anything else runs.
+    let path = unsafe { PATHS.get(key) }.copied()?;
+    // What came from there goes back there.
+    let mut link = [0_u8; LINK_LEN as usize];
+    link[..6].copy_from_slice(&path.link[6..]);
+    link[6..].copy_from_slice(&path.link[..6]);
+    let octets = link.as_ptr().cast();
+    // SAFETY: the kernel reads as many octets as the array has.
+    let written = unsafe { bpf_skb_store_bytes(ctx.skb.skb.cast(), 0, octets, LINK_LEN, 0) };
+    if written != 0 {
+        return None;
+    }
+    // SAFETY: a plain helper call; an index that is gone drops the packet.
+    Some(unsafe { bpf_redirect(path.ifindex, 0) } as i32)
+}
+
+#[inline(always)]
+fn key(remote: Address, remote_port: u16, local: Address, local_port: u16) -> PathKey {
+    PathKey {
+        remote,
+        local,
+        remote_port: u16::from_be(remote_port).into(),
+        local_port: u16::from_be(local_port).into(),
+    }
+}

@@ -1,0 +1,84 @@
+//! How packets come to us, and leave.
+
+use std::fmt;
+
+use glob::Pattern;
+
+/// How packets come to us, and leave.
+#[derive(Clone, Debug)]
+pub struct Steering {
+    /// Where load-balancer traffic arrives; at least one, each once.
+    pub interfaces: Vec<InterfacePattern>,
+    /// By which upstreams answer that see the clients' addresses, besides those above.
+    pub upstream_interfaces: Vec<InterfacePattern>,
+    /// How to attach to TC.
+    pub hook: Hook,
+    /// Where the guard stands.
+    pub guard_hook: GuardHook,
+    /// By which interface replies leave.
+    pub reply: Reply,
+}
+
+/// A network interface's name, or a pattern of names with `*`, `?` and `[…]`: 1 to 15 bytes, no
+/// slash, no white space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfacePattern(Pattern);
+
+impl InterfacePattern {
+    pub(in crate::config) fn new(pattern: Pattern) -> Self {
+        Self(pattern)
+    }
+
+    /// Whether it is for the interface of this name.
+    pub fn matches(&self, name: &str) -> bool {
+        self.0.matches(name)
+    }
+
+    /// The name, if it is for one interface only.
+    pub fn exact(&self) -> Option<&str> {
+        let text = self.0.as_str();
+        (!text.contains(['*', '?', '['])).then_some(text)
+    }
+}
+
+impl fmt::Display for InterfacePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How to attach to TC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Hook {
+    /// tcx where the kernel has it, else clsact.
+    #[default]
+    Auto,
+    /// tcx, Linux 6.6 and newer: links that end with the process.
+    Tcx,
+    /// A filter on the clsact qdisc: any kernel.
+    Clsact,
+}
+
+/// Where the guard stands on an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GuardHook {
+    /// In the driver of a hardware interface that can, else in TC.
+    #[default]
+    Auto,
+    /// In XDP, in the driver.
+    Native,
+    /// In XDP, in the kernel's generic layer.
+    Generic,
+    /// In TC, with steering.
+    Tc,
+}
+
+/// By which interface replies leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reply {
+    /// The one that the routing table names.
+    #[default]
+    Route,
+    /// The one that the connection came in by.
+    Arrival,
+}

@@ -1,0 +1,158 @@
+//! The two ways of attaching to TC, and what the second one can leave behind.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result, bail};
+use aya::programs::tc::{
+    NlOptions, TcAttachOptions, TcError, qdisc_add_clsact, qdisc_detach_program,
+};
+use aya::programs::{LinkOrder, TcAttachType};
+use aya::util::KernelVersion;
+use nix::errno::Errno;
+use proxy_common::names::{ANSWER, EGRESS, STEER};
+
+use super::lock::InterfaceLock;
+use super::netlink;
+use crate::config::settings::Hook;
+
+/// Our filters' priority on clsact: early, with room before it for a successor.
+const PRIORITY: u16 = 20;
+/// The priority of what stands behind them.
+const PRIORITY_BEHIND: u16 = PRIORITY + 1;
+
+/// The first kernel with tcx.
+const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
+
+/// Our filters that do nothing without a process, and where they are.
+const IDLE_FILTERS: [(TcAttachType, &str); 3] = [
+    (TcAttachType::Ingress, STEER),
+    (TcAttachType::Ingress, ANSWER),
+    (TcAttachType::Egress, EGRESS),
+];
+
+/// How we are attached to TC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookUsed {
+    /// tcx links, before all others.
+    Tcx,
+    /// Filters on clsact.
+    Clsact,
+}
+
+impl HookUsed {
+    /// What was asked for, or the best that this kernel has.
+    pub fn choose(wanted: Hook) -> Result<Self> {
+        let has_tcx = KernelVersion::current().is_ok_and(|kernel| kernel >= TCX_SINCE);
+        match wanted {
+            Hook::Tcx if !has_tcx => {
+                bail!("--hook tcx needs Linux 6.6 or newer; leave it out, or write --hook clsact")
+            }
+            Hook::Tcx | Hook::Auto if has_tcx => Ok(Self::Tcx),
+            Hook::Clsact | Hook::Tcx | Hook::Auto => Ok(Self::Clsact),
+        }
+    }
+
+    /// The way to attach by it, before all others.
+    pub fn first(self) -> TcAttachOptions {
+        self.options(PRIORITY, LinkOrder::first())
+    }
+
+    /// The way to attach by it, behind our own.
+    pub fn behind(self) -> TcAttachOptions {
+        self.options(PRIORITY_BEHIND, LinkOrder::last())
+    }
+
+    fn options(self, priority: u16, order: LinkOrder) -> TcAttachOptions {
+        match self {
+            Self::Tcx => TcAttachOptions::TcxOrder(order),
+            Self::Clsact => {
+                TcAttachOptions::Netlink(NlOptions { priority, ..NlOptions::default() })
+            }
+        }
+    }
+}
+
+impl fmt::Display for HookUsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcx => "tcx",
+            Self::Clsact => "clsact",
+        })
+    }
+}
+
+/// A clsact qdisc that we added; dropping it removes it, unless others use it by then.
+#[derive(Debug)]
+pub struct Clsact {
+    interface: String,
+}
+
+impl Clsact {
+    /// Sees to it that the interface has one; `None` if it had.
+    pub fn add(interface: &str) -> Result<Option<Self>> {
+        match qdisc_add_clsact(interface) {
+            Ok(()) => Ok(Some(Self { interface: interface.to_owned() })),
+            Err(error) if is_already_there(&error) => Ok(None),
+            Err(error) => {
+                Err(error).with_context(|| format!("cannot add a clsact qdisc to {interface}"))
+            }
+        }
+    }
+}
+
+fn is_already_there(error: &TcError) -> bool {
+    match error {
+        TcError::AlreadyAttached => true,
+        TcError::NetlinkError(error) => error.raw_os_error() == Some(Errno::EEXIST as i32),
+        _ => false,
+    }
+}
+
+impl Drop for Clsact {
+    fn drop(&mut self) {
+        remove_unused_clsact(&self.interface);
+    }
+}
+
+/// An empty qdisc does nothing, so failing to remove it is worth a line and no more.
+fn remove_unused_clsact(interface: &str) {
+    let removed =
+        netlink::here(async |handle| netlink::remove_unused_clsact(&handle, interface).await);
+    if let Err(error) = removed {
+        tracing::warn!(error = %format!("{error:#}"), interface, "a clsact qdisc was left behind");
+    }
+}
+
+/// Removes every filter of one name, and the qdisc with them if they were the last there; says
+/// whether there were any.
+pub fn remove_filters(interface: &str, place: TcAttachType, name: &str) -> bool {
+    let removed = qdisc_detach_program(interface, place, name).is_ok();
+    if removed {
+        remove_unused_clsact(interface);
+    }
+    removed
+}
+
+/// Removes the filters that a dead instance left on an interface. Only for whoever holds its lock:
+/// no living process has such a filter then.
+pub fn remove_stale_filters(interface: &str) -> bool {
+    let mut removed = false;
+    for (place, name) in IDLE_FILTERS {
+        removed |= remove_filters(interface, place, name);
+    }
+    removed
+}
+
+/// Removes the filters that dead instances left, and returns the interfaces that had one.
+pub fn sweep() -> Result<Vec<String>> {
+    let mut swept = Vec::new();
+    // A lock is tried only where there is something to sweep: another instance may be about to
+    // take it for good.
+    for link in netlink::links_with_filters()? {
+        let Some(_lock) = InterfaceLock::try_take(link.index) else { continue };
+        if remove_stale_filters(&link.name) {
+            swept.push(link.name);
+        }
+    }
+    Ok(swept)
+}

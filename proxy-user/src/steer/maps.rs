@@ -1,0 +1,189 @@
+//! The maps: filled for the programs, read and filled for people.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use aya::maps::lpm_trie::{Key, LpmTrie};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, SockMap};
+use proxy_common::Reason;
+use proxy_common::abi::{
+    Address, Hold, LISTENER_V4, LISTENER_V6, NIC_XDP, Nic, NicKey, Node, PortKey, REASON_NAME_LEN,
+    RULE_REQUIRE, RULE_TRUSTED_ONLY, ReasonCount, Rule, Stats, TRUST_SCOPE_BITS, TrustKey,
+    trust_scope,
+};
+use proxy_common::names;
+
+use super::object::Object;
+use crate::address::Cidr;
+use crate::config::Settings;
+use crate::config::settings::{self, Mode, Source, UpstreamAddress, WhenAbsent};
+use crate::sys::socket::Listeners;
+
+/// Maps that are pinned for people to look at.
+const SHOWN: [&str; 4] = [names::RULES, names::STATS, names::REASONS, names::CONNS];
+
+impl Object {
+    /// Tells the programs what the settings say.
+    pub fn set_rules(&mut self, settings: &Settings) -> Result<()> {
+        for (number, rule) in settings.rules.iter().enumerate() {
+            let number = u32::try_from(number).context("too many rules")?;
+            self.set_rule(number, rule)?;
+            if rule.upstream.source == Source::Client {
+                self.set_backs(rule)?;
+            }
+            if rule.when_absent == WhenAbsent::Drop {
+                let mut held = HashMap::<_, PortKey, Hold>::try_from(self.map_mut(names::HELD)?)?;
+                for port in rule.ports.iter() {
+                    held.insert(PortKey { port }, Hold::default(), 0).context("cannot hold")?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn set_rule(&mut self, number: u32, rule: &settings::Rule) -> Result<()> {
+        let mut flags = 0;
+        if rule.inbound.mode == Mode::Require {
+            flags |= RULE_REQUIRE;
+        }
+        if let Some(sources) = rule.only_sources() {
+            flags |= RULE_TRUSTED_ONLY;
+            let map = self.map_mut(names::TRUST)?;
+            let mut trust = LpmTrie::<_, TrustKey, u32>::try_from(map)?;
+            for range in sources {
+                trust.insert(&trust_key(number, range), 1, 0).context("cannot write a range")?;
+            }
+        }
+        let syn_limit = rule.guard.syn_limit.map_or(0, Into::into);
+        let value = Rule { rule: number, flags, syn_limit };
+        let mut rules = HashMap::<_, PortKey, Rule>::try_from(self.map_mut(names::RULES)?)?;
+        for port in rule.ports.iter() {
+            rules.insert(PortKey { port }, value, 0).context("cannot write a rule")?;
+        }
+        Ok(())
+    }
+
+    /// The ports that upstreams answer from.
+    fn set_backs(&mut self, rule: &settings::Rule) -> Result<()> {
+        let mut backs = HashMap::<_, PortKey, u32>::try_from(self.map_mut(names::BACKS)?)?;
+        let mut add = |port| backs.insert(PortKey { port }, 1, 0).context("cannot write a port");
+        match &rule.upstream.address {
+            UpstreamAddress::Original => rule.ports.iter().try_for_each(add),
+            UpstreamAddress::Fixed { addresses, .. } => {
+                addresses.iter().try_for_each(|address| add(address.get().port()))
+            }
+        }
+    }
+
+    /// Tells the programs where they are.
+    pub fn set_node(&mut self, node: Node) -> Result<()> {
+        let mut map = Array::<_, Node>::try_from(self.map_mut(names::NODE)?)?;
+        map.set(0, node, 0).context("cannot write the node's facts")
+    }
+
+    /// Tells steer about a protected interface.
+    pub fn set_nic(&mut self, ifindex: u32, has_xdp: bool) -> Result<()> {
+        let nic = Nic { flags: if has_xdp { NIC_XDP } else { 0 } };
+        let mut nics = HashMap::<_, NicKey, Nic>::try_from(self.map_mut(names::NICS)?)?;
+        nics.insert(NicKey { ifindex }, nic, 0).context("cannot write an interface")
+    }
+
+    /// Tells the lookup who listens. One worker's sockets stand for its whole reuse-port group.
+    pub fn set_listeners(&mut self, listeners: &Listeners) -> Result<()> {
+        let mut map = self.listeners()?;
+        map.set(LISTENER_V4, &listeners.v4, 0).context("cannot set the IPv4 listener")?;
+        if let Some(v6) = &listeners.v6 {
+            map.set(LISTENER_V6, v6, 0).context("cannot set the IPv6 listener")?;
+        }
+        Ok(())
+    }
+
+    /// From now on nobody listens, as far as steering can see.
+    pub fn clear_listeners(&mut self) -> Result<()> {
+        let mut map = self.listeners()?;
+        let present: Vec<u32> = map.indices().collect::<Result<_, _>>()?;
+        for index in present {
+            // An empty slot is listed too, and can't be cleared.
+            let _ = map.clear_index(&index);
+        }
+        Ok(())
+    }
+
+    /// Pins the maps that are for people to look at.
+    pub fn pin(&self, folder: &Path) -> Result<()> {
+        for name in SHOWN {
+            let map = self.map(name)?;
+            map.pin(folder.join(name)).with_context(|| format!("cannot pin {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Writes how many connections ended for each reason, and how many packets were dropped.
+    pub fn publish(&mut self, counts: impl IntoIterator<Item = (Reason, u64)>) -> Result<()> {
+        let drops = self.drops()?;
+        let mut reasons = Array::<_, ReasonCount>::try_from(self.map_mut(names::REASONS)?)?;
+        for (reason, connections) in counts {
+            let mut name = [0; REASON_NAME_LEN];
+            name[..reason.name().len()].copy_from_slice(reason.name().as_bytes());
+            let packets = drops[reason as usize];
+            reasons.set(reason as u32, ReasonCount { name, connections, packets }, 0)?;
+        }
+        Ok(())
+    }
+
+    /// Packets dropped, by the reason's number, added up over all CPUs.
+    pub fn drops(&self) -> Result<Vec<u64>> {
+        let drops = PerCpuArray::<_, u64>::try_from(self.map(names::DROPS)?)?;
+        let total = |&reason: &Reason| Ok(drops.get(&(reason as u32), 0)?.iter().sum());
+        Reason::ALL.iter().map(total).collect()
+    }
+
+    /// The packet counters, added up over all CPUs.
+    pub fn stats(&self) -> Result<Stats> {
+        let per_cpu = PerCpuArray::<_, Stats>::try_from(self.map(names::STATS)?)?.get(&0, 0)?;
+        let mut total = Stats::default();
+        per_cpu.iter().for_each(|stats| total.add(stats));
+        Ok(total)
+    }
+
+    fn listeners(&mut self) -> Result<SockMap<&mut MapData>> {
+        Ok(SockMap::try_from(self.map_mut(names::LISTENERS)?)?)
+    }
+}
+
+/// A range as the programs look it up.
+fn trust_key(rule: u32, range: Cidr) -> Key<TrustKey> {
+    let (source, bits): (Address, u32) = match range.address() {
+        IpAddr::V4(address) => (address.to_ipv6_mapped().octets(), 96),
+        IpAddr::V6(address) => (address.octets(), 0),
+    };
+    let bits = TRUST_SCOPE_BITS + bits + u32::from(range.prefix_length());
+    Key::new(bits, TrustKey { scope: trust_scope(rule, source), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(range: &str) -> (u32, [u8; 4], Address) {
+        let key = trust_key(3, range.parse().unwrap());
+        let data = key.data();
+        (key.prefix_len(), data.scope, data.source)
+    }
+
+    #[test]
+    fn an_ipv4_range_is_one_of_mapped_addresses() {
+        let (bits, _, source) = key("10.0.0.0/8");
+        assert_eq!(bits, 32 + 96 + 8);
+        assert_eq!(source, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, 0]);
+    }
+
+    #[test]
+    fn the_families_are_kept_apart() {
+        let (bits, v6, source) = key("::/0");
+        assert_eq!((bits, source), (32, [0; 16]));
+        let (_, v4, _) = key("0.0.0.0/0");
+        assert_ne!(v4, v6, "all of IPv6 is none of IPv4");
+    }
+}

@@ -1,0 +1,161 @@
+//! `--when-absent drop`: ports that stay closed while no Foreword runs.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
+
+use xtask::lab::{Family, Foreword, Lab};
+
+use crate::backend::{Backend, echo};
+use crate::client::{Client, PATIENCE, Reply};
+use crate::footprint::NodeState;
+use crate::hooks::hooks;
+use crate::probe::{FLAGS, assert_served, cleanup, flows_directly};
+use crate::scene::{PORT, attach, lab};
+use crate::setup::{foreword, output_of};
+use crate::talk::Talk;
+
+both_families!(
+    ports_stay_closed_after_a_kill,
+    ports_stay_closed_after_an_orderly_end,
+    a_start_without_it_opens_the_ports,
+    connections_from_before_go_on,
+);
+
+any_family!(a_cleanup_leaves_nothing, a_start_that_fails_holds_nothing);
+
+const NO_ANSWER: Duration = Duration::from_millis(200);
+
+fn flags(hook: &str) -> String {
+    format!("{FLAGS} --when-absent drop --hook {hook}")
+}
+
+fn server(lab: &Lab, family: Family, port: u16) -> Backend {
+    Backend::start(&lab.backend, (family.vip(), port).into(), echo)
+}
+
+/// For a while, so that a moment of openness would be noticed.
+#[track_caller]
+fn assert_closed(lab: &Lab, family: Family, backend: &Backend) {
+    let before = backend.connections();
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(1) {
+        let attempt =
+            Client::try_connect_within(&lab.client, family.lb(), backend.address(), NO_ANSWER);
+        assert!(attempt.is_err(), "open after {:?}", begin.elapsed());
+    }
+    assert_eq!(backend.connections(), before);
+}
+
+#[track_caller]
+fn assert_echoed(lab: &Lab, family: Family, to: SocketAddr) {
+    let mut client = Client::connect(&lab.client, family.lb(), to);
+    client.send(b"hello");
+    assert_eq!(client.finish_and_rest(), Reply::ended(b"hello"));
+}
+
+fn ports_stay_closed_after_a_kill(family: Family) {
+    for hook in hooks() {
+        let lab = lab();
+        let backend = server(&lab, family, PORT);
+        let other = server(&lab, family, PORT + 1);
+        let mut foreword = attach(&lab, &flags(hook));
+        assert_served(&lab, &backend, family);
+        foreword.kill().expect("it runs");
+        assert_closed(&lab, family, &backend);
+        assert_echoed(&lab, family, other.address());
+        // The next one takes over where the first has left.
+        let mut foreword = attach(&lab, &flags(hook));
+        assert_served(&lab, &backend, family);
+        foreword.kill().expect("it runs");
+        assert_closed(&lab, family, &backend);
+        cleanup(&lab.node);
+        assert!(flows_directly(&lab, &backend, family), "{hook}: after a cleanup");
+    }
+}
+
+fn ports_stay_closed_after_an_orderly_end(family: Family) {
+    for hook in hooks() {
+        let lab = lab();
+        let backend = server(&lab, family, PORT);
+        let mut foreword = attach(&lab, &flags(hook));
+        assert_served(&lab, &backend, family);
+        foreword.terminate().expect("it ends after SIGTERM");
+        let output = foreword.output();
+        assert!(output.contains("held      eth0: `foreword cleanup` opens the ports"), "{output}");
+        assert_closed(&lab, family, &backend);
+        cleanup(&lab.node);
+        assert!(flows_directly(&lab, &backend, family), "{hook}: after a cleanup");
+    }
+}
+
+fn a_start_without_it_opens_the_ports(family: Family) {
+    for hook in hooks() {
+        let lab = lab();
+        let backend = server(&lab, family, PORT);
+        attach(&lab, &flags(hook)).kill().expect("it runs");
+        assert_closed(&lab, family, &backend);
+        let mut foreword = attach(&lab, &format!("{FLAGS} --hook {hook}"));
+        assert_served(&lab, &backend, family);
+        foreword.terminate().expect("it ends after SIGTERM");
+        assert!(flows_directly(&lab, &backend, family), "{hook}: nothing is held any more");
+    }
+}
+
+fn connections_from_before_go_on(family: Family) {
+    for hook in hooks() {
+        let lab = lab();
+        let backend = server(&lab, family, PORT);
+        let talk = Talk::begin(Client::connect(&lab.client, family.lb(), backend.address()));
+        let mut foreword = attach(&lab, &flags(hook));
+        talk.assert_goes_on("while attached");
+        foreword.kill().expect("it runs");
+        talk.assert_goes_on("while held");
+        cleanup(&lab.node);
+        talk.assert_goes_on("afterwards");
+        talk.end();
+    }
+}
+
+fn a_cleanup_leaves_nothing() {
+    for hook in hooks() {
+        let lab = lab();
+        let before = NodeState::of(&lab.node);
+        attach(&lab, &flags(hook)).kill().expect("it runs");
+        assert!(is_held(&lab), "{hook}: the hold can be seen");
+        cleanup(&lab.node);
+        assert!(!is_held(&lab), "{hook}");
+        before.assert_restored(&lab.node);
+    }
+}
+
+/// Whether there is a pinned link in this node's name, or a filter on its interface.
+fn is_held(lab: &Lab) -> bool {
+    let own = lab.node.run(|| fs::metadata("/proc/thread-self/ns/net")).expect("it is there");
+    let pins = fs::read_dir("/sys/fs/bpf/foreword/hold").into_iter().flatten().flatten();
+    let prefix = format!("{}-", own.ino());
+    let is_pinned =
+        pins.into_iter().any(|pin| pin.file_name().to_string_lossy().starts_with(&prefix));
+    let mut filters = lab.node.command("tc");
+    filters.args(["filter", "show", "dev", "eth0", "ingress"]);
+    is_pinned || output_of(filters).contains("foreword_hold")
+}
+
+/// A second interface that has no place for XDP: the first one must not stay held for it.
+fn a_start_that_fails_holds_nothing() {
+    for hook in hooks() {
+        let lab = lab();
+        lab.node.ip("link add last link eth1 type macvlan").expect("root may make links");
+        let before = NodeState::of(&lab.node);
+        let flags = flags(hook).replace("eth0", "eth0 last") + " --guard-hook native";
+        let flags: Vec<_> = flags.split_whitespace().collect();
+        let mut failing = Foreword::spawn(&lab.node, foreword(), &flags).expect("it starts");
+        let status = failing.wait(PATIENCE).expect("it ends by itself");
+        assert_eq!(status.code(), Some(1), "{}", failing.output());
+        let message = "error: cannot attach to last: no native XDP on last; leave --guard-hook out";
+        assert!(failing.output().contains(message), "{}", failing.output());
+        assert!(!is_held(&lab), "{hook}");
+        before.assert_restored(&lab.node);
+    }
+}

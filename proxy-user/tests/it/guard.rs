@@ -1,0 +1,134 @@
+//! What is turned away before there is a socket for it: untrusted sources, and too many connections
+//! of one source; wherever the guard stands.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use xtask::lab::{Daemon, Family, Lab, wait_until};
+
+use crate::backend::{Backend, echo};
+use crate::client::{Client, PATIENCE, Reply};
+use crate::maps::{dropped, packets, refused};
+use crate::probe::{assert_served, echoes};
+use crate::scene::{OFF, PORT, REQUIRE, Scene, attach, lab};
+use crate::talk::Talk;
+
+both_families!(
+    only_trusted_sources_reach_a_socket,
+    a_connection_from_before_is_left_alone,
+    other_ports_are_none_of_its_business,
+    a_source_opens_as_many_connections_as_it_may,
+);
+
+any_family!(where_it_stands_is_reported, without_a_driver_that_can_it_stands_in_tc,);
+
+/// Where the guard can be made to stand, and what is then said of it.
+const PLACES: [(&str, &str); 3] =
+    [("native", "native XDP"), ("generic", "generic XDP"), ("tc", "in TC")];
+
+/// Long enough for an answer on a busy machine, and no longer than a SYN's first repetition.
+const NO_ANSWER: Duration = Duration::from_millis(500);
+
+fn try_once(lab: &Lab, from: IpAddr, to: SocketAddr) -> Option<Client> {
+    Client::try_connect_within(&lab.client, from, to, NO_ANSWER).ok()
+}
+
+/// Waits until a counter that is published once a second has this value.
+fn assert_dropped(foreword: &Daemon, reason: &str, at_least: u64) {
+    wait_until(PATIENCE, reason, || dropped(foreword, reason) >= at_least)
+        .unwrap_or_else(|error| panic!("{error}: {}", dropped(foreword, reason)));
+}
+
+fn only_trusted_sources_reach_a_socket(family: Family) {
+    for (hook, _) in PLACES {
+        let lab = lab();
+        let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
+        let flags = format!("eth0 --port {PORT} {REQUIRE} --outbound v1 --guard-hook {hook}");
+        let foreword = attach(&lab, &flags);
+        for _ in 0..3 {
+            let stranger = try_once(&lab, family.stranger(), backend.address());
+            assert!(stranger.is_none(), "{hook}: the stranger is in");
+            assert_served(&lab, &backend, family);
+        }
+        assert_dropped(&foreword, "untrusted-source", 3);
+        assert_eq!(refused(&foreword, "untrusted-source"), 0, "{hook}: none came to a socket");
+        assert_eq!(packets(&foreword, "steered_syn"), 3, "{hook}");
+        assert_eq!(backend.connections(), 3, "{hook}");
+    }
+}
+
+/// It was opened before there was a rule.
+fn a_connection_from_before_is_left_alone(family: Family) {
+    for (hook, _) in PLACES {
+        let lab = lab();
+        let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
+        let client = Client::connect(&lab.client, family.stranger(), backend.address());
+        let talk = Talk::begin(client);
+        talk.assert_goes_on("before");
+        let flags = format!("eth0 --port {PORT} {REQUIRE} --outbound v1 --guard-hook {hook}");
+        let mut foreword = attach(&lab, &flags);
+        talk.assert_goes_on("while attached");
+        foreword.terminate().expect("it ends after SIGTERM");
+        talk.assert_goes_on("afterwards");
+        talk.end();
+    }
+}
+
+fn other_ports_are_none_of_its_business(family: Family) {
+    for (hook, _) in PLACES {
+        let scene = Scene::new(family, &[REQUIRE, "--outbound v1 --guard-hook", hook]);
+        let address = (family.vip(), PORT + 1).into();
+        let _other = Backend::start(&scene.lab.backend, address, echo);
+        let mut stranger = Client::connect(&scene.lab.client, family.stranger(), address);
+        stranger.send(b"hello");
+        assert_eq!(stranger.finish_and_rest(), Reply::ended(b"hello"), "{hook}");
+    }
+}
+
+/// One a second, and another source as if the first one were not there.
+fn a_source_opens_as_many_connections_as_it_may(family: Family) {
+    for (hook, _) in PLACES {
+        let scene = Scene::serving(
+            family,
+            &[OFF, "--outbound none --syn-limit 1 --guard-hook", hook],
+            echo,
+        );
+        let begin = Instant::now();
+        let attempts = (0..10).filter_map(|_| try_once(&scene.lab, family.lb(), scene.vip()));
+        let served = attempts.count() as u64;
+        let allowed = begin.elapsed().as_secs() + 2;
+        assert!((1..=allowed).contains(&served), "{hook}: {served} of {allowed}");
+        assert_dropped(&scene.foreword, "syn-rate", 10 - allowed.min(9));
+        assert!(try_once(&scene.lab, family.stranger(), scene.vip()).is_some(), "{hook}");
+        wait_until(PATIENCE, "the next second", || {
+            try_once(&scene.lab, family.lb(), scene.vip()).is_some()
+        })
+        .unwrap_or_else(|error| panic!("{hook}: {error}"));
+    }
+}
+
+fn where_it_stands_is_reported() {
+    for (hook, words) in PLACES {
+        let lab = lab();
+        let flags = format!("eth0 eth1 --port {PORT} {REQUIRE} --outbound v1 --guard-hook {hook}");
+        let output = attach(&lab, &flags).output();
+        let line = format!("guard     eth0 ({words}), eth1 ({words})");
+        assert!(output.lines().any(|l| l == line), "{output}");
+    }
+    let unguarded =
+        [format!("{OFF} --outbound v1"), format!("{REQUIRE} --guard off --outbound v1")];
+    for flags in unguarded {
+        let output = attach(&lab(), &format!("eth0 --port {PORT} {flags}")).output();
+        assert!(!output.contains("guard "), "{output}");
+    }
+}
+
+/// A veth's driver can, but would lose its offloads to it.
+fn without_a_driver_that_can_it_stands_in_tc() {
+    let lab = lab();
+    let [backend, _] = echoes(&lab);
+    let foreword = attach(&lab, &format!("eth0 --port {PORT} {REQUIRE} --outbound v1"));
+    assert!(foreword.output().contains("guard     eth0 (in TC)"), "{}", foreword.output());
+    assert!(try_once(&lab, Family::V4.stranger(), backend.address()).is_none());
+    assert_served(&lab, &backend, Family::V4);
+}

@@ -1,0 +1,77 @@
+//! What each packet program costs, by the kernel's own account (`bpf_stats`). Reported, not
+//! judged: a machine that runs the other tests at the same time is no place for a stopwatch.
+
+use std::fs;
+use std::process::Command;
+
+use serde_json::Value;
+use xtask::lab::{Daemon, Family};
+
+use crate::backend::{Backend, echo};
+use crate::client::{Client, Reply};
+use crate::flood::say;
+use crate::footprint::descriptor_ids;
+use crate::scene::{PORT, REQUIRE, Scene};
+use crate::setup::output_of;
+use crate::wire::{join, named_headers};
+
+any_family!(each_program_runs_and_is_measured);
+
+/// The kernel's switch: how long programs run is measured while it is on.
+const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+/// Programs that every packet meets somewhere.
+const PROGRAMS: [&str; 8] = [
+    "foreword_guard",
+    "foreword_steer",
+    "foreword_hold",
+    "foreword_answer",
+    "foreword_egress",
+    "foreword_return",
+    "foreword_lookup",
+    "foreword_track",
+];
+
+fn each_program_runs_and_is_measured() {
+    let before = fs::read_to_string(SWITCH).expect("the kernel has it");
+    fs::write(SWITCH, "1").expect("root may switch it on");
+    for family in Family::BOTH {
+        let flags = "--outbound v1 --guard-hook native --when-absent drop --source client \
+                     --upstream-interface eth1";
+        let scene = Scene::serving(family, &[REQUIRE, flags], echo);
+        let other = Backend::start(&scene.lab.backend, (family.vip(), PORT + 1).into(), echo);
+        let [_, header] = named_headers(family);
+        for _ in 0..200 {
+            let mut ours = scene.connect();
+            ours.send(&join(&header, &[b'x'; 20_000]));
+            assert!(ours.finish_and_rest().bytes.len() > 20_000);
+            let mut not_ours = Client::connect(&scene.lab.client, family.lb(), other.address());
+            not_ours.send(b"hello");
+            assert_eq!(not_ours.finish_and_rest(), Reply::ended(b"hello"));
+        }
+        for name in PROGRAMS {
+            let (runs, nanoseconds) = cost(&scene.foreword, name);
+            assert!(runs > 0 || name == "foreword_egress", "{name} has not run");
+            let mean = nanoseconds / runs.max(1);
+            say(&format!("{family:?} {name:16} {runs:>8} runs, {mean:>5} ns each"));
+        }
+        drop(scene.foreword);
+        crate::probe::cleanup(&scene.lab.node);
+    }
+    fs::write(SWITCH, before.trim()).expect("root may switch it off");
+}
+
+/// Runs of one of the process's programs, and nanoseconds of all of them.
+fn cost(foreword: &Daemon, name: &str) -> (u64, u64) {
+    let mut sum = (0, 0);
+    for id in descriptor_ids(foreword.pid(), "prog_id:") {
+        let mut show = Command::new("bpftool");
+        show.args(["--json", "prog", "show", "id", &id.to_string()]);
+        let program: Value = serde_json::from_str(&output_of(show)).expect("bpftool writes JSON");
+        if program["name"] == name {
+            let field = |name: &str| program[name].as_u64().unwrap_or(0);
+            sum = (sum.0 + field("run_cnt"), sum.1 + field("run_time_ns"));
+        }
+    }
+    sum
+}

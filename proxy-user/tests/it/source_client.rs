@@ -1,0 +1,182 @@
+//! Upstreams that see the client's address as their peer, where the network allows it.
+
+use std::net::{IpAddr, SocketAddr};
+
+use xtask::lab::{Family, Netns, Site, SiteAddresses, wait_until};
+
+use crate::backend::{Backend, echo};
+use crate::client::{Client, PATIENCE, Reply};
+use crate::footprint::NodeState;
+use crate::hooks::hooks;
+use crate::maps::{dropped, packets};
+use crate::rules::{Form, TARGET_PORT};
+use crate::scene::{OFF, PORT, REQUIRE, Scene, attach, attach_in, lab, site};
+use crate::wire::{join, named_client, named_headers};
+
+both_families!(
+    a_pod_of_this_node_sees_the_client,
+    a_pod_at_a_fixed_address_sees_the_client,
+    a_server_on_this_node_sees_the_client,
+    a_server_behind_this_node_sees_the_client,
+    the_client_of_a_header_is_seen,
+    a_port_that_is_taken_is_replaced,
+    bulk_goes_both_ways,
+    a_health_check_comes_from_the_node,
+    a_connection_that_comes_back_is_dropped,
+);
+
+/// Connects, talks to an echo, and finds that the server's peer is the client, to the port.
+fn assert_seen(netns: &Netns, from: IpAddr, to: SocketAddr, server: &Backend) {
+    let before = server.connections();
+    let mut client = Client::connect(netns, from, to);
+    let address = client.address();
+    client.send(b"hello");
+    assert_eq!(client.receive(5), b"hello");
+    assert_eq!(server.recording(before).peer, address);
+    assert_eq!(client.finish_and_rest(), Reply::ended(b""));
+}
+
+/// A site whose firewall and kube-proxy have their say about everything that they see.
+fn guarded_site(family: Family) -> Site {
+    let site = site();
+    Form::Iptables.install_kube_proxy(&site, family);
+    Form::Iptables.install_firewall(&site, family);
+    site
+}
+
+fn a_pod_of_this_node_sees_the_client(family: Family) {
+    let at = SiteAddresses::of(family);
+    for hook in hooks() {
+        let site = guarded_site(family);
+        let before = NodeState::of(&site.node);
+        let servers =
+            [at.vip, at.pods[0]].map(|ip| Backend::start(&site.pods[0], (ip, PORT).into(), echo));
+        let flags = format!(
+            "eth0 --port {PORT} {OFF} --outbound none --source client \
+             --upstream-interface veth-pod* --hook {hook}"
+        );
+        let mut foreword = attach_in(&site.node, &flags);
+        for server in &servers {
+            assert_seen(&site.client, at.client, server.address(), server);
+        }
+        assert!(packets(&foreword, "answered") > 0, "{hook}");
+        foreword.terminate().expect("it ends after SIGTERM");
+        before.assert_restored(&site.node);
+    }
+}
+
+fn a_pod_at_a_fixed_address_sees_the_client(family: Family) {
+    let at = SiteAddresses::of(family);
+    let site = guarded_site(family);
+    let server = Backend::start(&site.pods[1], (at.pods[1], TARGET_PORT).into(), echo);
+    let upstream = server.address();
+    let _foreword = attach_in(
+        &site.node,
+        &format!(
+            "eth0 --port {PORT} {OFF} --outbound none --source client --upstream {upstream} \
+             --upstream-interface veth-pod1"
+        ),
+    );
+    for ip in [at.nics[0], at.load_balancer] {
+        assert_seen(&site.client, at.client, (ip, PORT).into(), &server);
+    }
+}
+
+/// Its answers begin in the node's own stack.
+fn a_server_on_this_node_sees_the_client(family: Family) {
+    for hook in hooks() {
+        let lab = lab();
+        let server = Backend::start(&lab.node, (family.node(), PORT).into(), echo);
+        let flags =
+            format!("eth0 --port {PORT} {OFF} --outbound none --source client --hook {hook}");
+        let foreword = attach(&lab, &flags);
+        assert_seen(&lab.client, family.lb(), server.address(), &server);
+        assert!(packets(&foreword, "answered_here") > 0, "{hook}");
+    }
+}
+
+fn a_server_behind_this_node_sees_the_client(family: Family) {
+    let lab = lab();
+    let server = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
+    let _foreword = attach(
+        &lab,
+        &format!(
+            "eth0 --port {PORT} {OFF} --outbound none --source client --upstream-interface eth1"
+        ),
+    );
+    assert_seen(&lab.client, family.lb(), server.address(), &server);
+}
+
+const SEEN: &str = "--outbound none --source client --upstream-interface eth1";
+
+/// Somebody whom this network has never heard of: what is answered to him comes back to us.
+fn the_client_of_a_header_is_seen(family: Family) {
+    let lab = lab();
+    let scene = Scene::in_lab(lab, family, &[REQUIRE, SEEN], echo);
+    for (number, header) in named_headers(family).into_iter().enumerate() {
+        let mut client = scene.connect();
+        client.send(&join(&header, b"hello"));
+        assert_eq!(client.finish_and_rest(), Reply::ended(b"hello"));
+        assert_eq!(scene.backend.recording(number).peer.ip(), named_client(family).ip());
+    }
+    assert_eq!(scene.backend.recording(0).peer, named_client(family), "the port as well");
+}
+
+/// Two connections of one client and port to one server can't be told apart.
+fn a_port_that_is_taken_is_replaced(family: Family) {
+    let scene = Scene::serving(family, &[REQUIRE, SEEN], echo);
+    let [_, header] = named_headers(family);
+    let mut clients = [scene.connect(), scene.connect()];
+    for client in &mut clients {
+        client.send(&join(&header, b"hello"));
+        assert_eq!(client.receive(5), b"hello");
+    }
+    let peers = [0, 1].map(|number| scene.backend.recording(number).peer);
+    assert_eq!(peers.map(|peer| peer.ip()), [named_client(family).ip(); 2]);
+    assert_ne!(peers[0].port(), peers[1].port());
+}
+
+/// Both directions at once, with offloads on: whole super-packets are led back.
+fn bulk_goes_both_ways(family: Family) {
+    const LENGTH: usize = 8 << 20;
+    let scene = Scene::serving(family, &[OFF, SEEN], echo);
+    let client = scene.connect();
+    let sent: Vec<u8> = (0..LENGTH).map(|i| (i % 251) as u8).collect();
+    std::thread::scope(|scope| {
+        let mut writer = client.stream().try_clone().expect("a socket can be shared");
+        let bytes = &sent;
+        scope.spawn(move || std::io::Write::write_all(&mut writer, bytes).expect("it is taken"));
+        let mut reader = client.stream().try_clone().expect("a socket can be shared");
+        let mut received = vec![0; LENGTH];
+        std::io::Read::read_exact(&mut reader, &mut received).expect("it all comes back");
+        assert!(received == sent, "the bytes are the same");
+    });
+}
+
+/// There is no client in it.
+fn a_health_check_comes_from_the_node(family: Family) {
+    let scene = Scene::serving(family, &[REQUIRE, SEEN], echo);
+    let mut check = scene.connect();
+    check.send(&join(&crate::wire::v2_raw(0x20, 0, b""), b"hello"));
+    assert_eq!(check.finish_and_rest(), Reply::ended(b"hello"));
+    scene.assert_proxied(0);
+}
+
+/// Nobody serves the address, and the network leads it back: as new, it would go round for ever.
+fn a_connection_that_comes_back_is_dropped(family: Family) {
+    for source in ["node", "client"] {
+        let site = site();
+        let at = SiteAddresses::of(family);
+        let foreword = attach_in(
+            &site.node,
+            &format!("eth0 --port {PORT} {OFF} --outbound none --source {source}"),
+        );
+        let to = SocketAddr::new(at.load_balancer, PORT);
+        let mut client = Client::connect(&site.client, at.client, to);
+        client.offer(b"hello");
+        client.rest().assert_cut(source);
+        wait_until(PATIENCE, "the drops to be counted", || dropped(&foreword, "upstream-loop") > 0)
+            .unwrap_or_else(|error| panic!("{source}: {error}"));
+        assert_eq!(packets(&foreword, "steered_syn"), 1, "{source}");
+    }
+}
