@@ -46,6 +46,10 @@ const PROGRAMS: [&str; 23] = [
 /// ordinary ones can run; and with one CPU, one at a time.
 const HARNESS: &str = "--include-ignored --test-threads=1";
 
+/// Debian's folder for what iptables loads at run time, and the one around it.
+const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
+const IPTABLES_PLUGINS: &str = "usr/lib/x86_64-linux-gnu/xtables";
+
 /// Places to mount at and to write to; nginx insists on its own.
 const FOLDERS: [&str; 8] = ["bin", "dev", "proc", "sys", "run", "tmp", "usr", "var/lib/nginx"];
 
@@ -86,6 +90,7 @@ impl Initramfs {
         let archive = File::create(initramfs.archive()).context("cannot make the archive")?;
         append(&archive, &root.0, ".")?;
         append(&archive, kernel.folder(), "lib")?;
+        append(&archive, Path::new("/"), IPTABLES_PLUGINS)?;
         append(&archive, Path::new("/"), python_library()?.trim_start_matches('/'))?;
         Ok(initramfs)
     }
@@ -109,6 +114,7 @@ impl Root {
         for folder in FOLDERS {
             fs::create_dir_all(self.0.join(folder))?;
         }
+        fs::create_dir_all(self.0.join(LIBRARIES))?;
         for (target, link) in LINKS {
             symlink(target, self.0.join(link))?;
         }
