@@ -1,14 +1,15 @@
 //! The built `foreword`, attached in network namespaces, against real peers.
 //!
 //! Each test makes a lab of its own (client, node, backend; or client, router, node with two cards,
-//! pods), attaches the binary to the node's `eth0`, connects through it, and compares bytes. Nothing is mocked: the peers are plain sockets,
-//! HAProxy, nginx, curl and openssl. The PROXY headers that are sent and expected are written by
-//! hand in [`wire`], never by the product's own encoder.
+//! pods), attaches the binary to the node's `eth0`, connects through it, and compares bytes.
+//! Nothing is mocked: the peers are plain sockets, HAProxy, nginx, curl and openssl. The PROXY
+//! headers that are sent and expected are written by hand in [`wire`], never by the product's own
+//! encoder.
 //!
-//! How to read it: [`wire`], [`client`], [`talk`] and [`backend`] are the two ends, [`scene`] puts Foreword
-//! between them, [`probe`] tells whether it is in the way, [`maps`] reads its maps, [`footprint`]
-//! knows what it must not leave behind. [`rules`] is a node's packet filter, [`counters`] count
-//! packets elsewhere. The other modules are tests.
+//! How to read it: [`wire`], [`client`], [`talk`] and [`backend`] are the two ends, [`scene`] puts
+//! Foreword between them, [`probe`] tells whether it is in the way, [`maps`] reads its maps,
+//! [`footprint`] knows what it must not leave behind. [`rules`] is a node's packet filter,
+//! [`counters`] count packets elsewhere. The other modules are tests.
 
 #[macro_use]
 mod setup;
@@ -49,4 +50,5 @@ mod relay;
 mod return_path;
 mod sight;
 mod source_client;
+mod takeover;
 mod vlan;
