@@ -56,7 +56,7 @@ pub fn build_foreword() -> Result<PathBuf> {
 }
 
 /// Finds the path of a binary among cargo's JSON messages, one on each line.
-fn executable(messages: &[u8], name: &str) -> Option<PathBuf> {
+pub fn executable(messages: &[u8], name: &str) -> Option<PathBuf> {
     messages.split(|&byte| byte == b'\n').find_map(|line| {
         let message: Value = serde_json::from_slice(line).ok()?;
         let is_it = message["target"]["name"] == name && message["reason"] == "compiler-artifact";

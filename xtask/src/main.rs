@@ -3,6 +3,7 @@
 mod cargo;
 mod demo;
 mod fuzz;
+mod kernels;
 mod lint;
 mod privilege;
 mod setup;
@@ -34,6 +35,8 @@ enum Command {
     Lint,
     /// Fuzz the header engine and the policy; each target for 20 seconds by default.
     Fuzz(fuzz::Args),
+    /// Run the integration tests that depend on the kernel on Linux 6.1 and 6.12, in QEMU.
+    Kernels(kernels::Args),
 }
 
 fn main() -> ExitCode {
@@ -53,5 +56,6 @@ fn run(command: Command) -> Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Lint => lint::run(),
         Command::Fuzz(args) => fuzz::run(&args),
+        Command::Kernels(args) => kernels::run(&args),
     }
 }

@@ -10,6 +10,7 @@ use xtask::lab::{Family, Foreword, Lab};
 use crate::backend::{Backend, echo};
 use crate::client::{Client, PATIENCE, Reply};
 use crate::footprint::NodeState;
+use crate::hooks::hooks;
 use crate::probe::{FLAGS, assert_served, cleanup, flows_directly};
 use crate::scene::{PORT, attach, lab};
 use crate::setup::{foreword, output_of};
@@ -24,7 +25,6 @@ both_families!(
 
 any_family!(a_cleanup_leaves_nothing, a_start_that_fails_holds_nothing);
 
-const HOOKS: [&str; 2] = ["tcx", "clsact"];
 const NO_ANSWER: Duration = Duration::from_millis(200);
 
 fn flags(hook: &str) -> String {
@@ -56,7 +56,7 @@ fn assert_echoed(lab: &Lab, family: Family, to: SocketAddr) {
 }
 
 fn ports_stay_closed_after_a_kill(family: Family) {
-    for hook in HOOKS {
+    for hook in hooks() {
         let lab = lab();
         let backend = server(&lab, family, PORT);
         let other = server(&lab, family, PORT + 1);
@@ -76,7 +76,7 @@ fn ports_stay_closed_after_a_kill(family: Family) {
 }
 
 fn ports_stay_closed_after_an_orderly_end(family: Family) {
-    for hook in HOOKS {
+    for hook in hooks() {
         let lab = lab();
         let backend = server(&lab, family, PORT);
         let mut foreword = attach(&lab, &flags(hook));
@@ -91,7 +91,7 @@ fn ports_stay_closed_after_an_orderly_end(family: Family) {
 }
 
 fn a_start_without_it_opens_the_ports(family: Family) {
-    for hook in HOOKS {
+    for hook in hooks() {
         let lab = lab();
         let backend = server(&lab, family, PORT);
         attach(&lab, &flags(hook)).kill().expect("it runs");
@@ -104,7 +104,7 @@ fn a_start_without_it_opens_the_ports(family: Family) {
 }
 
 fn connections_from_before_go_on(family: Family) {
-    for hook in HOOKS {
+    for hook in hooks() {
         let lab = lab();
         let backend = server(&lab, family, PORT);
         let talk = Talk::begin(Client::connect(&lab.client, family.lb(), backend.address()));
@@ -119,7 +119,7 @@ fn connections_from_before_go_on(family: Family) {
 }
 
 fn a_cleanup_leaves_nothing() {
-    for hook in HOOKS {
+    for hook in hooks() {
         let lab = lab();
         let before = NodeState::of(&lab.node);
         attach(&lab, &flags(hook)).kill().expect("it runs");
@@ -144,7 +144,7 @@ fn is_held(lab: &Lab) -> bool {
 
 /// A second interface that has no place for XDP: the first one must not stay held for it.
 fn a_start_that_fails_holds_nothing() {
-    for hook in HOOKS {
+    for hook in hooks() {
         let lab = lab();
         lab.node.ip("link add last link eth1 type macvlan").expect("root may make links");
         let before = NodeState::of(&lab.node);

@@ -43,6 +43,8 @@ impl NodeState {
             let mut run = node.command(program);
             run.args(words);
             let output = output_of(run);
+            // A veth's state is unknown until the kernel looks, which it does within a second.
+            let output = output.replace(" state UNKNOWN ", " state UP ");
             lines.extend(output.lines().map(|line| format!("{program}: {line}")));
         }
         let rules = filter_rules(node);

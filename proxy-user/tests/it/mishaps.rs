@@ -8,6 +8,7 @@ use xtask::lab::{Family, Foreword, Lab, wait_until};
 use crate::backend::echo;
 use crate::client::Client;
 use crate::footprint::{Footprint, NodeState};
+use crate::hooks::hooks;
 use crate::probe::{FLAGS, assert_served, attach_and_serve, cleanup, echoes, flows_directly};
 use crate::scene::{OFF, REQUIRE, Scene, attach, lab};
 use crate::setup::foreword;
@@ -114,7 +115,7 @@ fn a_signal_during_the_start_leaves_nothing() {
 fn sigkill_during_the_start_leaves_nothing_to_cleanup() {
     let lab = lab();
     let before = NodeState::of(&lab.node);
-    for hook in ["tcx", "clsact"] {
+    for hook in hooks() {
         let flags: Vec<_> = FLAGS.split_whitespace().chain(["--hook", hook]).collect();
         for moment in moments(&lab) {
             let mut starting = Foreword::spawn(&lab.node, foreword(), &flags).expect("it starts");
@@ -129,7 +130,7 @@ fn sigkill_during_the_start_leaves_nothing_to_cleanup() {
 
 /// As when a container's interface is deleted before what was attached to it.
 fn an_interface_that_goes_away_is_no_obstacle() {
-    for hook in ["tcx", "clsact"] {
+    for hook in hooks() {
         let lab = lab();
         let backends = echoes(&lab);
         let flags = format!("{FLAGS} --hook {hook}");

@@ -11,6 +11,7 @@ use xtask::lab::{Family, Site, SiteAddresses};
 use crate::backend::{Backend, Served, echo, swallow};
 use crate::client::{Client, Reply};
 use crate::counters::Counters;
+use crate::hooks::hooks;
 use crate::maps::packets;
 use crate::probe::assert_peer_is_named;
 use crate::scene::{OFF, PORT, Scene, attach, attach_in, lab, site};
@@ -23,9 +24,6 @@ both_families!(
     ip_options_and_extension_headers_are_skipped,
     a_smaller_mtu_on_the_way_is_learned,
 );
-
-/// Both ways of attaching to TC.
-const HOOKS: [&str; 2] = ["tcx", "clsact"];
 
 /// With `tcp_syncookies=2` no handshake leaves a request socket behind: the ACK alone says that
 /// the connection is ours.
@@ -117,7 +115,7 @@ fn narrow(site: &Site, family: Family) {
 /// large packets are lost without end.
 fn a_smaller_mtu_on_the_way_is_learned(family: Family) {
     let at = SiteAddresses::of(family);
-    for hook in HOOKS {
+    for hook in hooks() {
         let site = site();
         narrow(&site, family);
         let backend = Backend::start(&site.pods[0], (at.vip, PORT).into(), echo_later);

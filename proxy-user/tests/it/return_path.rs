@@ -8,6 +8,7 @@ use xtask::lab::{Family, Foreword, Netns, Site, SiteAddresses};
 use crate::backend::{Backend, echo};
 use crate::client::Client;
 use crate::counters::Counters;
+use crate::hooks::hooks;
 use crate::probe::assert_peer_is_named;
 use crate::scene::{OFF, PORT, attach, attach_in, lab, site};
 use crate::setup::output_of;
@@ -18,9 +19,6 @@ both_families!(
     it_can_be_the_card_of_arrival,
     each_of_several_interfaces_is_protected,
 );
-
-/// Both ways of attaching to TC.
-const HOOKS: [&str; 2] = ["tcx", "clsact"];
 
 /// A site that neither forwards nor takes in what comes from the wrong side.
 fn strict_site() -> Site {
@@ -49,7 +47,7 @@ fn it_is_the_routing_tables_choice(family: Family) {
         ("reply_by_1", format!("iifname node1 tcp sport {PORT}")),
     ];
     let seen = seen.each_ref().map(|(name, expression)| (*name, expression.as_str()));
-    for hook in HOOKS {
+    for hook in hooks() {
         for (way_in, way_back) in [(0, 1), (1, 0)] {
             let site = strict_site();
             site.enter_by(family, way_in).expect("the router knows the node");
@@ -78,7 +76,7 @@ fn it_can_be_the_card_of_arrival(family: Family) {
         ("reply_by_1", format!("iifname node1 tcp sport {PORT}")),
     ];
     let seen = seen.each_ref().map(|(name, expression)| (*name, expression.as_str()));
-    for hook in HOOKS {
+    for hook in hooks() {
         for (way_in, way_back) in [(0, 1), (1, 0)] {
             let site = strict_site();
             site.enter_by(family, way_in).expect("the router knows the node");
@@ -107,7 +105,7 @@ fn assert_closed(site: &Site, server: &Backend, family: Family) {
 /// The reply has to find out its next hop's link-layer address by itself.
 fn an_empty_neighbour_cache_costs_no_time(family: Family) {
     let at = SiteAddresses::of(family);
-    for hook in HOOKS {
+    for hook in hooks() {
         let site = strict_site();
         let servers = [
             Backend::start(&site.pods[0], (at.vip, PORT).into(), echo),

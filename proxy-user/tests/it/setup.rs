@@ -37,11 +37,12 @@ pub fn foreword() -> &'static Path {
 }
 
 /// Declares tests that run once for each address family: `fn name(family: Family)` becomes
-/// `name::v4` and `name::v6`.
+/// `name::v4` and `name::v6`. An attribute before the name is both tests'.
 macro_rules! both_families {
-    ($($name:ident),+ $(,)?) => {$(
+    ($($(#[$attribute:meta])* $name:ident),+ $(,)?) => {$(
         mod $name {
             #[test]
+            $(#[$attribute])*
             fn v4() {
                 if crate::setup::is_ready() {
                     super::$name(xtask::lab::Family::V4);
@@ -49,6 +50,7 @@ macro_rules! both_families {
             }
 
             #[test]
+            $(#[$attribute])*
             fn v6() {
                 if crate::setup::is_ready() {
                     super::$name(xtask::lab::Family::V6);

@@ -7,6 +7,7 @@ use xtask::lab::{Family, Netns, Site, SiteAddresses, wait_until};
 use crate::backend::{Backend, echo};
 use crate::client::{Client, PATIENCE, Reply};
 use crate::footprint::NodeState;
+use crate::hooks::hooks;
 use crate::maps::{dropped, packets};
 use crate::rules::{Form, TARGET_PORT};
 use crate::scene::{OFF, PORT, REQUIRE, Scene, attach, attach_in, lab, site};
@@ -47,7 +48,7 @@ fn guarded_site(family: Family) -> Site {
 
 fn a_pod_of_this_node_sees_the_client(family: Family) {
     let at = SiteAddresses::of(family);
-    for hook in ["tcx", "clsact"] {
+    for hook in hooks() {
         let site = guarded_site(family);
         let before = NodeState::of(&site.node);
         let servers =
@@ -85,7 +86,7 @@ fn a_pod_at_a_fixed_address_sees_the_client(family: Family) {
 
 /// Its answers begin in the node's own stack.
 fn a_server_on_this_node_sees_the_client(family: Family) {
-    for hook in ["tcx", "clsact"] {
+    for hook in hooks() {
         let lab = lab();
         let server = Backend::start(&lab.node, (family.node(), PORT).into(), echo);
         let flags =

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::env;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -40,7 +40,7 @@ impl Package {
 
     fn is_there(&self) -> bool {
         match &self.sign {
-            Sign::Program(program) => which::which_in(program, Some(search_path()), "/").is_ok(),
+            Sign::Program(program) => locate(program).is_ok(),
             Sign::File(file) => Path::new(file.as_ref()).exists(),
         }
     }
@@ -77,6 +77,14 @@ pub const FOR_TESTS: &[Package] = &[
     Package::program("hping3", "hping3"),
     Package::program("ethtool", "ethtool"),
     Package::program("python3", "python3"),
+];
+
+/// What other kernels are unpacked and booted with, and what is linked statically for them.
+pub const FOR_KERNELS: &[Package] = &[
+    Package::program("qemu-system-x86", "qemu-system-x86_64"),
+    Package::program("cpio", "cpio"),
+    Package::program("kmod", "modprobe"),
+    Package::program("musl-tools", "musl-gcc"),
 ];
 
 /// What `bpf-linker` is built from.
@@ -119,10 +127,16 @@ fn install(list: &str, names: &[&str]) -> Result<()> {
     ui::run_long(&format!("installing {list}"), &mut command)
 }
 
-/// `PATH`, and the folders that Debian leaves out of an ordinary user's.
+/// Where a program is: Debian's own, if there is one.
+pub fn locate(program: &str) -> Result<PathBuf> {
+    which::which_in(program, Some(search_path()), "/")
+        .with_context(|| format!("there is no program {program}"))
+}
+
+/// Debian's folders, also those that an ordinary user's `PATH` leaves out, and then the `PATH`.
 fn search_path() -> OsString {
-    let mut path = env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
+    let mut path = OsString::from("/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:");
+    path.push(env::var_os("PATH").unwrap_or_default());
     path
 }
 

@@ -14,6 +14,7 @@ use anyhow::Result;
 
 use crate::ui;
 use debian::Package;
+pub use debian::locate;
 use rust::Toolchain;
 
 /// What the machine is to be ready for. Building is part of each.
@@ -27,6 +28,8 @@ pub enum Purpose {
     Test,
     /// Fuzzing.
     Fuzz,
+    /// The tests, on other kernels.
+    Kernels,
     /// Everything.
     All,
 }
@@ -34,18 +37,20 @@ pub enum Purpose {
 impl Purpose {
     /// Debian packages that there is no doing without.
     fn required(self) -> Vec<Package> {
-        let more = match self {
+        let more: &[&[Package]] = match self {
             Self::Lint => &[],
-            Self::Fuzz => debian::CXX_COMPILER,
-            Self::Demo | Self::Test | Self::All => debian::LAB,
+            Self::Fuzz => &[debian::CXX_COMPILER],
+            Self::Demo | Self::Test | Self::All => &[debian::LAB],
+            // All of them are packed, so none can be left out.
+            Self::Kernels => &[debian::LAB, debian::PEERS, debian::FOR_TESTS, debian::FOR_KERNELS],
         };
-        [debian::COMPILER, more].concat()
+        [&[debian::COMPILER], more].concat().concat()
     }
 
     /// Debian packages without which something is left out, and says so itself.
     fn wanted(self) -> Vec<Package> {
         match self {
-            Self::Lint | Self::Fuzz => Vec::new(),
+            Self::Lint | Self::Fuzz | Self::Kernels => Vec::new(),
             Self::Demo => debian::PEERS.to_vec(),
             Self::Test | Self::All => [debian::PEERS, debian::FOR_TESTS].concat(),
         }
@@ -54,6 +59,7 @@ impl Purpose {
     fn components(self) -> &'static [rust::Component] {
         match self {
             Self::Demo | Self::Test | Self::Fuzz => &[rust::SOURCE],
+            Self::Kernels => &[rust::SOURCE, rust::STATIC],
             Self::Lint | Self::All => &[rust::SOURCE, rust::FORMATTER, rust::CLIPPY],
         }
     }

@@ -18,6 +18,11 @@ pub struct Component {
 /// The standard library's source: `core` is built from it for the BPF target.
 pub const SOURCE: Component =
     Component { name: "rust-src", sign: "lib/rustlib/src/rust/library/core/Cargo.toml" };
+/// The standard library for programs that are linked statically.
+pub const STATIC: Component = Component {
+    name: "rust-std-x86_64-unknown-linux-musl",
+    sign: "lib/rustlib/x86_64-unknown-linux-musl/lib",
+};
 /// `cargo fmt`.
 pub const FORMATTER: Component = Component { name: "rustfmt", sign: "bin/rustfmt" };
 /// `cargo clippy`.

@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 
 use xtask::lab::{Family, wait_until};
 
-use super::{HOOKS, run_python};
+use super::run_python;
 use crate::backend::echo;
 use crate::client::{PATIENCE, Reply};
 use crate::counters::Counters;
+use crate::hooks::hooks;
 use crate::maps::packets;
 use crate::probe::assert_served;
 use crate::scene::{OFF, PORT, REQUIRE, Scene};
@@ -39,7 +40,7 @@ fn wait_for_packets(scene: &Scene, counter: &str) {
 
 /// Nothing may get by there, and a fragment does not tell what it is part of.
 fn they_are_dropped_where_a_header_is_required(family: Family) {
-    for hook in HOOKS {
+    for hook in hooks() {
         let scene = Scene::serving(family, &[REQUIRE, "--outbound v1 --hook", hook], echo);
         let counters = count_direct_packets(&scene);
         send_fragments(&scene, SocketAddr::new(family.lb(), 40_003));
@@ -52,7 +53,7 @@ fn they_are_dropped_where_a_header_is_required(family: Family) {
 
 /// But those of a connection of ours, which the host would reset, are dropped there as well.
 fn they_go_their_ordinary_way_elsewhere(family: Family) {
-    for hook in HOOKS {
+    for hook in hooks() {
         let scene = Scene::serving(family, &[OFF, "--outbound none --hook", hook], echo);
         let counters = count_direct_packets(&scene);
         send_fragments(&scene, SocketAddr::new(family.lb(), 40_003));
