@@ -1,8 +1,11 @@
 //! Developer commands for Foreword: `cargo xtask <COMMAND>`.
 
+mod bench;
 mod cargo;
 mod demo;
 mod fuzz;
+mod header;
+mod interrupt;
 mod lint;
 mod privilege;
 mod setup;
@@ -32,6 +35,8 @@ enum Command {
     Test(test::Args),
     /// Check formatting, and run clippy with warnings as errors, on the eBPF crate as well.
     Lint,
+    /// Measure Foreword against HAProxy, nginx and no proxy at all, on the same work.
+    Bench(bench::Args),
     /// Fuzz the header engine and the policy; each target for 20 seconds by default.
     Fuzz(fuzz::Args),
 }
@@ -52,6 +57,7 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Lint => lint::run(),
+        Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
     }
 }

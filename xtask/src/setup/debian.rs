@@ -71,6 +71,13 @@ pub const CXX_COMPILER: &[Package] = &[Package::program("g++", "c++")];
 pub const FOR_TESTS: &[Package] =
     &[Package::program("haproxy", "haproxy"), Package::program("procps", "sysctl")];
 
+/// What only the benchmark uses.
+pub const FOR_BENCH: &[Package] = &[
+    Package::file("libnginx-mod-stream", "/usr/lib/nginx/modules/ngx_stream_module.so"),
+    Package::program("iptables", "iptables"),
+    Package::program("strace", "strace"),
+];
+
 /// What `bpf-linker` is built from.
 pub fn llvm(major: u32) -> Vec<Package> {
     let package =

@@ -25,6 +25,8 @@ pub enum Purpose {
     Demo,
     /// The tests.
     Test,
+    /// The benchmark.
+    Bench,
     /// Fuzzing.
     Fuzz,
     /// Everything.
@@ -37,7 +39,7 @@ impl Purpose {
         let more = match self {
             Self::Lint => &[],
             Self::Fuzz => debian::CXX_COMPILER,
-            Self::Demo | Self::Test | Self::All => debian::LAB,
+            Self::Demo | Self::Test | Self::Bench | Self::All => debian::LAB,
         };
         [debian::COMPILER, more].concat()
     }
@@ -47,13 +49,16 @@ impl Purpose {
         match self {
             Self::Lint | Self::Fuzz => Vec::new(),
             Self::Demo => debian::PEERS.to_vec(),
-            Self::Test | Self::All => [debian::PEERS, debian::FOR_TESTS].concat(),
+            Self::Test => [debian::PEERS, debian::FOR_TESTS].concat(),
+            Self::Bench | Self::All => {
+                [debian::PEERS, debian::FOR_TESTS, debian::FOR_BENCH].concat()
+            }
         }
     }
 
     fn components(self) -> &'static [rust::Component] {
         match self {
-            Self::Demo | Self::Test | Self::Fuzz => &[rust::SOURCE],
+            Self::Demo | Self::Test | Self::Bench | Self::Fuzz => &[rust::SOURCE],
             Self::Lint | Self::All => &[rust::SOURCE, rust::FORMATTER, rust::CLIPPY],
         }
     }

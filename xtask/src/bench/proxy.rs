@@ -1,0 +1,112 @@
+//! A running contender: its process, its configuration, its CPU.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use xtask::lab::{Daemon, Foreword};
+
+use super::cpu;
+use super::network::Network;
+use super::plan::{Contender, Setup};
+
+const HAPROXY: &str = include_str!("proxy/haproxy.cfg");
+const HAPROXY_TUNED: &str = include_str!("proxy/haproxy-tuned.cfg");
+const NGINX: &str = include_str!("proxy/nginx.conf");
+
+/// A proxy that runs in its network's node. Dropping it ends it.
+#[derive(Debug)]
+pub struct Proxy {
+    process: Process,
+    configuration: String,
+}
+
+#[derive(Debug)]
+enum Process {
+    Foreword(Foreword),
+    Peer(Daemon),
+}
+
+impl Proxy {
+    /// Starts a contender; `None` where there is nothing to start. `foreword` is its binary, and
+    /// `folder` is for files of the peers.
+    pub fn start(
+        network: &Network,
+        setup: Setup,
+        contender: Contender,
+        foreword: &Path,
+        folder: &Path,
+    ) -> Result<Option<Self>> {
+        let template = match contender {
+            Contender::Direct => return Ok(None),
+            Contender::Foreword => return Self::attach(network, foreword).map(Some),
+            Contender::Haproxy => HAPROXY,
+            Contender::HaproxyTuned => HAPROXY_TUNED,
+            Contender::Nginx => NGINX,
+        };
+        let name = format!("{setup:?}-{contender:?}").to_lowercase();
+        let transparent = if setup == Setup::Transparent { " transparent" } else { "" };
+        let configuration = template
+            .replace("{TRANSPARENT}", transparent)
+            .replace("{UPSTREAM}", &network.place().upstream.to_string())
+            .replace("{PID}", &folder.join(format!("{name}.pid")).display().to_string());
+        let file = folder.join(&name);
+        fs::write(&file, &configuration)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+
+        let mut command = match contender {
+            Contender::Nginx => network.node().command("nginx"),
+            _ => network.node().command("haproxy"),
+        };
+        match contender {
+            Contender::Nginx => command.args(["-e", "stderr", "-c"]).arg(&file),
+            _ => command.args(["-db", "-f"]).arg(&file),
+        };
+        let process = Process::Peer(Daemon::start(&name, command)?);
+        Ok(Some(Self { process, configuration }))
+    }
+
+    fn attach(network: &Network, binary: &Path) -> Result<Self> {
+        let place = network.place();
+        let mut line = format!(
+            "{} --port {} --inbound require --trust {} --outbound v2 --workers 1",
+            place.interface,
+            place.service.port(),
+            place.client
+        );
+        if place.upstream != place.service {
+            line.push_str(&format!(" --upstream {}", place.upstream));
+        }
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let foreword = Foreword::attach(network.node(), binary, &words)?;
+        let configuration = format!("foreword attach {line}\n");
+        Ok(Self { process: Process::Foreword(foreword), configuration })
+    }
+
+    /// Its configuration file or command line.
+    pub fn configuration(&self) -> &str {
+        &self.configuration
+    }
+
+    /// What it has written.
+    pub fn output(&self) -> String {
+        self.daemon().output()
+    }
+
+    /// All of its processes.
+    pub fn processes(&self) -> Result<Vec<u32>> {
+        cpu::family(self.daemon().pid())
+    }
+
+    /// Moves all of its threads to one CPU.
+    pub fn pin(&self, cpu: usize) -> Result<()> {
+        cpu::pin_processes(&self.processes()?, cpu)
+    }
+
+    fn daemon(&self) -> &Daemon {
+        match &self.process {
+            Process::Foreword(foreword) => foreword,
+            Process::Peer(daemon) => daemon,
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The picture: bars of how each contender does relative to HAProxy, as an SVG that is readable on
+//! light and dark pages.
+
+use std::fmt::Write as _;
+
+use crate::bench::metric::Metric;
+use crate::bench::plan::{Contender, Measure, Setup};
+use crate::bench::results::Results;
+
+/// What is drawn of each set-up.
+const GROUPS: [(&str, Measure, Metric); 6] = [
+    ("bulk, 1 stream: throughput", Measure::Bulk1, Metric::Throughput),
+    ("bulk, 8 streams: throughput", Measure::Bulk8, Metric::Throughput),
+    ("short connections: rate", Measure::Short, Metric::Rate),
+    ("short connections per proxy CPU-second", Measure::Short, Metric::ProxyPerConnection),
+    ("ping-pong, 1 connection: 1 / p50", Measure::PingPong1, Metric::P50),
+    ("ping-pong, 256 connections: rate", Measure::PingPong256, Metric::Rate),
+];
+
+const WIDTH: u32 = 880;
+const MARGIN: u32 = 20;
+/// Left of the bars, for the contenders' names.
+const NAMES: u32 = 130;
+/// Right of the longest bar, for its number.
+const NUMBERS: u32 = 120;
+const BAR: u32 = 16;
+const GAP: u32 = 4;
+const HEADING: u32 = 34;
+
+const STYLE: &str = "\
+  text { font: 13px system-ui, sans-serif; fill: #1f2328; }
+  .setup { font-size: 17px; font-weight: 600; }
+  .group { font-weight: 600; }
+  .one { stroke: #1f2328; stroke-dasharray: 3 3; opacity: .5; }
+  .direct { fill: #9aa4af; } .peer { fill: #6c8ebf; } .foreword { fill: #d9622b; }
+  .failed { fill: #cf222e; }
+  @media (prefers-color-scheme: dark) {
+    text { fill: #e6edf3; } .one { stroke: #e6edf3; }
+    .direct { fill: #6e7681; } .peer { fill: #7a9fd4; } .foreword { fill: #f0833a; }
+    .failed { fill: #ff7b72; }
+  }
+";
+
+/// Draws whatever of it was measured.
+pub fn draw(results: &Results, contenders: &[Contender]) -> String {
+    let mut canvas = Canvas { y: MARGIN, body: String::new() };
+    canvas.text("setup", MARGIN, "Relative to HAProxy with its defaults; longer is better");
+    for setup in [Setup::Plain, Setup::Transparent] {
+        let mut is_first = true;
+        for (title, measure, metric) in GROUPS {
+            let bars = bars(results, contenders, (setup, measure), metric);
+            if bars.is_empty() {
+                continue;
+            }
+            if is_first {
+                canvas.heading(&format!("Set-up: {}", setup.title()));
+                is_first = false;
+            }
+            canvas.group(title, &bars);
+        }
+    }
+    canvas.finish()
+}
+
+/// A contender, and how many times better than HAProxy it is; `None` if it has failed.
+type Bar = (Contender, Option<f64>);
+
+/// Nothing without HAProxy's number to compare with.
+fn bars(
+    results: &Results,
+    contenders: &[Contender],
+    (setup, measure): (Setup, Measure),
+    metric: Metric,
+) -> Vec<Bar> {
+    let median =
+        |contender| results.summary((setup, measure, contender), metric).map(|it| it.median);
+    let Some(base) = median(Contender::Haproxy) else { return Vec::new() };
+    let bar = |&contender: &Contender| match median(contender) {
+        Some(value) => Some((contender, Some(metric.gain(value, base)))),
+        None => results.has_failed((setup, measure, contender)).then_some((contender, None)),
+    };
+    contenders.iter().filter_map(bar).collect()
+}
+
+/// What is drawn so far, from top to bottom.
+struct Canvas {
+    y: u32,
+    body: String,
+}
+
+impl Canvas {
+    fn heading(&mut self, text: &str) {
+        self.y += HEADING;
+        self.text("setup", MARGIN, text);
+    }
+
+    fn text(&mut self, class: &str, x: u32, text: &str) {
+        let y = self.y + 13;
+        let _ = writeln!(self.body, r#"<text class="{class}" x="{x}" y="{y}">{text}</text>"#);
+    }
+
+    /// The bars share a scale whose end is the longest one.
+    fn group(&mut self, title: &str, bars: &[Bar]) {
+        self.y += HEADING;
+        self.text("group", MARGIN, title);
+        self.y += BAR + GAP;
+        let longest = bars.iter().filter_map(|(_, gain)| *gain).fold(1.0, f64::max);
+        let scale = f64::from(WIDTH - 2 * MARGIN - NAMES - NUMBERS) / longest;
+        let top = self.y;
+        for &(contender, gain) in bars {
+            self.bar(contender, gain, scale);
+        }
+        let x = f64::from(MARGIN + NAMES) + scale;
+        let bottom = self.y - GAP;
+        let _ = writeln!(
+            self.body,
+            r#"<line class="one" x1="{x:.1}" y1="{top}" x2="{x:.1}" y2="{bottom}"/>"#
+        );
+    }
+
+    fn bar(&mut self, contender: Contender, gain: Option<f64>, scale: f64) {
+        self.text("name", MARGIN, contender.title());
+        let start = MARGIN + NAMES;
+        let width = gain.unwrap_or_default() * scale;
+        let class = match contender {
+            Contender::Direct => "direct",
+            Contender::Foreword => "foreword",
+            _ => "peer",
+        };
+        let (top, baseline) = (self.y, self.y + 13);
+        let _ = writeln!(
+            self.body,
+            r#"<rect class="{class}" x="{start}" y="{top}" width="{width:.1}" height="{BAR}" rx="2"/>"#
+        );
+        let x = f64::from(start) + width + 8.0;
+        let (class, label) =
+            gain.map_or(("failed", "failed".to_owned()), |gain| ("number", format!("{gain:.2} ×")));
+        let _ = writeln!(
+            self.body,
+            r#"<text class="{class}" x="{x:.1}" y="{baseline}">{label}</text>"#
+        );
+        self.y += BAR + GAP;
+    }
+
+    fn finish(self) -> String {
+        let height = self.y + MARGIN;
+        format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
+             width=\"{WIDTH}\" height=\"{height}\" role=\"img\">\n<title>Foreword and its peers, \
+             relative to HAProxy</title>\n<style>\n{STYLE}</style>\n{}</svg>\n",
+            self.body
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Contender; 3] = [Contender::Haproxy, Contender::Nginx, Contender::Foreword];
+
+    fn measured(rows: &[(Contender, f64)]) -> Results {
+        let mut results = Results::default();
+        for &(contender, p50) in rows {
+            let case = (Setup::Plain, Measure::PingPong1, contender);
+            results.add(case, 1, Ok(vec![(Metric::P50, p50)]));
+        }
+        results
+    }
+
+    #[test]
+    fn less_time_is_a_longer_bar() {
+        let results = measured(&[(Contender::Haproxy, 30.0), (Contender::Foreword, 15.0)]);
+        let svg = draw(&results, &ALL);
+        assert!(svg.contains(">2.00 ×<") && svg.contains(">1.00 ×<"), "{svg}");
+        assert!(svg.contains(r#"class="foreword" x="150" y="108" width="590.0""#), "{svg}");
+        assert!(!svg.contains("nginx"), "{svg}");
+        assert_eq!(svg.matches("<rect").count(), 2);
+    }
+
+    #[test]
+    fn a_failure_is_drawn_as_one() {
+        let mut results = measured(&[(Contender::Haproxy, 30.0)]);
+        let case = (Setup::Plain, Measure::PingPong1, Contender::Nginx);
+        results.add(case, 1, Err(anyhow::anyhow!("reset")));
+        assert!(draw(&results, &ALL).contains(">failed<"));
+    }
+
+    #[test]
+    fn nothing_is_drawn_without_a_base() {
+        let svg = draw(&measured(&[(Contender::Foreword, 30.0)]), &ALL);
+        assert!(!svg.contains("<rect"), "{svg}");
+    }
+}

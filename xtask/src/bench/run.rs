@@ -1,0 +1,85 @@
+//! The run: set-up by set-up, round by round, measure by measure, contender by contender.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use super::cpu::Cpus;
+use super::measure;
+use super::plan::{Contender, Plan, Setup};
+use super::progress::Progress;
+use super::results::Results;
+use super::stage::{Props, Stage};
+use crate::{interrupt, ui};
+
+/// Takes all samples of a plan. Contenders that fail are part of the results; an error is only
+/// what ends the whole run.
+pub fn run(plan: &Plan, cpus: Cpus, foreword: &Path) -> Result<Results> {
+    let folder = TempDir::with_prefix("foreword-bench-").context("cannot make a folder")?;
+    let foreword = foreword.to_owned();
+    let props = Props { cpus, foreword, folder: folder.path().to_owned() };
+    let mut results = Results::default();
+    let mut progress = Progress::new(plan.samples());
+    for &setup in &plan.setups {
+        run_setup(setup, plan, &props, &mut results, &mut progress)?;
+    }
+    Ok(results)
+}
+
+fn run_setup(
+    setup: Setup,
+    plan: &Plan,
+    props: &Props,
+    results: &mut Results,
+    progress: &mut Progress,
+) -> Result<()> {
+    let mut stages = raise(setup, plan, props, results)?;
+    for round in 0..plan.rounds {
+        for (measure, contender) in plan.round(round) {
+            interrupt::check()?;
+            let what = (setup.title(), measure.title(), contender.title());
+            progress.begin(&format!("{}: {}, {}", what.0, what.1, what.2));
+            if let Some(stage) = stages.iter_mut().find(|stage| stage.contender() == contender) {
+                let outcome = measure::take(measure, stage, plan.duration);
+                if outcome.is_err() {
+                    // What was broken by one measure is not to spoil the next one.
+                    let _ = stage.restart();
+                }
+                results.add((setup, measure, contender), round + 1, outcome);
+            }
+            progress.step();
+        }
+    }
+    Ok(())
+}
+
+/// Starts all contenders; one that does not start has failed every measure.
+fn raise(setup: Setup, plan: &Plan, props: &Props, results: &mut Results) -> Result<Vec<Stage>> {
+    let mut stages = Vec::new();
+    for &contender in &plan.contenders {
+        interrupt::check()?;
+        match Stage::new(setup, contender, props) {
+            Ok(stage) => {
+                results.configure(setup, contender, stage.configuration());
+                stages.push(stage);
+            }
+            Err(error) => fail(setup, contender, plan, results, &error),
+        }
+    }
+    Ok(stages)
+}
+
+fn fail(
+    setup: Setup,
+    contender: Contender,
+    plan: &Plan,
+    results: &mut Results,
+    error: &anyhow::Error,
+) {
+    ui::warn(&format!("{}: {}: {error:#}", setup.title(), contender.title()));
+    for &measure in plan.measures.iter().filter(|measure| measure.applies_to(contender)) {
+        let why = Err(anyhow::anyhow!("it could not be started: {error:#}"));
+        results.add((setup, measure, contender), 1, why);
+    }
+}
