@@ -24,7 +24,7 @@ pub struct Goal {
     /// What has to be good.
     pub what: String,
     /// How good, such as `≥ 1.25 × HAProxy`.
-    pub goal: String,
+    pub limit: String,
     /// What it came to, from medians.
     pub measured: Option<f64>,
     /// Whether that is enough.
@@ -43,6 +43,9 @@ enum Figure {
     /// Foreword's own value; at most the limit.
     Value,
 }
+
+/// Whom to be better than.
+const PEERS: [Contender; 3] = [Contender::Haproxy, Contender::HaproxyTuned, Contender::Nginx];
 
 type Target = (&'static str, Measure, Metric, &'static [Setup], Figure, f64);
 
@@ -97,15 +100,10 @@ fn judge_one(results: &Results, setup: Setup, target: &Target) -> Goal {
     let median = |contender| results.summary(case(contender), metric).map(|it| it.median);
     let own = median(Contender::Foreword);
     let gain = |over| Some(metric.gain(own?, median(over)?));
+    let least = |least: f64, peer| Some(gain(peer)?.min(least));
     let (measured, at_least) = match figure {
         Figure::GainOver(contender) => (gain(contender), true),
-        Figure::GainOverBestPeer => (
-            figure
-                .peers()
-                .into_iter()
-                .try_fold(f64::MAX, |least, peer| Some(gain(peer)?.min(least))),
-            true,
-        ),
+        Figure::GainOverBestPeer => (PEERS.into_iter().try_fold(f64::MAX, least), true),
         Figure::AddedOverHaproxys => {
             let added = |contender| Some(median(contender)? - median(Contender::Direct)?);
             let share = || Some(added(Contender::Foreword)? / added(Contender::Haproxy)?);
@@ -122,20 +120,16 @@ fn judge_one(results: &Results, setup: Setup, target: &Target) -> Goal {
         _ => Verdict::Missed,
     };
     let what = format!("{what}, {}", setup.title());
-    Goal { what, goal: figure.describe(limit, metric), measured, verdict }
+    Goal { what, limit: figure.describe(limit, metric), measured, verdict }
 }
 
 impl Figure {
-    fn peers(self) -> [Contender; 3] {
-        [Contender::Haproxy, Contender::HaproxyTuned, Contender::Nginx]
-    }
-
     /// Whose numbers it is made from.
     fn needs(self) -> Vec<Contender> {
         let mut needs = vec![Contender::Foreword];
         match self {
             Self::GainOver(contender) => needs.push(contender),
-            Self::GainOverBestPeer => needs.extend(self.peers()),
+            Self::GainOverBestPeer => needs.extend(PEERS),
             Self::AddedOverHaproxys => needs.extend([Contender::Direct, Contender::Haproxy]),
             Self::Value => {}
         }
@@ -167,7 +161,7 @@ mod tests {
 
     fn goal(results: &Results, what: &str, goal: &str) -> (Verdict, Option<f64>) {
         let goals = judge(results);
-        let found = goals.iter().find(|it| it.what.starts_with(what) && it.goal.contains(goal));
+        let found = goals.iter().find(|it| it.what.starts_with(what) && it.limit.contains(goal));
         let found = found.unwrap();
         (found.verdict, found.measured)
     }

@@ -39,7 +39,7 @@ impl Machine {
     pub fn look(foreword: &Path) -> Result<Self> {
         let before = cpu::of_machine()?;
         sleep(LOOK);
-        let background = (cpu::of_machine()? - before).as_secs_f64() / LOOK.as_secs_f64();
+        let busy = cpu::of_machine()?.saturating_sub(before);
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").context("cannot read /proc/cpuinfo")?;
         let meminfo = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
         let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
@@ -55,7 +55,7 @@ impl Machine {
                 .unwrap_or("unknown")
                 .trim_matches('"')
                 .to_owned(),
-            background,
+            background: busy.as_secs_f64() / LOOK.as_secs_f64(),
             versions: versions(foreword),
         })
     }

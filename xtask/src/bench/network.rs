@@ -4,7 +4,7 @@
 mod plain;
 mod transparent;
 
-use std::net::{SocketAddrV4, TcpListener};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 
 use anyhow::{Context, Result};
 use xtask::lab::{Lab, Netns};
@@ -32,7 +32,7 @@ pub struct Place {
     /// The interface that connections arrive at.
     pub interface: &'static str,
     /// The client's address.
-    pub client: std::net::Ipv4Addr,
+    pub client: Ipv4Addr,
     /// Where clients connect to.
     pub service: SocketAddrV4,
     /// Where the server is to be reached from the proxy.

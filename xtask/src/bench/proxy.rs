@@ -2,13 +2,18 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use nix::sys::signal::Signal;
 use xtask::lab::{Daemon, Foreword};
 
 use super::cpu;
-use super::network::Network;
+use super::network::{Network, Place};
 use super::plan::{Contender, Setup};
+
+/// How long a peer may take to end.
+const STOP: Duration = Duration::from_secs(5);
 
 const HAPROXY: &str = include_str!("proxy/haproxy.cfg");
 const HAPROXY_TUNED: &str = include_str!("proxy/haproxy-tuned.cfg");
@@ -67,16 +72,13 @@ impl Proxy {
     }
 
     fn attach(network: &Network, binary: &Path) -> Result<Self> {
-        let place = network.place();
-        let mut line = format!(
-            "{} --port {} --inbound require --trust {} --outbound v2 --workers 1",
-            place.interface,
-            place.service.port(),
-            place.client
+        let Place { interface, client, service, upstream, .. } = network.place();
+        let to = if upstream == service { "original".to_owned() } else { upstream.to_string() };
+        let line = format!(
+            "{interface} --port {} --inbound require --trust {client} --outbound v2 \
+             --upstream {to} --workers 1",
+            service.port(),
         );
-        if place.upstream != place.service {
-            line.push_str(&format!(" --upstream {}", place.upstream));
-        }
         let words: Vec<&str> = line.split_whitespace().collect();
         let foreword = Foreword::attach(network.node(), binary, &words)?;
         let configuration = format!("foreword attach {line}\n");
@@ -103,10 +105,30 @@ impl Proxy {
         cpu::pin_processes(&self.processes()?, cpu)
     }
 
+    /// Whether it has not ended by itself.
+    pub fn is_running(&mut self) -> bool {
+        match &mut self.process {
+            Process::Foreword(foreword) => foreword.is_running(),
+            Process::Peer(daemon) => daemon.is_running(),
+        }
+    }
+
     fn daemon(&self) -> &Daemon {
         match &self.process {
             Process::Foreword(foreword) => foreword,
             Process::Peer(daemon) => daemon,
+        }
+    }
+}
+
+impl Drop for Proxy {
+    /// A peer that is killed would leave its workers behind; Foreword's own drop does the same.
+    fn drop(&mut self) {
+        if let Process::Peer(daemon) = &mut self.process
+            && daemon.is_running()
+        {
+            let _ = daemon.signal(Signal::SIGTERM);
+            let _ = daemon.wait(STOP);
         }
     }
 }

@@ -17,12 +17,10 @@ pub type Case = (Setup, Measure, Contender);
 pub struct Failure {
     /// Where.
     pub setup: Setup,
-    /// On which work.
-    pub measure: Measure,
+    /// On which work, and in which round from 1 on; none if it did not even start.
+    pub at: Option<(Measure, usize)>,
     /// Who.
     pub contender: Contender,
-    /// In which round, from 1 on.
-    pub round: usize,
     /// Why.
     pub error: String,
 }
@@ -48,9 +46,15 @@ impl Results {
             Err(error) => {
                 let (setup, measure, contender) = case;
                 let error = format!("{error:#}");
-                self.failures.push(Failure { setup, measure, contender, round, error });
+                self.failures.push(Failure { setup, at: Some((measure, round)), contender, error });
             }
         }
+    }
+
+    /// Notes that a contender could not be started, which fails all that was planned for it.
+    pub fn absent(&mut self, setup: Setup, contender: Contender, error: &anyhow::Error) {
+        let error = format!("{error:#}");
+        self.failures.push(Failure { setup, at: None, contender, error });
     }
 
     /// Notes how a contender was configured.
@@ -73,8 +77,12 @@ impl Results {
 
     /// Whether any sample of a case could not be taken.
     pub fn has_failed(&self, case: Case) -> bool {
-        let is = |failure: &Failure| (failure.setup, failure.measure, failure.contender) == case;
-        self.failures.iter().any(is)
+        let (setup, measure, contender) = case;
+        let mut of_contender = self
+            .failures
+            .iter()
+            .filter(|failure| (failure.setup, failure.contender) == (setup, contender));
+        of_contender.any(|failure| failure.at.is_none_or(|(failed, _)| failed == measure))
     }
 
     /// The metrics that any contender has here, in their order.
@@ -117,8 +125,18 @@ mod tests {
         assert!(results.summary(case, Metric::Rate).is_some());
         results.add(case, 2, Err(anyhow::anyhow!("reset")));
         assert_eq!(results.summary(case, Metric::Rate), None);
-        assert_eq!(results.failures()[0].round, 2);
+        assert_eq!(results.failures()[0].at, Some((Measure::Short, 2)));
         assert_eq!(results.metrics(Setup::Plain, Measure::Short), [Metric::Rate]);
         assert!(results.metrics(Setup::Plain, Measure::Bulk1).is_empty());
+        assert!(!results.has_failed((Setup::Plain, Measure::Bulk1, Contender::Nginx)));
+    }
+
+    #[test]
+    fn a_contender_that_did_not_start_has_failed_everything_of_that_set_up() {
+        let mut results = Results::default();
+        results.absent(Setup::Plain, Contender::Nginx, &anyhow::anyhow!("no such program"));
+        assert!(results.has_failed((Setup::Plain, Measure::Idle, Contender::Nginx)));
+        assert!(!results.has_failed((Setup::Transparent, Measure::Idle, Contender::Nginx)));
+        assert!(!results.has_failed((Setup::Plain, Measure::Idle, Contender::Haproxy)));
     }
 }

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::cpu::Cpus;
 use super::measure;
-use super::plan::{Contender, Plan, Setup};
+use super::plan::{Plan, Setup};
 use super::progress::Progress;
 use super::results::Results;
 use super::stage::{Props, Stage};
@@ -64,22 +64,12 @@ fn raise(setup: Setup, plan: &Plan, props: &Props, results: &mut Results) -> Res
                 results.configure(setup, contender, stage.configuration());
                 stages.push(stage);
             }
-            Err(error) => fail(setup, contender, plan, results, &error),
+            Err(error) => {
+                let who = contender.title();
+                ui::warn(&format!("{who} does not take part in {}: {error:#}", setup.title()));
+                results.absent(setup, contender, &error);
+            }
         }
     }
     Ok(stages)
-}
-
-fn fail(
-    setup: Setup,
-    contender: Contender,
-    plan: &Plan,
-    results: &mut Results,
-    error: &anyhow::Error,
-) {
-    ui::warn(&format!("{}: {}: {error:#}", setup.title(), contender.title()));
-    for &measure in plan.measures.iter().filter(|measure| measure.applies_to(contender)) {
-        let why = Err(anyhow::anyhow!("it could not be started: {error:#}"));
-        results.add((setup, measure, contender), 1, why);
-    }
 }

@@ -1,5 +1,6 @@
 //! One contender in its own network, with its own server, ready to be measured again and again.
 
+use std::net::SocketAddrV4;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -63,43 +64,39 @@ impl Stage {
     /// Ends the contender and starts it anew.
     pub fn restart(&mut self) -> Result<()> {
         self.proxy = None;
-        let Props { cpus, foreword, folder } = &self.props;
+        let Props { foreword, folder, .. } = &self.props;
         self.proxy = Proxy::start(&self.network, self.setup, self.contender, foreword, folder)?;
         self.wait_until_open()?;
         // A proxy may have started further processes by now.
-        self.pin_proxy(cpus.proxy)?;
+        self.pin_proxy(self.props.cpus.proxy)?;
         self.load(|target| load::idle(target, WARM_UP)).map(drop)
     }
 
-    fn wait_until_open(&self) -> Result<()> {
+    fn wait_until_open(&mut self) -> Result<()> {
         let target = self.target();
-        let mut last = anyhow!("no attempt was made");
-        let opened = wait_until(START, "a connection through the contender", || {
-            let attempt = self.network.client().run(|| load::idle(target, 1));
-            attempt.map_err(|error| last = error).is_ok()
+        let mut attempt = Err(anyhow!("no attempt was made"));
+        let waited = wait_until(START, "a connection through the contender", || {
+            attempt = self.network.client().run(|| load::idle(target, 1));
+            attempt.is_ok() || self.proxy.as_mut().is_some_and(|proxy| !proxy.is_running())
         });
-        let complaint = self.server.take_complaint();
-        opened.with_context(|| {
+        let complaint = self.server.take_complaint().unwrap_or_default();
+        attempt.and(waited).with_context(|| {
             let output = self.proxy.as_ref().map(Proxy::output).unwrap_or_default();
-            let complaint = complaint.unwrap_or_default();
-            format!("{} does not work: {last:#}\n{complaint}\n{output}", self.contender.title())
+            format!("{} does not work: {complaint}\n{output}", self.contender.title())
         })
     }
 
     /// Runs a load in the client's namespace, on the load's CPU. Whatever the server complains of
     /// is an error as well.
-    pub fn load<T: Send>(
-        &self,
-        work: impl FnOnce(std::net::SocketAddrV4) -> Result<T> + Send,
-    ) -> Result<T> {
+    pub fn load<T: Send>(&self, work: impl FnOnce(SocketAddrV4) -> Result<T> + Send) -> Result<T> {
         self.load_at(self.target(), work)
     }
 
     /// The same towards any address.
     pub fn load_at<T: Send>(
         &self,
-        target: std::net::SocketAddrV4,
-        work: impl FnOnce(std::net::SocketAddrV4) -> Result<T> + Send,
+        target: SocketAddrV4,
+        work: impl FnOnce(SocketAddrV4) -> Result<T> + Send,
     ) -> Result<T> {
         let cpu = self.props.cpus.load;
         let outcome = self.network.client().run(|| {
@@ -136,7 +133,7 @@ impl Stage {
     }
 
     /// Where the clients connect to.
-    fn target(&self) -> std::net::SocketAddrV4 {
+    fn target(&self) -> SocketAddrV4 {
         match self.contender {
             Contender::Direct => self.place().past,
             _ => self.place().service,

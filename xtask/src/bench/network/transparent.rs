@@ -1,9 +1,9 @@
 //! Client, node and backend: the node's interface is where connections have to be caught.
 
+use std::net::SocketAddrV4;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use std::net::SocketAddrV4;
 use xtask::lab::{LB_V4, Lab, Netns, VIP_V4};
 
 use super::plain::widen_ports;

@@ -32,11 +32,11 @@ pub fn document(report: &Report<'_>, picture: &str) -> String {
 
 fn introduction(report: &Report<'_>) -> String {
     let Report { plan, machine, cpus: Cpus { load, proxy }, .. } = report;
-    let versions: String = machine.versions.iter().map(|line| format!("- {line}\n")).collect();
+    let versions = machine.versions.join("\n- ");
     format!(
         "Made by `cargo xtask bench`: whoever runs it gets this document with the numbers of their \
          own machine.\n\n\
-         - {}\n- others kept {:.2} CPUs busy before the run\n{versions}\n\
+         - {}\n- others kept {:.2} CPUs busy before the run\n- {versions}\n\n\
          Load and server are pinned to CPU {load}, the proxy has CPU {proxy} to itself, with one worker; for \
          the ping-pong on one connection all of them share CPU {load}. Every connection begins with a \
          v2 header, and the server checks the client that the proxy names, and counts the bytes. \
@@ -56,14 +56,14 @@ fn introduction(report: &Report<'_>) -> String {
 
 fn goals(goals: &[Goal]) -> String {
     let mut text = String::from("| what | goal | measured | |\n|---|---|---|---|\n");
-    for Goal { what, goal, measured, verdict } in goals {
+    for Goal { what, limit, measured, verdict } in goals {
         let measured = measured.map_or("–".to_owned(), Metric::format);
         let verdict = match verdict {
             Verdict::Reached => "reached",
             Verdict::Missed => "**missed**",
             Verdict::NotMeasured => "not measured",
         };
-        let _ = writeln!(text, "| {what} | {goal} | {measured} | {verdict} |");
+        let _ = writeln!(text, "| {what} | {limit} | {measured} | {verdict} |");
     }
     text
 }
@@ -72,7 +72,9 @@ fn goals(goals: &[Goal]) -> String {
 fn section(report: &Report<'_>, setup: Setup, measure: Measure) -> String {
     let metrics = report.results.metrics(setup, measure);
     let Some(&first) = metrics.first() else { return String::new() };
-    let bases = if measure == Measure::Ebpf { &[][..] } else { &BASES };
+    let has_number =
+        |base: &&Contender| report.results.summary((setup, measure, **base), first).is_some();
+    let bases: Vec<Contender> = BASES.iter().filter(has_number).copied().collect();
     let titles = metrics.iter().map(|metric| format!("{} [{}]", metric.title(), metric.unit()));
     let ratios = bases.iter().map(|base| format!("{} × {}", first.title(), base.title()));
     let mut text = format!("\n### {}\n\n", heading(measure));
@@ -125,10 +127,12 @@ fn failures(report: &Report<'_>) -> String {
     }
     let mut text = String::from("\n## Failures\n\n");
     for failure in failures {
-        let (setup, measure) = (failure.setup.title(), failure.measure.title());
-        let (contender, round) = (failure.contender.title(), failure.round);
+        let when = failure.at.map_or("at its start".to_owned(), |(measure, round)| {
+            format!("{}, round {round}", measure.title())
+        });
+        let (setup, contender) = (failure.setup.title(), failure.contender.title());
         let error = failure.error.lines().collect::<Vec<_>>().join("; ");
-        let _ = writeln!(text, "- {setup}, {measure}, {contender}, round {round}: {error}");
+        let _ = writeln!(text, "- {setup}, {contender}, {when}: {error}");
     }
     text
 }
@@ -179,7 +183,7 @@ mod tests {
             }
         }
         let text = rendered(&results);
-        assert!(text.contains("| Foreword | 60.0 (40.0–80.0) | 0.50 | 0.80 | – |"), "{text}");
+        assert!(text.contains("| Foreword | 60.0 (40.0–80.0) | 0.50 | 0.80 |"), "{text}");
         assert!(text.contains("A CPU, 2 CPUs, 4 GiB, Debian, Linux 6.12"), "{text}");
         assert!(text.contains("all of them share CPU 0"), "{text}");
         assert!(!text.contains("## Failures"), "{text}");
@@ -192,7 +196,12 @@ mod tests {
         results.add(case, 1, Ok(vec![(Metric::Rate, 7.0)]));
         results.add(case, 2, Err(anyhow::anyhow!("no message\ncame back")));
         let text = rendered(&results);
-        assert!(text.contains("| Foreword | **failed** | – | – | – |"), "{text}");
-        assert!(text.contains("Foreword, round 2: no message; came back"), "{text}");
+        assert!(text.contains("| Foreword | **failed** |"), "{text}");
+        assert!(
+            text.contains(
+                "plain, Foreword, 64 B ping-pong, 256 connections, round 2: no message; came back"
+            ),
+            "{text}"
+        );
     }
 }

@@ -173,7 +173,7 @@ mod tests {
         let results = measured(&[(Contender::Haproxy, 30.0), (Contender::Foreword, 15.0)]);
         let svg = draw(&results, &ALL);
         assert!(svg.contains(">2.00 ×<") && svg.contains(">1.00 ×<"), "{svg}");
-        assert!(svg.contains(r#"class="foreword" x="150" y="108" width="590.0""#), "{svg}");
+        assert!(svg.contains(r#"class="foreword" x="150" y="128" width="590.0""#), "{svg}");
         assert!(!svg.contains("nginx"), "{svg}");
         assert_eq!(svg.matches("<rect").count(), 2);
     }
