@@ -19,7 +19,7 @@ use super::stats::float;
 
 const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
-/// Connections at a time, where they are short.
+/// Connections at a time: enough to keep the CPUs awake and their caches warm.
 const CONCURRENCY: usize = 64;
 
 /// Packets that are ours, packets that are not, and packets that open connections.
@@ -27,10 +27,11 @@ pub fn measure(stage: &Stage, duration: Duration) -> Result<Sample> {
     let _switch = Switch::on()?;
     let past = stage.place().past;
     let others = during(stage, || {
-        stage.load_at(past, |target| load::ping_pong(target, 1, duration)).map(drop)
+        stage.load_at(past, |target| load::ping_pong(target, CONCURRENCY, duration)).map(drop)
     })?;
-    let ours =
-        during(stage, || stage.load(|target| load::ping_pong(target, 1, duration)).map(drop))?;
+    let ours = during(stage, || {
+        stage.load(|target| load::ping_pong(target, CONCURRENCY, duration)).map(drop)
+    })?;
     let opening = during(stage, || {
         stage.load(|target| load::short(target, CONCURRENCY, duration)).map(drop)
     })?;

@@ -17,15 +17,18 @@ const GROUPS: [(&str, Measure, Metric); 6] = [
     ("ping-pong, 256 connections: rate", Measure::PingPong256, Metric::Rate),
 ];
 
-const WIDTH: u32 = 880;
 const MARGIN: u32 = 20;
+/// One set-up's, side by side with the other one's.
+const COLUMN: u32 = 460;
 /// Left of the bars, for the contenders' names.
-const NAMES: u32 = 130;
+const NAMES: u32 = 105;
 /// Right of the longest bar, for its number.
-const NUMBERS: u32 = 120;
+const NUMBERS: u32 = 60;
 const BAR: u32 = 16;
 const GAP: u32 = 4;
-const HEADING: u32 = 34;
+const HEADING: u32 = 30;
+/// From a bar's top to where its text stands on.
+const BASELINE: u32 = 13;
 
 const STYLE: &str = "\
   text { font: 13px system-ui, sans-serif; fill: #1f2328; }
@@ -41,25 +44,28 @@ const STYLE: &str = "\
   }
 ";
 
-/// Draws whatever of it was measured.
+/// Draws whatever of it was measured, a column for each set-up.
 pub fn draw(results: &Results, contenders: &[Contender]) -> String {
-    let mut canvas = Canvas { y: MARGIN, body: String::new() };
-    canvas.text("setup", MARGIN, "Relative to HAProxy with its defaults; longer is better");
+    let mut canvas = Canvas { x: MARGIN, y: MARGIN, body: String::new() };
+    canvas.text("setup", "Relative to HAProxy with its defaults; longer is better");
+    let top = canvas.y;
+    let (mut width, mut bottom) = (MARGIN, top);
     for setup in [Setup::Plain, Setup::Transparent] {
-        let mut is_first = true;
-        for (title, measure, metric) in GROUPS {
-            let bars = bars(results, contenders, (setup, measure), metric);
-            if bars.is_empty() {
-                continue;
-            }
-            if is_first {
-                canvas.heading(&format!("Set-up: {}", setup.title()));
-                is_first = false;
-            }
-            canvas.group(title, &bars);
+        let groups = GROUPS.map(|(title, measure, metric)| {
+            (title, bars(results, contenders, (setup, measure), metric))
+        });
+        if groups.iter().all(|(_, bars)| bars.is_empty()) {
+            continue;
         }
+        canvas.heading(&format!("Set-up: {}", setup.title()));
+        for (title, bars) in groups.iter().filter(|(_, bars)| !bars.is_empty()) {
+            canvas.group(title, bars);
+        }
+        bottom = bottom.max(canvas.y);
+        width += COLUMN;
+        (canvas.x, canvas.y) = (width, top);
     }
-    canvas.finish()
+    canvas.finish(width.max(COLUMN), bottom + MARGIN)
 }
 
 /// A contender, and how many times better than HAProxy it is; `None` if it has failed.
@@ -82,8 +88,9 @@ fn bars(
     contenders.iter().filter_map(bar).collect()
 }
 
-/// What is drawn so far, from top to bottom.
+/// What is drawn so far, and where to go on.
 struct Canvas {
+    x: u32,
     y: u32,
     body: String,
 }
@@ -91,26 +98,26 @@ struct Canvas {
 impl Canvas {
     fn heading(&mut self, text: &str) {
         self.y += HEADING;
-        self.text("setup", MARGIN, text);
+        self.text("setup", text);
     }
 
-    fn text(&mut self, class: &str, x: u32, text: &str) {
-        let y = self.y + 13;
+    fn text(&mut self, class: &str, text: &str) {
+        let (x, y) = (self.x, self.y + BASELINE);
         let _ = writeln!(self.body, r#"<text class="{class}" x="{x}" y="{y}">{text}</text>"#);
     }
 
-    /// The bars share a scale whose end is the longest one.
+    /// The bars share a scale whose end is the longest one. HAProxy's end is marked.
     fn group(&mut self, title: &str, bars: &[Bar]) {
         self.y += HEADING;
-        self.text("group", MARGIN, title);
+        self.text("group", title);
         self.y += BAR + GAP;
         let longest = bars.iter().filter_map(|(_, gain)| *gain).fold(1.0, f64::max);
-        let scale = f64::from(WIDTH - 2 * MARGIN - NAMES - NUMBERS) / longest;
+        let scale = f64::from(COLUMN - MARGIN - NAMES - NUMBERS) / longest;
         let top = self.y;
         for &(contender, gain) in bars {
             self.bar(contender, gain, scale);
         }
-        let x = f64::from(MARGIN + NAMES) + scale;
+        let x = f64::from(self.x + NAMES) + scale;
         let bottom = self.y - GAP;
         let _ = writeln!(
             self.body,
@@ -119,15 +126,15 @@ impl Canvas {
     }
 
     fn bar(&mut self, contender: Contender, gain: Option<f64>, scale: f64) {
-        self.text("name", MARGIN, contender.title());
-        let start = MARGIN + NAMES;
+        self.text("name", contender.title());
+        let start = self.x + NAMES;
         let width = gain.unwrap_or_default() * scale;
         let class = match contender {
             Contender::Direct => "direct",
             Contender::Foreword => "foreword",
             _ => "peer",
         };
-        let (top, baseline) = (self.y, self.y + 13);
+        let (top, baseline) = (self.y, self.y + BASELINE);
         let _ = writeln!(
             self.body,
             r#"<rect class="{class}" x="{start}" y="{top}" width="{width:.1}" height="{BAR}" rx="2"/>"#
@@ -142,11 +149,10 @@ impl Canvas {
         self.y += BAR + GAP;
     }
 
-    fn finish(self) -> String {
-        let height = self.y + MARGIN;
+    fn finish(self, width: u32, height: u32) -> String {
         format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" \
-             width=\"{WIDTH}\" height=\"{height}\" role=\"img\">\n<title>Foreword and its peers, \
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+             width=\"{width}\" height=\"{height}\" role=\"img\">\n<title>Foreword and its peers, \
              relative to HAProxy</title>\n<style>\n{STYLE}</style>\n{}</svg>\n",
             self.body
         )
@@ -173,7 +179,7 @@ mod tests {
         let results = measured(&[(Contender::Haproxy, 30.0), (Contender::Foreword, 15.0)]);
         let svg = draw(&results, &ALL);
         assert!(svg.contains(">2.00 ×<") && svg.contains(">1.00 ×<"), "{svg}");
-        assert!(svg.contains(r#"class="foreword" x="150" y="128" width="590.0""#), "{svg}");
+        assert!(svg.contains(r#"class="foreword" x="125" y="120" width="275.0""#), "{svg}");
         assert!(!svg.contains("nginx"), "{svg}");
         assert_eq!(svg.matches("<rect").count(), 2);
     }
