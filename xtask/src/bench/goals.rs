@@ -12,9 +12,9 @@ use super::results::Results;
 pub enum Verdict {
     /// It is.
     Reached,
-    /// It is not, or something that it needs has failed.
+    /// It is not, or Foreword has failed.
     Missed,
-    /// Something that it needs was not part of the run.
+    /// Something that it needs was not part of the run, or a peer has failed.
     NotMeasured,
 }
 
@@ -111,12 +111,10 @@ fn judge_one(results: &Results, setup: Setup, target: &Target) -> Goal {
         }
         Figure::Value => (own, false),
     };
-    let failed = figure.needs().into_iter().any(|contender| results.has_failed(case(contender)));
+    let is_enough = |value| if at_least { value >= limit } else { value <= limit };
     let verdict = match measured {
-        Some(value) if (value >= limit) == at_least || (value - limit).abs() < 1e-9 => {
-            Verdict::Reached
-        }
-        None if !failed => Verdict::NotMeasured,
+        Some(value) if is_enough(value) => Verdict::Reached,
+        None if !results.has_failed(case(Contender::Foreword)) => Verdict::NotMeasured,
         _ => Verdict::Missed,
     };
     let what = format!("{what}, {}", setup.title());
@@ -124,18 +122,6 @@ fn judge_one(results: &Results, setup: Setup, target: &Target) -> Goal {
 }
 
 impl Figure {
-    /// Whose numbers it is made from.
-    fn needs(self) -> Vec<Contender> {
-        let mut needs = vec![Contender::Foreword];
-        match self {
-            Self::GainOver(contender) => needs.push(contender),
-            Self::GainOverBestPeer => needs.extend(PEERS),
-            Self::AddedOverHaproxys => needs.extend([Contender::Direct, Contender::Haproxy]),
-            Self::Value => {}
-        }
-        needs
-    }
-
     fn describe(self, limit: f64, metric: Metric) -> String {
         match self {
             Self::GainOver(contender) => format!("≥ {limit} × {}", contender.title()),
@@ -184,6 +170,8 @@ mod tests {
         assert_eq!(goal(&results, what, "best"), (Verdict::Missed, Some(1.04)));
         let nginx = (Setup::Plain, Measure::PingPong256, Nginx);
         results.add(nginx, 2, Err(anyhow::anyhow!("reset")));
+        assert_eq!(goal(&results, what, "best"), (Verdict::NotMeasured, None));
+        results.absent(Setup::Plain, Foreword, &anyhow::anyhow!("no such program"));
         assert_eq!(goal(&results, what, "best"), (Verdict::Missed, None));
     }
 

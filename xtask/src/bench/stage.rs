@@ -72,17 +72,23 @@ impl Stage {
         self.load(|target| load::idle(target, WARM_UP)).map(drop)
     }
 
+    /// Ends early where waiting can't help: the contender has ended, or does its work wrongly.
     fn wait_until_open(&mut self) -> Result<()> {
         let target = self.target();
         let mut attempt = Err(anyhow!("no attempt was made"));
+        let mut complaint = None;
         let waited = wait_until(START, "a connection through the contender", || {
             attempt = self.network.client().run(|| load::idle(target, 1));
-            attempt.is_ok() || self.proxy.as_mut().is_some_and(|proxy| !proxy.is_running())
+            complaint = self.server.take_complaint();
+            let has_ended = self.proxy.as_mut().is_some_and(|proxy| !proxy.is_running());
+            attempt.is_ok() || complaint.is_some() || has_ended
         });
-        let complaint = self.server.take_complaint().unwrap_or_default();
+        if let Some(complaint) = complaint {
+            bail!("the server complains: {complaint}");
+        }
         attempt.and(waited).with_context(|| {
             let output = self.proxy.as_ref().map(Proxy::output).unwrap_or_default();
-            format!("{} does not work: {complaint}\n{output}", self.contender.title())
+            format!("it does not work; it has written:\n{output}")
         })
     }
 
