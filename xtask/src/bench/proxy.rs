@@ -42,31 +42,25 @@ impl Proxy {
         foreword: &Path,
         folder: &Path,
     ) -> Result<Option<Self>> {
-        let template = match contender {
+        let haproxy = &["-db", "-f"][..];
+        let nginx = &["-e", "stderr", "-p", ".", "-c"][..];
+        let (program, options, template) = match contender {
             Contender::Direct => return Ok(None),
             Contender::Foreword => return Self::attach(network, foreword).map(Some),
-            Contender::Haproxy => HAPROXY,
-            Contender::HaproxyTuned => HAPROXY_TUNED,
-            Contender::Nginx => NGINX,
+            Contender::Haproxy => ("haproxy", haproxy, HAPROXY),
+            Contender::HaproxyTuned => ("haproxy", haproxy, HAPROXY_TUNED),
+            Contender::Nginx => ("nginx", nginx, NGINX),
         };
-        let name = format!("{setup:?}-{contender:?}").to_lowercase();
         let transparent = if setup == Setup::Transparent { " transparent" } else { "" };
         let configuration = template
             .replace("{TRANSPARENT}", transparent)
-            .replace("{UPSTREAM}", &network.place().upstream.to_string())
-            .replace("{PID}", &folder.join(format!("{name}.pid")).display().to_string());
+            .replace("{UPSTREAM}", &network.place().upstream.to_string());
+        let name = format!("{setup:?}-{contender:?}").to_lowercase();
         let file = folder.join(&name);
         fs::write(&file, &configuration)
             .with_context(|| format!("cannot write {}", file.display()))?;
-
-        let mut command = match contender {
-            Contender::Nginx => network.node().command("nginx"),
-            _ => network.node().command("haproxy"),
-        };
-        match contender {
-            Contender::Nginx => command.args(["-e", "stderr", "-c"]).arg(&file),
-            _ => command.args(["-db", "-f"]).arg(&file),
-        };
+        let mut command = network.node().command(program);
+        command.args(options).arg(&file).current_dir(folder);
         let process = Process::Peer(Daemon::start(&name, command)?);
         Ok(Some(Self { process, configuration }))
     }

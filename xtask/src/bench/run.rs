@@ -10,7 +10,7 @@ use super::measure;
 use super::plan::{Plan, Setup};
 use super::progress::Progress;
 use super::results::Results;
-use super::stage::{Props, Stage};
+use super::stage::{Environment, Stage};
 use crate::{interrupt, ui};
 
 /// Takes all samples of a plan. Contenders that fail are part of the results; an error is only
@@ -18,11 +18,11 @@ use crate::{interrupt, ui};
 pub fn run(plan: &Plan, cpus: Cpus, foreword: &Path) -> Result<Results> {
     let folder = TempDir::with_prefix("foreword-bench-").context("cannot make a folder")?;
     let foreword = foreword.to_owned();
-    let props = Props { cpus, foreword, folder: folder.path().to_owned() };
+    let environment = Environment { cpus, foreword, folder: folder.path().to_owned() };
     let mut results = Results::default();
     let mut progress = Progress::new(plan.samples());
     for &setup in &plan.setups {
-        run_setup(setup, plan, &props, &mut results, &mut progress)?;
+        run_setup(setup, plan, &environment, &mut results, &mut progress)?;
     }
     Ok(results)
 }
@@ -30,16 +30,16 @@ pub fn run(plan: &Plan, cpus: Cpus, foreword: &Path) -> Result<Results> {
 fn run_setup(
     setup: Setup,
     plan: &Plan,
-    props: &Props,
+    environment: &Environment,
     results: &mut Results,
     progress: &mut Progress,
 ) -> Result<()> {
-    let mut stages = raise(setup, plan, props, results)?;
+    let mut stages = raise(setup, plan, environment, results)?;
     for round in 0..plan.rounds {
         for (measure, contender) in plan.round(round) {
             interrupt::check()?;
-            let what = (setup.title(), measure.title(), contender.title());
-            progress.begin(&format!("{}: {}, {}", what.0, what.1, what.2));
+            let (who, work) = (contender.title(), measure.title());
+            progress.begin(&format!("{who}, {}: {work}", setup.title()));
             if let Some(stage) = stages.iter_mut().find(|stage| stage.contender() == contender) {
                 let outcome = measure::take(measure, stage, plan.duration);
                 if outcome.is_err() {
@@ -55,11 +55,16 @@ fn run_setup(
 }
 
 /// Starts all contenders; one that does not start has failed every measure.
-fn raise(setup: Setup, plan: &Plan, props: &Props, results: &mut Results) -> Result<Vec<Stage>> {
+fn raise(
+    setup: Setup,
+    plan: &Plan,
+    environment: &Environment,
+    results: &mut Results,
+) -> Result<Vec<Stage>> {
     let mut stages = Vec::new();
     for &contender in &plan.contenders {
         interrupt::check()?;
-        match Stage::new(setup, contender, props) {
+        match Stage::new(setup, contender, environment) {
             Ok(stage) => {
                 results.configure(setup, contender, stage.configuration());
                 stages.push(stage);

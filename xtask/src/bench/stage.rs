@@ -22,7 +22,7 @@ const WARM_UP: usize = 64;
 
 /// What a stage is made from.
 #[derive(Clone, Debug)]
-pub struct Props {
+pub struct Environment {
     /// Who runs where.
     pub cpus: Cpus,
     /// The built `foreword`.
@@ -36,7 +36,7 @@ pub struct Props {
 pub struct Stage {
     setup: Setup,
     contender: Contender,
-    props: Props,
+    environment: Environment,
     // In the order in which they have to end.
     proxy: Option<Proxy>,
     server: Server,
@@ -46,12 +46,13 @@ pub struct Stage {
 
 impl Stage {
     /// Makes the network and the server, starts the contender, and sends a connection through.
-    pub fn new(setup: Setup, contender: Contender, props: &Props) -> Result<Self> {
+    pub fn new(setup: Setup, contender: Contender, environment: &Environment) -> Result<Self> {
         let network = Network::new(setup, contender)?;
-        let server = Server::start(network.listeners()?, props.cpus.load)?;
+        let server = Server::start(network.listeners()?, environment.cpus.load)?;
         let commands = network.divert_to(contender)?;
-        let props = props.clone();
-        let mut stage = Self { setup, contender, props, proxy: None, server, network, commands };
+        let environment = environment.clone();
+        let mut stage =
+            Self { setup, contender, environment, proxy: None, server, network, commands };
         stage.restart()?;
         Ok(stage)
     }
@@ -64,11 +65,11 @@ impl Stage {
     /// Ends the contender and starts it anew.
     pub fn restart(&mut self) -> Result<()> {
         self.proxy = None;
-        let Props { foreword, folder, .. } = &self.props;
+        let Environment { foreword, folder, .. } = &self.environment;
         self.proxy = Proxy::start(&self.network, self.setup, self.contender, foreword, folder)?;
         self.wait_until_open()?;
         // A proxy may have started further processes by now.
-        self.pin_proxy(self.props.cpus.proxy)?;
+        self.pin_proxy(self.environment.cpus.proxy)?;
         self.load(|target| load::idle(target, WARM_UP)).map(drop)
     }
 
@@ -104,7 +105,7 @@ impl Stage {
         target: SocketAddrV4,
         work: impl FnOnce(SocketAddrV4) -> Result<T> + Send,
     ) -> Result<T> {
-        let cpu = self.props.cpus.load;
+        let cpu = self.environment.cpus.load;
         let outcome = self.network.client().run(|| {
             cpu::pin_thread(cpu)?;
             work(target)
@@ -125,7 +126,7 @@ impl Stage {
 
     /// Who runs where.
     pub fn cpus(&self) -> Cpus {
-        self.props.cpus
+        self.environment.cpus
     }
 
     /// The proxy's processes; none without one.
