@@ -22,6 +22,9 @@ pub enum Contender {
 }
 
 impl Contender {
+    /// Whom the others are compared with.
+    pub const BASES: [Self; 3] = [Self::Direct, Self::Haproxy, Self::HaproxyTuned];
+
     /// Its name in tables.
     pub fn title(self) -> &'static str {
         match self {

@@ -70,6 +70,14 @@ impl Results {
         Summary::of(self.values(case, metric)?)
     }
 
+    /// How many times better than `base` a contender is on the same work, by medians.
+    pub fn gain(&self, case: Case, base: Contender, metric: Metric) -> Option<f64> {
+        let (setup, measure, _) = case;
+        let own = self.summary(case, metric)?;
+        let other = self.summary((setup, measure, base), metric)?;
+        Some(metric.gain(own.median, other.median))
+    }
+
     /// The samples of a metric, in the order of the rounds.
     pub fn values(&self, case: Case, metric: Metric) -> Option<&[f64]> {
         self.samples.get(&case)?.get(&metric).map(Vec::as_slice)

@@ -5,17 +5,23 @@ use serde_json::{Value, json};
 
 use super::Report;
 use crate::bench::network::Network;
+use crate::bench::plan::Contender;
 use crate::bench::stats::Summary;
 
-/// The run as JSON. Times are in seconds unless a unit says otherwise.
+/// The run as JSON. Times are in seconds unless a unit says otherwise; a gain above 1 is better
+/// whatever the metric.
 pub fn document(report: &Report<'_>) -> Result<String> {
     let Report { plan, machine, cpus, results, goals } = report;
     let samples: Vec<Value> = results
         .all()
-        .map(|((setup, measure, contender), metric, values)| {
+        .map(|(case, metric, values)| {
+            let (setup, measure, contender) = case;
+            let [direct, haproxy, tuned] =
+                Contender::BASES.map(|base| results.gain(case, base, metric));
             json!({
                 "setup": setup, "measure": measure, "contender": contender, "metric": metric,
                 "unit": metric.unit(), "summary": Summary::of(values), "samples": values,
+                "gain_over": { "direct": direct, "haproxy": haproxy, "haproxy-tuned": tuned },
             })
         })
         .collect();

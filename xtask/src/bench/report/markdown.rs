@@ -9,9 +9,6 @@ use crate::bench::metric::Metric;
 use crate::bench::network::Network;
 use crate::bench::plan::{Contender, Measure, Setup};
 
-/// Who the others are compared with.
-const BASES: [Contender; 3] = [Contender::Direct, Contender::Haproxy, Contender::HaproxyTuned];
-
 /// The whole document; the picture is expected beside it.
 pub fn document(report: &Report<'_>, picture: &str) -> String {
     let mut text = String::from("# Benchmarks\n\n");
@@ -74,7 +71,7 @@ fn section(report: &Report<'_>, setup: Setup, measure: Measure) -> String {
     let Some(&first) = metrics.first() else { return String::new() };
     let has_number =
         |base: &&Contender| report.results.summary((setup, measure, **base), first).is_some();
-    let bases: Vec<Contender> = BASES.iter().filter(has_number).copied().collect();
+    let bases: Vec<Contender> = Contender::BASES.iter().filter(has_number).copied().collect();
     let titles = metrics.iter().map(|metric| format!("{} [{}]", metric.title(), metric.unit()));
     let ratios = bases.iter().map(|base| format!("{} × {}", first.title(), base.title()));
     let mut text = format!("\n### {}\n\n", heading(measure));
@@ -84,12 +81,9 @@ fn section(report: &Report<'_>, setup: Setup, measure: Measure) -> String {
     for &contender in report.plan.contenders.iter().filter(|it| measure.applies_to(**it)) {
         let case = (setup, measure, contender);
         let values = metrics.iter().map(|&metric| value(report, case, metric));
-        let own = report.results.summary(case, first);
         let ratios = bases.iter().map(|&base| {
-            let other = report.results.summary((setup, measure, base), first);
-            own.zip(other).map_or("–".to_owned(), |(own, other)| {
-                format!("{:.2}", first.gain(own.median, other.median))
-            })
+            let gain = report.results.gain(case, base, first);
+            gain.map_or("–".to_owned(), |gain| format!("{gain:.2}"))
         });
         text += &row(std::iter::once(contender.title().to_owned()).chain(values).chain(ratios));
     }

@@ -78,12 +78,14 @@ fn bars(
     (setup, measure): (Setup, Measure),
     metric: Metric,
 ) -> Vec<Bar> {
-    let median =
-        |contender| results.summary((setup, measure, contender), metric).map(|it| it.median);
-    let Some(base) = median(Contender::Haproxy) else { return Vec::new() };
-    let bar = |&contender: &Contender| match median(contender) {
-        Some(value) => Some((contender, Some(metric.gain(value, base)))),
-        None => results.has_failed((setup, measure, contender)).then_some((contender, None)),
+    let base = Contender::Haproxy;
+    if results.summary((setup, measure, base), metric).is_none() {
+        return Vec::new();
+    }
+    let bar = |&contender: &Contender| {
+        let case = (setup, measure, contender);
+        let gain = results.gain(case, base, metric);
+        (gain.is_some() || results.has_failed(case)).then_some((contender, gain))
     };
     contenders.iter().filter_map(bar).collect()
 }
