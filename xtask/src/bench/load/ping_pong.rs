@@ -100,7 +100,7 @@ fn many(streams: Vec<TcpStream>, deadline: Instant) -> Result<Latencies> {
 
     let mut latencies = Latencies::default();
     let mut events = [EpollEvent::empty(); EVENTS];
-    while Instant::now() < deadline {
+    loop {
         let count = epoll.wait(&mut events, EpollTimeout::try_from(PATIENCE)?)?;
         if count == 0 {
             bail!("no message has come back for {PATIENCE:?}");
@@ -112,6 +112,8 @@ fn many(streams: Vec<TcpStream>, deadline: Instant) -> Result<Latencies> {
                 player.serve()?;
             }
         }
+        if Instant::now() >= deadline {
+            return Ok(latencies);
+        }
     }
-    Ok(latencies)
 }
