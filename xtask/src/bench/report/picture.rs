@@ -31,6 +31,7 @@ const HEADING: u32 = 30;
 const BASELINE: u32 = 13;
 
 const STYLE: &str = "\
+  .page { fill: #ffffff; }
   text { font: 13px system-ui, sans-serif; fill: #1f2328; }
   .setup { font-size: 17px; font-weight: 600; }
   .group { font-weight: 600; }
@@ -38,6 +39,7 @@ const STYLE: &str = "\
   .direct { fill: #9aa4af; } .peer { fill: #6c8ebf; } .foreword { fill: #d9622b; }
   .failed { fill: #cf222e; }
   @media (prefers-color-scheme: dark) {
+    .page { fill: #0d1117; }
     text { fill: #e6edf3; } .one { stroke: #e6edf3; }
     .direct { fill: #6e7681; } .peer { fill: #7a9fd4; } .foreword { fill: #f0833a; }
     .failed { fill: #ff7b72; }
@@ -155,7 +157,8 @@ impl Canvas {
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
              width=\"{width}\" height=\"{height}\" role=\"img\">\n<title>Foreword and its peers, \
-             relative to HAProxy</title>\n<style>\n{STYLE}</style>\n{}</svg>\n",
+             relative to HAProxy</title>\n<style>\n{STYLE}</style>\n\
+             <rect class=\"page\" width=\"100%\" height=\"100%\" rx=\"6\"/>\n{}</svg>\n",
             self.body
         )
     }
@@ -165,6 +168,7 @@ impl Canvas {
 mod tests {
     use super::*;
 
+    const BAR_TAG: &str = r#" height="16" rx="2"/>"#;
     const ALL: [Contender; 3] = [Contender::Haproxy, Contender::Nginx, Contender::Foreword];
 
     fn measured(rows: &[(Contender, f64)]) -> Results {
@@ -183,7 +187,7 @@ mod tests {
         assert!(svg.contains(">2.00 ×<") && svg.contains(">1.00 ×<"), "{svg}");
         assert!(svg.contains(r#"class="foreword" x="125" y="120" width="275.0""#), "{svg}");
         assert!(!svg.contains("nginx"), "{svg}");
-        assert_eq!(svg.matches("<rect").count(), 2);
+        assert_eq!(svg.matches(BAR_TAG).count(), 2);
     }
 
     #[test]
@@ -197,6 +201,6 @@ mod tests {
     #[test]
     fn nothing_is_drawn_without_a_base() {
         let svg = draw(&measured(&[(Contender::Foreword, 30.0)]), &ALL);
-        assert!(!svg.contains("<rect"), "{svg}");
+        assert!(!svg.contains(BAR_TAG), "{svg}");
     }
 }
