@@ -43,16 +43,46 @@ pub fn target_dir() -> Result<PathBuf> {
     Ok(folder.into())
 }
 
-/// Builds `foreword`, and gives back where it lies. Cargo's own progress is shown.
-pub fn build_foreword() -> Result<PathBuf> {
+/// What code is compiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Cargo's default: quickly compiled, with checks.
+    Dev,
+    /// As it is shipped.
+    Release,
+}
+
+impl Profile {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// Builds `foreword`, and gives back where it lies.
+pub fn build_foreword(profile: Profile) -> Result<PathBuf> {
+    build("proxy-user", "foreword", profile)
+}
+
+/// Builds these developer commands, and gives back where they lie.
+pub fn build_xtask(profile: Profile) -> Result<PathBuf> {
+    build("xtask", "xtask", profile)
+}
+
+/// Builds one binary. Cargo's own progress is shown.
+fn build(package: &str, binary: &str, profile: Profile) -> Result<PathBuf> {
     let mut command = cargo();
-    command.args(["build", "--package=proxy-user", "--bin=foreword"]);
+    command.arg("build").arg(format!("--profile={}", profile.name()));
+    command.args([format!("--package={package}"), format!("--bin={binary}")]);
     command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = command.output().context("cannot run cargo")?;
     if !output.status.success() {
-        bail!("cannot build foreword; cargo's messages are above");
+        bail!("cannot build {binary}; cargo's messages are above");
     }
-    executable(&output.stdout, "foreword").context("cargo built foreword and does not say where")
+    executable(&output.stdout, binary)
+        .with_context(|| format!("cargo built {binary} and does not say where"))
 }
 
 /// Finds the path of a binary among cargo's JSON messages, one on each line.

@@ -1,8 +1,11 @@
 //! Developer commands for Foreword: `cargo xtask <COMMAND>`.
 
+mod bench;
 mod cargo;
 mod demo;
 mod fuzz;
+mod header;
+mod interrupt;
 mod kernels;
 mod lint;
 mod privilege;
@@ -33,6 +36,8 @@ enum Command {
     Test(test::Args),
     /// Check formatting, and run clippy with warnings as errors, on the eBPF crate as well.
     Lint,
+    /// Measure Foreword against HAProxy, nginx and no proxy at all, on the same work.
+    Bench(bench::Args),
     /// Fuzz the header engine and the policy; each target for 20 seconds by default.
     Fuzz(fuzz::Args),
     /// Run the integration tests that depend on the kernel on Linux 6.1 and 6.12, in QEMU.
@@ -55,6 +60,7 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Lint => lint::run(),
+        Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Kernels(args) => kernels::run(&args),
     }

@@ -5,8 +5,6 @@
 
 mod bpftool;
 mod client;
-mod header;
-mod interrupt;
 mod keep;
 mod plain;
 mod recorder;
@@ -29,8 +27,9 @@ use proxy_common::names;
 use tempfile::TempDir;
 use xtask::lab::{BACKEND_V4, LB_V4, Lab, NODE_V4, Netns, VIP_V4};
 
+use crate::cargo::{self, Profile};
 use crate::setup::{self, Purpose};
-use crate::{cargo, privilege, ui};
+use crate::{interrupt, privilege, ui};
 use bpftool::Counters;
 use client::Client;
 use recorder::Recorder;
@@ -56,7 +55,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     setup::run(Purpose::Demo)?;
     ui::note("building foreword");
-    let binary = cargo::build_foreword()?;
+    let binary = cargo::build_foreword(Profile::Dev)?;
     if privilege::is_root() {
         return show(&binary, args.keep);
     }

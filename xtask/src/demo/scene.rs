@@ -9,12 +9,12 @@ use xtask::lab::{Foreword, Lab, Netns, wait_until};
 
 use super::bpftool::{self, Counters};
 use super::client::{Answer, Client, Request};
-use super::interrupt;
 use super::plain::{self, Reply};
 use super::recorder::Recorder;
 use super::report::{self, Report};
 use super::server::Server;
 use super::traces::{self, Traces};
+use crate::interrupt;
 
 /// Foreword's userspace writes its counters once a second.
 const COUNTERS_DELAY: Duration = Duration::from_secs(3);

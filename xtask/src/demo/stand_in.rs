@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Result;
 use xtask::lab::Netns;
 
-use super::header;
+use crate::header;
 
 /// Two listeners. Dropping it closes them.
 pub struct StandIn {

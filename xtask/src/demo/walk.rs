@@ -9,12 +9,12 @@ use anyhow::Result;
 use xtask::lab::{BACKEND_V4, Family, LB_V4, STRANGER_V4, VIP_V4};
 
 use super::client::Request;
-use super::header;
 use super::plain::{self, Reply};
 use super::recorder::Recorder;
 use super::report;
 use super::scene::{Place, Scene};
 use super::server::{PLAIN, PROXIED, PROXIED_TLS};
+use crate::header;
 
 /// The port of the raw listener.
 pub const RAW: u16 = 9090;

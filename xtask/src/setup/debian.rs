@@ -87,6 +87,13 @@ pub const FOR_KERNELS: &[Package] = &[
     Package::program("musl-tools", "musl-gcc"),
 ];
 
+/// What only the benchmark uses.
+pub const FOR_BENCH: &[Package] = &[
+    Package::file("libnginx-mod-stream", "/usr/lib/nginx/modules/ngx_stream_module.so"),
+    Package::program("iptables", "iptables"),
+    Package::program("strace", "strace"),
+];
+
 /// What `bpf-linker` is built from.
 pub fn llvm(major: u32) -> Vec<Package> {
     let package =

@@ -26,6 +26,8 @@ pub enum Purpose {
     Demo,
     /// The tests.
     Test,
+    /// The benchmark.
+    Bench,
     /// Fuzzing.
     Fuzz,
     /// The tests, on other kernels.
@@ -40,7 +42,7 @@ impl Purpose {
         let more: &[&[Package]] = match self {
             Self::Lint => &[],
             Self::Fuzz => &[debian::CXX_COMPILER],
-            Self::Demo | Self::Test | Self::All => &[debian::LAB],
+            Self::Demo | Self::Test | Self::Bench | Self::All => &[debian::LAB],
             // All of them are packed, so none can be left out.
             Self::Kernels => &[debian::LAB, debian::PEERS, debian::FOR_TESTS, debian::FOR_KERNELS],
         };
@@ -52,13 +54,16 @@ impl Purpose {
         match self {
             Self::Lint | Self::Fuzz | Self::Kernels => Vec::new(),
             Self::Demo => debian::PEERS.to_vec(),
-            Self::Test | Self::All => [debian::PEERS, debian::FOR_TESTS].concat(),
+            Self::Test => [debian::PEERS, debian::FOR_TESTS].concat(),
+            Self::Bench | Self::All => {
+                [debian::PEERS, debian::FOR_TESTS, debian::FOR_BENCH].concat()
+            }
         }
     }
 
     fn components(self) -> &'static [rust::Component] {
         match self {
-            Self::Demo | Self::Test | Self::Fuzz => &[rust::SOURCE],
+            Self::Demo | Self::Test | Self::Bench | Self::Fuzz => &[rust::SOURCE],
             Self::Kernels => &[rust::SOURCE, rust::STATIC],
             Self::Lint | Self::All => &[rust::SOURCE, rust::FORMATTER, rust::CLIPPY],
         }

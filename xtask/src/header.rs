@@ -1,5 +1,6 @@
-//! A PROXY protocol reader of the demo's own, so that Foreword's headers are judged by other code
-//! than Foreword's. It knows what the demo meets: TCP over IPv4 and IPv6, in both versions.
+//! A PROXY protocol reader of the developer commands' own, so that Foreword's headers are judged by
+//! other code than Foreword's. It knows what demo and benchmark meet: TCP over IPv4 and IPv6, in
+//! both versions.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 

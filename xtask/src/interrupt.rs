@@ -1,6 +1,7 @@
-//! Ctrl-C in the middle of the demo: noticed between two steps, so that everything is put away.
+//! Ctrl-C in the middle of the demo or the benchmark: noticed between two steps, so that everything
+//! is put away.
 //!
-//! The programs that the demo runs get the terminal's Ctrl-C as well, so no step goes on for long.
+//! The programs that run in the lab get the terminal's Ctrl-C as well, so no step goes on for long.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};

@@ -1,0 +1,43 @@
+//! Everything on the loopback interface of one namespace.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use anyhow::Result;
+use xtask::lab::Netns;
+
+use super::{Place, SERVER, SERVICE};
+use crate::bench::plan::{Contender, Setup};
+
+const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+const NODE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+
+/// The addresses, all of them on `lo`.
+pub const PLACE: Place = Place {
+    interface: "lo",
+    client: CLIENT,
+    service: SocketAddrV4::new(NODE, SERVICE),
+    upstream: SocketAddrV4::new(NODE, SERVER),
+    past: SocketAddrV4::new(NODE, SERVER),
+};
+
+/// What is fair here, and what is not.
+pub const DESCRIPTION: &str = "Client, proxy and server are on `lo` of one namespace, with the \
+    addresses 10.9.0.1 and 10.9.0.2; there are no firewall rules and there is no connection \
+    tracking. The peers listen at 10.9.0.2:9000. Foreword has no plain listener: it is attached \
+    to `lo` and steers what comes from 10.9.0.1 into its private namespace and back, so its \
+    packets pass one more veth pair and two eBPF programs. That is counted against it.";
+
+/// Makes the namespace. Whoever connects to the node's address does so from the client's.
+pub fn make(contender: Contender) -> Result<Netns> {
+    let netns = Netns::new(&super::name(Setup::Plain, contender))?;
+    netns.add_address("lo", CLIENT.into(), 32)?;
+    netns.add_address("lo", NODE.into(), 32)?;
+    netns.ip(&format!("route replace local {NODE} dev lo table local src {CLIENT}"))?;
+    widen_ports(&netns)?;
+    Ok(netns)
+}
+
+/// Room for as many closed connections as the load leaves behind.
+pub fn widen_ports(netns: &Netns) -> Result<()> {
+    netns.sysctl("net/ipv4/ip_local_port_range", "10000 65535")
+}
