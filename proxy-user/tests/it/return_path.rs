@@ -1,14 +1,14 @@
 //! Replies leave the node by its routing table's choice, whichever card the client came in by, and
 //! although the node neither forwards nor takes in what it would not answer the same way.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use xtask::lab::{Family, Foreword, Netns, Site, SiteAddresses};
 
 use crate::backend::{Backend, echo};
 use crate::client::Client;
 use crate::counters::Counters;
-use crate::probe::assert_peer_is_named;
+use crate::probe::{assert_peer_is_named, is_prompt};
 use crate::scene::{OFF, PORT, attach, attach_in, lab, site};
 use crate::setup::output_of;
 
@@ -116,11 +116,14 @@ fn an_empty_neighbour_cache_costs_no_time(family: Family) {
         let _foreword = attach_both_cards(&site, hook);
         for (server, way_back) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             site.answer_by(family, way_back).expect("the node knows the router");
-            forget_neighbours(&site.node, family);
-            let begin = Instant::now();
-            assert_peer_is_named(&site.client, at.client, servers[server].address());
-            let elapsed = begin.elapsed();
-            assert!(elapsed < Duration::from_secs(1), "{hook}, back by {way_back}: {elapsed:?}");
+            let is_prompt = || {
+                forget_neighbours(&site.node, family);
+                is_prompt(|| {
+                    assert_peer_is_named(&site.client, at.client, servers[server].address());
+                })
+            };
+            // A flood in another lab can cost a packet of ours, but not each time.
+            assert!((0..5).any(|_| is_prompt()), "{hook}, server {server}, back by {way_back}");
         }
     }
 }
