@@ -16,6 +16,7 @@ both_families!(
     it_is_the_routing_tables_choice,
     an_empty_neighbour_cache_costs_no_time,
     it_can_be_the_card_of_arrival,
+    it_stays_when_forwarding_is_switched_off,
     each_of_several_interfaces_is_protected,
 );
 
@@ -93,6 +94,21 @@ fn it_can_be_the_card_of_arrival(family: Family) {
             let by_arrival = seen.map(|(name, _)| counters.packets(name) > 0);
             assert_eq!(by_arrival, [way_in == 0, way_in == 1], "{hook}, in by {way_in}");
         }
+    }
+}
+
+/// The kernel writes the switch through to every interface, the end of our own veth among them.
+fn it_stays_when_forwarding_is_switched_off(family: Family) {
+    let at = SiteAddresses::of(family);
+    for hook in HOOKS {
+        let site = site();
+        let server = Backend::start(&site.pods[0], (at.vip, PORT).into(), echo);
+        let _foreword = attach_both_cards(&site, hook);
+        assert_peer_is_named(&site.client, at.client, server.address());
+        for key in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
+            site.node.sysctl(key, "0").expect("root may set it");
+        }
+        assert_peer_is_named(&site.client, at.client, server.address());
     }
 }
 
