@@ -26,7 +26,8 @@ pub fn check(data: &[u8]) {
     let verdict = judge(&inbound, peer);
     let trusted = case.ranges.iter().any(|range| range.holds(address.ip()));
 
-    check_verdict(&inbound, address.ip(), trusted, verdict);
+    let pod = case.hairpin.is_some_and(|range| range.holds(address.ip()));
+    check_verdict(&inbound, address.ip(), (trusted, pod), verdict);
     check_indifference(&case, peer, verdict);
     check_announcement(&case, peer);
 }
@@ -42,6 +43,8 @@ struct Case {
     near: Option<(u8, u8)>,
     destination: SocketAddr,
     stated: Option<Stated>,
+    /// Last, so that the bytes of older cases still mean what they meant.
+    hairpin: Option<Range>,
 }
 
 #[derive(Debug, Clone, Copy, Arbitrary)]
@@ -74,6 +77,7 @@ impl Case {
                 _ => Mode::Off,
             },
             trusted: self.ranges.iter().map(|range| range.written()).collect(),
+            hairpin: self.hairpin.iter().map(|range| range.written()).collect(),
             untrusted: if self.direct { Untrusted::Direct } else { Untrusted::Refuse },
             limits: Limits::default(),
             timeout: Duration::from_secs(5),
@@ -142,9 +146,17 @@ fn canonical(address: IpAddr) -> IpAddr {
 }
 
 /// The verdict is the one that the rule's words promise.
-fn check_verdict(inbound: &Inbound, source: IpAddr, trusted: bool, verdict: Verdict) {
+fn check_verdict(
+    inbound: &Inbound,
+    source: IpAddr,
+    (trusted, pod): (bool, bool),
+    verdict: Verdict,
+) {
     if is_loopback(source) {
         return assert_eq!(verdict, Verdict::Unchanged);
+    }
+    if pod {
+        return assert_eq!(verdict, Verdict::DirectUnlessSpoofed);
     }
     let open = inbound.mode == Mode::Off && inbound.trusted.is_empty();
     match verdict {

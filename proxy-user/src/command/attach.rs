@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
 use super::Failure;
@@ -15,13 +16,16 @@ use crate::config::{RawAttach, Settings, validate};
 use crate::operate::logs;
 use crate::operate::summary::Summary;
 use crate::relay::Workers;
-use crate::steer::Steering;
 use crate::steer::watch::LinkNews;
+use crate::steer::{Steering, Successor};
 use crate::sys::capability;
 use crate::sys::slots::Slots;
 
 /// How often the maps for sight are brought up to date.
 const PUBLISH: Duration = Duration::from_secs(1);
+/// How long we go on taking what is on its way to us when a successor is there: handshakes that
+/// it knows nothing of.
+const HANDSHAKES: Duration = Duration::from_secs(3);
 /// How often a drain looks whether it is over.
 const DRAIN_CHECK: Duration = Duration::from_millis(20);
 
@@ -53,18 +57,23 @@ fn attach(settings: Settings, slots: Slots) -> Result<()> {
     let workers = settings.workers.map_or_else(thread::available_parallelism, Ok);
     let workers = workers.context("cannot count the CPUs")?.get();
     let settings = Arc::new(settings);
-    // Signals are caught from before the first step, so that none of them leaves half a set-up.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut signals = runtime.block_on(async { Signals::catch() })?;
-    // From before we look at the interfaces, so that no news of them is missed.
-    let mut news = runtime.block_on(async { LinkNews::subscribe() })?;
-    let (mut steering, listeners) = Steering::start(&settings, workers, slots)?;
+    let _inside = runtime.enter();
+    // From before the first step, so that no signal leaves half a set-up, and no news is missed.
+    let (announcements, successors) = mpsc::channel(1);
+    let mut events =
+        Events { signals: Signals::catch()?, news: LinkNews::subscribe()?, successors };
+    let (mut steering, listeners) = Steering::start(&settings, workers, slots, announcements)?;
     let mark = steering.upstream_mark();
     let relay = Workers::start(&settings, listeners, mark, steering.private_namespace())?;
+    steering.take_over()?;
     announce(&settings, &steering, workers);
     runtime.block_on(async {
-        serve(&mut steering, &relay, &mut signals, &mut news).await;
-        drain(&mut steering, &relay, settings.drain_timeout, &mut signals).await
+        let end = serve(&mut steering, &relay, &mut events).await;
+        if let End::Succeeded(successor) = end {
+            hand_over(&mut steering, successor, &mut events.signals).await;
+        }
+        drain(&mut steering, &relay, settings.drain_timeout, &mut events.signals).await
     })?;
     let counts = relay.stop();
     publish(&mut steering, &counts);
@@ -86,6 +95,9 @@ fn announce(settings: &Settings, steering: &Steering, workers: usize) {
     }
     for rule in &settings.rules {
         println!("rule      {}", describe(rule));
+    }
+    for advice in steering.advice(settings) {
+        println!("warning   {advice}");
     }
     println!("workers   {workers}");
     println!("ready: Ctrl-C drains and detaches");
@@ -109,21 +121,46 @@ fn describe(rule: &Rule) -> String {
     format!("port {ports}: {header}{others}; outbound header {outbound}; to {}", upstream.address)
 }
 
-/// Waits for the first signal, and meanwhile keeps the maps for sight up to date.
-async fn serve(
-    steering: &mut Steering,
-    relay: &Workers,
-    signals: &mut Signals,
-    news: &mut LinkNews,
-) {
+/// What can happen to a run.
+struct Events {
+    signals: Signals,
+    news: LinkNews,
+    successors: mpsc::Receiver<Successor>,
+}
+
+/// Why a run is to end.
+enum End {
+    /// Somebody asked for it.
+    Asked,
+    /// Another Foreword has taken over, and waits for us to let go.
+    Succeeded(Successor),
+}
+
+/// Waits for a reason to end, and meanwhile keeps up with interfaces and the maps for sight.
+async fn serve(steering: &mut Steering, relay: &Workers, events: &mut Events) -> End {
     let mut ticks = interval(PUBLISH);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = signals.next() => return,
+            () = events.signals.next() => return End::Asked,
+            Some(successor) = events.successors.recv() => return End::Succeeded(successor),
             _ = ticks.tick() => publish(steering, &relay.counts()),
-            () = news.next() => look_again(steering),
+            () = events.news.next() => look_again(steering),
         }
+    }
+}
+
+/// Lets a successor have the interfaces, and takes what is still on its way to us. A signal does
+/// not wait for that.
+async fn hand_over(steering: &mut Steering, successor: Successor, signals: &mut Signals) {
+    println!("succeeded: another Foreword takes new connections");
+    steering.hand_over();
+    if let Err(error) = successor.tell_released().await {
+        tracing::warn!(%error, "the successor did not wait for an answer");
+    }
+    tokio::select! {
+        () = sleep(HANDSHAKES) => {}
+        () = signals.next() => {}
     }
 }
 

@@ -148,6 +148,11 @@ pub struct Attach {
     /// that the connection came in by).
     #[arg(long, value_name = "WORD", default_value = "route")]
     reply: String,
+
+    /// Take over from a Foreword that steers these interfaces, if there is one: new connections
+    /// come here at once, and it ends when its own have ended, or its drain time is over.
+    #[arg(long)]
+    take_over: bool,
 }
 
 /// Bytes, and how to look at them.
@@ -231,6 +236,7 @@ impl From<Attach> for RawAttach {
             hook: attach.hook,
             guard_hook: attach.guard_hook,
             reply: attach.reply,
+            take_over: attach.take_over,
         }
     }
 }

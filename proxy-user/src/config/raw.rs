@@ -57,4 +57,6 @@ pub struct RawAttach {
     pub guard_hook: String,
     /// `route` or `arrival`.
     pub reply: String,
+    /// Whether another Foreword on the interfaces is succeeded.
+    pub take_over: bool,
 }

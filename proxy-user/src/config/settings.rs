@@ -17,6 +17,8 @@ pub use self::steering::{GuardHook, Hook, InterfacePattern, Reply, Steering};
 pub struct Settings {
     /// How packets come to us, and leave.
     pub steering: Steering,
+    /// Whether another Foreword on the same interfaces is succeeded, rather than respected.
+    pub take_over: bool,
     /// Worker threads; `None`: one for each CPU that the process may use.
     pub workers: Option<NonZeroUsize>,
     /// How long a stop waits for connections to end by themselves.

@@ -72,6 +72,7 @@ pub fn validate(raw: &RawAttach) -> Result<Settings, Invalid> {
     let upstream = upstream::upstream(raw)?;
     Ok(Settings {
         steering: steering::steering(raw, upstream.source)?,
+        take_over: raw.take_over,
         workers: raw.workers.as_deref().map(workers).transpose()?,
         drain_timeout: duration("--drain-timeout", &raw.drain_timeout)?,
         rules: vec![Rule {

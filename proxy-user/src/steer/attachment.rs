@@ -1,7 +1,7 @@
 //! What we have on one interface.
 
 use anyhow::{Context as _, Result};
-use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
+use aya::programs::tc::SchedClassifierLink;
 use aya::programs::xdp::XdpLink;
 use aya::programs::{SchedClassifier, TcAttachType, Xdp, XdpMode};
 use proxy_common::names;
@@ -9,7 +9,7 @@ use proxy_common::names;
 use super::hold::{self, Hold};
 use super::hook::{self, Clsact, HookUsed};
 use super::interface::{NetworkInterface, Role};
-use super::lock::InterfaceLock;
+use super::lock::{self, Announcements, DrainingMark, InterfaceLock};
 use super::object::Object;
 use crate::config::settings::GuardHook;
 use crate::sys::slots::Slots;
@@ -58,38 +58,41 @@ impl GuardUsed {
 #[derive(Debug)]
 pub struct Attachment {
     tc: Vec<SchedClassifierLink>,
-    _xdp: Option<XdpLink>,
+    xdp: Option<XdpLink>,
     hold: Option<Hold>,
     /// A qdisc that we added for the filters above.
-    _qdisc: Option<Clsact>,
+    qdisc: Option<Clsact>,
     /// Where the guard stands, on an interface that has one.
     pub guard: Option<GuardUsed>,
     /// What the interface is for.
     pub role: Role,
     /// The interface.
     pub interface: NetworkInterface,
-    _lock: InterfaceLock,
+    /// `None`: a predecessor has it still, or a successor has it already.
+    lock: Option<InterfaceLock>,
+    draining: Option<DrainingMark>,
 }
 
 impl Attachment {
-    /// Attaches what belongs on the interface, what steers last.
+    /// Attaches what belongs on the interface, what steers last. Without the lock, it goes before
+    /// what a predecessor has there, and is to be [settled](Self::settle) when that lets go.
     pub fn make(
         object: &mut Object,
         (interface, role): (NetworkInterface, Role),
-        lock: InterfaceLock,
+        lock: Option<InterfaceLock>,
         plan: Plan,
         slots: &mut Slots,
     ) -> Result<Self> {
-        hook::remove_stale_filters(interface.name());
         let mut attachment = Self {
             tc: Vec::with_capacity(Plan::LINKS),
-            _xdp: None,
+            xdp: None,
             hold: None,
-            _qdisc: None,
+            qdisc: None,
             guard: None,
             role,
             interface,
-            _lock: lock,
+            lock,
+            draining: None,
         };
         attachment
             .fill(object, plan, slots)
@@ -98,25 +101,67 @@ impl Attachment {
     }
 
     fn fill(&mut self, object: &mut Object, plan: Plan, slots: &mut Slots) -> Result<()> {
-        if plan.hook == HookUsed::Clsact {
-            self._qdisc = Clsact::add(self.interface.name())?;
+        let alone = self.lock.is_some();
+        if alone && !lock::is_draining(self.interface.index()) {
+            hook::remove_stale_filters(self.interface.name());
         }
-        let first = || plan.hook.first();
+        if plan.hook == HookUsed::Clsact {
+            self.qdisc = Clsact::add(self.interface.name())?;
+        }
         if plan.answers {
-            self.attach_tc(object, names::ANSWER, TcAttachType::Ingress, first(), slots)?;
-            self.attach_tc(object, names::EGRESS, TcAttachType::Egress, first(), slots)?;
+            self.attach_tc(object, names::ANSWER, TcAttachType::Ingress, plan.hook, slots)?;
+            self.attach_tc(object, names::EGRESS, TcAttachType::Egress, plan.hook, slots)?;
         }
         if self.role != Role::Protected {
             return Ok(());
         }
-        if let Some(wanted) = plan.guard {
-            let (used, link) = attach_guard(object, &self.interface, wanted, slots)?;
-            (self.guard, self._xdp) = (Some(used), link);
+        if alone {
+            self.put_guard(object, plan, slots)?;
         }
-        let has_xdp = self._xdp.is_some();
-        object.set_nic(self.interface.index(), has_xdp)?;
-        self.attach_tc(object, names::STEER, TcAttachType::Ingress, first(), slots)?;
-        // From here on steer redirects, so that nothing gets by while the hold is exchanged.
+        self.attach_tc(object, names::STEER, TcAttachType::Ingress, plan.hook, slots)?;
+        if alone {
+            self.put_hold(object, plan)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the interface over from a predecessor, and attaches what it had to let go of first.
+    pub fn settle(
+        &mut self,
+        object: &mut Object,
+        plan: Plan,
+        slots: &mut Slots,
+        to: &Announcements,
+    ) -> Result<()> {
+        if self.lock.is_some() {
+            return Ok(());
+        }
+        self.lock = Some(InterfaceLock::take_over(&self.interface, to)?);
+        if self.role != Role::Protected {
+            return Ok(());
+        }
+        self.put_guard(object, plan, slots)?;
+        self.put_hold(object, plan)
+    }
+
+    /// Lets a successor have what only one can: the lock, and XDP.
+    pub fn hand_over(&mut self) {
+        self.xdp = None;
+        self.draining = DrainingMark::set(self.interface.index());
+        self.lock = None;
+    }
+
+    fn put_guard(&mut self, object: &mut Object, plan: Plan, slots: &mut Slots) -> Result<()> {
+        let Some(wanted) = plan.guard else { return Ok(()) };
+        let (used, link) = attach_guard(object, &self.interface, wanted, slots)?;
+        // Until this is said, steer looks as well.
+        object.set_nic(self.interface.index(), link.is_some())?;
+        (self.guard, self.xdp) = (Some(used), link);
+        Ok(())
+    }
+
+    /// Steer redirects by now, so that nothing gets by while an older hold is exchanged.
+    fn put_hold(&mut self, object: &mut Object, plan: Plan) -> Result<()> {
         hold::lift(self.interface.index(), self.interface.name());
         if plan.hold {
             let program = object.program(names::HOLD)?;
@@ -130,12 +175,12 @@ impl Attachment {
         object: &mut Object,
         name: &str,
         place: TcAttachType,
-        options: TcAttachOptions,
+        hook: HookUsed,
         slots: &mut Slots,
     ) -> Result<()> {
         let program: &mut SchedClassifier = object.program(name)?;
         slots.free_one();
-        let id = program.attach_with_options(self.interface.name(), place, options)?;
+        let id = program.attach_with_options(self.interface.name(), place, hook.first())?;
         self.tc.push(program.take_link(id)?);
         Ok(())
     }
@@ -165,32 +210,23 @@ fn attach_guard(
     wanted: GuardHook,
     slots: &mut Slots,
 ) -> Result<(GuardUsed, Option<XdpLink>)> {
-    let hint = "leave --guard-hook out, or write --guard-hook tc";
-    match wanted {
-        GuardHook::Tc => Ok((GuardUsed::Tc, None)),
-        GuardHook::Native => {
-            let link = attach_xdp(object, interface, XdpMode::Driver, slots);
-            let link = link.with_context(|| format!("no native XDP on {interface}; {hint}"))?;
-            Ok((GuardUsed::Native, Some(link)))
+    let (used, mode) = match wanted {
+        GuardHook::Native => (GuardUsed::Native, XdpMode::Driver),
+        GuardHook::Generic => (GuardUsed::Generic, XdpMode::Skb),
+        GuardHook::Auto if interface.suits_native_xdp() => (GuardUsed::Native, XdpMode::Driver),
+        GuardHook::Auto | GuardHook::Tc => return Ok((GuardUsed::Tc, None)),
+    };
+    match attach_xdp(object, interface, mode, slots) {
+        Ok(link) => Ok((used, Some(link))),
+        Err(error) if wanted == GuardHook::Auto => {
+            let error = format!("{error:#}");
+            tracing::info!(error, %interface, "no native XDP; the guard stands in TC");
+            Ok((GuardUsed::Tc, None))
         }
-        GuardHook::Generic => {
-            let link = attach_xdp(object, interface, XdpMode::Skb, slots);
-            let link = link.with_context(|| format!("no generic XDP on {interface}; {hint}"))?;
-            Ok((GuardUsed::Generic, Some(link)))
-        }
-        GuardHook::Auto if interface.suits_native_xdp() => {
-            match attach_xdp(object, interface, XdpMode::Driver, slots) {
-                Ok(link) => Ok((GuardUsed::Native, Some(link))),
-                Err(error) => {
-                    tracing::info!(
-                        error = %format!("{error:#}"), %interface,
-                        "no native XDP; the guard stands in TC"
-                    );
-                    Ok((GuardUsed::Tc, None))
-                }
-            }
-        }
-        GuardHook::Auto => Ok((GuardUsed::Tc, None)),
+        Err(error) => Err(error.context(format!(
+            "no {} on {interface}; leave --guard-hook out, or write --guard-hook tc",
+            used.describe()
+        ))),
     }
 }
 

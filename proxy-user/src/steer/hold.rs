@@ -16,7 +16,7 @@ use proxy_common::names::{BPFFS, HOLD, PIN_FOLDER};
 
 use super::hook::{self, HookUsed};
 use super::interface::NetworkInterface;
-use super::lock::InterfaceLock;
+use super::lock;
 use super::netlink;
 use crate::sys::netns;
 
@@ -89,7 +89,7 @@ pub fn lift(index: u32, name: &str) -> bool {
 pub fn sweep() -> Result<Vec<String>> {
     let mut lifted = Vec::new();
     for link in netlink::here(async |handle| netlink::links(&handle).await)? {
-        let Some(_lock) = InterfaceLock::try_take(link.index) else { continue };
+        let Some(_kept) = lock::keep_free(link.index) else { continue };
         if lift(link.index, &link.name) {
             lifted.push(link.name);
         }

@@ -11,7 +11,7 @@ use aya::util::KernelVersion;
 use nix::errno::Errno;
 use proxy_common::names::{ANSWER, EGRESS, STEER};
 
-use super::lock::InterfaceLock;
+use super::lock;
 use super::netlink;
 use crate::config::settings::Hook;
 
@@ -149,7 +149,7 @@ pub fn sweep() -> Result<Vec<String>> {
     // A lock is tried only where there is something to sweep: another instance may be about to
     // take it for good.
     for link in netlink::links_with_filters()? {
-        let Some(_lock) = InterfaceLock::try_take(link.index) else { continue };
+        let Some(_kept) = lock::keep_free(link.index) else { continue };
         if remove_stale_filters(&link.name) {
             swept.push(link.name);
         }

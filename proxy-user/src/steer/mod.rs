@@ -11,6 +11,7 @@
 //! Interfaces may come and go meanwhile: [`Steering::look_again`] brings what is attached in line
 //! with what is there.
 
+mod advice;
 mod attachment;
 mod hold;
 mod hook;
@@ -36,7 +37,8 @@ use proxy_common::names::UPSTREAM_MARK;
 use self::attachment::{Attachment, Plan};
 use self::hook::HookUsed;
 use self::interface::{NetworkInterface, Role, Selection};
-use self::lock::InterfaceLock;
+pub use self::lock::Successor;
+use self::lock::{Announcements, InterfaceLock};
 use self::namespace::PrivateNamespace;
 use self::object::{Links, Object};
 use self::pins::Instance;
@@ -67,6 +69,7 @@ pub struct Steering {
     slots: Slots,
     settings: settings::Steering,
     plan: Plan,
+    announcements: Announcements,
 }
 
 impl Steering {
@@ -79,17 +82,23 @@ impl Steering {
         Links::COUNT + exact * Plan::LINKS + later
     }
 
-    /// Builds it for `workers` workers, and returns the listeners of each.
+    /// Builds it for `workers` workers, and returns the listeners of each. Needs a tokio runtime.
+    /// Successors are told to `announcements`.
+    ///
+    /// Where the settings say so, another Foreword may be on the interfaces: its steering then
+    /// stands behind this one's, and only gets what belongs to its own connections, until
+    /// [`Steering::take_over`] asks it to end.
     pub fn start(
         settings: &Settings,
         workers: usize,
         mut slots: Slots,
+        announcements: Announcements,
     ) -> Result<(Self, Vec<Listeners>)> {
         let plan = plan(settings)?;
         let links = netlink::here(async |handle| netlink::links(&handle).await)?;
         interface::require_named(&settings.steering, &links)?;
         let selection = interface::select(&settings.steering, &links);
-        let locked = lock_all(selection)?;
+        let locked = lock_all(selection, settings.take_over, &announcements)?;
         sweep::dead_instances().context("cannot sweep what an earlier run left")?;
         let instance = Instance::claim()?;
         let mut object = Object::load(plan, settings.steering.reply)?;
@@ -131,15 +140,35 @@ impl Steering {
             slots,
             settings: settings.steering.clone(),
             plan,
+            announcements,
         };
         for (interface, lock) in locked {
             steering.attach(interface, lock)?;
         }
-        steering.attachments.values_mut().for_each(Attachment::keep_hold);
         Ok((steering, listeners))
     }
 
-    fn attach(&mut self, interface: (NetworkInterface, Role), lock: InterfaceLock) -> Result<()> {
+    /// Has predecessors let go of the interfaces, and end when their connections do. To be called
+    /// when everything else works: it is the last step that can fail.
+    pub fn take_over(&mut self) -> Result<()> {
+        for attachment in self.attachments.values_mut() {
+            attachment.settle(&mut self.object, self.plan, &mut self.slots, &self.announcements)?;
+        }
+        self.attachments.values_mut().for_each(Attachment::keep_hold);
+        Ok(())
+    }
+
+    /// Lets go of what a successor can't share. It steers new connections from now on; the ones
+    /// that are ours are still steered by us.
+    pub fn hand_over(&mut self) {
+        self.attachments.values_mut().for_each(Attachment::hand_over);
+    }
+
+    fn attach(
+        &mut self,
+        interface: (NetworkInterface, Role),
+        lock: Option<InterfaceLock>,
+    ) -> Result<()> {
         let index = interface.0.index();
         let attachment =
             Attachment::make(&mut self.object, interface, lock, self.plan, &mut self.slots)?;
@@ -180,10 +209,10 @@ impl Steering {
     }
 
     fn attach_late(&mut self, (interface, role): (NetworkInterface, Role)) -> Result<()> {
-        let lock = InterfaceLock::take(&interface)?;
+        let lock = InterfaceLock::take(&interface, &self.announcements)?;
         self.namespace.fit(interface.mtu())?;
         let index = interface.index();
-        self.attach((interface, role), lock)?;
+        self.attach((interface, role), Some(lock))?;
         self.attachments.get_mut(&index).into_iter().for_each(Attachment::keep_hold);
         Ok(())
     }
@@ -222,6 +251,11 @@ impl Steering {
     /// The namespace in which a socket can have a client's address.
     pub fn private_namespace(&self) -> &Namespace {
         self.namespace.namespace()
+    }
+
+    /// What the settings ask for and this node will not give, one sentence each.
+    pub fn advice(&self, settings: &Settings) -> Vec<String> {
+        advice::on(settings, &self.attachments)
     }
 
     /// How it is attached, one fact a line, for a person to read.
@@ -282,10 +316,17 @@ fn plan(settings: &Settings) -> Result<Plan> {
     })
 }
 
-/// Takes every interface's lock, or none.
-fn lock_all(selection: Selection) -> Result<Vec<((NetworkInterface, Role), InterfaceLock)>> {
+/// An interface that is to be attached to, and the right to do so.
+type Locked = ((NetworkInterface, Role), Option<InterfaceLock>);
+
+/// Takes every interface's lock, or none. With a takeover, those that a predecessor has can wait.
+fn lock_all(selection: Selection, take_over: bool, to: &Announcements) -> Result<Vec<Locked>> {
     let lock = |entry: (NetworkInterface, Role)| {
-        let lock = InterfaceLock::take(&entry.0)?;
+        let lock = if take_over {
+            InterfaceLock::try_take(&entry.0, to)?
+        } else {
+            Some(InterfaceLock::take(&entry.0, to)?)
+        };
         Ok((entry, lock))
     };
     selection.into_values().map(lock).collect()

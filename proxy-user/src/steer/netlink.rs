@@ -10,7 +10,7 @@ use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::neighbour::NeighbourState;
-use netlink_packet_route::route::{RouteScope, RouteType};
+use netlink_packet_route::route::{RouteAttribute, RouteScope, RouteType};
 use netlink_packet_route::rule::RuleAction;
 use netlink_packet_route::tc::{TcAttribute, TcHandle};
 use rtnetlink::{
@@ -212,6 +212,23 @@ pub async fn deliver_all_v6(handle: &Handle, inner: &str, table: u32) -> Result<
         .kind(RouteType::Local)
         .build();
     handle.route().add(everything).execute().await.context("cannot add the IPv6 local route")
+}
+
+/// The interface by which an address is reached, `lo` for one of our own; `None` without a route.
+pub async fn way_to(handle: &Handle, address: IpAddr) -> Result<Option<u32>> {
+    let query = match address {
+        IpAddr::V4(v4) => RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(v4, 32).build(),
+        IpAddr::V6(v6) => {
+            RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(v6, 128).build()
+        }
+    };
+    let mut answers = handle.route().get(query).execute();
+    // Without a route, the kernel's answer is an error.
+    let Ok(Some(route)) = answers.try_next().await else { return Ok(None) };
+    Ok(route.attributes.into_iter().find_map(|attribute| match attribute {
+        RouteAttribute::Oif(index) => Some(index),
+        _ => None,
+    }))
 }
 
 /// The links of the process's own namespace that have a filter of anybody's on their clsact.

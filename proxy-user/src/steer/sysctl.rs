@@ -53,6 +53,11 @@ pub fn follow(settings: &[Setting]) {
     }
 }
 
+/// A value as it is now; `None` if this kernel has no such thing.
+pub fn get(name: &str) -> Option<String> {
+    Some(fs::read_to_string(path(name)).ok()?.trim().to_owned())
+}
+
 /// Writes one value that has to be.
 pub fn set(name: &str, value: &str) -> Result<()> {
     fs::write(path(name), value).with_context(|| format!("cannot set net/{name} to {value}"))

@@ -49,3 +49,4 @@ mod relay;
 mod return_path;
 mod sight;
 mod source_client;
+mod takeover;

@@ -43,7 +43,7 @@ fn each_program_runs_and_is_measured() {
         let [_, header] = named_headers(family);
         for _ in 0..200 {
             let mut ours = scene.connect();
-            ours.send(&join(&header, &[b'x'; 20_000]));
+            ours.send(&join(&header, &vec![b'x'; 20_000]));
             assert!(ours.finish_and_rest().bytes.len() > 20_000);
             let mut not_ours = Client::connect(&scene.lab.client, family.lb(), other.address());
             not_ours.send(b"hello");

@@ -24,6 +24,8 @@ both_families!(
     a_connection_that_comes_back_is_dropped,
 );
 
+any_family!(what_cannot_work_is_said_at_the_start);
+
 /// Connects, talks to an echo, and finds that the server's peer is the client, to the port.
 fn assert_seen(netns: &Netns, from: IpAddr, to: SocketAddr, server: &Backend) {
     let before = server.connections();
@@ -140,7 +142,7 @@ fn bulk_goes_both_ways(family: Family) {
     const LENGTH: usize = 8 << 20;
     let scene = Scene::serving(family, &[OFF, SEEN], echo);
     let client = scene.connect();
-    let sent: Vec<u8> = (0..LENGTH).map(|i| (i % 251) as u8).collect();
+    let sent: Vec<u8> = (0..=250).cycle().take(LENGTH).collect();
     std::thread::scope(|scope| {
         let mut writer = client.stream().try_clone().expect("a socket can be shared");
         let bytes = &sent;
@@ -159,6 +161,31 @@ fn a_health_check_comes_from_the_node(family: Family) {
     check.send(&join(&crate::wire::v2_raw(0x20, 0, b""), b"hello"));
     assert_eq!(check.finish_and_rest(), Reply::ended(b"hello"));
     scene.assert_proxied(0);
+}
+
+/// Before the first connection, not by its time-out.
+fn what_cannot_work_is_said_at_the_start() {
+    let lab = lab();
+    let flags = format!("eth0 --port {PORT} {OFF} --outbound none --source client");
+    let warnings = |more: &str| {
+        let output = attach(&lab, &format!("{flags} {more}")).output();
+        output.lines().filter(|line| line.starts_with("warning ")).collect::<Vec<_>>().join("\n")
+    };
+    for family in Family::BOTH {
+        let upstream = SocketAddr::new(family.backend(), PORT);
+        let unseen = warnings(&format!("--upstream {upstream}"));
+        assert!(unseen.contains("is reached by eth1"), "{unseen}");
+        assert!(unseen.contains("write --upstream-interface eth1"), "{unseen}");
+        let seen = format!("--upstream {upstream} --upstream-interface eth1");
+        assert_eq!(warnings(&seen), "");
+        let local = SocketAddr::new(family.node(), PORT);
+        assert_eq!(warnings(&format!("--upstream {local}")), "");
+    }
+    let nowhere = warnings("--upstream 198.51.100.1:80");
+    assert!(nowhere.contains("there is no route to the upstream 198.51.100.1:80"), "{nowhere}");
+    lab.node.sysctl("net/ipv4/conf/all/rp_filter", "1").expect("root may set it");
+    let filtered = warnings("");
+    assert!(filtered.contains("net.ipv4.conf.all.rp_filter is 1"), "{filtered}");
 }
 
 /// Nobody serves the address, and the network leads it back: as new, it would go round for ever.

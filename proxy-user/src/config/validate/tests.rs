@@ -39,6 +39,7 @@ fn raw() -> RawAttach {
         hook: "auto".into(),
         guard_hook: "auto".into(),
         reply: "route".into(),
+        take_over: false,
     }
 }
 
@@ -318,7 +319,8 @@ fn a_limit_without_a_guard_is_a_contradiction() {
 
 #[test]
 fn words_that_mean_nothing_are_refused_with_those_that_do() {
-    let cases: [(&str, fn(&mut RawAttach), &str); 5] = [
+    type Case = (&'static str, fn(&mut RawAttach), &'static str);
+    let cases: [Case; 5] = [
         ("--guard", |raw| raw.guard = "x".into(), "on or off"),
         ("--guard-hook", |raw| raw.guard_hook = "x".into(), "auto, native, generic or tc"),
         ("--reply", |raw| raw.reply = "x".into(), "route or arrival"),

@@ -1,0 +1,232 @@
+//! A second Foreword that takes over from the first: nobody is refused, nobody is cut off.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread::scope;
+use std::time::Duration;
+
+use xtask::lab::{Family, Foreword, wait_until};
+
+use crate::backend::{Backend, echo};
+use crate::client::{Client, PATIENCE, Reply};
+use crate::flood::say;
+use crate::footprint::{Footprint, NodeState};
+use crate::probe::{FLAGS, assert_served, cleanup, flows_directly};
+use crate::scene::{OFF, PORT, Scene, attach, lab};
+use crate::talk::Talk;
+use crate::wire::{join, v1};
+
+both_families!(
+    new_connections_go_to_the_successor_without_a_failure,
+    connections_of_both_go_on_to_their_end,
+    connections_of_nobody_go_on_untouched,
+    a_takeover_can_be_taken_over,
+);
+
+any_family!(
+    without_a_predecessor_it_is_a_start,
+    a_guard_in_xdp_changes_hands,
+    a_hold_changes_hands,
+    the_dead_predecessor_is_no_obstacle,
+    a_takeover_that_fails_changes_nothing,
+);
+
+const HOOKS: [&str; 2] = ["tcx", "clsact"];
+const LOOPS: usize = 8;
+
+/// Connects over and over, while one process after the other takes over.
+fn new_connections_go_to_the_successor_without_a_failure(family: Family) {
+    for hook in HOOKS {
+        let flags = format!("eth0 --port {PORT} {OFF} --outbound v1 --take-over --hook {hook}");
+        let scene = Scene::serving(family, &[OFF, "--outbound v1 --hook", hook], echo);
+        let (over, served, failed) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
+        let mut foreword = scene.foreword;
+        scope(|scope| {
+            for _ in 0..LOOPS {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        let is_served = is_named(&scene.lab, family, scene.backend.address());
+                        let count = if is_served { &served } else { &failed };
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            for _ in 0..3 {
+                let successor = attach(&scene.lab, &flags);
+                let status = foreword.wait(PATIENCE).expect("it ends when nothing is left to do");
+                assert_eq!(status.code(), Some(0), "{}", foreword.output());
+                foreword = successor;
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        let (served, failed) = (served.into_inner(), failed.into_inner());
+        say(&format!("takeover {family:?} {hook}: {served} connections, {failed} failed"));
+        assert_eq!(failed, 0, "{hook}: of {served}");
+        assert!(served > 100, "{hook}: {served}");
+    }
+}
+
+fn is_named(lab: &xtask::lab::Lab, family: Family, to: SocketAddr) -> bool {
+    let Ok(mut client) = Client::try_connect(&lab.client, family.lb(), to) else { return false };
+    let expected = join(&v1(client.address(), to), b"hello");
+    client.offer(b"hello");
+    client.finish_and_rest() == Reply::ended(&expected)
+}
+
+fn connections_of_both_go_on_to_their_end(family: Family) {
+    for hook in HOOKS {
+        let mut scene = Scene::serving(family, &[OFF, "--outbound none --hook", hook], echo);
+        let footprint = Footprint::of(scene.foreword.pid(), &scene.lab.node);
+        let of_first: Vec<_> = (0..5).map(|_| Talk::begin(scene.connect())).collect();
+        let flags = format!("eth0 --port {PORT} {OFF} --outbound none --take-over --hook {hook}");
+        let second = attach(&scene.lab, &flags);
+        wait_for_word(&scene.foreword, "succeeded");
+        let of_second: Vec<_> = (0..5).map(|_| Talk::begin(scene.connect())).collect();
+        for talk in of_first.iter().chain(&of_second) {
+            talk.assert_goes_on("with both there");
+        }
+        assert!(scene.foreword.is_running(), "its connections are not done");
+        for talk in of_first {
+            talk.end();
+        }
+        let status = scene.foreword.wait(PATIENCE).expect("it ends with its connections");
+        assert_eq!(status.code(), Some(0), "{}", scene.foreword.output());
+        footprint.assert_gone(&scene.lab.node);
+        for talk in of_second {
+            talk.assert_goes_on("with the successor alone");
+            talk.end();
+        }
+        drop(second);
+    }
+}
+
+#[track_caller]
+fn wait_for_word(foreword: &Foreword, word: &str) {
+    wait_until(PATIENCE, word, || foreword.output().contains(word))
+        .unwrap_or_else(|error| panic!("{error}: {}", foreword.output()));
+}
+
+/// One that was there before either of them.
+fn connections_of_nobody_go_on_untouched(family: Family) {
+    for hook in HOOKS {
+        let lab = lab();
+        let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
+        let talk = Talk::begin(Client::connect(&lab.client, family.lb(), backend.address()));
+        let flags = format!("{FLAGS} --take-over --hook {hook}");
+        let mut first = attach(&lab, &flags);
+        talk.assert_goes_on("with the first");
+        let mut second = attach(&lab, &flags);
+        talk.assert_goes_on("with both");
+        first.wait(PATIENCE).expect("it has nothing to wait for");
+        talk.assert_goes_on("with the second");
+        second.terminate().expect("it ends after SIGTERM");
+        talk.assert_goes_on("with none");
+        talk.end();
+    }
+}
+
+/// A third comes while the first is not done: three are on the interface then.
+fn a_takeover_can_be_taken_over(family: Family) {
+    for hook in HOOKS {
+        let scene = Scene::serving(family, &[OFF, "--outbound none --hook", hook], echo);
+        let before = Talk::begin(scene.connect());
+        let flags = format!("eth0 --port {PORT} {OFF} --outbound none --take-over --hook {hook}");
+        let mut second = attach(&scene.lab, &flags);
+        let between = Talk::begin(scene.connect());
+        let third = attach(&scene.lab, &flags);
+        let after = Talk::begin(scene.connect());
+        // What sweeps finds nothing that is dead.
+        cleanup(&scene.lab.node);
+        for talk in [&before, &between, &after] {
+            talk.assert_goes_on("with three there");
+        }
+        between.end();
+        second.wait(PATIENCE).expect("it ends before the first does");
+        for talk in [before, after] {
+            talk.assert_goes_on("without the second");
+            talk.end();
+        }
+        drop(third);
+    }
+}
+
+fn without_a_predecessor_it_is_a_start() {
+    for hook in HOOKS {
+        let lab = lab();
+        let before = NodeState::of(&lab.node);
+        let backend = Backend::start(&lab.backend, (Family::V4.vip(), PORT).into(), echo);
+        let mut foreword = attach(&lab, &format!("{FLAGS} --take-over --hook {hook}"));
+        assert_served(&lab, &backend, Family::V4);
+        foreword.terminate().expect("it ends after SIGTERM");
+        before.assert_restored(&lab.node);
+    }
+}
+
+/// The kernel has one XDP program on an interface.
+fn a_guard_in_xdp_changes_hands() {
+    let lab = lab();
+    let backend = Backend::start(&lab.backend, (Family::V4.vip(), PORT).into(), echo);
+    let flags = format!("{FLAGS} --take-over --guard-hook native");
+    let mut first = attach(&lab, &flags);
+    let second = attach(&lab, &flags);
+    assert!(second.output().contains("guard     eth0 (native XDP)"), "{}", second.output());
+    first.wait(PATIENCE).expect("it has nothing to wait for");
+    assert_served(&lab, &backend, Family::V4);
+    let patience = Duration::from_millis(300);
+    let stranger = Family::V4.stranger();
+    let attempt = Client::try_connect_within(&lab.client, stranger, backend.address(), patience);
+    assert!(attempt.is_err(), "the stranger is in");
+}
+
+fn a_hold_changes_hands() {
+    for hook in HOOKS {
+        let lab = lab();
+        let backend = Backend::start(&lab.backend, (Family::V4.vip(), PORT).into(), echo);
+        let flags = format!("{FLAGS} --take-over --when-absent drop --hook {hook}");
+        let mut first = attach(&lab, &flags);
+        let mut second = attach(&lab, &flags);
+        first.wait(PATIENCE).expect("it has nothing to wait for");
+        second.kill().expect("it runs");
+        let patience = Duration::from_millis(300);
+        let from = Family::V4.lb();
+        let attempt = Client::try_connect_within(&lab.client, from, backend.address(), patience);
+        assert!(attempt.is_err(), "{hook}: it is held");
+        cleanup(&lab.node);
+        assert!(flows_directly(&lab, &backend, Family::V4), "{hook}: it was held once only");
+    }
+}
+
+fn the_dead_predecessor_is_no_obstacle() {
+    for hook in HOOKS {
+        let lab = lab();
+        let before = NodeState::of(&lab.node);
+        let backend = Backend::start(&lab.backend, (Family::V4.vip(), PORT).into(), echo);
+        let flags = format!("{FLAGS} --take-over --hook {hook}");
+        attach(&lab, &flags).kill().expect("it runs");
+        let mut second = attach(&lab, &flags);
+        assert_served(&lab, &backend, Family::V4);
+        second.terminate().expect("it ends after SIGTERM");
+        before.assert_restored(&lab.node);
+    }
+}
+
+/// The second interface is not there: the first Foreword never hears of it.
+fn a_takeover_that_fails_changes_nothing() {
+    for hook in HOOKS {
+        let lab = lab();
+        let backend = Backend::start(&lab.backend, (Family::V4.vip(), PORT).into(), echo);
+        lab.node.ip("link add last link eth1 type macvlan").expect("root may make links");
+        let mut first = attach(&lab, &format!("{FLAGS} --hook {hook}"));
+        let state = NodeState::of(&lab.node);
+        let flags = format!("{FLAGS} --take-over --guard-hook native --hook {hook}");
+        let flags = flags.replace("eth0", "eth0 last");
+        let flags: Vec<_> = flags.split_whitespace().collect();
+        let mut failing =
+            Foreword::spawn(&lab.node, crate::setup::foreword(), &flags).expect("it starts");
+        let status = failing.wait(PATIENCE).expect("it ends by itself");
+        assert_eq!(status.code(), Some(1), "{}", failing.output());
+        state.assert_restored(&lab.node);
+        assert!(first.is_running() && !first.output().contains("succeeded"), "{hook}");
+        assert_served(&lab, &backend, Family::V4);
+    }
+}
