@@ -130,7 +130,8 @@ fn a_smaller_mtu_on_the_way_is_learned(family: Family) {
         let reply = client.finish_and_rest();
         let elapsed = begin.elapsed();
         assert!(reply == Reply::ended(&payload), "{hook}: {}", text(&reply.bytes));
-        assert!(elapsed < Duration::from_secs(2), "{hook}: took {elapsed:?}");
+        // Without the error, probing for the size takes six seconds and more.
+        assert!(elapsed < Duration::from_secs(4), "{hook}: took {elapsed:?}");
         assert!(packets(&foreword, "steered_icmp") > 0, "{hook}: no ICMP error was steered");
     }
 }
