@@ -18,37 +18,37 @@ both_families!(
     they_outlive_tcx,
     they_outlive_a_kill_of_tcx,
     they_outlive_clsact,
-    they_outlive_a_kill_of_clsact
+    they_outlive_a_kill_of_clsact,
 );
 
 fn they_outlive_tcx(family: Family) {
-    assert_untouched(family, "tcx", |foreword| {
-        assert_eq!(foreword.terminate().expect("it ends after SIGTERM").code(), Some(0));
-    });
+    assert_untouched(family, "tcx", stop);
 }
 
 fn they_outlive_a_kill_of_tcx(family: Family) {
-    assert_untouched(family, "tcx", |foreword| {
-        foreword.kill().expect("it runs");
-    });
+    assert_untouched(family, "tcx", kill);
 }
 
 fn they_outlive_clsact(family: Family) {
-    assert_untouched(family, "clsact", |foreword| {
-        assert_eq!(foreword.terminate().expect("it ends after SIGTERM").code(), Some(0));
-    });
+    assert_untouched(family, "clsact", stop);
 }
 
 fn they_outlive_a_kill_of_clsact(family: Family) {
-    assert_untouched(family, "clsact", |foreword| {
-        foreword.kill().expect("it runs");
-    });
+    assert_untouched(family, "clsact", kill);
+}
+
+fn stop(foreword: &mut Foreword) {
+    assert_eq!(foreword.terminate().expect("it ends after SIGTERM").code(), Some(0));
+}
+
+fn kill(foreword: &mut Foreword) {
+    foreword.kill().expect("it runs");
 }
 
 /// Each of them talks while Foreword comes and goes, twice.
 fn assert_untouched(family: Family, hook: &str, end: impl Fn(&mut Foreword)) {
     let site = site();
-    let mut existing = one_of_each_kind(&site, family);
+    let existing = one_of_each_kind(&site, family);
     let flags = format!("eth0 --port {SERVICE_PORT},{NODE_PORT} {OFF} --outbound v1 --hook {hook}");
     for _ in 0..2 {
         let mut foreword = attach_in(&site.node, &flags);
@@ -67,7 +67,7 @@ fn assert_untouched(family: Family, hook: &str, end: impl Fn(&mut Foreword)) {
             connection.assert_goes_on("swept");
         }
     }
-    for connection in existing.drain(..) {
+    for connection in existing {
         connection.assert_accounted_for();
     }
 }

@@ -13,7 +13,7 @@ use crate::client::{Client, Reply};
 use crate::counters::Counters;
 use crate::hooks::hooks;
 use crate::maps::packets;
-use crate::probe::assert_peer_is_named;
+use crate::probe::{assert_peer_is_named, is_prompt};
 use crate::scene::{OFF, PORT, Scene, attach, attach_in, lab, site};
 use crate::setup::output_of;
 use crate::wire::{join, text, v1};
@@ -49,16 +49,16 @@ fn a_port_pair_can_be_used_again_at_once(family: Family) {
     let _foreword = attach(&lab, &format!("eth0 --port {PORT} {OFF} --outbound v1"));
     let source = SocketAddr::new(family.lb(), 40_001);
     let expected = join(&v1(source, backend.address()), b"hello");
-    for number in 0..10 {
-        let begin = Instant::now();
+    let connect = |number| {
         let mut client = Client::connect_from_port(&lab.client, source, backend.address());
         assert_eq!(client.rest(), Reply::ended(b""));
         client.send(b"hello");
         drop(client);
         assert_eq!(backend.received(number), expected, "connection {number}");
-        // A SYN that meets the wrong socket is sent again after a second.
-        assert!(begin.elapsed() < Duration::from_secs(1), "{number}: {:?}", begin.elapsed());
-    }
+    };
+    let prompt = (0..10).filter(|number| is_prompt(|| connect(*number))).count();
+    // A flood in another lab can cost a packet of ours, but not often.
+    assert!(prompt >= 8, "only {prompt} of 10 were served without a delay");
 }
 
 /// Runs a program in the client's namespace, for a connection from `source` to the VIP.
@@ -128,7 +128,8 @@ fn a_smaller_mtu_on_the_way_is_learned(family: Family) {
         let reply = client.finish_and_rest();
         let elapsed = begin.elapsed();
         assert!(reply == Reply::ended(&payload), "{hook}: {}", text(&reply.bytes));
-        assert!(elapsed < Duration::from_secs(2), "{hook}: took {elapsed:?}");
+        // Without the error, probing for the size takes six seconds and more.
+        assert!(elapsed < Duration::from_secs(4), "{hook}: took {elapsed:?}");
         assert!(packets(&foreword, "steered_icmp") > 0, "{hook}: no ICMP error was steered");
     }
 }

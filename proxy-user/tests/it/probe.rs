@@ -1,7 +1,7 @@
 //! Is Foreword in the way, or is it not? And what the lifecycle tests share besides.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xtask::lab::{Family, Foreword, Lab, Netns};
 
@@ -70,4 +70,12 @@ pub fn cleanup(node: &Netns) {
     command.arg("cleanup");
     let report = output_of(command);
     assert!(!report.trim().is_empty(), "it says what it removed, or that there was nothing");
+}
+
+/// Whether `f` is done before anything would have been sent twice: that takes a second, be it a SYN
+/// or a question for a neighbour's address.
+pub fn is_prompt(f: impl FnOnce()) -> bool {
+    let begin = Instant::now();
+    f();
+    begin.elapsed() < Duration::from_secs(1)
 }

@@ -1,7 +1,7 @@
 //! Replies leave the node by its routing table's choice, whichever card the client came in by, and
 //! although the node neither forwards nor takes in what it would not answer the same way.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use xtask::lab::{Family, Foreword, Netns, Site, SiteAddresses};
 
@@ -9,7 +9,7 @@ use crate::backend::{Backend, echo};
 use crate::client::Client;
 use crate::counters::Counters;
 use crate::hooks::hooks;
-use crate::probe::assert_peer_is_named;
+use crate::probe::{assert_peer_is_named, is_prompt};
 use crate::scene::{OFF, PORT, attach, attach_in, lab, site};
 use crate::setup::output_of;
 
@@ -17,6 +17,7 @@ both_families!(
     it_is_the_routing_tables_choice,
     an_empty_neighbour_cache_costs_no_time,
     it_can_be_the_card_of_arrival,
+    it_stays_when_forwarding_is_switched_off,
     each_of_several_interfaces_is_protected,
 );
 
@@ -94,6 +95,21 @@ fn it_can_be_the_card_of_arrival(family: Family) {
     }
 }
 
+/// The kernel writes the switch through to every interface, the end of our own veth among them.
+fn it_stays_when_forwarding_is_switched_off(family: Family) {
+    let at = SiteAddresses::of(family);
+    for hook in HOOKS {
+        let site = site();
+        let server = Backend::start(&site.pods[0], (at.vip, PORT).into(), echo);
+        let _foreword = attach_both_cards(&site, hook);
+        assert_peer_is_named(&site.client, at.client, server.address());
+        for key in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
+            site.node.sysctl(key, "0").expect("root may set it");
+        }
+        assert_peer_is_named(&site.client, at.client, server.address());
+    }
+}
+
 /// The node means it: without Foreword, nobody gets through.
 fn assert_closed(site: &Site, server: &Backend, family: Family) {
     let client = SiteAddresses::of(family).client;
@@ -114,11 +130,14 @@ fn an_empty_neighbour_cache_costs_no_time(family: Family) {
         let _foreword = attach_both_cards(&site, hook);
         for (server, way_back) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             site.answer_by(family, way_back).expect("the node knows the router");
-            forget_neighbours(&site.node, family);
-            let begin = Instant::now();
-            assert_peer_is_named(&site.client, at.client, servers[server].address());
-            let elapsed = begin.elapsed();
-            assert!(elapsed < Duration::from_secs(1), "{hook}, back by {way_back}: {elapsed:?}");
+            let is_prompt = || {
+                forget_neighbours(&site.node, family);
+                is_prompt(|| {
+                    assert_peer_is_named(&site.client, at.client, servers[server].address());
+                })
+            };
+            // A flood in another lab can cost a packet of ours, but not each time.
+            assert!((0..5).any(|_| is_prompt()), "{hook}, server {server}, back by {way_back}");
         }
     }
 }

@@ -6,7 +6,6 @@
 //! balancer's address and a node port, with both pods behind it.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use xtask::lab::{Family, Netns, Site, SiteAddresses};
 
@@ -34,34 +33,28 @@ impl Form {
 
     /// The service's rules.
     pub fn install_kube_proxy(self, site: &Site, family: Family) {
-        self.install(
-            &site.node,
-            family,
-            match self {
-                Self::Iptables => include_str!("rules/kube_proxy.iptables"),
-                Self::Nftables => include_str!("rules/kube_proxy.nft"),
-            },
-        );
+        let rules = match self {
+            Self::Iptables => include_str!("rules/kube_proxy.iptables"),
+            Self::Nftables => include_str!("rules/kube_proxy.nft"),
+        };
+        self.install(&site.node, family, rules);
     }
 
     /// A firewall that drops whatever is to the node or through it, but for ICMP, loopback and
     /// answers, and what it can't make sense of in any direction.
     pub fn install_firewall(self, site: &Site, family: Family) {
-        self.install(
-            &site.node,
-            family,
-            match self {
-                Self::Iptables => include_str!("rules/firewall.iptables"),
-                Self::Nftables => include_str!("rules/firewall.nft"),
-            },
-        );
+        let rules = match self {
+            Self::Iptables => include_str!("rules/firewall.iptables"),
+            Self::Nftables => include_str!("rules/firewall.nft"),
+        };
+        self.install(&site.node, family, rules);
     }
 
     fn install(self, node: &Netns, family: Family, template: &str) {
         let scratch = Scratch::new();
         let rules = scratch.write("rules", &fill(template, family));
         let mut command = node.command(self.program(family));
-        command.args(self.options()).arg::<&Path>(&rules);
+        command.args(self.options()).arg(rules);
         output_of(command);
     }
 
