@@ -6,9 +6,15 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, setns};
+
+use super::wait::wait_until;
+
+/// How long an address may take to become usable, on a machine that is busy with other labs.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A named network namespace, removed on drop.
 ///
@@ -100,14 +106,28 @@ impl Netns {
 
     /// Adds an address that can be used at once.
     pub fn add_address(&self, interface: &str, address: IpAddr, prefix: u8) -> Result<()> {
-        self.ip(&format!("address add {address}/{prefix} dev {interface} {}", nodad(address)))
+        self.ip(&format!("address add {address}/{prefix} dev {interface} {}", nodad(address)))?;
+        self.wait_for_route(address)
     }
 
     /// The same for an address that is the source of a connection only when it is asked for.
     pub fn add_spare_address(&self, interface: &str, address: IpAddr, prefix: u8) -> Result<()> {
         let nodad = nodad(address);
         let lifetime = "valid_lft forever preferred_lft 0";
-        self.ip(&format!("address add {address}/{prefix} dev {interface} {nodad} {lifetime}"))
+        self.ip(&format!("address add {address}/{prefix} dev {interface} {nodad} {lifetime}"))?;
+        self.wait_for_route(address)
+    }
+
+    /// The kernel makes an IPv6 address usable a little later, when it has noticed that the link is
+    /// up. Who looks at the routes before that sees them change afterwards.
+    fn wait_for_route(&self, address: IpAddr) -> Result<()> {
+        let option = if address.is_ipv4() { "-4" } else { "-6" };
+        let show = ["-n", &self.name, option, "route", "show", "table", "local", "to"];
+        let what = format!("{address} to be usable in {}", self.name);
+        wait_until(PATIENCE, &what, || {
+            let routes = Command::new("ip").args(show).arg(address.to_string()).output();
+            routes.is_ok_and(|output| !output.stdout.is_empty())
+        })
     }
 }
 
