@@ -180,6 +180,7 @@ impl Steering {
     /// are there and weren't. One that can't be attached to is reported, and tried again with the
     /// next look.
     pub fn look_again(&mut self) -> Result<()> {
+        self.namespace.keep_up()?;
         let links = netlink::here(async |handle| netlink::links(&handle).await)?;
         let mut selection = interface::select(&self.settings, &links);
         let (stay, gone): (BTreeMap<_, _>, _) =

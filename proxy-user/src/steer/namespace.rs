@@ -38,6 +38,11 @@ impl PrivateNamespace {
         self.veth.fit(mtu, &self.namespace)
     }
 
+    /// Undoes what somebody has set for the whole node, and with it for the way inside.
+    pub fn keep_up(&self) -> Result<()> {
+        self.veth.keep_forwarding()
+    }
+
     /// Opens the listeners of `workers` workers.
     pub fn listeners(&self, workers: usize) -> Result<Vec<Listeners>> {
         self.namespace

@@ -94,16 +94,26 @@ impl Veth {
         self.host.index
     }
 
+    /// The return program asks the routing table as for a packet to be forwarded from here. Who
+    /// switches forwarding off for the node switches it off here, too; this switches it on again.
+    pub fn keep_forwarding(&self) -> Result<()> {
+        for family in ["ipv4", "ipv6"] {
+            let forwarding = format!("{family}/conf/{}/forwarding", self.name());
+            if sysctl::get(&forwarding).is_some_and(|value| value != "1") {
+                sysctl::set(&forwarding, "1")?;
+            }
+        }
+        Ok(())
+    }
+
     fn prepare_host_end(&self, meets_own_addresses: bool) -> Result<()> {
         let name = self.name();
-        // The return program asks the routing table as for a packet to be forwarded from here.
-        sysctl::set(&format!("ipv4/conf/{name}/forwarding"), "1")?;
+        self.keep_forwarding()?;
         sysctl::set(&format!("ipv4/conf/{name}/rp_filter"), "0")?;
         if meets_own_addresses {
             sysctl::set(&format!("ipv4/conf/{name}/accept_local"), "1")?;
         }
         if sysctl::has_ipv6() {
-            sysctl::set(&format!("ipv6/conf/{name}/forwarding"), "1")?;
             sysctl::set(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
             sysctl::set(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
         }

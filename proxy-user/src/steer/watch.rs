@@ -1,39 +1,52 @@
-//! News of the node's interfaces, as they come, go and are renamed.
+//! News of the node's interfaces, as they come, go and are renamed, and as somebody changes what
+//! is set for all of them.
 
-use std::future::pending;
+use std::io;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use futures_util::StreamExt as _;
-use rtnetlink::{MulticastGroup, new_multicast_connection};
+use futures_util::FutureExt as _;
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket};
 use tokio::time::sleep;
 
 /// An interface comes with a handful of messages; this is how long we let them come.
 const SETTLE: Duration = Duration::from_millis(5);
+/// Links, and the network settings of each family; from `include/uapi/linux/rtnetlink.h`.
+const GROUPS: [u32; 3] = [1, 24, 25];
+/// Room for a message; the rest of a longer one is cut off.
+const MESSAGE: usize = 4096;
 
 /// A subscription. It says that something has changed, not what: a message may be lost, and
 /// whoever looks again sees everything.
 pub struct LinkNews {
-    messages: Box<dyn futures_util::Stream<Item = ()> + Unpin>,
+    socket: TokioSocket,
 }
 
 impl LinkNews {
     /// Subscribes, in the namespace of the calling thread. Needs a tokio runtime.
     pub fn subscribe() -> Result<Self> {
-        let (connection, _, messages) = new_multicast_connection(&[MulticastGroup::Link])
-            .context("cannot listen for news of interfaces")?;
-        tokio::spawn(connection);
-        Ok(Self { messages: Box::new(messages.map(|_| ())) })
+        Self::open().context("cannot listen for news of interfaces")
+    }
+
+    fn open() -> io::Result<Self> {
+        let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
+        let groups = GROUPS.iter().fold(0, |mask, group| mask | 1 << (group - 1));
+        socket.socket_mut().bind(&SocketAddr::new(0, groups))?;
+        Ok(Self { socket })
     }
 
     /// Waits until something may have changed.
     pub async fn next(&mut self) {
-        if self.messages.next().await.is_none() {
-            // The socket is gone; whoever looks at intervals still sees what happens.
-            pending::<()>().await;
-        }
+        self.discard().await;
         sleep(SETTLE).await;
-        // What has piled up meanwhile is answered by one look.
-        while let Some(Some(())) = futures_util::FutureExt::now_or_never(self.messages.next()) {}
+        // What has piled up is answered by one look.
+        while self.discard().now_or_never().is_some() {}
+    }
+
+    /// Takes a message and forgets it. That some were lost is news as well, and no error.
+    async fn discard(&mut self) {
+        let mut message = Vec::with_capacity(MESSAGE);
+        let _ = self.socket.recv(&mut message).await;
     }
 }

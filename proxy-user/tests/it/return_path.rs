@@ -98,7 +98,7 @@ fn it_can_be_the_card_of_arrival(family: Family) {
 /// The kernel writes the switch through to every interface, the end of our own veth among them.
 fn it_stays_when_forwarding_is_switched_off(family: Family) {
     let at = SiteAddresses::of(family);
-    for hook in HOOKS {
+    for hook in hooks() {
         let site = site();
         let server = Backend::start(&site.pods[0], (at.vip, PORT).into(), echo);
         let _foreword = attach_both_cards(&site, hook);
