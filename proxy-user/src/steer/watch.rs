@@ -14,6 +14,8 @@ use tokio::time::sleep;
 const SETTLE: Duration = Duration::from_millis(5);
 /// Links, and the network settings of each family; from `include/uapi/linux/rtnetlink.h`.
 const GROUPS: [u32; 3] = [1, 24, 25];
+/// Messages answered by one look.
+const AT_ONCE: usize = 1024;
 /// Room for a message; the rest of a longer one is cut off.
 const MESSAGE: usize = 4096;
 
@@ -41,7 +43,11 @@ impl LinkNews {
         self.discard().await;
         sleep(SETTLE).await;
         // What has piled up is answered by one look.
-        while self.discard().now_or_never().is_some() {}
+        for _ in 0..AT_ONCE {
+            if self.discard().now_or_never().is_none() {
+                break;
+            }
+        }
     }
 
     /// Takes a message and forgets it. That some were lost is news as well, and no error.
