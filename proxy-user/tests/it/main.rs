@@ -27,6 +27,7 @@ mod witness;
 
 mod absence;
 mod attachment;
+mod death;
 mod destinations;
 mod errors;
 mod existing;
@@ -38,7 +39,6 @@ mod inbound_options;
 mod inbound_split;
 mod lifecycle;
 mod loopback;
-mod mishaps;
 mod numbers;
 mod odd_packets;
 mod outbound;

@@ -1,7 +1,7 @@
 //! Is Foreword in the way, or is it not? And what the lifecycle tests share besides.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xtask::lab::{Family, Foreword, Lab, Netns};
 
@@ -70,4 +70,14 @@ pub fn cleanup(node: &Netns) {
     command.arg("cleanup");
     let report = output_of(command);
     assert!(!report.trim().is_empty(), "it says what it removed, or that there was nothing");
+}
+
+/// Moments to interrupt a start at, from before its first step to after its last. How long a start
+/// takes is measured once.
+pub fn moments(lab: &Lab) -> impl Iterator<Item = Duration> + use<> {
+    let begin = Instant::now();
+    let mut complete = attach(lab, FLAGS);
+    let whole = begin.elapsed();
+    complete.terminate().expect("it ends after SIGTERM");
+    (0..10).map(move |step| whole * step / 8)
 }
