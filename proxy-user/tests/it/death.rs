@@ -16,7 +16,7 @@ use crate::backend::{Backend, echo};
 use crate::client::{Client, End, PATIENCE};
 use crate::flood::say;
 use crate::footprint::{Footprint, NodeState};
-use crate::probe::{FLAGS, attach_and_serve, cleanup, echoes, flows_directly, moments};
+use crate::probe::{EVERYTHING, FLAGS, attach_and_serve, cleanup, echoes, flows_directly, moments};
 use crate::scene::{PORT, attach, lab};
 use crate::setup::{foreword, output_of};
 use crate::wire::{join, named_client, named_destination, named_headers, v1};
@@ -267,10 +267,6 @@ fn nothing_remains_after_the_next_start() {
         });
     }
 }
-
-/// With programs at every hook there is.
-const EVERYTHING: &str = "eth0 --port 80 --inbound require --trust 10.77.1.2,fd77:1::2 \
-    --outbound v1 --guard-hook native --when-absent drop --source client --upstream-interface eth1";
 
 /// Kills an instance with an open connection, lets `sweep` run, and looks for what is left.
 fn assert_swept(flags: &str, sweep: impl Fn(&Lab)) {

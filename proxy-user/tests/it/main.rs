@@ -5,9 +5,10 @@
 //! HAProxy, nginx, curl and openssl. The PROXY headers that are sent and expected are written by
 //! hand in [`wire`], never by the product's own encoder.
 //!
-//! How to read it: [`wire`], [`client`], [`talk`] and [`backend`] are the two ends, [`scene`] puts Foreword
-//! between them, [`probe`] tells whether it is in the way, [`maps`] reads its maps, [`footprint`]
-//! knows what it must not leave behind. [`rules`] is a node's packet filter, [`counters`] count
+//! How to read it: [`wire`], [`client`], [`talk`] and [`backend`] are the two ends, [`scene`] puts
+//! Foreword between them, [`probe`] tells whether it is in the way, [`maps`] reads its maps,
+//! [`footprint`] knows what it must not leave behind, [`fault`] makes one of its system calls fail.
+//! [`rules`] is a node's packet filter, [`counters`] count
 //! packets elsewhere. The other modules are tests.
 
 #[macro_use]
@@ -16,6 +17,7 @@ mod setup;
 mod backend;
 mod client;
 mod counters;
+mod fault;
 mod footprint;
 mod maps;
 mod probe;
@@ -31,6 +33,7 @@ mod death;
 mod destinations;
 mod errors;
 mod existing;
+mod failed_start;
 mod flood;
 mod guard;
 mod hairpin;

@@ -1,6 +1,8 @@
 //! Is Foreword in the way, or is it not? And what the lifecycle tests share besides.
 
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use xtask::lab::{Family, Foreword, Lab, Netns};
@@ -15,6 +17,10 @@ use crate::wire::{join, named_client, named_destination, named_headers, v1};
 /// A Foreword whose work shows: it asks for a header, and writes one of the other version.
 pub const FLAGS: &str =
     "eth0 --port 80 --inbound require --trust 10.77.1.2,fd77:1::2 --outbound v1";
+
+/// The same with our programs at every hook there is.
+pub const EVERYTHING: &str = "eth0 --port 80 --inbound require --trust 10.77.1.2,fd77:1::2 \
+    --outbound v1 --guard-hook native --when-absent drop --source client --upstream-interface eth1";
 
 /// An echo at the VIP of each family.
 pub fn echoes(lab: &Lab) -> [Backend; 2] {
@@ -80,4 +86,16 @@ pub fn moments(lab: &Lab) -> impl Iterator<Item = Duration> + use<> {
     let whole = begin.elapsed();
     complete.terminate().expect("it ends after SIGTERM");
     (0..10).map(move |step| whole * step / 8)
+}
+
+/// Whether there is a pinned link in this node's name, or a filter on its interface.
+pub fn is_held(node: &Netns) -> bool {
+    let own = node.run(|| fs::metadata("/proc/thread-self/ns/net")).expect("it is there");
+    let pins = fs::read_dir("/sys/fs/bpf/foreword/hold").into_iter().flatten().flatten();
+    let prefix = format!("{}-", own.ino());
+    let is_pinned =
+        pins.into_iter().any(|pin| pin.file_name().to_string_lossy().starts_with(&prefix));
+    let mut filters = node.command("tc");
+    filters.args(["filter", "show", "dev", "eth0", "ingress"]);
+    is_pinned || output_of(filters).contains("foreword_hold")
 }
