@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -70,6 +71,7 @@ pub fn run(
         command.args(["-c", "read go && exec \"$0\" \"$@\""]).arg(program).args(arguments);
         command.env("RUST_BACKTRACE", "0");
         command.stdin(Stdio::piped()).stdout(create(&stdout)).stderr(create(&stderr));
+        #[allow(clippy::zombie_processes, reason = "the tracer waits for it")]
         let mut child = command.spawn().expect("there is a shell");
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid fits in 31 bits"));
         let options = Options::PTRACE_O_TRACESYSGOOD
@@ -132,8 +134,8 @@ impl<'a> Tracer<'a> {
             let mut is_told = false;
             let code = loop {
                 match self.step() {
-                    Some(code) => break code,
-                    None if self.stage == Stage::Ready && !is_told => {
+                    ControlFlow::Break(code) => break code,
+                    ControlFlow::Continue(()) if self.stage == Stage::Ready && !is_told => {
                         is_told = true;
                         let when_ready = &when_ready;
                         scope.spawn(move || {
@@ -141,7 +143,7 @@ impl<'a> Tracer<'a> {
                             let _ = signal::kill(leader, Signal::SIGTERM);
                         });
                     }
-                    None => {}
+                    ControlFlow::Continue(()) => {}
                 }
             };
             drop(over);
@@ -151,12 +153,16 @@ impl<'a> Tracer<'a> {
 
     /// Waits for the next stop of any of its threads and lets that one go on; at the end of all,
     /// its exit code.
-    fn step(&mut self) -> Option<Option<i32>> {
+    fn step(&mut self) -> ControlFlow<Option<i32>> {
         // Children of this thread only: others are other tests' business.
         let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
         match waitpid(Pid::from_raw(-1), Some(flags)).expect("the program is a child") {
-            WaitStatus::Exited(pid, code) if pid == self.leader => return Some(Some(code)),
-            WaitStatus::Signaled(pid, ..) if pid == self.leader => return Some(None),
+            WaitStatus::Exited(pid, code) if pid == self.leader => {
+                return ControlFlow::Break(Some(code));
+            }
+            WaitStatus::Signaled(pid, ..) if pid == self.leader => {
+                return ControlFlow::Break(None);
+            }
             WaitStatus::PtraceSyscall(pid) => {
                 // A thread can be killed at any moment; then there is nothing to do for it.
                 let _ = self.at_call(pid);
@@ -170,7 +176,7 @@ impl<'a> Tracer<'a> {
             }
             _ => {}
         }
-        None
+        ControlFlow::Continue(())
     }
 
     fn at_call(&mut self, pid: Pid) -> nix::Result<()> {
