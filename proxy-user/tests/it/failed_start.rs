@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
-use xtask::lab::{Family, Lab, wait_until};
+use xtask::lab::{Daemon, Family, Lab, wait_until};
 
 use crate::backend::Backend;
 use crate::client::PATIENCE;
@@ -25,6 +25,9 @@ any_family!(
     a_refused_file_leaves_nothing,
     a_refused_socket_or_namespace_leaves_nothing,
     a_refused_event_queue_leaves_nothing,
+    a_refused_thread_leaves_nothing,
+    a_lost_talk_with_the_kernel_leaves_nothing,
+    too_few_descriptors_leave_nothing,
 );
 
 const HOOKS: [&str; 2] = ["tcx", "clsact"];
@@ -72,6 +75,41 @@ fn a_refused_event_queue_leaves_nothing() {
     ];
     assert_each_failure_leaves_nothing(&CALLS, 3, &HOOKS);
 }
+
+fn a_refused_thread_leaves_nothing() {
+    const CALLS: [Call; 3] = [
+        (libc::SYS_clone, "clone"),
+        (libc::SYS_clone3, "clone3"),
+        (libc::SYS_socketpair, "socketpair"),
+    ];
+    assert_each_failure_leaves_nothing(&CALLS, 1, &HOOKS);
+}
+
+/// A request that isn't sent, or an answer that doesn't come: then nobody knows whether the kernel
+/// has done it.
+fn a_lost_talk_with_the_kernel_leaves_nothing() {
+    const CALLS: [Call; 2] = [(libc::SYS_sendto, "sendto"), (libc::SYS_recvfrom, "recvfrom")];
+    assert_each_failure_leaves_nothing(&CALLS, 2, &HOOKS);
+}
+
+/// From what a program needs to begin at all, one by one up to what is enough to serve.
+fn too_few_descriptors_leave_nothing() {
+    let node = Node::new();
+    let before = NodeState::of(&node.lab.node);
+    let mut wrong = Vec::new();
+    let enough = (4..MOST_DESCRIPTORS).find(|limit| {
+        let (is_served, complaints) = node.start_with_descriptors(*limit);
+        wrong.extend(complaints.into_iter().map(|what| format!("{limit} descriptors: {what}")));
+        is_served
+    });
+    say(&format!("failed starts for want of descriptors: {enough:?} were enough to serve"));
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(enough.is_some_and(|limit| limit > 4), "{enough:?}");
+    before.assert_restored(&node.lab.node);
+}
+
+/// Far more than a start needs.
+const MOST_DESCRIPTORS: u32 = 200;
 
 /// Starts once for every `step`th call of these kinds, by the hooks in turn, until a start has no
 /// call of that number any more.
@@ -131,6 +169,28 @@ impl Node {
         }
         wrong.extend(self.remains(ended.pid).into_iter().map(|what| format!("left: {what}")));
         (ended, wrong)
+    }
+
+    /// Starts with so many descriptors at most; says whether it serves, and lists what is wrong.
+    fn start_with_descriptors(&self, limit: u32) -> (bool, Vec<String>) {
+        let mut command = self.lab.node.command("sh");
+        command.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &limit.to_string()]);
+        command.arg(foreword()).arg("attach").args(EVERYTHING.split_whitespace());
+        command.env("RUST_BACKTRACE", "0");
+        let mut starting = Daemon::start("foreword", command).expect("there is a shell");
+        let is_ready = starting.wait_for_line("ready", PATIENCE).is_ok();
+        let is_served = is_ready && self.is_served();
+        let status = starting.terminate().expect("it ends");
+        let output = starting.output();
+        let mut wrong = judge(status.code(), &output, &output);
+        if is_ready && !is_served {
+            wrong.push(format!("it is ready, and does not serve: {output}"));
+        }
+        if is_ready {
+            cleanup(&self.lab.node);
+        }
+        wrong.extend(self.remains(starting.pid()).into_iter().map(|what| format!("left: {what}")));
+        (is_served, wrong)
     }
 
     /// A start that succeeds in spite of an error has to work.
