@@ -9,14 +9,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::sys::signal::Signal;
 use xtask::lab::{Family, Foreword, Lab, wait_until};
 
 use crate::backend::{Backend, echo};
 use crate::client::{Client, End, PATIENCE};
+use crate::fault::{self, Call, Consequence, Fault};
 use crate::flood::say;
-use crate::footprint::{Footprint, NodeState};
-use crate::probe::{EVERYTHING, FLAGS, attach_and_serve, cleanup, echoes, flows_directly, moments};
+use crate::footprint::NodeState;
+use crate::probe::{EVERYTHING, FLAGS, attach_and_serve, cleanup, echoes, flows_directly, left_by};
 use crate::scene::{PORT, attach, lab};
 use crate::setup::{foreword, output_of};
 use crate::wire::{join, named_client, named_destination, named_headers, v1};
@@ -282,19 +284,27 @@ fn assert_swept(flags: &str, sweep: impl Fn(&Lab)) {
     drop(open);
 }
 
+/// Right before each call that changes something in the kernel.
 fn nothing_remains_after_death_during_the_start() {
+    const CALLS: [Call; 3] =
+        [(libc::SYS_bpf, "bpf"), (libc::SYS_mkdir, "mkdir"), (libc::SYS_sendto, "sendto")];
     let lab = lab();
     let before = NodeState::of(&lab.node);
-    for hook in HOOKS {
-        let flags = format!("{EVERYTHING} --hook {hook}");
+    let empty = NodeState::glance(&lab.node);
+    let mut left = Vec::new();
+    for (number, hook) in (0..).zip(HOOKS.into_iter().cycle()) {
+        let fault = Fault { calls: &CALLS, number, consequence: Consequence::Death };
+        let flags = format!("attach {EVERYTHING} --hook {hook}");
         let flags: Vec<_> = flags.split_whitespace().collect();
-        for moment in moments(&lab) {
-            let mut starting = Foreword::spawn(&lab.node, foreword(), &flags).expect("it starts");
-            sleep(moment);
-            starting.kill().expect("it runs");
-            cleanup(&lab.node);
-            Footprint::by_name(starting.pid()).assert_gone(&lab.node);
-            before.assert_restored(&lab.node);
-        }
+        let ended = fault::run(&lab.node, foreword(), &flags, fault, |_| {});
+        cleanup(&lab.node);
+        let Some(call) = ended.failed else {
+            say(&format!("death during the start: {number} times"));
+            break;
+        };
+        let which = |what| format!("{hook}: before call {number}, {call}: {what}");
+        left.extend(left_by(ended.pid, &lab.node, &empty).into_iter().map(which));
     }
+    assert!(left.is_empty(), "{left:#?}");
+    before.assert_restored(&lab.node);
 }

@@ -8,14 +8,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::libc;
-use xtask::lab::{Daemon, Family, Lab, wait_until};
+use xtask::lab::{Daemon, Family, Lab};
 
 use crate::backend::Backend;
 use crate::client::PATIENCE;
-use crate::fault::{self, Call, Ended, Fault};
+use crate::fault::{self, Call, Consequence, Ended, Fault};
 use crate::flood::say;
-use crate::footprint::{Footprint, NodeState};
-use crate::probe::{EVERYTHING, assert_served, cleanup, echoes, is_held};
+use crate::footprint::NodeState;
+use crate::probe::{EVERYTHING, assert_served, cleanup, echoes, left_by};
 use crate::scene::lab;
 use crate::setup::foreword;
 
@@ -119,7 +119,8 @@ fn assert_each_failure_leaves_nothing(calls: &'static [Call], step: usize, hooks
     let (mut refused, mut served) = (0, 0);
     let mut wrong = Vec::new();
     for (number, hook) in (0..).step_by(step).zip(hooks.iter().cycle()) {
-        let (ended, complaints) = node.start_with(Fault { calls, number }, hook);
+        let (ended, complaints) =
+            node.start_with(Fault { calls, number, consequence: Consequence::Refusal }, hook);
         let Some(call) = ended.failed else { break };
         let is_ready = is_ready(&ended.stdout);
         (refused, served) = (refused + usize::from(!is_ready), served + usize::from(is_ready));
@@ -167,7 +168,11 @@ impl Node {
             // What it holds on purpose.
             cleanup(&self.lab.node);
         }
-        wrong.extend(self.remains(ended.pid).into_iter().map(|what| format!("left: {what}")));
+        wrong.extend(
+            left_by(ended.pid, &self.lab.node, &self.empty)
+                .into_iter()
+                .map(|what| format!("left: {what}")),
+        );
         (ended, wrong)
     }
 
@@ -189,7 +194,11 @@ impl Node {
         if is_ready {
             cleanup(&self.lab.node);
         }
-        wrong.extend(self.remains(starting.pid()).into_iter().map(|what| format!("left: {what}")));
+        wrong.extend(
+            left_by(starting.pid(), &self.lab.node, &self.empty)
+                .into_iter()
+                .map(|what| format!("left: {what}")),
+        );
         (is_served, wrong)
     }
 
@@ -201,23 +210,6 @@ impl Node {
             }
         };
         catch_unwind(AssertUnwindSafe(serve)).is_ok()
-    }
-
-    /// What an instance has left, after the time that the kernel takes to free it.
-    fn remains(&self, pid: u32) -> Vec<String> {
-        let (node, footprint) = (&self.lab.node, Footprint::by_name(pid));
-        let mut remains = Vec::new();
-        let gone = wait_until(PATIENCE, "nothing left", || {
-            remains = footprint.remains(node);
-            remains.extend(self.empty.differences(&NodeState::glance(node)));
-            remains.extend(is_held(node).then(|| "a hold".to_owned()));
-            remains.is_empty()
-        });
-        if gone.is_err() {
-            // Not to be found again after the next attempt.
-            cleanup(node);
-        }
-        remains
     }
 }
 

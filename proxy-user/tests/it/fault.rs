@@ -1,8 +1,9 @@
-//! A program of which one system call fails: any one, by its place in the order in which all
+//! A program of which one system call fails, or is its last: any one, by its place in the order in which all
 //! threads together make them.
 //!
 //! By `ptrace`, since what injects faults by number elsewhere counts for each thread anew, and so
-//! can't reach the second of two short-lived threads that do the same.
+//! can't reach the second of two short-lived threads that do the same. The names of registers are
+//! those of x86-64.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -32,16 +33,25 @@ const STDERR: u64 = 2;
 /// An attempt that goes on for longer is killed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How a program ended that was robbed of one call.
+/// How a program ended of which one call was chosen.
 #[derive(Debug)]
 pub struct Ended {
     pub pid: u32,
-    /// The call that failed; `None` if there were fewer.
+    /// The chosen call; `None` if there were fewer.
     pub failed: Option<&'static str>,
     /// The exit code; `None` after a signal.
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
+}
+
+/// What becomes of the chosen call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consequence {
+    /// It isn't made, and fails with `EPERM`.
+    Refusal,
+    /// The process is killed right before it.
+    Death,
 }
 
 /// What is to fail: of the calls of these kinds, made before the program's first output, the one
@@ -50,9 +60,10 @@ pub struct Ended {
 pub struct Fault {
     pub calls: &'static [Call],
     pub number: usize,
+    pub consequence: Consequence,
 }
 
-/// Runs a program in `netns`, and lets one of its calls fail with `EPERM`. When a line of its
+/// Runs a program in `netns`, with one of its calls chosen. When a line of its
 /// output begins with `ready`, its pid is handed to `when_ready`, and it is sent SIGTERM
 /// afterwards.
 pub fn run(
@@ -92,6 +103,7 @@ pub fn run(
 struct Tracer<'a> {
     leader: Pid,
     calls: &'static [Call],
+    consequence: Consequence,
     /// How many calls are still to pass before the one that fails.
     to_pass: usize,
     stage: Stage,
@@ -116,9 +128,9 @@ enum Stage {
 
 impl<'a> Tracer<'a> {
     fn new(leader: Pid, fault: Fault, stdout: &'a Path) -> Self {
-        let Fault { calls, number: to_pass } = fault;
+        let Fault { calls, number: to_pass, consequence } = fault;
         let stage = Stage::Loading;
-        Self { leader, calls, to_pass, stage, refusing: None, failed: None, stdout }
+        Self { leader, calls, consequence, to_pass, stage, refusing: None, failed: None, stdout }
     }
 
     /// Follows the program to its end, and gives its exit code.
@@ -201,7 +213,11 @@ impl<'a> Tracer<'a> {
             self.to_pass -= 1;
             return Ok(());
         }
-        (self.failed, self.refusing) = (Some(*name), Some(pid));
+        self.failed = Some(*name);
+        if self.consequence == Consequence::Death {
+            return signal::kill(self.leader, Signal::SIGKILL);
+        }
+        self.refusing = Some(pid);
         // No call has this number.
         registers.orig_rax = u64::MAX;
         ptrace::setregs(pid, registers)

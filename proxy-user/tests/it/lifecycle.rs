@@ -5,14 +5,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use xtask::lab::{Family, Foreword, wait_until};
+use xtask::lab::{Family, Foreword, Lab, wait_until};
 
 use crate::backend::{Backend, echo};
 use crate::client::{Client, PATIENCE, Reply};
 use crate::footprint::{Footprint, NodeState};
 use crate::probe::{
     FLAGS, assert_peer_is_named, assert_served, attach_and_serve, cleanup, echoes, flows_directly,
-    moments,
 };
 use crate::scene::{OFF, PORT, Scene, attach, lab};
 use crate::setup::foreword;
@@ -98,6 +97,16 @@ fn sigint_detaches_as_well() {
     assert_eq!(foreword.wait(PATIENCE).expect("it ends after SIGINT").code(), Some(0));
     footprint.assert_gone(&lab.node);
     before.assert_restored(&lab.node);
+}
+
+/// Moments to interrupt a start at, from before its first step to after its last. How long a start
+/// takes is measured once.
+fn moments(lab: &Lab) -> impl Iterator<Item = Duration> + use<> {
+    let begin = Instant::now();
+    let mut complete = attach(lab, FLAGS);
+    let whole = begin.elapsed();
+    complete.terminate().expect("it ends after SIGTERM");
+    (0..10).map(move |step| whole * step / 8)
 }
 
 fn a_signal_during_the_start_leaves_nothing() {

@@ -3,13 +3,13 @@
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use xtask::lab::{Family, Foreword, Lab, Netns};
+use xtask::lab::{Family, Foreword, Lab, Netns, wait_until};
 
 use crate::backend::{Backend, echo};
-use crate::client::{Client, Reply};
-use crate::footprint::Footprint;
+use crate::client::{Client, PATIENCE, Reply};
+use crate::footprint::{Footprint, NodeState};
 use crate::scene::{PORT, attach};
 use crate::setup::{foreword, output_of};
 use crate::wire::{join, named_client, named_destination, named_headers, v1};
@@ -78,16 +78,6 @@ pub fn cleanup(node: &Netns) {
     assert!(!report.trim().is_empty(), "it says what it removed, or that there was nothing");
 }
 
-/// Moments to interrupt a start at, from before its first step to after its last. How long a start
-/// takes is measured once.
-pub fn moments(lab: &Lab) -> impl Iterator<Item = Duration> + use<> {
-    let begin = Instant::now();
-    let mut complete = attach(lab, FLAGS);
-    let whole = begin.elapsed();
-    complete.terminate().expect("it ends after SIGTERM");
-    (0..10).map(move |step| whole * step / 8)
-}
-
 /// Whether there is a pinned link in this node's name, or a filter on its interface.
 pub fn is_held(node: &Netns) -> bool {
     let own = node.run(|| fs::metadata("/proc/thread-self/ns/net")).expect("it is there");
@@ -98,4 +88,21 @@ pub fn is_held(node: &Netns) -> bool {
     let mut filters = node.command("tc");
     filters.args(["filter", "show", "dev", "eth0", "ingress"]);
     is_pinned || output_of(filters).contains("foreword_hold")
+}
+
+/// What an instance has left on a node that was `empty` before, after the time that the kernel
+/// takes to free it. It is swept then, so as not to be found again after the next attempt.
+pub fn left_by(pid: u32, node: &Netns, empty: &NodeState) -> Vec<String> {
+    let footprint = Footprint::by_name(pid);
+    let mut left = Vec::new();
+    let gone = wait_until(PATIENCE, "nothing left", || {
+        left = footprint.remains(node);
+        left.extend(empty.differences(&NodeState::glance(node)));
+        left.extend(is_held(node).then(|| "a hold".to_owned()));
+        left.is_empty()
+    });
+    if gone.is_err() {
+        cleanup(node);
+    }
+    left
 }
