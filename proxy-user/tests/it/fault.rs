@@ -1,5 +1,5 @@
-//! A program of which one system call fails, or is its last: any one, by its place in the order in which all
-//! threads together make them.
+//! A program of which one system call fails, or is its last: any one, by its place in the order in
+//! which all threads together make them.
 //!
 //! By `ptrace`, since what injects faults by number elsewhere counts for each thread anew, and so
 //! can't reach the second of two short-lived threads that do the same. The names of registers are
