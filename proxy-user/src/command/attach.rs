@@ -1,5 +1,7 @@
 //! `foreword attach`: steering and workers in the foreground, until a signal.
 
+use std::fmt;
+use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -26,6 +28,8 @@ const PUBLISH: Duration = Duration::from_secs(1);
 /// How long we go on taking what is on its way to us when a successor is there: handshakes that
 /// it knows nothing of.
 const HANDSHAKES: Duration = Duration::from_secs(3);
+/// Descriptors that a run needs before it has served a single connection, and some to spare.
+const LEAST_FILES: u64 = 256;
 /// How often a drain looks whether it is over.
 const DRAIN_CHECK: Duration = Duration::from_millis(20);
 
@@ -41,23 +45,27 @@ pub fn run(arguments: Attach) -> Result<(), Failure> {
 
 /// Says what is missing before anything half-works.
 pub fn require_privileges() -> Result<()> {
-    let missing = capability::missing();
+    let missing = capability::missing().context("cannot read /proc/self/status")?;
     let Some(first) = missing.first() else { return Ok(()) };
     let names: Vec<_> = missing.iter().map(|capability| capability.name).collect();
+    let (names, are) = (names.join(" and "), if names.len() == 1 { "is" } else { "are" });
     bail!(
-        "{} is missing, which is needed for {}; run as root, or with the capabilities CAP_NET_ADMIN \
-         and CAP_SYS_ADMIN",
-        names.join(" and "),
+        "{names} {are} missing; the first is needed for {}; run as root, or with the capabilities \
+         CAP_NET_ADMIN and CAP_SYS_ADMIN",
         first.purpose
     )
 }
 
 fn attach(settings: Settings, slots: Slots) -> Result<()> {
-    capability::raise_file_limit().context("cannot raise the limit of open files")?;
+    let files = capability::raise_file_limit().context("cannot raise the limit of open files")?;
+    if files < LEAST_FILES {
+        bail!("only {files} files may be open; allow {LEAST_FILES} at least (ulimit -n)");
+    }
     let workers = settings.workers.map_or_else(thread::available_parallelism, Ok);
     let workers = workers.context("cannot count the CPUs")?.get();
     let settings = Arc::new(settings);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the control loop")?;
     let _inside = runtime.enter();
     // From before the first step, so that no signal leaves half a set-up, and no news is missed.
     let (announcements, successors) = mpsc::channel(1);
@@ -67,40 +75,50 @@ fn attach(settings: Settings, slots: Slots) -> Result<()> {
     let mark = steering.upstream_mark();
     let relay = Workers::start(&settings, listeners, mark, steering.private_namespace())?;
     steering.take_over()?;
-    announce(&settings, &steering, workers);
-    runtime.block_on(async {
-        let end = serve(&mut steering, &relay, &mut events).await;
-        if let End::Succeeded(successor) = end {
-            hand_over(&mut steering, successor, &mut events.signals).await;
+    announce(&settings, &steering, workers)?;
+    steering.keep_holds();
+    let stopped = runtime.block_on(async {
+        match serve(&mut steering, &relay, &mut events).await {
+            End::Asked => {}
+            End::Succeeded(successor) => {
+                hand_over(&mut steering, successor, &mut events.signals).await;
+            }
+            // What can still be served is not worth more than what can't.
+            End::Broken => bail!("a worker has stopped; the log says why"),
         }
         drain(&mut steering, &relay, settings.drain_timeout, &mut events.signals).await
-    })?;
+    });
     let counts = relay.stop();
     publish(&mut steering, &counts);
     let drops = steering.drops().unwrap_or_default();
-    println!("{}", Summary { counts: &counts, stats: steering.stats().ok(), drops: &drops });
+    say(format_args!(
+        "{}",
+        Summary { counts: &counts, stats: steering.stats().ok(), drops: &drops }
+    ));
     let held = steering.held();
     drop(steering);
-    println!("detached");
+    say(format_args!("detached"));
     if !held.is_empty() {
-        println!("held      {}: `foreword cleanup` opens the ports", held.join(", "));
+        say(format_args!("held      {}: `foreword cleanup` opens the ports", held.join(", ")));
     }
-    Ok(())
+    stopped
 }
 
 /// What was attached, in a few lines; the last one says that it works.
-fn announce(settings: &Settings, steering: &Steering, workers: usize) {
-    for line in steering.describe() {
-        println!("{line}");
-    }
-    for rule in &settings.rules {
-        println!("rule      {}", describe(rule));
-    }
-    for advice in steering.advice(settings) {
-        println!("warning   {advice}");
-    }
-    println!("workers   {workers}");
-    println!("ready: Ctrl-C drains and detaches");
+fn announce(settings: &Settings, steering: &Steering, workers: usize) -> Result<()> {
+    let mut lines = steering.describe();
+    lines.extend(settings.rules.iter().map(|rule| format!("rule      {}", describe(rule))));
+    let advice = steering.advice(settings);
+    lines.extend(advice.iter().map(|advice| format!("warning   {advice}")));
+    lines.push(format!("workers   {workers}"));
+    lines.push("ready: Ctrl-C drains and detaches\n".to_owned());
+    let text = lines.join("\n");
+    io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+}
+
+/// Says something on the way. Nobody who has stopped listening is worth a connection.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// A rule in words.
@@ -134,6 +152,8 @@ enum End {
     Asked,
     /// Another Foreword has taken over, and waits for us to let go.
     Succeeded(Successor),
+    /// A worker has stopped, and its connections with it.
+    Broken,
 }
 
 /// Waits for a reason to end, and meanwhile keeps up with interfaces and the maps for sight.
@@ -144,7 +164,12 @@ async fn serve(steering: &mut Steering, relay: &Workers, events: &mut Events) ->
         tokio::select! {
             () = events.signals.next() => return End::Asked,
             Some(successor) = events.successors.recv() => return End::Succeeded(successor),
-            _ = ticks.tick() => publish(steering, &relay.counts()),
+            _ = ticks.tick() => {
+                if relay.has_stopped() {
+                    return End::Broken;
+                }
+                publish(steering, &relay.counts());
+            }
             () = events.news.next() => look_again(steering),
         }
     }
@@ -153,7 +178,7 @@ async fn serve(steering: &mut Steering, relay: &Workers, events: &mut Events) ->
 /// Lets a successor have the interfaces, and takes what is still on its way to us. A signal does
 /// not wait for that.
 async fn hand_over(steering: &mut Steering, successor: Successor, signals: &mut Signals) {
-    println!("succeeded: another Foreword takes new connections");
+    say(format_args!("succeeded: another Foreword takes new connections"));
     steering.hand_over();
     if let Err(error) = successor.tell_released().await {
         tracing::warn!(%error, "the successor did not wait for an answer");
@@ -189,7 +214,8 @@ async fn drain(
     steering.stop_new().context("cannot stop taking connections")?;
     let live = relay.counts().live;
     if live > 0 {
-        println!("draining {live} connections for at most {}", humantime::format_duration(limit));
+        let limit = humantime::format_duration(limit);
+        say(format_args!("draining {live} connections for at most {limit}"));
     }
     let deadline = Instant::now() + limit;
     loop {

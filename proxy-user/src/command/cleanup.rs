@@ -1,6 +1,8 @@
 //! `foreword cleanup`.
 
-use anyhow::Result;
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, Result};
 
 use super::attach::require_privileges;
 use crate::operate::logs;
@@ -11,10 +13,7 @@ pub fn run() -> Result<()> {
     logs::start();
     require_privileges()?;
     let swept = sweep::everything()?;
-    if swept.is_empty() {
-        println!("nothing to clean up");
-    } else {
-        print!("{swept}");
-    }
-    Ok(())
+    let report =
+        if swept.is_empty() { "nothing to clean up\n".to_owned() } else { swept.to_string() };
+    io::stdout().write_all(report.as_bytes()).context("cannot write to standard output")
 }

@@ -52,6 +52,11 @@ impl Workers {
         Counts::sum(self.tallies.iter().map(AsRef::as_ref))
     }
 
+    /// Whether one of them has ended before it was asked to.
+    pub fn has_stopped(&self) -> bool {
+        self.threads.iter().any(JoinHandle::is_finished)
+    }
+
     /// Resets the connections that are left, closes the listeners, waits for the threads, and
     /// returns the final counters.
     pub fn stop(mut self) -> Counts {

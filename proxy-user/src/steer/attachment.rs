@@ -11,6 +11,7 @@ use super::hook::{self, Clsact, HookUsed};
 use super::interface::{NetworkInterface, Role};
 use super::lock::{self, Announcements, DrainingMark, InterfaceLock};
 use super::object::Object;
+use super::pins::Instance;
 use crate::config::settings::GuardHook;
 use crate::sys::slots::Slots;
 
@@ -82,6 +83,7 @@ impl Attachment {
         lock: Option<InterfaceLock>,
         plan: Plan,
         slots: &mut Slots,
+        instance: &Instance,
     ) -> Result<Self> {
         let mut attachment = Self {
             tc: Vec::with_capacity(Plan::LINKS),
@@ -95,17 +97,24 @@ impl Attachment {
             draining: None,
         };
         attachment
-            .fill(object, plan, slots)
+            .fill(object, plan, slots, instance)
             .with_context(|| format!("cannot attach to {}", attachment.interface))?;
         Ok(attachment)
     }
 
-    fn fill(&mut self, object: &mut Object, plan: Plan, slots: &mut Slots) -> Result<()> {
+    fn fill(
+        &mut self,
+        object: &mut Object,
+        plan: Plan,
+        slots: &mut Slots,
+        instance: &Instance,
+    ) -> Result<()> {
         let alone = self.lock.is_some();
         if alone && !lock::is_draining(self.interface.index()) {
             hook::remove_stale_filters(self.interface.name());
         }
         if plan.hook == HookUsed::Clsact {
+            instance.note_qdisc(self.interface.index())?;
             self.qdisc = Clsact::add(self.interface.name())?;
         }
         if plan.answers {
@@ -180,8 +189,17 @@ impl Attachment {
     ) -> Result<()> {
         let program: &mut SchedClassifier = object.program(name)?;
         slots.free_one();
-        let id = program.attach_with_options(self.interface.name(), place, hook.first())?;
-        self.tc.push(program.take_link(id)?);
+        match program.attach_with_options(self.interface.name(), place, hook.first()) {
+            Ok(id) => self.tc.push(program.take_link(id)?),
+            Err(error) => {
+                // The kernel may have done it, and its answer been lost. A predecessor's filters
+                // have the same names, and are left alone.
+                if hook == HookUsed::Clsact && self.lock.is_some() {
+                    hook::remove_filters(self.interface.name(), place, name);
+                }
+                return Err(error.into());
+            }
+        }
         Ok(())
     }
 

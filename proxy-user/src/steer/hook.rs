@@ -123,6 +123,17 @@ fn remove_unused_clsact(interface: &str) {
     }
 }
 
+/// Removes the qdisc that a dead instance has noted, unless somebody has a filter on it, or may be
+/// about to: whoever has the interface's lock, if that is not the process itself.
+pub fn remove_stale_qdisc(index: u32, is_own: bool) {
+    let links = netlink::here(async |handle| netlink::links(&handle).await).unwrap_or_default();
+    let Some(link) = links.into_iter().find(|link| link.index == index) else { return };
+    let kept = lock::keep_free(index);
+    if is_own || kept.is_some() {
+        remove_unused_clsact(&link.name);
+    }
+}
+
 /// Removes every filter of one name, and the qdisc with them if they were the last there; says
 /// whether there were any.
 pub fn remove_filters(interface: &str, place: TcAttachType, name: &str) -> bool {

@@ -99,7 +99,9 @@ impl Steering {
         interface::require_named(&settings.steering, &links)?;
         let selection = interface::select(&settings.steering, &links);
         let locked = lock_all(selection, settings.take_over, &announcements)?;
-        sweep::dead_instances().context("cannot sweep what an earlier run left")?;
+        let own: Vec<_> = locked.iter().filter(|(_, lock)| lock.is_some()).collect();
+        let own: Vec<_> = own.iter().map(|((interface, _), _)| interface.index()).collect();
+        sweep::dead_instances(&own).context("cannot sweep what an earlier run left")?;
         let instance = Instance::claim()?;
         let mut object = Object::load(plan, settings.steering.reply)?;
         let cgroup = enter_cgroup(&instance);
@@ -154,8 +156,13 @@ impl Steering {
         for attachment in self.attachments.values_mut() {
             attachment.settle(&mut self.object, self.plan, &mut self.slots, &self.announcements)?;
         }
-        self.attachments.values_mut().for_each(Attachment::keep_hold);
         Ok(())
+    }
+
+    /// From now on the ports of rules that want it stay closed without us. To be called when
+    /// nothing can fail any more.
+    pub fn keep_holds(&mut self) {
+        self.attachments.values_mut().for_each(Attachment::keep_hold);
     }
 
     /// Lets go of what a successor can't share. It steers new connections from now on; the ones
@@ -170,8 +177,8 @@ impl Steering {
         lock: Option<InterfaceLock>,
     ) -> Result<()> {
         let index = interface.0.index();
-        let attachment =
-            Attachment::make(&mut self.object, interface, lock, self.plan, &mut self.slots)?;
+        let Self { object, plan, slots, instance, .. } = self;
+        let attachment = Attachment::make(object, interface, lock, *plan, slots, instance)?;
         self.attachments.insert(index, attachment);
         Ok(())
     }

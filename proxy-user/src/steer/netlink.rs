@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use futures_util::TryStreamExt as _;
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
@@ -61,9 +61,22 @@ fn converse<T>(talk: impl AsyncFnOnce(Handle) -> Result<T>) -> Result<T> {
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let (connection, handle, _) = new_connection().context("no netlink socket")?;
-        tokio::spawn(connection);
-        talk(handle).await
+        let talking = tokio::spawn(connection);
+        let result = talk(handle).await;
+        // A connection that has broken looks like one that has nothing more to say.
+        if talking.is_finished() {
+            bail!("the talk with the kernel (netlink) has broken off");
+        }
+        result
     })
+}
+
+/// The kernel's own word for what it refuses.
+fn refusal(error: rtnetlink::Error) -> anyhow::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => anyhow!(message.to_io()),
+        other => anyhow!(other),
+    }
 }
 
 /// A link by its name; `None` if there is none of that name.
@@ -133,24 +146,30 @@ pub async fn add_veth(
         .mtu(mtu)
         .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
         .build();
-    handle.link().add(pair).execute().await.with_context(|| format!("cannot make veth {name}"))
+    handle
+        .link()
+        .add(pair)
+        .execute()
+        .await
+        .map_err(refusal)
+        .with_context(|| format!("cannot make veth {name}"))
 }
 
 /// Deletes a link, and a veth's other end with it.
 pub async fn delete(handle: &Handle, index: u32) -> Result<()> {
-    Ok(handle.link().del(index).execute().await?)
+    handle.link().del(index).execute().await.map_err(refusal)
 }
 
 /// Gives a link a text of ours. The kernel ignores it in the request that makes the link.
 pub async fn set_alias(handle: &Handle, index: u32, alias: &str) -> Result<()> {
     let named = LinkUnspec::new_with_index(index).alias(alias).build();
-    handle.link().set(named).execute().await.context("cannot set a link's alias")
+    handle.link().set(named).execute().await.map_err(refusal).context("cannot set a link's alias")
 }
 
 /// Brings a link up.
 pub async fn set_up(handle: &Handle, index: u32) -> Result<()> {
     let up = LinkUnspec::new_with_index(index).up().build();
-    handle.link().set(up).execute().await.context("cannot bring a link up")
+    handle.link().set(up).execute().await.map_err(refusal).context("cannot bring a link up")
 }
 
 /// Sends everything for which there is no other route to the neighbour `gateway` at `address`,
@@ -169,6 +188,7 @@ pub async fn route_all_via(
         .replace()
         .execute()
         .await
+        .map_err(refusal)
         .context("cannot set a neighbour")?;
     let route = match gateway {
         IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
@@ -182,14 +202,14 @@ pub async fn route_all_via(
             .onlink()
             .build(),
     };
-    handle.route().add(route).execute().await.context("cannot set a default route")
+    handle.route().add(route).execute().await.map_err(refusal).context("cannot set a default route")
 }
 
 /// Delivers to local sockets whatever comes in by the link `inner`, whoever it is addressed to.
 pub async fn deliver_all_v4(handle: &Handle, inner: &str, table: u32) -> Result<()> {
     let rule =
         handle.rule().add().v4().input_interface(inner).action(RuleAction::ToTable).table_id(table);
-    rule.execute().await.context("cannot add the IPv4 rule")?;
+    rule.execute().await.map_err(refusal).context("cannot add the IPv4 rule")?;
     let everything = RouteMessageBuilder::<Ipv4Addr>::new()
         .destination_prefix(Ipv4Addr::UNSPECIFIED, 0)
         .output_interface(LOOPBACK)
@@ -197,21 +217,33 @@ pub async fn deliver_all_v4(handle: &Handle, inner: &str, table: u32) -> Result<
         .kind(RouteType::Local)
         .scope(RouteScope::Host)
         .build();
-    handle.route().add(everything).execute().await.context("cannot add the IPv4 local route")
+    handle
+        .route()
+        .add(everything)
+        .execute()
+        .await
+        .map_err(refusal)
+        .context("cannot add the IPv4 local route")
 }
 
 /// The same for IPv6.
 pub async fn deliver_all_v6(handle: &Handle, inner: &str, table: u32) -> Result<()> {
     let rule =
         handle.rule().add().v6().input_interface(inner).action(RuleAction::ToTable).table_id(table);
-    rule.execute().await.context("cannot add the IPv6 rule")?;
+    rule.execute().await.map_err(refusal).context("cannot add the IPv6 rule")?;
     let everything = RouteMessageBuilder::<Ipv6Addr>::new()
         .destination_prefix(Ipv6Addr::UNSPECIFIED, 0)
         .output_interface(LOOPBACK)
         .table_id(table)
         .kind(RouteType::Local)
         .build();
-    handle.route().add(everything).execute().await.context("cannot add the IPv6 local route")
+    handle
+        .route()
+        .add(everything)
+        .execute()
+        .await
+        .map_err(refusal)
+        .context("cannot add the IPv6 local route")
 }
 
 /// The interface by which an address is reached, `lo` for one of our own; `None` without a route.
@@ -265,11 +297,11 @@ pub async fn remove_unused_clsact(handle: &Handle, interface: &str) -> Result<()
     let message = request.message_mut();
     message.header.parent = TcHandle::CLSACT;
     message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
-    Ok(request.execute().await?)
+    request.execute().await.map_err(refusal)
 }
 
 /// Sets a link's MTU, in bytes.
 pub async fn set_mtu(handle: &Handle, index: u32, mtu: u32) -> Result<()> {
     let changed = LinkUnspec::new_with_index(index).mtu(mtu).build();
-    handle.link().set(changed).execute().await.context("cannot set a link's MTU")
+    handle.link().set(changed).execute().await.map_err(refusal).context("cannot set a link's MTU")
 }

@@ -18,6 +18,7 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use proxy_common::names::{BPFFS, PIN_FOLDER};
 
 use super::hold;
+use crate::sys::netns;
 
 /// How far above the process id a free number is looked for.
 const ATTEMPTS: u32 = 64;
@@ -50,6 +51,13 @@ impl Instance {
         self.number
     }
 
+    /// Notes that an interface of this namespace has a qdisc on our account, so that a sweep finds
+    /// it even before a filter is there. The kernel lets nothing but folders stand beside pins.
+    pub fn note_qdisc(&self, index: u32) -> Result<()> {
+        let path = self.folder.join(format!("{}{index}", qdisc_prefix()?));
+        create_private(&path).with_context(|| format!("cannot make {}", path.display()))
+    }
+
     /// Where its maps are pinned.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -70,8 +78,22 @@ pub fn is_alive(number: u32) -> bool {
     folder.is_dir() && !matches!(lock(&folder), Ok(Some(_)))
 }
 
-/// Removes the folders of instances that nobody holds, and returns them.
-pub fn sweep() -> Result<Vec<PathBuf>> {
+/// How the note of a qdisc of this namespace begins; the interface's index follows.
+fn qdisc_prefix() -> io::Result<String> {
+    Ok(format!("qdisc-{}-", netns::own_inode()?))
+}
+
+/// The interfaces of this namespace that an instance has noted a qdisc on.
+fn noted_qdiscs(folder: &Path) -> io::Result<Vec<u32>> {
+    let prefix = qdisc_prefix()?;
+    let names =
+        fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.filter_map(|name| name.strip_prefix(&prefix)?.parse().ok()).collect())
+}
+
+/// Removes the folders of instances that nobody holds, and returns them. The interfaces that they
+/// have noted a qdisc on are told to `qdisc`.
+pub fn sweep(mut qdisc: impl FnMut(u32)) -> Result<Vec<PathBuf>> {
     let root = root();
     let entries = match fs::read_dir(&root) {
         Ok(entries) => entries,
@@ -88,6 +110,7 @@ pub fn sweep() -> Result<Vec<PathBuf>> {
         }
         // Held while it is removed, so that nobody claims it half-way.
         if let Some(_held) = lock(&folder)? {
+            noted_qdiscs(&folder).unwrap_or_default().into_iter().for_each(&mut qdisc);
             remove(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
             removed.push(folder);
         }
@@ -101,8 +124,13 @@ fn root() -> PathBuf {
 
 /// Removes a folder of pins, and the folder of all instances if it was the last.
 fn remove(folder: &Path) -> io::Result<()> {
-    for pin in fs::read_dir(folder)? {
-        fs::remove_file(pin?.path())?;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
     }
     fs::remove_dir(folder)?;
     // Fails as long as another instance is there, as it should.
@@ -132,8 +160,9 @@ fn create_private(folder: &Path) -> io::Result<()> {
 
 /// Mounts bpffs at its usual place unless it is there. It stays: others may use it by then.
 fn mount_bpffs() -> Result<()> {
-    let mounted = statfs(BPFFS).is_ok_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
-    if mounted {
+    // A second one on top would hide what is pinned in the first: only a clear no will do.
+    let there = statfs(BPFFS).with_context(|| format!("cannot look at {BPFFS}"))?;
+    if there.filesystem_type() == BPF_FS_MAGIC {
         return Ok(());
     }
     tracing::info!("mounting the BPF file system at {BPFFS}");

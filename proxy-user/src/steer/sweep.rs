@@ -52,13 +52,14 @@ impl fmt::Display for Swept {
 /// Removes everything of instances that are no longer alive, and lifts the holds that they left on
 /// purpose.
 pub fn everything() -> Result<Swept> {
-    let swept = dead_instances()?;
+    let swept = dead_instances(&[])?;
     Ok(Swept { holds: hold::sweep()?, ..swept })
 }
 
 /// Removes everything of instances that are no longer alive, but for holds. Links and filters are
-/// looked for in the process's own network namespace only.
-pub fn dead_instances() -> Result<Swept> {
+/// looked for in the process's own network namespace only. `own` are the interfaces that the process
+/// has the locks of itself.
+pub fn dead_instances(own: &[u32]) -> Result<Swept> {
     let is_stale = |number| !pins::is_alive(number);
     let filters = hook::sweep()?;
     let links = netlink::here(async |handle| {
@@ -75,6 +76,6 @@ pub fn dead_instances() -> Result<Swept> {
     })?;
     // Without cgroup2 there is nothing there to sweep.
     let cgroups = cgroup::sweep(is_stale).unwrap_or_default();
-    let pins = pins::sweep()?;
+    let pins = pins::sweep(|index| hook::remove_stale_qdisc(index, own.contains(&index)))?;
     Ok(Swept { pins, links, cgroups, filters, holds: Vec::new() })
 }

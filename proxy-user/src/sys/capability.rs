@@ -1,6 +1,7 @@
 //! What this process may do, and how many files it may open.
 
 use std::fs;
+use std::io;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -29,20 +30,12 @@ const NEEDED: [Capability; 2] = [
     },
 ];
 
-/// The capabilities that this process lacks.
-pub fn missing() -> Vec<Capability> {
-    let held = effective();
-    NEEDED.into_iter().filter(|needed| held & (1 << needed.bit) == 0).collect()
-}
-
-/// The effective set, as in `/proc/self/status`; empty if that can't be read.
-fn effective() -> u64 {
-    fs::read_to_string("/proc/self/status")
-        .ok()
-        .as_deref()
-        .and_then(|status| status.lines().find_map(|line| line.strip_prefix("CapEff:")))
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .unwrap_or(0)
+/// The capabilities that this process lacks, as `/proc/self/status` says.
+pub fn missing() -> io::Result<Vec<Capability>> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    let held = line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0);
+    Ok(NEEDED.into_iter().filter(|needed| held & (1 << needed.bit) == 0).collect())
 }
 
 /// Raises the soft limit of open files to the hard one, and says what it is now.

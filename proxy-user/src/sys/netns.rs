@@ -84,7 +84,7 @@ impl AsFd for Namespace {
 
 /// Runs `work` on a thread that ends with it, so that no other code meets its namespace.
 pub fn on_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
-    thread::scope(|scope| match scope.spawn(work).join() {
+    thread::scope(|scope| match thread::Builder::new().spawn_scoped(scope, work)?.join() {
         Ok(result) => result,
         Err(payload) => panic::resume_unwind(payload),
     })

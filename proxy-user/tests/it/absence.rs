@@ -1,8 +1,6 @@
 //! `--when-absent drop`: ports that stay closed while no Foreword runs.
 
-use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use xtask::lab::{Family, Foreword, Lab};
@@ -11,9 +9,9 @@ use crate::backend::{Backend, echo};
 use crate::client::{Client, PATIENCE, Reply};
 use crate::footprint::NodeState;
 use crate::hooks::hooks;
-use crate::probe::{FLAGS, assert_served, cleanup, flows_directly};
+use crate::probe::{FLAGS, assert_served, cleanup, flows_directly, is_held};
 use crate::scene::{PORT, attach, lab};
-use crate::setup::{foreword, output_of};
+use crate::setup::foreword;
 use crate::talk::Talk;
 
 both_families!(
@@ -123,23 +121,11 @@ fn a_cleanup_leaves_nothing() {
         let lab = lab();
         let before = NodeState::of(&lab.node);
         attach(&lab, &flags(hook)).kill().expect("it runs");
-        assert!(is_held(&lab), "{hook}: the hold can be seen");
+        assert!(is_held(&lab.node), "{hook}: the hold can be seen");
         cleanup(&lab.node);
-        assert!(!is_held(&lab), "{hook}");
+        assert!(!is_held(&lab.node), "{hook}");
         before.assert_restored(&lab.node);
     }
-}
-
-/// Whether there is a pinned link in this node's name, or a filter on its interface.
-fn is_held(lab: &Lab) -> bool {
-    let own = lab.node.run(|| fs::metadata("/proc/thread-self/ns/net")).expect("it is there");
-    let pins = fs::read_dir("/sys/fs/bpf/foreword/hold").into_iter().flatten().flatten();
-    let prefix = format!("{}-", own.ino());
-    let is_pinned =
-        pins.into_iter().any(|pin| pin.file_name().to_string_lossy().starts_with(&prefix));
-    let mut filters = lab.node.command("tc");
-    filters.args(["filter", "show", "dev", "eth0", "ingress"]);
-    is_pinned || output_of(filters).contains("foreword_hold")
 }
 
 /// A second interface that has no place for XDP: the first one must not stay held for it.
@@ -155,7 +141,7 @@ fn a_start_that_fails_holds_nothing() {
         assert_eq!(status.code(), Some(1), "{}", failing.output());
         let message = "error: cannot attach to last: no native XDP on last; leave --guard-hook out";
         assert!(failing.output().contains(message), "{}", failing.output());
-        assert!(!is_held(&lab), "{hook}");
+        assert!(!is_held(&lab.node), "{hook}");
         before.assert_restored(&lab.node);
     }
 }

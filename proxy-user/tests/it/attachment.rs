@@ -9,7 +9,7 @@ use crate::backend::{Backend, echo};
 use crate::client::{Client, PATIENCE, Reply};
 use crate::footprint::{Footprint, NodeState};
 use crate::hooks::hooks;
-use crate::probe::{assert_peer_is_named, assert_served, echoes};
+use crate::probe::{FLAGS, assert_peer_is_named, assert_served, attach_and_serve, echoes};
 use crate::scene::{OFF, PORT, REQUIRE, attach, lab};
 use crate::talk::Talk;
 use crate::wire::{join, v1};
@@ -27,6 +27,7 @@ any_family!(
     a_pattern_without_an_interface_is_no_error,
     a_pattern_never_means_loopback_or_our_own,
     a_smaller_mtu_that_comes_later_is_kept_to,
+    an_interface_that_goes_away_is_no_obstacle,
 );
 
 const OTHER_PORT: u16 = 8081;
@@ -250,4 +251,18 @@ fn a_smaller_mtu_that_comes_later_is_kept_to() {
     assert!(veth.contains("mtu 1300 "), "{veth}");
     let [backend, _] = echoes(&lab);
     assert_peer_is_named(&lab.client, Family::V4.lb(), backend.address());
+}
+
+/// As when a container's interface is deleted before what was attached to it.
+fn an_interface_that_goes_away_is_no_obstacle() {
+    for hook in hooks() {
+        let lab = lab();
+        let backends = echoes(&lab);
+        let flags = format!("{FLAGS} --hook {hook}");
+        let (mut foreword, footprint) = attach_and_serve(&lab, &backends, &flags);
+        lab.node.ip("link del eth0").expect("it is there");
+        let status = foreword.terminate().expect("it ends after SIGTERM");
+        assert_eq!(status.code(), Some(0), "{hook}: {}", foreword.output());
+        footprint.assert_gone(&lab.node);
+    }
 }

@@ -36,22 +36,20 @@ impl NodeState {
             "bpftool net show",
             "sysctl --all --ignore --pattern ^net[.]",
         ];
-        let mut lines = BTreeSet::new();
-        for command in commands {
-            let mut words = command.split_whitespace();
-            let program = words.next().unwrap_or_default();
-            let mut run = node.command(program);
-            run.args(words);
-            let output = output_of(run);
-            // A veth's state is unknown until the kernel looks, which it does within a second.
-            let output = output.replace(" state UNKNOWN ", " state UP ");
-            lines.extend(output.lines().map(|line| format!("{program}: {line}")));
-        }
+        let mut lines = lines_of(node, &commands);
         let rules = filter_rules(node);
         lines.extend(rules.iter().enumerate().map(|(number, line)| format!("{number}: {line}")));
         // It moves by itself.
         lines.retain(|line| !line.contains("nf_conntrack_count"));
         Self(lines)
+    }
+
+    /// What an attempt to attach touches first: links, ids of other namespaces, queueing
+    /// disciplines, attached programs. For tests that look hundreds of times.
+    pub fn glance(node: &Netns) -> Self {
+        let commands =
+            ["ip -o link show", "ip -o netns list-id", "tc qdisc show", "bpftool net show"];
+        Self(lines_of(node, &commands))
     }
 
     /// Waits until the node is as it was in `self`; the kernel frees some things a little later.
@@ -62,11 +60,29 @@ impl NodeState {
             now = Self::of(node);
             now == *self
         });
-        let (new, missing) = (now.0.difference(&self.0), self.0.difference(&now.0));
-        let differences: Vec<_> =
-            new.map(|l| format!("+ {l}")).chain(missing.map(|l| format!("- {l}"))).collect();
-        assert!(restored.is_ok(), "{differences:#?}");
+        assert!(restored.is_ok(), "{:#?}", self.differences(&now));
     }
+
+    /// A line for each thing that is new `now`, or missing.
+    pub fn differences(&self, now: &Self) -> Vec<String> {
+        let (new, missing) = (now.0.difference(&self.0), self.0.difference(&now.0));
+        new.map(|line| format!("+ {line}")).chain(missing.map(|line| format!("- {line}"))).collect()
+    }
+}
+
+/// What some commands say inside the node, each line with its program's name.
+fn lines_of(node: &Netns, commands: &[&str]) -> BTreeSet<String> {
+    let mut lines = BTreeSet::new();
+    for command in commands {
+        let mut words = command.split_whitespace();
+        let program = words.next().unwrap_or_default();
+        let mut run = node.command(program);
+        run.args(words);
+        // A veth's state is unknown until the kernel looks, which it does within a second.
+        let output = output_of(run).replace(" state UNKNOWN ", " state UP ");
+        lines.extend(output.lines().map(|line| format!("{program}: {line}")));
+    }
+    lines
 }
 
 /// The node's packet filter as the tools save it, line by line, without comments and counters.
@@ -155,7 +171,7 @@ impl Footprint {
     /// A line for each thing of the instance that is still there.
     pub fn remains(&self, node: &Netns) -> Vec<String> {
         let mut remains = Vec::new();
-        for (kind, ids) in self.objects() {
+        for (kind, ids) in self.objects().into_iter().filter(|(_, ids)| !ids.is_empty()) {
             let alive = bpf_objects(kind);
             remains.extend(ids.intersection(&alive).map(|id| format!("{kind} {id}")));
         }

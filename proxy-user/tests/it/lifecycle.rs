@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use xtask::lab::{Family, wait_until};
+use xtask::lab::{Family, Foreword, Lab, wait_until};
 
 use crate::backend::{Backend, echo};
 use crate::client::{Client, PATIENCE, Reply};
@@ -14,6 +14,7 @@ use crate::probe::{
     FLAGS, assert_peer_is_named, assert_served, attach_and_serve, cleanup, echoes, flows_directly,
 };
 use crate::scene::{OFF, PORT, Scene, attach, lab};
+use crate::setup::foreword;
 
 both_families!(
     a_live_connection_is_drained,
@@ -28,6 +29,7 @@ any_family!(
     clsact_leaves_nothing,
     cleanup_spares_the_living,
     sigint_detaches_as_well,
+    a_signal_during_the_start_leaves_nothing,
 );
 
 fn attaching_ten_times_leaves_nothing() {
@@ -95,6 +97,29 @@ fn sigint_detaches_as_well() {
     assert_eq!(foreword.wait(PATIENCE).expect("it ends after SIGINT").code(), Some(0));
     footprint.assert_gone(&lab.node);
     before.assert_restored(&lab.node);
+}
+
+/// Moments to interrupt a start at, from before its first step to after its last. How long a start
+/// takes is measured once.
+fn moments(lab: &Lab) -> impl Iterator<Item = Duration> + use<> {
+    let begin = Instant::now();
+    let mut complete = attach(lab, FLAGS);
+    let whole = begin.elapsed();
+    complete.terminate().expect("it ends after SIGTERM");
+    (0..10).map(move |step| whole * step / 8)
+}
+
+fn a_signal_during_the_start_leaves_nothing() {
+    let lab = lab();
+    let before = NodeState::of(&lab.node);
+    let flags: Vec<_> = FLAGS.split_whitespace().collect();
+    for moment in moments(&lab) {
+        let mut starting = Foreword::spawn(&lab.node, foreword(), &flags).expect("it starts");
+        sleep(moment);
+        let _ = starting.terminate().expect("it ends after SIGTERM");
+        Footprint::by_name(starting.pid()).assert_gone(&lab.node);
+        before.assert_restored(&lab.node);
+    }
 }
 
 /// `cleanup` removes what the dead left, and nothing of an instance that serves.

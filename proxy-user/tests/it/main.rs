@@ -8,8 +8,9 @@
 //!
 //! How to read it: [`wire`], [`client`], [`talk`] and [`backend`] are the two ends, [`scene`] puts
 //! Foreword between them, [`probe`] tells whether it is in the way, [`maps`] reads its maps,
-//! [`footprint`] knows what it must not leave behind. [`rules`] is a node's packet filter,
-//! [`counters`] count packets elsewhere. The other modules are tests.
+//! [`footprint`] knows what it must not leave behind, [`fault`] makes one of its system calls fail.
+//! [`rules`] is a node's packet filter, [`counters`] count packets elsewhere. The other modules are
+//! tests.
 
 #[macro_use]
 mod setup;
@@ -17,6 +18,7 @@ mod setup;
 mod backend;
 mod client;
 mod counters;
+mod fault;
 mod footprint;
 mod maps;
 mod probe;
@@ -28,9 +30,11 @@ mod witness;
 
 mod absence;
 mod attachment;
+mod death;
 mod destinations;
 mod errors;
 mod existing;
+mod failed_start;
 mod flood;
 mod guard;
 mod hairpin;
@@ -40,7 +44,6 @@ mod inbound_options;
 mod inbound_split;
 mod lifecycle;
 mod loopback;
-mod mishaps;
 mod numbers;
 mod odd_packets;
 mod outbound;

@@ -1,13 +1,15 @@
 //! Is Foreword in the way, or is it not? And what the lifecycle tests share besides.
 
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-use xtask::lab::{Family, Foreword, Lab, Netns};
+use xtask::lab::{Family, Foreword, Lab, Netns, wait_until};
 
 use crate::backend::{Backend, echo};
-use crate::client::{Client, Reply};
-use crate::footprint::Footprint;
+use crate::client::{Client, PATIENCE, Reply};
+use crate::footprint::{Footprint, NodeState};
 use crate::scene::{PORT, attach};
 use crate::setup::{foreword, output_of};
 use crate::wire::{join, named_client, named_destination, named_headers, v1};
@@ -15,6 +17,10 @@ use crate::wire::{join, named_client, named_destination, named_headers, v1};
 /// A Foreword whose work shows: it asks for a header, and writes one of the other version.
 pub const FLAGS: &str =
     "eth0 --port 80 --inbound require --trust 10.77.1.2,fd77:1::2 --outbound v1";
+
+/// The same with our programs at every hook there is.
+pub const EVERYTHING: &str = "eth0 --port 80 --inbound require --trust 10.77.1.2,fd77:1::2 \
+    --outbound v1 --guard-hook native --when-absent drop --source client --upstream-interface eth1";
 
 /// An echo at the VIP of each family.
 pub fn echoes(lab: &Lab) -> [Backend; 2] {
@@ -78,4 +84,33 @@ pub fn is_prompt(f: impl FnOnce()) -> bool {
     let begin = Instant::now();
     f();
     begin.elapsed() < Duration::from_secs(1)
+}
+
+/// Whether there is a pinned link in this node's name, or a filter on its interface.
+pub fn is_held(node: &Netns) -> bool {
+    let own = node.run(|| fs::metadata("/proc/thread-self/ns/net")).expect("it is there");
+    let pins = fs::read_dir("/sys/fs/bpf/foreword/hold").into_iter().flatten().flatten();
+    let prefix = format!("{}-", own.ino());
+    let is_pinned =
+        pins.into_iter().any(|pin| pin.file_name().to_string_lossy().starts_with(&prefix));
+    let mut filters = node.command("tc");
+    filters.args(["filter", "show", "dev", "eth0", "ingress"]);
+    is_pinned || output_of(filters).contains("foreword_hold")
+}
+
+/// What an instance has left on a node that was `empty` before, after the time that the kernel
+/// takes to free it. It is swept then, so as not to be found again after the next attempt.
+pub fn left_by(pid: u32, node: &Netns, empty: &NodeState) -> Vec<String> {
+    let footprint = Footprint::by_name(pid);
+    let mut left = Vec::new();
+    let gone = wait_until(PATIENCE, "nothing left", || {
+        left = footprint.remains(node);
+        left.extend(empty.differences(&NodeState::glance(node)));
+        left.extend(is_held(node).then(|| "a hold".to_owned()));
+        left.is_empty()
+    });
+    if gone.is_err() {
+        cleanup(node);
+    }
+    left
 }

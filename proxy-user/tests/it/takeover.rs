@@ -11,6 +11,7 @@ use crate::backend::{Backend, echo};
 use crate::client::{Client, PATIENCE, Reply};
 use crate::flood::say;
 use crate::footprint::{Footprint, NodeState};
+use crate::hooks::hooks;
 use crate::probe::{FLAGS, assert_served, cleanup, flows_directly};
 use crate::scene::{OFF, PORT, Scene, attach, lab};
 use crate::talk::Talk;
@@ -31,12 +32,11 @@ any_family!(
     a_takeover_that_fails_changes_nothing,
 );
 
-const HOOKS: [&str; 2] = ["tcx", "clsact"];
 const LOOPS: usize = 8;
 
 /// Connects over and over, while one process after the other takes over.
 fn new_connections_go_to_the_successor_without_a_failure(family: Family) {
-    for hook in HOOKS {
+    for hook in hooks() {
         let flags = format!("eth0 --port {PORT} {OFF} --outbound v1 --take-over --hook {hook}");
         let scene = Scene::serving(family, &[OFF, "--outbound v1 --hook", hook], echo);
         let (over, served, failed) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
@@ -74,7 +74,7 @@ fn is_named(lab: &xtask::lab::Lab, family: Family, to: SocketAddr) -> bool {
 }
 
 fn connections_of_both_go_on_to_their_end(family: Family) {
-    for hook in HOOKS {
+    for hook in hooks() {
         let mut scene = Scene::serving(family, &[OFF, "--outbound none --hook", hook], echo);
         let footprint = Footprint::of(scene.foreword.pid(), &scene.lab.node);
         let of_first: Vec<_> = (0..5).map(|_| Talk::begin(scene.connect())).collect();
@@ -108,7 +108,7 @@ fn wait_for_word(foreword: &Foreword, word: &str) {
 
 /// One that was there before either of them.
 fn connections_of_nobody_go_on_untouched(family: Family) {
-    for hook in HOOKS {
+    for hook in hooks() {
         let lab = lab();
         let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
         let talk = Talk::begin(Client::connect(&lab.client, family.lb(), backend.address()));
@@ -127,7 +127,7 @@ fn connections_of_nobody_go_on_untouched(family: Family) {
 
 /// A third comes while the first is not done: three are on the interface then.
 fn a_takeover_can_be_taken_over(family: Family) {
-    for hook in HOOKS {
+    for hook in hooks() {
         let scene = Scene::serving(family, &[OFF, "--outbound none --hook", hook], echo);
         let before = Talk::begin(scene.connect());
         let flags = format!("eth0 --port {PORT} {OFF} --outbound none --take-over --hook {hook}");
@@ -151,7 +151,7 @@ fn a_takeover_can_be_taken_over(family: Family) {
 }
 
 fn without_a_predecessor_it_is_a_start() {
-    for hook in HOOKS {
+    for hook in hooks() {
         let lab = lab();
         let before = NodeState::of(&lab.node);
         let backend = Backend::start(&lab.backend, (Family::V4.vip(), PORT).into(), echo);
@@ -179,7 +179,7 @@ fn a_guard_in_xdp_changes_hands() {
 }
 
 fn a_hold_changes_hands() {
-    for hook in HOOKS {
+    for hook in hooks() {
         let lab = lab();
         let backend = Backend::start(&lab.backend, (Family::V4.vip(), PORT).into(), echo);
         let flags = format!("{FLAGS} --take-over --when-absent drop --hook {hook}");
@@ -197,7 +197,7 @@ fn a_hold_changes_hands() {
 }
 
 fn the_dead_predecessor_is_no_obstacle() {
-    for hook in HOOKS {
+    for hook in hooks() {
         let lab = lab();
         let before = NodeState::of(&lab.node);
         let backend = Backend::start(&lab.backend, (Family::V4.vip(), PORT).into(), echo);
@@ -212,7 +212,7 @@ fn the_dead_predecessor_is_no_obstacle() {
 
 /// The second interface is not there: the first Foreword never hears of it.
 fn a_takeover_that_fails_changes_nothing() {
-    for hook in HOOKS {
+    for hook in hooks() {
         let lab = lab();
         let backend = Backend::start(&lab.backend, (Family::V4.vip(), PORT).into(), echo);
         lab.node.ip("link add last link eth1 type macvlan").expect("root may make links");

@@ -49,8 +49,8 @@ const TESTS: [&str; 16] = [
     "sight::packets_are_counted",
     "lifecycle::clsact_leaves_nothing",
     "lifecycle::sigint_detaches_as_well",
-    "mishaps::after_sigkill_connections_flow_directly",
-    "mishaps::after_sigkill_cleanup_leaves_nothing",
+    "takeover::connections_of_both_go_on_to_their_end",
+    "death::nothing_remains_after_cleanup",
 ];
 
 /// Arguments of `cargo xtask kernels`.

@@ -1,0 +1,242 @@
+//! A program of which one system call fails, or is its last: any one, by its place in the order in
+//! which all threads together make them.
+//!
+//! By `ptrace`, since what injects faults by number elsewhere counts for each thread anew, and so
+//! can't reach the second of two short-lived threads that do the same. The names of registers are
+//! those of x86-64.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread::scope;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc::{self, c_long};
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{self, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use xtask::lab::Netns;
+
+use crate::setup::Scratch;
+
+/// A system call: its number, and its name.
+pub type Call = (c_long, &'static str);
+
+const STDOUT: u64 = 1;
+const STDERR: u64 = 2;
+
+/// An attempt that goes on for longer is killed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a program ended of which one call was chosen.
+#[derive(Debug)]
+pub struct Ended {
+    pub pid: u32,
+    /// The chosen call; `None` if there were fewer.
+    pub failed: Option<&'static str>,
+    /// The exit code; `None` after a signal.
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// What becomes of the chosen call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consequence {
+    /// It isn't made, and fails with `EPERM`.
+    Refusal,
+    /// The process is killed right before it.
+    Death,
+}
+
+/// What is to fail: of the calls of these kinds, made before the program's first output, the one
+/// with this number, counted from 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Fault {
+    pub calls: &'static [Call],
+    pub number: usize,
+    pub consequence: Consequence,
+}
+
+/// Runs a program in `netns`, with one of its calls chosen. When a line of its
+/// output begins with `ready`, its pid is handed to `when_ready`, and it is sent SIGTERM
+/// afterwards.
+pub fn run(
+    netns: &Netns,
+    program: &Path,
+    arguments: &[&str],
+    fault: Fault,
+    when_ready: impl Fn(u32) + Sync,
+) -> Ended {
+    let scratch = Scratch::new();
+    let [stdout, stderr] = ["stdout", "stderr"].map(|name| scratch.path().join(name));
+    let create = |path| File::create(path).expect("a file of ours can be written");
+    // The tracer is one thread, and the program its own child.
+    let (pid, failed, code) = netns.run(|| {
+        let mut command = Command::new("sh");
+        command.args(["-c", "read go && exec \"$0\" \"$@\""]).arg(program).args(arguments);
+        command.env("RUST_BACKTRACE", "0");
+        command.stdin(Stdio::piped()).stdout(create(&stdout)).stderr(create(&stderr));
+        #[allow(clippy::zombie_processes, reason = "the tracer waits for it")]
+        let mut child = command.spawn().expect("there is a shell");
+        let pid = Pid::from_raw(i32::try_from(child.id()).expect("a pid fits in 31 bits"));
+        let options = Options::PTRACE_O_TRACESYSGOOD
+            | Options::PTRACE_O_TRACEEXEC
+            | Options::PTRACE_O_TRACECLONE
+            | Options::PTRACE_O_EXITKILL;
+        ptrace::seize(pid, options).expect("root may trace its child");
+        child.stdin.take().expect("it is piped").write_all(b"\n").expect("it is read");
+        let mut tracer = Tracer::new(pid, fault, &stdout);
+        let code = tracer.follow(|| when_ready(child.id()));
+        (child.id(), tracer.failed, code)
+    });
+    let read = |path| fs::read_to_string(path).expect("it was written as text");
+    Ended { pid, failed, code, stdout: read(&stdout), stderr: read(&stderr) }
+}
+
+#[derive(Debug)]
+struct Tracer<'a> {
+    leader: Pid,
+    calls: &'static [Call],
+    consequence: Consequence,
+    /// How many calls are still to pass before the one that fails.
+    to_pass: usize,
+    stage: Stage,
+    /// The thread whose call is being refused.
+    refusing: Option<Pid>,
+    failed: Option<&'static str>,
+    stdout: &'a Path,
+}
+
+/// How far the program is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The shell, then the dynamic linker.
+    Loading,
+    /// From its own beginning to its first output.
+    Starting,
+    /// From then on.
+    Started,
+    /// It has said so.
+    Ready,
+}
+
+impl<'a> Tracer<'a> {
+    fn new(leader: Pid, fault: Fault, stdout: &'a Path) -> Self {
+        let Fault { calls, number: to_pass, consequence } = fault;
+        let stage = Stage::Loading;
+        Self { leader, calls, consequence, to_pass, stage, refusing: None, failed: None, stdout }
+    }
+
+    /// Follows the program to its end, and gives its exit code.
+    fn follow(&mut self, when_ready: impl Fn() + Sync) -> Option<i32> {
+        let leader = self.leader;
+        scope(|scope| {
+            let (over, is_over) = mpsc::channel::<()>();
+            scope.spawn(move || {
+                if is_over.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    let _ = signal::kill(leader, Signal::SIGKILL);
+                }
+            });
+            let mut is_told = false;
+            let code = loop {
+                match self.step() {
+                    ControlFlow::Break(code) => break code,
+                    ControlFlow::Continue(()) if self.stage == Stage::Ready && !is_told => {
+                        is_told = true;
+                        let when_ready = &when_ready;
+                        scope.spawn(move || {
+                            when_ready();
+                            let _ = signal::kill(leader, Signal::SIGTERM);
+                        });
+                    }
+                    ControlFlow::Continue(()) => {}
+                }
+            };
+            drop(over);
+            code
+        })
+    }
+
+    /// Waits for the next stop of any of its threads and lets that one go on; at the end of all,
+    /// its exit code.
+    fn step(&mut self) -> ControlFlow<Option<i32>> {
+        // Children of this thread only: others are other tests' business.
+        let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+        match waitpid(Pid::from_raw(-1), Some(flags)).expect("the program is a child") {
+            WaitStatus::Exited(pid, code) if pid == self.leader => {
+                return ControlFlow::Break(Some(code));
+            }
+            WaitStatus::Signaled(pid, ..) if pid == self.leader => {
+                return ControlFlow::Break(None);
+            }
+            WaitStatus::PtraceSyscall(pid) => {
+                // A thread can be killed at any moment; then there is nothing to do for it.
+                let _ = self.at_call(pid);
+                let _ = ptrace::syscall(pid, None);
+            }
+            WaitStatus::PtraceEvent(pid, ..) => {
+                let _ = ptrace::syscall(pid, None);
+            }
+            WaitStatus::Stopped(pid, signal) => {
+                let _ = ptrace::syscall(pid, signal);
+            }
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn at_call(&mut self, pid: Pid) -> nix::Result<()> {
+        let is_entry = ptrace::syscall_info(pid)?.op == libc::PTRACE_SYSCALL_INFO_ENTRY;
+        let mut registers = ptrace::getregs(pid)?;
+        if !is_entry {
+            if self.refusing.take_if(|refused| *refused == pid).is_some() {
+                registers.rax = (-(Errno::EPERM as i64)).cast_unsigned();
+                ptrace::setregs(pid, registers)?;
+            }
+            return Ok(());
+        }
+        let call = registers.orig_rax.cast_signed();
+        self.advance(call, registers.rdi);
+        let is_message = call == libc::SYS_write && registers.rdi <= STDERR;
+        if self.stage != Stage::Starting || self.failed.is_some() || is_message {
+            return Ok(());
+        }
+        let counted = self.calls.iter().find(|(number, _)| *number == call);
+        let Some((_, name)) = counted else { return Ok(()) };
+        if self.to_pass > 0 {
+            self.to_pass -= 1;
+            return Ok(());
+        }
+        self.failed = Some(*name);
+        if self.consequence == Consequence::Death {
+            return signal::kill(self.leader, Signal::SIGKILL);
+        }
+        self.refusing = Some(pid);
+        // No call has this number.
+        registers.orig_rax = u64::MAX;
+        ptrace::setregs(pid, registers)
+    }
+
+    fn advance(&mut self, call: c_long, first_argument: u64) {
+        self.stage = match self.stage {
+            // Rust's runtime begins by looking at its standard streams.
+            Stage::Loading if call == libc::SYS_poll => Stage::Starting,
+            Stage::Starting if call == libc::SYS_write && first_argument == STDOUT => {
+                Stage::Started
+            }
+            Stage::Started if self.has_said_ready() => Stage::Ready,
+            stage => stage,
+        }
+    }
+
+    fn has_said_ready(&self) -> bool {
+        let output = fs::read_to_string(self.stdout).unwrap_or_default();
+        output.lines().any(|line| line.starts_with("ready"))
+    }
+}
