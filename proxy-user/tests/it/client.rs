@@ -171,6 +171,12 @@ impl Client {
         self.rest()
     }
 
+    /// Half-closes what may have been reset already, and reads until the other side ends.
+    pub fn rest_after_offer(&mut self) -> Reply {
+        let _ = self.0.shutdown(Shutdown::Write);
+        self.rest()
+    }
+
     /// Half-closes, and returns whatever comes before the end or the patience is over.
     pub fn rest_after_finish(mut self, patience: Duration) -> Vec<u8> {
         let _ = self.0.shutdown(Shutdown::Write);

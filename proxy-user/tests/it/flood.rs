@@ -45,7 +45,7 @@ fn a_legitimate_client_is_served(family: Family) {
         ));
         assert!(sent > 5_000, "{guard}: a flood of {sent} is none");
         let ratio = f64::from(account.served) / f64::from(account.tried);
-        assert!(ratio >= AT_LEAST, "{guard}: {account:?}");
+        assert!(ratio >= AT_LEAST, "{guard}: {account:?}, {}", scene.foreword.output());
         if guard != "--guard off" {
             assert!(dropped > 5_000, "{guard}: {dropped} of {sent} were turned away");
         }
@@ -62,6 +62,8 @@ struct Account {
     tried: u32,
     served: u32,
     slowest: Duration,
+    /// What became of those that weren't served, the first of them.
+    failures: Vec<String>,
 }
 
 /// Connects and talks, one connection after the other.
@@ -71,21 +73,28 @@ fn serve_until(scene: &Scene, end: Instant) -> Account {
     while Instant::now() < end {
         let begin = Instant::now();
         account.tried += 1;
-        if is_served(scene, &header) {
-            account.served += 1;
-            account.slowest = account.slowest.max(begin.elapsed());
+        match serve(scene, &header) {
+            Ok(()) => {
+                account.served += 1;
+                account.slowest = account.slowest.max(begin.elapsed());
+            }
+            Err(failure) if account.failures.len() < 10 => account.failures.push(failure),
+            Err(_) => {}
         }
     }
     account
 }
 
-fn is_served(scene: &Scene, header: &[u8]) -> bool {
+/// One connection, or how it failed: it may be reset at any moment.
+fn serve(scene: &Scene, header: &[u8]) -> Result<(), String> {
     let from = scene.family.lb();
-    let Ok(mut client) = Client::try_connect(&scene.lab.client, from, scene.vip()) else {
-        return false;
-    };
-    client.send(&join(header, b"hello"));
-    client.finish_and_rest() == Reply::ended(b"hello")
+    let connected = Client::try_connect(&scene.lab.client, from, scene.vip());
+    let mut client = connected.map_err(|error| format!("cannot connect: {error}"))?;
+    client.offer(&join(header, b"hello"));
+    match client.rest_after_offer() {
+        reply if reply == Reply::ended(b"hello") => Ok(()),
+        reply => Err(format!("{reply:?} after {:?}", client.address())),
+    }
 }
 
 /// Floods while `work` runs, and says how many first packets were sent: by hping3 where it can,

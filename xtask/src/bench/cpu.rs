@@ -3,9 +3,11 @@
 //! Load and server share the first CPU, the proxy has the second one to itself.
 
 use std::fs;
+use std::io;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::time::ClockId;
 use nix::unistd::{Pid, SysconfVar, sysconf};
@@ -59,12 +61,21 @@ pub fn family(process: u32) -> Result<Vec<u32>> {
     let mut all = vec![process];
     for thread in numbers_in(&format!("/proc/{process}/task"))? {
         let path = format!("/proc/{process}/task/{thread}/children");
-        let children = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let children = match fs::read_to_string(&path) {
+            Ok(children) => children,
+            Err(error) if has_ended(&error) => continue,
+            Err(error) => return Err(error).with_context(|| format!("cannot read {path}")),
+        };
         for child in children.split_whitespace() {
             all.extend(family(child.parse().context("a child's pid is a number")?)?);
         }
     }
     Ok(all)
+}
+
+/// Whether a thread was gone before it could be looked at.
+fn has_ended(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(Errno::ESRCH as i32)
 }
 
 /// The files of a folder whose names are numbers.
