@@ -27,9 +27,9 @@ pub struct PortKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Position of the rule in the settings.
+    /// The rule's number: none is given twice.
     pub rule: u32,
-    /// Any of [`RULE_REQUIRE`] and [`RULE_TRUSTED_ONLY`].
+    /// Any of [`RULE_REQUIRE`], [`RULE_TRUSTED_ONLY`] and [`RULE_RETIRED`].
     pub flags: u32,
     /// Connections that one source may open in a second; 0: any number.
     pub syn_limit: u32,
@@ -39,6 +39,10 @@ pub struct Rule {
 pub const RULE_REQUIRE: u32 = 1;
 /// [`Rule::flags`]: only a source in `foreword_trust` may open a connection.
 pub const RULE_TRUSTED_ONLY: u32 = 2;
+
+/// [`Rule::flags`]: there is no such rule any more. Connections that are there go on; new ones are
+/// left alone.
+pub const RULE_RETIRED: u32 = 4;
 
 /// What a key of `foreword_trust`, a trie of address ranges, is matched by: as many bits of it as
 /// the key's prefix length says, [`TRUST_SCOPE_BITS`] of them for the scope.
@@ -59,6 +63,12 @@ pub const TRUST_SCOPE_BITS: u32 = 32;
 pub fn trust_scope(rule: u32, source: Address) -> [u8; 4] {
     let is_mapped = source[..10] == [0; 10] && source[10..12] == [0xff; 2];
     (rule << 1 | u32::from(is_mapped)).to_be_bytes()
+}
+
+/// The rule of a [`trust_scope`].
+#[inline]
+pub fn trust_rule(scope: [u8; 4]) -> u32 {
+    u32::from_be_bytes(scope) >> 1
 }
 
 /// Key of `foreword_rates`.

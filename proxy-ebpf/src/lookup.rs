@@ -18,6 +18,7 @@ pub fn choose_listener(ctx: &SkLookupContext) {
     let (protocol, family, port) =
         unsafe { ((*lookup).protocol, (*lookup).family, (*lookup).local_port) };
     // The context holds the local port in the host's byte order.
+    // A retired rule is as good as any: what steer has sent is to be served.
     if protocol != u32::from(IPPROTO_TCP) || rule_of_port((port as u16).to_be()).is_none() {
         return;
     }

@@ -10,7 +10,8 @@ use aya_ebpf::helpers::generated::bpf_redirect_peer;
 use aya_ebpf::programs::TcContext;
 use proxy_common::Reason;
 use proxy_common::abi::{
-    NIC_XDP, NODE_ANSWERS, NODE_REPLY_BY_ARRIVAL, Nic, NicKey, Node, RULE_REQUIRE, Rule,
+    NIC_XDP, NODE_ANSWERS, NODE_REPLY_BY_ARRIVAL, Nic, NicKey, Node, RULE_REQUIRE, RULE_RETIRED,
+    Rule,
 };
 
 use crate::guard::turn_away;
@@ -43,6 +44,10 @@ pub fn steer(ctx: &TcContext) -> Option<i32> {
     }
     match owner {
         Owner::None => {
+            count(|s| &mut s.passed);
+            return None;
+        }
+        Owner::NewConnection if rule.flags & RULE_RETIRED != 0 => {
             count(|s| &mut s.passed);
             return None;
         }

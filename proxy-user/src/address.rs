@@ -106,7 +106,7 @@ impl fmt::Display for Cidr {
 }
 
 /// Why a text is no [`Cidr`]; the message names the text and the fix.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CidrError {
     /// Not an address with a prefix length at all.
     #[error("'{0}' is no address range; write it as 10.0.0.0/8 or fd00::/8")]

@@ -4,7 +4,7 @@ use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result};
 
-use super::attach::require_privileges;
+use super::service::require_privileges;
 use crate::operate::logs;
 use crate::steer::sweep;
 

@@ -4,7 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::RawAttach;
+use crate::config::field::{self, At};
+use crate::config::raw::{
+    RawAdded, RawGuard, RawHairpin, RawInbound, RawOutbound, RawPass, RawRule, RawTlvs,
+    RawUpstream, defaults,
+};
+use crate::config::word::Word;
+use crate::config::{Invalid, RawConfig};
 
 /// A transparent proxy that checks and writes PROXY protocol headers, steered by eBPF.
 #[derive(Debug, Parser)]
@@ -19,6 +25,13 @@ pub struct Cli {
 pub enum Command {
     /// Protect ports on interfaces, in the foreground, until a signal ends it.
     Attach(Box<Attach>),
+    /// Protect what a configuration file says, in the foreground: take over from a Foreword that
+    /// runs on these interfaces, and follow the file when it changes.
+    Run(Run),
+    /// Say whether a configuration file is valid, and what each of its rules will do.
+    Check(Check),
+    /// Print the JSON Schema of configuration files.
+    Schema,
     /// Remove what instances that were killed have left behind.
     Cleanup,
     /// Say what bytes are: a header, part by part, or what is wrong with them (exit code 1).
@@ -50,7 +63,7 @@ pub struct Attach {
     trust: Vec<String>,
 
     /// What happens to other sources: refuse, or direct (they are clients of their own).
-    #[arg(long, value_name = "WORD", default_value = "refuse")]
+    #[arg(long, value_name = "WORD", default_value = defaults::UNTRUSTED)]
     untrusted: String,
 
     /// Address ranges of this node's own pods, with their interfaces among IFACE: what they connect
@@ -64,7 +77,7 @@ pub struct Attach {
     guard: String,
 
     /// Connections that one source may open in a second; 0: any number.
-    #[arg(long, value_name = "N", default_value = "0")]
+    #[arg(long, value_name = "N", default_value = defaults::NO_LIMIT)]
     syn_limit: String,
 
     /// Versions of the header that are allowed [default: v1,v2].
@@ -72,17 +85,17 @@ pub struct Attach {
     versions: Vec<String>,
 
     /// How long a header may take, 3s or more.
-    #[arg(long, value_name = "TIME", default_value = "5s")]
+    #[arg(long, value_name = "TIME", default_value = defaults::HEADER_TIMEOUT)]
     header_timeout: String,
 
     /// Longest header, in bytes.
-    #[arg(long, value_name = "BYTES", default_value = "4096")]
+    #[arg(long, value_name = "BYTES", default_value = defaults::MAX_HEADER)]
     max_header: String,
 
     /// With --inbound optional, a client that says nothing: wait for it until the header's
     /// deadline, or take it for one without a header after a time such as 200ms, so that a server
     /// that speaks first can. A header that comes later than that is payload.
-    #[arg(long, value_name = "wait|TIME", default_value = "wait")]
+    #[arg(long, value_name = "wait|TIME", default_value = defaults::SERVER_FIRST)]
     server_first: String,
 
     /// Refuse a connection in which a second header follows the first.
@@ -94,7 +107,7 @@ pub struct Attach {
     outbound: String,
 
     /// TLVs of the inbound header that are passed on: all, none, or types such as 0xEA.
-    #[arg(long, value_name = "TYPE", default_value = "all", value_delimiter = ',')]
+    #[arg(long, value_name = "TYPE", default_value = defaults::TLV_PASS, value_delimiter = ',')]
     tlv_pass: Vec<String>,
 
     /// TLVs that are not passed on, by type.
@@ -110,13 +123,21 @@ pub struct Attach {
     tlv_crc32c: bool,
 
     /// Where connections go: original (what the client aimed at), or host:port.
-    #[arg(long, value_name = "ADDRESS", default_value = "original")]
+    #[arg(long, value_name = "ADDRESS", default_value = defaults::UPSTREAM)]
     upstream: String,
 
     /// Whose address the upstream sees as its peer: node, or client. What it answers to a client
     /// must come by this node: from a server or pod of this node, or routed through it.
-    #[arg(long, value_name = "WORD", default_value = "node")]
+    #[arg(long, value_name = "WORD", default_value = defaults::SOURCE)]
     source: String,
+
+    /// How long an upstream may take to answer.
+    #[arg(long, value_name = "TIME", default_value = defaults::CONNECT_TIMEOUT)]
+    connect_timeout: String,
+
+    /// How long a connection may move nothing.
+    #[arg(long, value_name = "TIME", default_value = defaults::IDLE_TIMEOUT)]
+    idle_timeout: String,
 
     /// Connect to upstreams with TCP Fast Open: one that has agreed to it gets header and payload
     /// with the first packet.
@@ -130,7 +151,7 @@ pub struct Attach {
 
     /// What becomes of new connections while no Foreword runs: pass (they flow directly), or drop
     /// (they get no answer, until one runs again or `foreword cleanup` lifts it).
-    #[arg(long, value_name = "WORD", default_value = "pass")]
+    #[arg(long, value_name = "WORD", default_value = defaults::WHEN_ABSENT)]
     when_absent: String,
 
     /// Worker threads [default: one for each CPU allowed].
@@ -138,27 +159,43 @@ pub struct Attach {
     workers: Option<String>,
 
     /// How long a stop waits for connections to end by themselves.
-    #[arg(long, value_name = "TIME", default_value = "30s")]
+    #[arg(long, value_name = "TIME", default_value = defaults::DRAIN_TIMEOUT)]
     drain_timeout: String,
 
     /// How to attach to TC: auto, tcx or clsact.
-    #[arg(long, value_name = "HOOK", default_value = "auto")]
+    #[arg(long, value_name = "HOOK", default_value = defaults::HOOK)]
     hook: String,
 
     /// Where the guard stands: native (XDP in the driver), generic (XDP in the kernel), tc, or
     /// auto (native on hardware that can, else tc).
-    #[arg(long, value_name = "HOOK", default_value = "auto")]
+    #[arg(long, value_name = "HOOK", default_value = defaults::HOOK)]
     guard_hook: String,
 
     /// By which interface replies leave: route (the routing table's answer), or arrival (the one
     /// that the connection came in by).
-    #[arg(long, value_name = "WORD", default_value = "route")]
+    #[arg(long, value_name = "WORD", default_value = defaults::REPLY)]
     reply: String,
 
     /// Take over from a Foreword that steers these interfaces, if there is one: new connections
     /// come here at once, and it ends when its own have ended, or its drain time is over.
     #[arg(long)]
-    take_over: bool,
+    pub take_over: bool,
+}
+
+/// Where the configuration is.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// The configuration file.
+    #[arg(short, long, value_name = "PATH")]
+    pub config: PathBuf,
+}
+
+/// Where the configuration is.
+#[derive(Args, Debug)]
+pub struct Check {
+    /// The configuration file.
+    #[arg(value_name = "PATH")]
+    pub config: PathBuf,
 }
 
 /// Bytes, and how to look at them.
@@ -212,38 +249,69 @@ pub struct Probe {
     pub request: Option<String>,
 }
 
-impl From<Attach> for RawAttach {
-    fn from(attach: Attach) -> Self {
-        Self {
-            interfaces: attach.interfaces,
-            ports: attach.ports,
-            inbound: attach.inbound,
-            trust: attach.trust,
-            untrusted: attach.untrusted,
-            versions: attach.versions,
-            hairpin: attach.hairpin,
-            guard: attach.guard,
-            syn_limit: attach.syn_limit,
-            header_timeout: attach.header_timeout,
-            max_header: attach.max_header,
-            server_first: attach.server_first,
-            reject_second: attach.reject_second,
-            outbound: attach.outbound,
-            tlv_pass: attach.tlv_pass,
-            tlv_drop: attach.tlv_drop,
-            tlv_add: attach.tlv_add,
-            tlv_crc32c: attach.tlv_crc32c,
-            upstream: attach.upstream,
-            source: attach.source,
-            fast_open: attach.fast_open,
-            upstream_interfaces: attach.upstream_interface,
-            when_absent: attach.when_absent,
-            workers: attach.workers,
-            drain_timeout: attach.drain_timeout,
-            hook: attach.hook,
-            guard_hook: attach.guard_hook,
-            reply: attach.reply,
-            take_over: attach.take_over,
-        }
+/// What the one rule of a command line is called.
+const RULE: &str = "attach";
+
+impl Attach {
+    /// The same as a file would say it. `guard` is the one flag with words that a file has not.
+    pub fn into_config(self) -> Result<RawConfig, Invalid> {
+        let guard = on_or_off(&self.guard)?;
+        Ok(RawConfig {
+            interfaces: words(self.interfaces),
+            upstream_interfaces: words(self.upstream_interface),
+            hook: self.hook.into(),
+            guard_hook: self.guard_hook.into(),
+            reply: self.reply.into(),
+            workers: self.workers.map(Word::from),
+            drain_timeout: self.drain_timeout.into(),
+            rules: vec![RawRule {
+                name: RULE.into(),
+                ports: words(self.ports),
+                inbound: RawInbound {
+                    mode: self.inbound.into(),
+                    trusted: words(self.trust),
+                    untrusted: self.untrusted.into(),
+                    versions: words(self.versions),
+                    timeout: self.header_timeout.into(),
+                    max_header: self.max_header.into(),
+                    server_first: self.server_first.into(),
+                    reject_second: self.reject_second,
+                },
+                outbound: RawOutbound {
+                    version: self.outbound.into(),
+                    tlvs: RawTlvs {
+                        pass: RawPass(words(self.tlv_pass)),
+                        drop: words(self.tlv_drop),
+                        add: self.tlv_add.iter().map(|word| RawAdded::from_flag(word)).collect(),
+                        crc32c: self.tlv_crc32c,
+                    },
+                },
+                upstream: RawUpstream {
+                    address: self.upstream.into(),
+                    source: self.source.into(),
+                    connect_timeout: self.connect_timeout.into(),
+                    fast_open: self.fast_open,
+                },
+                idle_timeout: self.idle_timeout.into(),
+                guard: RawGuard {
+                    enabled: guard,
+                    syn_per_second_per_source: self.syn_limit.into(),
+                },
+                hairpin: RawHairpin { sources: words(self.hairpin) },
+                when_absent: self.when_absent.into(),
+            }],
+        })
+    }
+}
+
+fn words(texts: Vec<String>) -> Vec<Word> {
+    texts.into_iter().map(Word::from).collect()
+}
+
+fn on_or_off(text: &str) -> Result<bool, Invalid> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(At::Flags.refuse(field::GUARD, &text.into(), "write on or off")),
     }
 }

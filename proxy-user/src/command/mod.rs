@@ -1,10 +1,13 @@
 //! What a person types: one file per subcommand, and the exit codes.
 
 mod attach;
+mod check;
 mod cleanup;
 mod cli;
 mod decode;
 mod probe;
+mod run;
+mod service;
 
 use std::process::ExitCode;
 
@@ -13,6 +16,7 @@ use clap::Parser as _;
 use self::cli::{Cli, Command};
 use crate::config::Invalid;
 use crate::inspect::hex::HexError;
+use crate::operate::config_file::BadFile;
 
 /// How a command fails.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +24,9 @@ enum Failure {
     /// What was asked for makes no sense; exit code 2.
     #[error("{0}")]
     Usage(#[from] Invalid),
+    /// The configuration file can't be used; exit code 2.
+    #[error("{0}")]
+    File(#[from] BadFile),
     /// What was to be hex is none; exit code 2.
     #[error("the hex text is not valid: {0}")]
     Hex(#[from] HexError),
@@ -32,6 +39,9 @@ enum Failure {
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Attach(arguments) => attach::run(*arguments).map(|()| ExitCode::SUCCESS),
+        Command::Run(arguments) => run::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Check(arguments) => check::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Schema => check::schema().map(|()| ExitCode::SUCCESS).map_err(Failure::from),
         Command::Cleanup => cleanup::run().map(|()| ExitCode::SUCCESS).map_err(Failure::from),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Probe(arguments) => probe::run(&arguments),
@@ -41,7 +51,7 @@ pub fn run() -> ExitCode {
         Err(failure) => {
             eprintln!("error: {failure}");
             ExitCode::from(match failure {
-                Failure::Usage(_) | Failure::Hex(_) => 2,
+                Failure::Usage(_) | Failure::File(_) | Failure::Hex(_) => 2,
                 Failure::Run(_) => 1,
             })
         }

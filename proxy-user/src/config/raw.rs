@@ -1,65 +1,227 @@
-//! The words of a configuration as they were written, before anybody has judged them.
+//! The words of a configuration as they were written, before anybody has judged them: of a file,
+//! or of a command line, which is a file with one rule.
+//!
+//! What was not written has its default here already, so that whoever validates sees every word,
+//! and `foreword schema` shows them.
 
-/// The command line of `foreword attach`. Lists hold one item per word: commas are split already.
-#[derive(Clone, Debug, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "a flag is on the command line or is not")]
-pub struct RawAttach {
-    /// Interfaces by name or pattern.
-    pub interfaces: Vec<String>,
-    /// Ports and port ranges, such as `80` and `8000-8010`.
-    pub ports: Vec<String>,
-    /// `require`, `optional` or `off`.
-    pub inbound: String,
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+mod tlvs;
+
+pub use self::tlvs::{RawAdded, RawPass, RawTlvs};
+use super::word::Word;
+
+/// What a field is unless it is written. Flags have the same.
+pub mod defaults {
+    /// `hook`, `guardHook`.
+    pub const HOOK: &str = "auto";
+    /// `reply`.
+    pub const REPLY: &str = "route";
+    /// `drainTimeout`.
+    pub const DRAIN_TIMEOUT: &str = "30s";
+    /// `guard.synPerSecondPerSource`: none.
+    pub const NO_LIMIT: &str = "0";
+    /// `inbound.untrusted`.
+    pub const UNTRUSTED: &str = "refuse";
+    /// `inbound.timeout`.
+    pub const HEADER_TIMEOUT: &str = "5s";
+    /// `inbound.maxHeader`.
+    pub const MAX_HEADER: &str = "4096";
+    /// `inbound.serverFirst`.
+    pub const SERVER_FIRST: &str = "wait";
+    /// `outbound.tlvs.pass`.
+    pub const TLV_PASS: &str = "all";
+    /// `upstream.address`.
+    pub const UPSTREAM: &str = "original";
+    /// `upstream.source`.
+    pub const SOURCE: &str = "node";
+    /// `upstream.connectTimeout`.
+    pub const CONNECT_TIMEOUT: &str = "5s";
+    /// `idleTimeout`.
+    pub const IDLE_TIMEOUT: &str = "1h";
+    /// `whenAbsent`.
+    pub const WHEN_ABSENT: &str = "pass";
+}
+
+macro_rules! words {
+    ($($name:ident = $default:ident;)+) => {
+        $(fn $name() -> Word { defaults::$default.into() })+
+    };
+}
+
+words! {
+    hook = HOOK;
+    reply = REPLY;
+    drain_timeout = DRAIN_TIMEOUT;
+    no_limit = NO_LIMIT;
+    untrusted = UNTRUSTED;
+    header_timeout = HEADER_TIMEOUT;
+    max_header = MAX_HEADER;
+    server_first = SERVER_FIRST;
+    upstream = UPSTREAM;
+    source = SOURCE;
+    connect_timeout = CONNECT_TIMEOUT;
+    idle_timeout = IDLE_TIMEOUT;
+    when_absent = WHEN_ABSENT;
+}
+
+/// Foreword's configuration.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(title = "Foreword", inline)]
+pub struct RawConfig {
+    /// Interfaces that load-balancer traffic arrives on, by name or by pattern such as "eni*".
+    pub interfaces: Vec<Word>,
+    /// With a rule whose upstream.source is client: interfaces that upstreams answer by, besides
+    /// those above.
+    #[serde(default)]
+    pub upstream_interfaces: Vec<Word>,
+    /// How to attach to TC: auto, tcx or clsact.
+    #[serde(default = "hook")]
+    pub hook: Word,
+    /// Where the guard stands: auto, native, generic or tc.
+    #[serde(default = "hook")]
+    pub guard_hook: Word,
+    /// By which interface replies leave: route (the routing table's answer) or arrival.
+    #[serde(default = "reply")]
+    pub reply: Word,
+    /// Worker threads; one for each CPU allowed if it is left out.
+    #[serde(default)]
+    pub workers: Option<Word>,
+    /// How long a stop waits for connections to end by themselves.
+    #[serde(default = "drain_timeout")]
+    pub drain_timeout: Word,
+    /// What happens to the connections of some ports.
+    pub rules: Vec<RawRule>,
+}
+
+/// What happens to the connections of some ports.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawRule {
+    /// What it is called in messages, counters and reports.
+    pub name: Word,
+    /// Ports and ranges of ports, such as 443 and 8000-8010.
+    pub ports: Vec<Word>,
+    /// What is expected of whoever connects.
+    pub inbound: RawInbound,
+    /// What the upstream is told.
+    pub outbound: RawOutbound,
+    /// Where connections go.
+    #[serde(default)]
+    pub upstream: RawUpstream,
+    /// How long a connection may move nothing.
+    #[serde(default = "idle_timeout")]
+    pub idle_timeout: Word,
+    /// What is turned away before there is a connection.
+    #[serde(default)]
+    pub guard: RawGuard,
+    /// This node's own pods.
+    #[serde(default)]
+    pub hairpin: RawHairpin,
+    /// What becomes of new connections while no Foreword runs: pass or drop.
+    #[serde(default = "when_absent")]
+    pub when_absent: Word,
+}
+
+/// What is expected of whoever connects.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawInbound {
+    /// Whether trusted sources send a header: require, optional or off.
+    pub mode: Word,
     /// Address ranges whose headers are believed.
-    pub trust: Vec<String>,
-    /// `refuse` or `direct`.
-    pub untrusted: String,
-    /// `v1` and `v2`; both if empty.
-    pub versions: Vec<String>,
-    /// Address ranges of this node's own pods.
-    pub hairpin: Vec<String>,
-    /// `on` or `off`.
-    pub guard: String,
-    /// Connections that a source may open in a second; `0`: any number.
-    pub syn_limit: String,
-    /// How long a header may take, such as `5s`.
-    pub header_timeout: String,
+    #[serde(default)]
+    pub trusted: Vec<Word>,
+    /// What happens to others: refuse or direct.
+    #[serde(default = "untrusted")]
+    pub untrusted: Word,
+    /// Versions that are allowed: v1, v2; both if it is left out.
+    #[serde(default)]
+    pub versions: Vec<Word>,
+    /// By when the header must be complete, 3s or more.
+    #[serde(default = "header_timeout")]
+    pub timeout: Word,
     /// Longest header in bytes.
-    pub max_header: String,
-    /// `wait`, or a time such as `200ms`.
-    pub server_first: String,
+    #[serde(default = "max_header")]
+    pub max_header: Word,
+    /// With mode optional: wait, or the time after which a client that says nothing is taken for
+    /// one without a header.
+    #[serde(default = "server_first")]
+    pub server_first: Word,
     /// Whether a second header is refused.
+    #[serde(default)]
     pub reject_second: bool,
-    /// `v1`, `v2` or `none`.
-    pub outbound: String,
-    /// `all`, `none`, or TLV types such as `0xEA`.
-    pub tlv_pass: Vec<String>,
-    /// TLV types that are not passed on.
-    pub tlv_drop: Vec<String>,
-    /// `unique-id`, `authority=NAME`, `0xE5=text` or `0xE5=hex:00ff`.
-    pub tlv_add: Vec<String>,
-    /// Whether the header carries a checksum.
-    pub tlv_crc32c: bool,
-    /// `original` or `host:port`.
-    pub upstream: String,
-    /// `node` or `client`.
-    pub source: String,
-    /// Whether upstreams are connected to with TCP Fast Open.
+}
+
+/// What the upstream is told.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawOutbound {
+    /// The header's version: v1, v2 or none.
+    pub version: Word,
+    /// What becomes of TLVs, in v2.
+    #[serde(default)]
+    pub tlvs: RawTlvs,
+}
+
+/// What is turned away before there is a connection.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawGuard {
+    /// Whether sources that the rule refuses are dropped, rather than accepted and closed.
+    #[serde(default = "enabled")]
+    pub enabled: bool,
+    /// Connections that one source may open in a second; 0: any number.
+    #[serde(default = "no_limit")]
+    pub syn_per_second_per_source: Word,
+}
+
+fn enabled() -> bool {
+    true
+}
+
+impl Default for RawGuard {
+    fn default() -> Self {
+        Self { enabled: enabled(), syn_per_second_per_source: no_limit() }
+    }
+}
+
+/// This node's own pods, with their interfaces among `interfaces`.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawHairpin {
+    /// Their address ranges: clients of their own, even with mode require.
+    #[serde(default)]
+    pub sources: Vec<Word>,
+}
+
+/// Where connections go.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawUpstream {
+    /// original (what the client aimed at), or host:port.
+    #[serde(default = "upstream")]
+    pub address: Word,
+    /// Whose address the upstream sees as its peer: node or client.
+    #[serde(default = "source")]
+    pub source: Word,
+    /// By when it must have answered.
+    #[serde(default = "connect_timeout")]
+    pub connect_timeout: Word,
+    /// Whether TCP Fast Open is used.
+    #[serde(default)]
     pub fast_open: bool,
-    /// Interfaces that upstreams answer by, by name or pattern.
-    pub upstream_interfaces: Vec<String>,
-    /// `pass` or `drop`.
-    pub when_absent: String,
-    /// Worker threads; none: one for each CPU that the process may use.
-    pub workers: Option<String>,
-    /// How long a stop waits for connections, such as `30s`.
-    pub drain_timeout: String,
-    /// `auto`, `tcx` or `clsact`.
-    pub hook: String,
-    /// `auto`, `native`, `generic` or `tc`.
-    pub guard_hook: String,
-    /// `route` or `arrival`.
-    pub reply: String,
-    /// Whether another Foreword on the interfaces is succeeded.
-    pub take_over: bool,
+}
+
+impl Default for RawUpstream {
+    fn default() -> Self {
+        Self {
+            address: upstream(),
+            source: source(),
+            connect_timeout: connect_timeout(),
+            fast_open: false,
+        }
+    }
 }

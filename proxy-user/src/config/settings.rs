@@ -3,9 +3,10 @@
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::address::{Cidr, OriginalDst, UpstreamAddr};
+use crate::address::{Cidr, UpstreamAddr};
 use crate::header::{Limits, TlvPolicy, Version};
 
 mod steering;
@@ -13,7 +14,7 @@ mod steering;
 pub use self::steering::{GuardHook, Hook, InterfacePattern, Reply, Steering};
 
 /// Everything that a run needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// How packets come to us, and leave.
     pub steering: Steering,
@@ -23,21 +24,15 @@ pub struct Settings {
     pub workers: Option<NonZeroUsize>,
     /// How long a stop waits for connections to end by themselves.
     pub drain_timeout: Duration,
-    /// At least one; no port belongs to two.
-    pub rules: Vec<Rule>,
-}
-
-impl Settings {
-    /// The number of the rule for a connection, by the port that it was made to.
-    pub fn rule_number(&self, destination: OriginalDst) -> Option<usize> {
-        let port = destination.get().port();
-        self.rules.iter().position(|rule| rule.ports.contains(port))
-    }
+    /// At least one, each with a name of its own; no port belongs to two.
+    pub rules: Vec<Arc<Rule>>,
 }
 
 /// What happens to the connections of some ports.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
+    /// What it is called.
+    pub name: String,
     /// The ports that it is for.
     pub ports: Ports,
     /// What is expected of whoever connects.
@@ -55,6 +50,11 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether any first packet can be turned away.
+    pub fn is_guarded(&self) -> bool {
+        self.only_sources().is_some() || self.guard.syn_limit.is_some()
+    }
+
     /// The ranges that alone may open connections, as [`crate::policy`] judges them too; `None`:
     /// anybody may.
     pub fn only_sources(&self) -> Option<impl Iterator<Item = Cidr> + '_> {
@@ -84,9 +84,13 @@ pub enum WhenAbsent {
 
 /// A set of ports, none of them 0, sorted and without overlap.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ports(pub(super) Vec<RangeInclusive<u16>>);
+pub struct Ports(Vec<RangeInclusive<u16>>);
 
 impl Ports {
+    pub(super) const fn new(ranges: Vec<RangeInclusive<u16>>) -> Self {
+        Self(ranges)
+    }
+
     /// Whether the port is in the set.
     pub fn contains(&self, port: u16) -> bool {
         self.0.iter().any(|range| range.contains(&port))
@@ -113,7 +117,7 @@ impl fmt::Display for Ports {
 }
 
 /// What is expected of whoever connects.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inbound {
     /// Whether trusted sources send a header.
     pub mode: Mode,
@@ -176,7 +180,7 @@ pub enum Untrusted {
 }
 
 /// What the upstream is told before the payload.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outbound {
     /// The header's version; `None`: no header.
     pub version: Option<Version>,
@@ -187,7 +191,7 @@ pub struct Outbound {
 }
 
 /// Where connections go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// The address.
     pub address: UpstreamAddress,

@@ -5,140 +5,156 @@
 //! it was read.
 
 use std::num::NonZeroUsize;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::raw::RawAttach;
-use super::settings::{Mode, Ports, Rule, Settings};
+use super::field::{self, At, Field};
+use super::raw::RawConfig;
+use super::settings::{Mode, Settings, Source};
+use super::word::{Position, Word};
 use crate::address::CidrError;
 
 mod guard;
 pub(crate) mod inbound;
 mod outbound;
+mod ports;
+mod rules;
 mod steering;
 mod upstream;
 
-/// How long a connection may be idle.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 /// More threads than any machine has CPUs are a typing error.
 const MAX_WORKERS: usize = 1024;
 
 /// Why a configuration is refused.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
-    /// No interface was named, or no port.
+    /// Something has to be named, and nothing is.
     #[error("{field} is missing; {fix}")]
     Missing {
         /// The field, as it is written.
-        field: &'static str,
+        field: String,
         /// What to write.
-        fix: &'static str,
+        fix: String,
     },
     /// A value is not of the field's kind.
     #[error("{field} '{value}' is not valid; {fix}")]
     Value {
         /// The field, as it is written.
-        field: &'static str,
+        field: String,
         /// What was written.
         value: String,
         /// What to write instead.
         fix: String,
+        /// Where it stands, in a file.
+        position: Option<Position>,
     },
     /// An address range is not valid.
     #[error("{field}: {error}")]
     Range {
         /// The field, as it is written.
-        field: &'static str,
+        field: String,
         /// What is wrong with it.
         error: CidrError,
+        /// Where it stands, in a file.
+        position: Option<Position>,
     },
     /// Headers are to be read, but nobody's are believed.
     #[error(
-        "--inbound {mode} needs --trust: name the load balancers' addresses, such as --trust \
-         10.0.0.0/8, or write --trust 0.0.0.0/0,::/0 to believe everybody"
+        "{wanted} needs {trust}: name the load balancers' addresses, such as {example}, or write \
+         {everybody} to believe everybody"
     )]
     TrustsNobody {
-        /// `require` or `optional`.
-        mode: Mode,
+        /// `--inbound require`, as it is written.
+        wanted: String,
+        /// `--trust`, as it is written.
+        trust: &'static str,
+        /// A range.
+        example: String,
+        /// All ranges.
+        everybody: String,
+        /// Where the mode stands, in a file.
+        position: Option<Position>,
     },
 }
 
-pub(crate) fn refuse(field: &'static str, value: &str, fix: impl Into<String>) -> Invalid {
-    Invalid::Value { field, value: value.to_owned(), fix: fix.into() }
+impl Invalid {
+    /// Where the mistake is, in a file.
+    pub fn position(&self) -> Option<Position> {
+        match self {
+            Self::Missing { .. } => None,
+            Self::Value { position, .. }
+            | Self::Range { position, .. }
+            | Self::TrustsNobody { position, .. } => *position,
+        }
+    }
+
+    fn trusts_nobody(at: At<'_>, mode: Mode, word: &Word) -> Self {
+        let ranges = |flags, file| match at {
+            At::Flags => at.write(field::TRUSTED, flags),
+            At::File | At::Rule(_) => at.write(field::TRUSTED, file),
+        };
+        Self::TrustsNobody {
+            wanted: match at {
+                At::Rule(rule) => {
+                    format!("rule {rule}: {}", at.write(field::MODE, &mode.to_string()))
+                }
+                At::Flags | At::File => at.write(field::MODE, &mode.to_string()),
+            },
+            trust: at.short(field::TRUSTED),
+            example: ranges("10.0.0.0/8", "[10.0.0.0/8]"),
+            everybody: ranges("0.0.0.0/0,::/0", "[\"0.0.0.0/0\", \"::/0\"]"),
+            position: word.position(),
+        }
+    }
 }
 
-/// Judges a command line. Looks the upstream's name up, which can take as long as DNS does.
-pub fn validate(raw: &RawAttach) -> Result<Settings, Invalid> {
-    let upstream = upstream::upstream(raw)?;
+/// How the words were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// As flags of `foreword attach`: one rule.
+    Flags,
+    /// In a file.
+    File,
+}
+
+/// Judges a configuration. Looks upstreams' names up, which can take as long as DNS does.
+pub fn validate(raw: &RawConfig, written: Written) -> Result<Settings, Invalid> {
+    let at = match written {
+        Written::Flags => At::Flags,
+        Written::File => At::File,
+    };
+    let rules = rules::rules(raw, written)?;
+    let shows_client = rules.iter().any(|rule| rule.upstream.source == Source::Client);
+    let source = if shows_client { Source::Client } else { Source::Node };
     Ok(Settings {
-        steering: steering::steering(raw, upstream.source)?,
-        take_over: raw.take_over,
-        workers: raw.workers.as_deref().map(workers).transpose()?,
-        drain_timeout: duration("--drain-timeout", &raw.drain_timeout)?,
-        rules: vec![Rule {
-            ports: ports(&raw.ports)?,
-            inbound: inbound::inbound(raw)?,
-            outbound: outbound::outbound(raw)?,
-            upstream,
-            idle_timeout: IDLE_TIMEOUT,
-            guard: guard::guard(raw)?,
-            when_absent: guard::when_absent(&raw.when_absent)?,
-        }],
+        steering: steering::steering(raw, at, source)?,
+        take_over: false,
+        workers: raw.workers.as_ref().map(|word| workers(at, word)).transpose()?,
+        drain_timeout: duration(at, field::DRAIN_TIMEOUT, &raw.drain_timeout)?,
+        rules,
     })
 }
 
-fn workers(text: &str) -> Result<NonZeroUsize, Invalid> {
-    match text.parse::<NonZeroUsize>() {
+fn workers(at: At<'_>, word: &Word) -> Result<NonZeroUsize, Invalid> {
+    match word.parse::<NonZeroUsize>() {
         Ok(count) if count.get() <= MAX_WORKERS => Ok(count),
-        _ => Err(refuse("--workers", text, format!("write a number from 1 to {MAX_WORKERS}"))),
-    }
-}
-
-pub(crate) fn duration(field: &'static str, text: &str) -> Result<Duration, Invalid> {
-    humantime::parse_duration(text)
-        .map_err(|_| refuse(field, text, "write a time with its unit, such as 30s or 500ms"))
-}
-
-fn ports(words: &[String]) -> Result<Ports, Invalid> {
-    let mut ranges = words.iter().map(|word| port_range(word)).collect::<Result<Vec<_>, _>>()?;
-    if ranges.is_empty() {
-        let fix = "name the ports to protect, such as --port 80,443 or --port 8000-8010";
-        return Err(Invalid::Missing { field: "--port", fix });
-    }
-    ranges.sort_by_key(|range| *range.start());
-    let mut merged: Vec<RangeInclusive<u16>> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if range.start() <= last.end() => {
-                *last = *last.start()..=*last.end().max(range.end());
-            }
-            _ => merged.push(range),
+        _ => {
+            let fix = format!("write a number from 1 to {MAX_WORKERS}");
+            Err(at.refuse(field::WORKERS, word, fix))
         }
     }
-    Ok(Ports(merged))
 }
 
-fn port_range(word: &str) -> Result<RangeInclusive<u16>, Invalid> {
-    let port = |text: &str| match text.parse::<u16>() {
-        Ok(port) if port > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),
-        _ => Err(refuse(
-            "--port",
-            word,
-            "write a port from 1 to 65535, or a range such as 8000-8010",
-        )),
-    };
-    let Some((first, last)) = word.split_once('-') else {
-        return port(word).map(|port| port..=port);
-    };
-    let (first, last) = (port(first)?, port(last)?);
-    if first > last {
-        return Err(refuse(
-            "--port",
-            word,
-            format!("write the smaller port first: {last}-{first}"),
-        ));
+pub(crate) fn duration(at: At<'_>, field: Field, word: &Word) -> Result<Duration, Invalid> {
+    humantime::parse_duration(word)
+        .map_err(|_| at.refuse(field, word, "write a time with its unit, such as 30s or 500ms"))
+}
+
+/// A time that must not be 0.
+fn some_time(at: At<'_>, field: Field, word: &Word) -> Result<Duration, Invalid> {
+    match duration(at, field, word)? {
+        Duration::ZERO => Err(at.refuse(field, word, "write a time above 0")),
+        time => Ok(time),
     }
-    Ok(first..=last)
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ mod clock;
 mod connecting;
 mod flow;
 mod gate;
+mod ledger;
 mod log;
+mod mailbox;
 mod opening;
 mod pipes;
 mod session;
@@ -23,5 +25,5 @@ mod wheel;
 mod worker;
 mod workers;
 
-pub use tally::{Counts, Tally};
+pub use tally::Counts;
 pub use workers::Workers;

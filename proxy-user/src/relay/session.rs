@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 use std::mem;
 use std::net::TcpStream;
 use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
 use proxy_common::Reason;
@@ -17,6 +18,7 @@ use proxy_common::Reason;
 use super::clock::Clock;
 use super::connecting::{Connecting, First};
 use super::gate::{Gate, Look};
+use super::ledger::Served;
 use super::log::Ended;
 use super::opening::{Arrival, Beginnings, Declined, Opening, Preamble};
 use super::stream::{Socket, Stream as _};
@@ -69,6 +71,17 @@ enum Stage {
     Over,
 }
 
+/// A connection as the kernel hands it over.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The socket.
+    pub client: TcpStream,
+    /// Who connected.
+    pub peer: PeerAddr,
+    /// To what.
+    pub destination: OriginalDst,
+}
+
 /// A connection, in the hands of one worker.
 #[derive(Debug)]
 pub struct Session {
@@ -77,8 +90,8 @@ pub struct Session {
     upstream: Option<ResetUnlessClosed>,
     peer: PeerAddr,
     destination: OriginalDst,
-    /// The number of its rule.
-    rule: usize,
+    /// Its rule, for all its life, whatever others are served by.
+    served: Arc<Served>,
     /// For the log and the counters, until they have it.
     ended: Option<Ended>,
     /// When it was accepted, in milliseconds of the worker's clock.
@@ -101,16 +114,17 @@ pub struct Turn<'a> {
 
 impl Session {
     /// A connection that has just been accepted.
-    pub fn new(worker: &Worker, client: TcpStream, peer: PeerAddr, to: OriginalDst) -> Self {
-        worker.tally.accepted();
+    pub fn new(worker: &Worker, served: Arc<Served>, accepted: Accepted) -> Self {
+        let Accepted { client, peer, destination } = accepted;
+        served.tally.accepted();
         Self {
             stage: Stage::Over,
             client: ResetUnlessClosed::new(client),
             upstream: None,
             peer,
-            destination: to,
-            rule: 0,
-            ended: Some(Ended::new(peer, to)),
+            destination,
+            ended: Some(Ended::new(peer, destination)),
+            served,
             started: worker.clock.milliseconds(),
             is_settled: false,
             deadline: Tick::NEVER,
@@ -135,16 +149,11 @@ impl Session {
 
     /// Judges the connection by its source, and goes on from there.
     pub fn begin(&mut self, turn: &mut Turn<'_>) -> Fate {
-        let Some(rule) = turn.worker.settings.rule_number(self.destination) else {
-            // Steering and settings are made of the same ports.
-            return self.refuse(turn, Reason::Internal);
-        };
-        self.rule = rule;
         match self.arrival(turn.worker).judge() {
             Err(declined) => self.decline(turn, declined),
             Ok(Beginnings::Ready(preamble)) => self.connect(turn, preamble),
             Ok(Beginnings::Read(opening)) => {
-                let rule = &turn.worker.settings.rules[rule];
+                let rule = &self.served.rule;
                 let wait = opening.server_first(rule).unwrap_or(rule.inbound.timeout);
                 self.deadline = turn.worker.clock.after(wait);
                 self.stage = Stage::Opening(opening);
@@ -169,8 +178,7 @@ impl Session {
         match &self.stage {
             Stage::Opening(opening) => {
                 // It may only have been the time for a server to speak first.
-                let rule = &turn.worker.settings.rules[self.rule];
-                if opening.server_first(rule).is_none() {
+                if opening.server_first(&self.served.rule).is_none() {
                     return self.decline(turn, Reason::HeaderTimeout.into());
                 }
                 match Opening::take_silence(self.arrival(turn.worker)) {
@@ -205,9 +213,9 @@ impl Session {
         self.record(worker, Outcome::Refused(Reason::DrainTimeout));
     }
 
-    fn arrival<'a>(&self, worker: &'a Worker) -> Arrival<'a> {
+    fn arrival<'a>(&'a self, worker: &'a Worker) -> Arrival<'a> {
         Arrival {
-            rule: &worker.settings.rules[self.rule],
+            rule: &self.served.rule,
             peer: self.peer,
             destination: self.destination,
             unique_ids: &worker.unique_ids,
@@ -246,7 +254,7 @@ impl Session {
             ended.origin = preamble.origin;
             ended.unique_id = preamble.unique_id.take();
         }
-        let timeout = turn.worker.settings.rules[self.rule].upstream.connect_timeout;
+        let timeout = self.served.rule.upstream.connect_timeout;
         self.deadline = turn.worker.clock.after(timeout);
         self.try_addresses(turn, Connecting::new(preamble), Reason::UpstreamUnreachable)
     }
@@ -262,7 +270,7 @@ impl Session {
         loop {
             let worker = &*turn.worker;
             let attempts = Attempts {
-                upstream: &worker.settings.rules[self.rule].upstream,
+                upstream: &self.served.rule.upstream,
                 destination: self.destination,
                 client: connecting.preamble.origin.and_then(Origin::client),
             };
@@ -324,7 +332,7 @@ impl Session {
     }
 
     fn put_off_idle_deadline(&mut self, turn: &Turn<'_>) {
-        let idle = turn.worker.settings.rules[self.rule].idle_timeout;
+        let idle = self.served.rule.idle_timeout;
         self.deadline = turn.worker.clock.after(idle);
     }
 
@@ -359,7 +367,7 @@ impl Session {
         if let (Stage::Relaying { transfer, .. }, Some(ended)) = (&self.stage, &mut self.ended) {
             let moved = transfer.moved();
             ended.bytes = (ended.bytes.0 + moved.0, moved.1);
-            turn.worker.tally.moved(ended.bytes.0, ended.bytes.1);
+            self.served.tally.moved(ended.bytes.0, ended.bytes.1);
             let outcome = outcome(ended.origin, ending, ended.bytes);
             self.record(turn.worker, outcome);
         }
@@ -427,7 +435,7 @@ impl Session {
     /// client takes to hear of it.
     fn record(&mut self, worker: &Worker, outcome: Outcome) {
         if let Some(ended) = self.ended.take() {
-            worker.tally.ended(outcome);
+            self.served.tally.ended(outcome);
             let age = worker.clock.milliseconds() - self.started;
             worker.log.ended(&ended, outcome, Duration::from_millis(age));
         }

@@ -69,6 +69,12 @@ impl Tally {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A connection is over before it was anybody's.
+    pub fn only_counted(&self, outcome: Outcome) {
+        self.accepted();
+        self.ended(outcome);
+    }
+
     /// Payload bytes moved: from clients, to clients.
     pub fn moved(&self, bytes_in: u64, bytes_out: u64) {
         self.bytes_in.fetch_add(bytes_in, Ordering::Relaxed);

@@ -8,19 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use proxy_common::Reason;
 use slab::Slab;
 
 use super::clock::Clock;
 use super::flow::{BUFFER, Shared};
+use super::ledger::Rules;
 use super::log::Log;
-use super::session::{Fate, Session, Side, Turn};
+use super::mailbox::{Mailbox, Order};
+use super::session::{Accepted, Fate, Session, Side, Turn};
 use super::tally::{Outcome, Tally};
 use super::unique_id::UniqueIds;
 use super::upstream::Departure;
 use super::wheel::{Tick, Wheel};
 use crate::address::{OriginalDst, PeerAddr};
-use crate::config::Settings;
-use crate::sys::poll::{Bell, Event, Poller};
+use crate::sys::poll::{Event, Poller};
 use crate::sys::socket::{self, Listeners};
 
 /// Connections accepted in a row before others get their turn.
@@ -28,15 +30,15 @@ const ACCEPTS: usize = 64;
 /// How long a worker that can't accept for want of descriptors or memory leaves it be.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// What events of the listeners and of the bell are called; sessions count up from 0.
+/// What events of the listeners and of the mailbox are called; sessions count up from 0.
 const LISTENERS: [u64; 2] = [u64::MAX, u64::MAX - 1];
-const BELL: u64 = u64::MAX - 2;
+const MAILBOX: u64 = u64::MAX - 2;
 
 /// What a worker's sessions act with.
 #[derive(Debug)]
 pub struct Worker {
-    /// The settings that the connections are served by.
-    pub settings: Arc<Settings>,
+    /// The rules that new connections are served by.
+    pub rules: Rules,
     /// Where upstream sockets come from.
     pub departure: Departure,
     /// Buffer and pipes.
@@ -45,8 +47,8 @@ pub struct Worker {
     pub poller: Poller,
     /// The time.
     pub clock: Clock,
-    /// Counters.
-    pub tally: Arc<Tally>,
+    /// Counters of connections that no rule wants.
+    pub nobodys: Arc<Tally>,
     /// Names for connections.
     pub unique_ids: UniqueIds,
     /// The log of connections.
@@ -54,15 +56,15 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// One without connections.
-    pub fn new(settings: Arc<Settings>, departure: Departure, tally: Arc<Tally>) -> Result<Self> {
+    /// One without connections and rules.
+    pub fn new(departure: Departure, nobodys: Arc<Tally>) -> Result<Self> {
         Ok(Self {
-            settings,
+            rules: Rules::default(),
             departure,
             shared: Shared::new(BUFFER),
             poller: Poller::new().context("cannot watch sockets")?,
             clock: Clock::start(),
-            tally,
+            nobodys,
             unique_ids: UniqueIds::default(),
             log: Log::default(),
         })
@@ -81,6 +83,7 @@ enum Due {
 pub struct Round {
     worker: Worker,
     listeners: Vec<TcpListener>,
+    mailbox: Mailbox,
     sessions: Slab<Session>,
     /// How many sessions there have been when each of these began: tells one from a later one in
     /// the same place.
@@ -96,13 +99,14 @@ pub struct Round {
 }
 
 impl Round {
-    /// With these listeners; the bell ends it.
-    pub fn new(worker: Worker, listeners: Listeners, bell: &Bell) -> Result<Self> {
+    /// With these listeners; it is told in the mailbox what to do.
+    pub fn new(worker: Worker, listeners: Listeners, mailbox: Mailbox) -> Result<Self> {
         let listeners: Vec<_> = [Some(listeners.v4), listeners.v6].into_iter().flatten().collect();
-        worker.poller.add_level(bell, BELL).context("cannot watch the bell")?;
+        worker.poller.add_level(&mailbox, MAILBOX).context("cannot watch the mailbox")?;
         let round = Self {
             worker,
             listeners,
+            mailbox,
             sessions: Slab::new(),
             born: Vec::new(),
             births: 0,
@@ -115,7 +119,7 @@ impl Round {
         Ok(round)
     }
 
-    /// Serves until the bell rings. Connections that are left then are reset.
+    /// Serves until it is told to stop. Connections that are left then are reset.
     pub fn run(mut self) -> Result<()> {
         while !self.stopped {
             let events = self.wait()?;
@@ -149,11 +153,25 @@ impl Round {
 
     fn dispatch(&mut self, event: Event) {
         match event.token {
-            BELL => self.stopped = true,
+            MAILBOX => self.obey(),
             token => match LISTENERS.iter().position(|listener| *listener == token) {
                 Some(listener) => self.accept(listener),
                 None => self.tell(token, event),
             },
+        }
+    }
+
+    /// Carries out what it is told.
+    fn obey(&mut self) {
+        for order in self.mailbox.take() {
+            match order {
+                Order::Serve(rules, heard) => {
+                    self.worker.rules.exchange(rules);
+                    // Whoever asked may have lost patience.
+                    let _ = heard.send(());
+                }
+                Order::Stop => self.stopped = true,
+            }
         }
     }
 
@@ -173,12 +191,11 @@ impl Round {
                 Ok((client, peer)) => {
                     // One that is reset by now has no address any more.
                     let Ok(local) = client.local_addr() else {
-                        self.worker.tally.accepted();
-                        self.worker.tally.ended(Outcome::HealthCheck);
+                        self.worker.nobodys.only_counted(Outcome::HealthCheck);
                         continue;
                     };
-                    let (peer, local) = (PeerAddr::new(peer), OriginalDst::new(local));
-                    self.start(Session::new(&self.worker, client, peer, local));
+                    let (peer, destination) = (PeerAddr::new(peer), OriginalDst::new(local));
+                    self.receive(Accepted { client, peer, destination });
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Err(error) if socket::is_exhaustion(&error) => {
@@ -205,6 +222,16 @@ impl Round {
             self.worker.poller.add_level(listener, token).context("cannot watch a listener")?;
         }
         Ok(())
+    }
+
+    fn receive(&mut self, accepted: Accepted) {
+        let Some(served) = self.worker.rules.find(accepted.destination) else {
+            // Steering and rules are made of the same ports. A close is as good as a reset then.
+            let _ = socket::reset_on_close(&accepted.client);
+            return self.worker.nobodys.only_counted(Outcome::Refused(Reason::Internal));
+        };
+        let served = Arc::clone(served);
+        self.start(Session::new(&self.worker, served, accepted));
     }
 
     fn start(&mut self, session: Session) {

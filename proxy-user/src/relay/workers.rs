@@ -1,55 +1,81 @@
-//! All workers of the process: started, counted, stopped.
+//! All workers of the process: started, told, counted, stopped.
 
-use std::sync::Arc;
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::tally::{Counts, Tally};
+use super::ledger::Ledger;
+use super::mailbox::{Mailbox, Order};
+use super::tally::Counts;
 use super::upstream::Departure;
 use super::worker::{Round, Worker};
 use crate::config::Settings;
 use crate::sys::netns::Namespace;
-use crate::sys::poll::Bell;
 use crate::sys::socket::Listeners;
+
+/// How long a worker may take to answer: it is busy with a round at most.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All workers of the process.
 #[derive(Debug)]
 pub struct Workers {
     threads: Vec<JoinHandle<()>>,
-    tallies: Vec<Arc<Tally>>,
-    stop: Bell,
+    mailboxes: Vec<Mailbox>,
+    ledger: Ledger,
 }
 
 impl Workers {
     /// Starts one for each set of listeners, which are in the namespace `private`.
     pub fn start(
-        settings: &Arc<Settings>,
+        settings: &Settings,
         listeners: Vec<Listeners>,
         upstream_mark: Option<u32>,
         private: &Namespace,
     ) -> Result<Self> {
-        let stop = Bell::new().context("cannot make an event")?;
-        let mut workers = Self { threads: Vec::new(), tallies: Vec::new(), stop };
+        let ledger = Ledger::new(listeners.len());
+        let mut workers = Self { threads: Vec::new(), mailboxes: Vec::new(), ledger };
         for (number, listeners) in listeners.into_iter().enumerate() {
-            let tally = Arc::new(Tally::default());
             let departure = Departure::new(upstream_mark, private)?;
-            let worker = Worker::new(Arc::clone(settings), departure, Arc::clone(&tally))?;
-            let round = Round::new(worker, listeners, &workers.stop)?;
+            let nobodys = workers.ledger.nobodys(number);
+            let mut worker = Worker::new(departure, nobodys)?;
+            worker.rules.exchange(workers.ledger.serve(settings, number));
+            let mailbox = Mailbox::new().context("cannot make an event")?;
+            let round = Round::new(worker, listeners, mailbox.clone())?;
             let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(|| {
                 if let Err(error) = round.run() {
                     tracing::error!(error = %format!("{error:#}"), "a worker has stopped");
                 }
             });
-            workers.tallies.push(tally);
+            workers.mailboxes.push(mailbox);
             workers.threads.push(thread.context("cannot start a worker thread")?);
         }
         Ok(workers)
     }
 
+    /// From now on, new connections are served by these settings; those that are open go on as
+    /// they began. Returns when each worker has heard of it.
+    pub fn serve(&mut self, settings: &Settings) -> Result<()> {
+        let (to, heard) = mpsc::channel();
+        for (number, mailbox) in self.mailboxes.iter().enumerate() {
+            let rules = self.ledger.serve(settings, number);
+            mailbox.give(Order::Serve(rules, to.clone()))?;
+        }
+        for _ in &self.mailboxes {
+            heard.recv_timeout(PATIENCE).context("a worker does not answer")?;
+        }
+        Ok(())
+    }
+
     /// The counters of all of them.
     pub fn counts(&self) -> Counts {
-        Counts::sum(self.tallies.iter().map(AsRef::as_ref))
+        self.ledger.counts()
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.threads.len()
     }
 
     /// Whether one of them has ended before it was asked to.
@@ -65,9 +91,11 @@ impl Workers {
     }
 
     fn join(&mut self) {
-        if let Err(error) = self.stop.ring() {
-            tracing::error!(%error, "the workers can't be stopped");
-            return;
+        for mailbox in &self.mailboxes {
+            if let Err(error) = mailbox.give(Order::Stop) {
+                tracing::error!(%error, "the workers can't be stopped");
+                return;
+            }
         }
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {

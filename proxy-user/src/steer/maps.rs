@@ -1,6 +1,7 @@
 //! The maps: filled for the programs, read and filled for people.
 
 use std::net::IpAddr;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -9,8 +10,8 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray, SockMap};
 use proxy_common::Reason;
 use proxy_common::abi::{
     Address, Hold, LISTENER_V4, LISTENER_V6, NIC_XDP, Nic, NicKey, Node, PortKey, REASON_NAME_LEN,
-    RULE_REQUIRE, RULE_TRUSTED_ONLY, ReasonCount, Rule, Stats, TRUST_SCOPE_BITS, TrustKey,
-    trust_scope,
+    RULE_REQUIRE, RULE_RETIRED, RULE_TRUSTED_ONLY, ReasonCount, Rule, Stats, TRUST_SCOPE_BITS,
+    TrustKey, trust_rule, trust_scope,
 };
 use proxy_common::names;
 
@@ -23,43 +24,103 @@ use crate::sys::socket::Listeners;
 /// Maps that are pinned for people to look at.
 const SHOWN: [&str; 4] = [names::RULES, names::STATS, names::REASONS, names::CONNS];
 
+/// Of a port without a rule: connections that are there go on, new ones are left alone.
+const RETIRED: Rule = Rule { rule: 0, flags: RULE_RETIRED, syn_limit: 0 };
+
+/// A rule, as the programs know it.
+fn value(number: u32, rule: &settings::Rule) -> Rule {
+    let mut flags = 0;
+    if rule.inbound.mode == Mode::Require {
+        flags |= RULE_REQUIRE;
+    }
+    if rule.only_sources().is_some() {
+        flags |= RULE_TRUSTED_ONLY;
+    }
+    Rule { rule: number, flags, syn_limit: rule.guard.syn_limit.map_or(0, Into::into) }
+}
+
 impl Object {
-    /// Tells the programs what the settings say.
+    /// Tells the programs what the settings say, instead of what they were told before. Ports that
+    /// have no rule any more are kept for the connections that are there.
+    ///
+    /// A port is exchanged at one moment: ranges are written for numbers that no rule has had.
     pub fn set_rules(&mut self, settings: &Settings) -> Result<()> {
-        for (number, rule) in settings.rules.iter().enumerate() {
-            let number = u32::try_from(number).context("too many rules")?;
-            self.set_rule(number, rule)?;
+        let numbers = self.new_numbers(settings.rules.len())?;
+        for (number, rule) in numbers.clone().zip(&settings.rules) {
+            self.set_trust(number, rule)?;
             if rule.upstream.source == Source::Client {
                 self.set_backs(rule)?;
             }
-            if rule.when_absent == WhenAbsent::Drop {
-                let mut held = HashMap::<_, PortKey, Hold>::try_from(self.map_mut(names::HELD)?)?;
-                for port in rule.ports.iter() {
-                    held.insert(PortKey { port }, Hold::default(), 0).context("cannot hold")?;
-                }
+        }
+        self.set_held(settings)?;
+        self.set_ports(numbers.clone(), settings)?;
+        self.forget_trust(&numbers)
+    }
+
+    fn set_trust(&mut self, number: u32, rule: &settings::Rule) -> Result<()> {
+        let mut trust = LpmTrie::<_, TrustKey, u32>::try_from(self.map_mut(names::TRUST)?)?;
+        for range in rule.only_sources().into_iter().flatten() {
+            trust
+                .insert(&trust_key(number, range), 1, 0)
+                .with_context(|| format!("cannot write the range {range}"))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the ranges of all other rules.
+    fn forget_trust(&mut self, current: &Range<u32>) -> Result<()> {
+        let mut trust = LpmTrie::<_, TrustKey, u32>::try_from(self.map_mut(names::TRUST)?)?;
+        let keys = trust.keys().collect::<Result<Vec<_>, _>>().context("cannot read the ranges")?;
+        for key in keys.iter().filter(|key| !current.contains(&trust_rule(key.data().scope))) {
+            trust.remove(key).context("cannot remove a range")?;
+        }
+        Ok(())
+    }
+
+    fn set_ports(&mut self, numbers: Range<u32>, settings: &Settings) -> Result<()> {
+        let mut rules = HashMap::<_, PortKey, Rule>::try_from(self.map_mut(names::RULES)?)?;
+        for (number, rule) in numbers.zip(&settings.rules) {
+            let value = value(number, rule);
+            for port in rule.ports.iter() {
+                rules
+                    .insert(PortKey { port }, value, 0)
+                    .with_context(|| format!("cannot write the rule of port {port}"))?;
+            }
+        }
+        let is_gone = |port| !settings.rules.iter().any(|rule| rule.ports.contains(port));
+        let ports = rules.keys().collect::<Result<Vec<_>, _>>().context("cannot read the rules")?;
+        for key in ports.into_iter().filter(|key| is_gone(key.port)) {
+            rules.insert(key, RETIRED, 0).context("cannot retire a rule")?;
+        }
+        Ok(())
+    }
+
+    fn set_held(&mut self, settings: &Settings) -> Result<()> {
+        let is_held = |port| {
+            let mut of_port = settings.rules.iter().filter(|rule| rule.ports.contains(port));
+            of_port.any(|rule| rule.when_absent == WhenAbsent::Drop)
+        };
+        let mut held = HashMap::<_, PortKey, Hold>::try_from(self.map_mut(names::HELD)?)?;
+        let before = held.keys().collect::<Result<Vec<_>, _>>().context("cannot read the holds")?;
+        for key in before.iter().filter(|key| !is_held(key.port)) {
+            held.remove(key).context("cannot let a port go")?;
+        }
+        let ports = settings.rules.iter().flat_map(|rule| rule.ports.iter());
+        for key in ports.filter(|port| is_held(*port)).map(|port| PortKey { port }) {
+            if !before.contains(&key) {
+                held.insert(key, Hold::default(), 0).context("cannot hold a port")?;
             }
         }
         Ok(())
     }
 
-    fn set_rule(&mut self, number: u32, rule: &settings::Rule) -> Result<()> {
-        let mut flags = 0;
-        if rule.inbound.mode == Mode::Require {
-            flags |= RULE_REQUIRE;
-        }
-        if let Some(sources) = rule.only_sources() {
-            flags |= RULE_TRUSTED_ONLY;
-            let map = self.map_mut(names::TRUST)?;
-            let mut trust = LpmTrie::<_, TrustKey, u32>::try_from(map)?;
-            for range in sources {
-                trust.insert(&trust_key(number, range), 1, 0).context("cannot write a range")?;
-            }
-        }
-        let syn_limit = rule.guard.syn_limit.map_or(0, Into::into);
-        let value = Rule { rule: number, flags, syn_limit };
+    /// From now on new connections are left alone. First packets that are on their way inside are
+    /// still answered.
+    pub fn retire_all(&mut self) -> Result<()> {
         let mut rules = HashMap::<_, PortKey, Rule>::try_from(self.map_mut(names::RULES)?)?;
-        for port in rule.ports.iter() {
-            rules.insert(PortKey { port }, value, 0).context("cannot write a rule")?;
+        let ports = rules.keys().collect::<Result<Vec<_>, _>>().context("cannot read the rules")?;
+        for key in ports {
+            rules.insert(key, RETIRED, 0).context("cannot retire a rule")?;
         }
         Ok(())
     }
@@ -95,17 +156,6 @@ impl Object {
         map.set(LISTENER_V4, &listeners.v4, 0).context("cannot set the IPv4 listener")?;
         if let Some(v6) = &listeners.v6 {
             map.set(LISTENER_V6, v6, 0).context("cannot set the IPv6 listener")?;
-        }
-        Ok(())
-    }
-
-    /// From now on nobody listens, as far as steering can see.
-    pub fn clear_listeners(&mut self) -> Result<()> {
-        let mut map = self.listeners()?;
-        let present: Vec<u32> = map.indices().collect::<Result<_, _>>()?;
-        for index in present {
-            // An empty slot is listed too, and can't be cleared.
-            let _ = map.clear_index(&index);
         }
         Ok(())
     }

@@ -225,9 +225,18 @@ impl Steering {
         Ok(())
     }
 
+    /// From now on new connections are taken by these settings, which are
+    /// [movable](crate::config::change::movable). Those that are ours stay so, whatever ports are
+    /// taken away.
+    pub fn change(&mut self, settings: &Settings) -> Result<()> {
+        self.object.set_rules(settings)?;
+        self.settings = settings.steering.clone();
+        self.look_again()
+    }
+
     /// Lets new connections go past us from now on. The ones that are ours are still steered.
     pub fn stop_new(&mut self) -> Result<()> {
-        self.object.clear_listeners()
+        self.object.retire_all()
     }
 
     /// Whether a handshake or a connection is still under way in the private namespace, counting
@@ -314,11 +323,9 @@ impl Steering {
 /// What belongs on interfaces.
 fn plan(settings: &Settings) -> Result<Plan> {
     let rules = &settings.rules;
-    let guards =
-        |rule: &settings::Rule| rule.only_sources().is_some() || rule.guard.syn_limit.is_some();
     Ok(Plan {
         hook: HookUsed::choose(settings.steering.hook)?,
-        guard: rules.iter().any(guards).then_some(settings.steering.guard_hook),
+        guard: rules.iter().any(|rule| rule.is_guarded()).then_some(settings.steering.guard_hook),
         answers: rules.iter().any(|rule| rule.upstream.source == Source::Client),
         hold: rules.iter().any(|rule| rule.when_absent == WhenAbsent::Drop),
     })

@@ -1,5 +1,7 @@
 //! The eBPF object: its programs in the kernel, and what ties them to our own half of the way.
 
+use std::ops::Range;
+
 use anyhow::{Context as _, Result, anyhow};
 use aya::maps::Map;
 use aya::programs::{
@@ -22,7 +24,11 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/forewor
 
 /// The loaded programs and their maps.
 #[derive(Debug)]
-pub struct Object(Ebpf);
+pub struct Object {
+    ebpf: Ebpf,
+    /// Numbers that rules have had.
+    numbers: u32,
+}
 
 impl Object {
     /// Loads the programs that the plan needs; the kernel's verifier has the last word on each.
@@ -35,7 +41,8 @@ impl Object {
         if plan.guard.is_none() {
             loader.map_max_entries(names::RATES, 1);
         }
-        let mut object = Self(loader.load(OBJECT).context("cannot load the eBPF object")?);
+        let ebpf = loader.load(OBJECT).context("cannot load the eBPF object")?;
+        let mut object = Self { ebpf, numbers: 0 };
         object.load_classifier(names::STEER)?;
         object.load_classifier(names::RETURN)?;
         refused(names::LOOKUP, object.program::<SkLookup>(names::LOOKUP)?.load())?;
@@ -53,14 +60,22 @@ impl Object {
         Ok(object)
     }
 
+    /// Numbers for so many rules, which no rule has had.
+    pub fn new_numbers(&mut self, count: usize) -> Result<Range<u32>> {
+        let first = self.numbers;
+        let next = u32::try_from(count).ok().and_then(|count| first.checked_add(count));
+        self.numbers = next.context("too many rules")?;
+        Ok(first..self.numbers)
+    }
+
     /// A map by its name.
     pub fn map(&self, name: &str) -> Result<&Map> {
-        self.0.map(name).with_context(|| format!("no map {name}"))
+        self.ebpf.map(name).with_context(|| format!("no map {name}"))
     }
 
     /// The same, to write to.
     pub fn map_mut(&mut self, name: &str) -> Result<&mut Map> {
-        self.0.map_mut(name).with_context(|| format!("no map {name}"))
+        self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))
     }
 
     /// A loaded program by its name.
@@ -68,7 +83,7 @@ impl Object {
     where
         &'a mut P: TryFrom<&'a mut Program, Error = ProgramError>,
     {
-        let program = self.0.program_mut(name).with_context(|| format!("no program {name}"))?;
+        let program = self.ebpf.program_mut(name).with_context(|| format!("no program {name}"))?;
         Ok(program.try_into()?)
     }
 

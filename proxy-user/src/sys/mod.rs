@@ -6,6 +6,7 @@
 
 pub mod capability;
 pub mod cgroup;
+pub mod file_watch;
 pub mod netns;
 pub mod pipe;
 pub mod poll;

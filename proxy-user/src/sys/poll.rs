@@ -95,10 +95,16 @@ impl Bell {
         Ok(Self(Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?)))
     }
 
-    /// Rings it, for good: nobody silences it.
+    /// Rings it, until it is silenced.
     pub fn ring(&self) -> io::Result<()> {
         self.0.write(1)?;
         Ok(())
+    }
+
+    /// Silences it, however often it was rung.
+    pub fn silence(&self) {
+        // Fails if it is silent, and for no other reason.
+        let _ = self.0.read();
     }
 }
 

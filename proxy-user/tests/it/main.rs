@@ -50,6 +50,7 @@ mod outbound;
 mod outbound_tlvs;
 mod peers;
 mod relay;
+mod reload;
 mod return_path;
 mod sight;
 mod source_client;

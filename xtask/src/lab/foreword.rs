@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long detaching may take before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A `foreword attach` that has said `ready`. It is a [`Daemon`] in every other way.
+/// A `foreword attach` or `foreword run` that has said `ready`. It is a [`Daemon`] in every other way.
 #[derive(Debug)]
 pub struct Foreword(Daemon);
 
@@ -27,7 +27,16 @@ impl Foreword {
         Ok(Self(daemon))
     }
 
-    /// The same without waiting, for attempts that are to fail.
+    /// Runs `BINARY run --config CONFIG` inside `node`, and waits until everything is attached.
+    pub fn run(node: &Netns, binary: &Path, config: &Path) -> Result<Self> {
+        let mut command = node.command(binary);
+        command.arg("run").arg("--config").arg(config);
+        let mut daemon = Daemon::start("foreword", command)?;
+        daemon.wait_for_line("ready", PATIENCE)?;
+        Ok(Self(daemon))
+    }
+
+    /// [`Foreword::attach`] without waiting, for attempts that are to fail.
     pub fn spawn(node: &Netns, binary: &Path, args: &[&str]) -> Result<Daemon> {
         let mut command = node.command(binary);
         command.arg("attach").args(args);

@@ -5,7 +5,7 @@ use std::fmt;
 use glob::Pattern;
 
 /// How packets come to us, and leave.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Steering {
     /// Where load-balancer traffic arrives; at least one, each once.
     pub interfaces: Vec<InterfacePattern>,

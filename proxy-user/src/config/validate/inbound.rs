@@ -2,90 +2,97 @@
 
 use std::time::Duration;
 
-use super::{Invalid, duration, refuse};
-use crate::address::Cidr;
-use crate::config::raw::RawAttach;
+use super::rules::ranges;
+use super::{Invalid, duration};
+use crate::config::field::{self, At};
+use crate::config::raw::{RawInbound, RawRule};
 use crate::config::settings::{Inbound, Mode, ServerFirst, Untrusted};
+use crate::config::word::Word;
 use crate::header::{Limits, Version, Versions};
 
 /// Less than this is less than pp05 allows.
 const LEAST_TIMEOUT: Duration = Duration::from_secs(3);
 
-pub(super) fn inbound(raw: &RawAttach) -> Result<Inbound, Invalid> {
-    let mode = match raw.inbound.as_str() {
+pub(super) fn inbound(at: At<'_>, rule: &RawRule) -> Result<Inbound, Invalid> {
+    let raw = &rule.inbound;
+    let mode = match &*raw.mode {
         "require" => Mode::Require,
         "optional" => Mode::Optional,
         "off" => Mode::Off,
-        other => return Err(refuse("--inbound", other, "write require, optional or off")),
+        _ => return Err(at.refuse(field::MODE, &raw.mode, "write require, optional or off")),
     };
-    let untrusted = match raw.untrusted.as_str() {
+    let untrusted = match &*raw.untrusted {
         "refuse" => Untrusted::Refuse,
         "direct" => Untrusted::Direct,
-        other => return Err(refuse("--untrusted", other, "write refuse or direct")),
+        _ => return Err(at.refuse(field::UNTRUSTED, &raw.untrusted, "write refuse or direct")),
     };
-    let trusted = ranges("--trust", &raw.trust)?;
+    let trusted = ranges(at, field::TRUSTED, &raw.trusted)?;
     if trusted.is_empty() && mode != Mode::Off {
-        return Err(Invalid::TrustsNobody { mode });
+        return Err(Invalid::trusts_nobody(at, mode, &raw.mode));
     }
-    let timeout = header_timeout(&raw.header_timeout)?;
+    let timeout = header_timeout(at, &raw.timeout)?;
+    let max_header = max_header(at, &raw.max_header)?;
     Ok(Inbound {
         mode,
         trusted,
-        hairpin: ranges("--hairpin", &raw.hairpin)?,
+        hairpin: ranges(at, field::HAIRPIN, &rule.hairpin.sources)?,
         untrusted,
-        limits: Limits { max_header: max_header(&raw.max_header)?, versions: versions(raw)? },
+        limits: Limits { max_header, versions: versions(at, raw)? },
         timeout,
-        server_first: server_first(&raw.server_first, mode, timeout)?,
+        server_first: server_first(at, &raw.server_first, mode, timeout)?,
         reject_second: raw.reject_second,
     })
 }
 
-fn ranges(field: &'static str, words: &[String]) -> Result<Vec<Cidr>, Invalid> {
-    let range = |word: &String| word.parse().map_err(|error| Invalid::Range { field, error });
-    words.iter().map(range).collect()
-}
-
-fn header_timeout(text: &str) -> Result<Duration, Invalid> {
-    let timeout = duration("--header-timeout", text)?;
+fn header_timeout(at: At<'_>, word: &Word) -> Result<Duration, Invalid> {
+    let timeout = duration(at, field::HEADER_TIMEOUT, word)?;
     if timeout < LEAST_TIMEOUT {
         let fix = "write 3s or more: a header can be lost and sent again";
-        return Err(refuse("--header-timeout", text, fix));
+        return Err(at.refuse(field::HEADER_TIMEOUT, word, fix));
     }
     Ok(timeout)
 }
 
-pub(crate) fn max_header(text: &str) -> Result<usize, Invalid> {
+pub(crate) fn max_header(at: At<'_>, word: &Word) -> Result<usize, Invalid> {
     let range = Limits::LOWEST_MAX..=Limits::HIGHEST_MAX;
-    match text.parse() {
+    match word.parse() {
         Ok(bytes) if range.contains(&bytes) => Ok(bytes),
         _ => {
             let fix = format!("write a number of bytes from {} to {}", range.start(), range.end());
-            Err(refuse("--max-header", text, fix))
+            Err(at.refuse(field::MAX_HEADER, word, fix))
         }
     }
 }
 
-fn versions(raw: &RawAttach) -> Result<Versions, Invalid> {
+fn versions(at: At<'_>, raw: &RawInbound) -> Result<Versions, Invalid> {
     if raw.versions.is_empty() {
         return Ok(Versions::ALL);
     }
-    let version = |text: &String| {
-        text.parse::<Version>().map_err(|_| refuse("--versions", text, "write v1, v2 or v1,v2"))
+    let version = |word: &Word| {
+        let invalid = |_| at.refuse(field::VERSIONS, word, "write v1, v2 or both");
+        word.parse::<Version>().map_err(invalid)
     };
     raw.versions.iter().map(version).collect()
 }
 
-fn server_first(text: &str, mode: Mode, timeout: Duration) -> Result<ServerFirst, Invalid> {
-    if text == "wait" {
+fn server_first(
+    at: At<'_>,
+    word: &Word,
+    mode: Mode,
+    timeout: Duration,
+) -> Result<ServerFirst, Invalid> {
+    let refuse = |fix: String| Err(at.refuse(field::SERVER_FIRST, word, fix));
+    if &**word == "wait" {
         return Ok(ServerFirst::Wait);
     }
     if mode == Mode::Require {
-        let fix = "leave it out: with --inbound require no server speaks before the header";
-        return Err(refuse("--server-first", text, fix));
+        let require = at.write(field::MODE, "require");
+        return refuse(format!("leave it out: with {require} no server speaks before the header"));
     }
-    let after = duration("--server-first", text)?;
+    let after = duration(at, field::SERVER_FIRST, word)?;
     if after >= timeout {
-        return Err(refuse("--server-first", text, "write wait, or less than --header-timeout"));
+        let timeout = at.short(field::HEADER_TIMEOUT);
+        return refuse(format!("write wait, or less than {timeout}"));
     }
     Ok(ServerFirst::After(after))
 }

@@ -1,72 +1,79 @@
 //! What the upstream is told: the header's version and its TLVs.
 
-use super::{Invalid, refuse};
-use crate::config::raw::RawAttach;
+use super::Invalid;
+use crate::config::field::{self, At, Field};
+use crate::config::raw::{RawAdded, RawOutbound, RawTlvs};
 use crate::config::settings::Outbound;
+use crate::config::word::Word;
 use crate::header::{CustomTlv, KindSet, Pass, TlvPolicy, Version};
 
-pub(super) fn outbound(raw: &RawAttach) -> Result<Outbound, Invalid> {
-    let version = match raw.outbound.as_str() {
+pub(super) fn outbound(at: At<'_>, raw: &RawOutbound) -> Result<Outbound, Invalid> {
+    let version = match &*raw.version {
         "v1" => Some(Version::V1),
         "v2" => Some(Version::V2),
         "none" => None,
-        other => return Err(refuse("--outbound", other, "write v1, v2 or none")),
+        _ => return Err(at.refuse(field::OUTBOUND, &raw.version, "write v1, v2 or none")),
     };
-    let (mut tlvs, unique_id) = tlvs(raw)?;
+    let (mut tlvs, unique_id) = tlvs(at, &raw.tlvs)?;
     if version != Some(Version::V2) {
-        refuse_tlvs(raw)?;
+        refuse_tlvs(at, &raw.tlvs)?;
         tlvs = TlvPolicy::NONE;
     }
     Ok(Outbound { version, tlvs, unique_id })
 }
 
 /// TLVs that are asked for and can't be written are a mistake.
-fn refuse_tlvs(raw: &RawAttach) -> Result<(), Invalid> {
-    let asked = [("--tlv-drop", &raw.tlv_drop), ("--tlv-add", &raw.tlv_add)];
-    let fix = "leave it out, or write --outbound v2: no other version has TLVs";
-    for (field, words) in asked {
-        if let Some(word) = words.first() {
-            return Err(refuse(field, word, fix));
-        }
+fn refuse_tlvs(at: At<'_>, raw: &RawTlvs) -> Result<(), Invalid> {
+    let v2 = at.write(field::OUTBOUND, "v2");
+    let fix = format!("leave it out, or write {v2}: no other version has TLVs");
+    if let Some(word) = raw.drop.first() {
+        return Err(at.refuse(field::TLV_DROP, word, fix));
     }
-    if raw.tlv_crc32c { Err(refuse("--tlv-crc32c", "true", fix)) } else { Ok(()) }
+    if let Some(added) = raw.add.first() {
+        return Err(at.refuse(field::TLV_ADD, &added.written, fix));
+    }
+    if raw.crc32c { Err(at.refuse(field::TLV_CRC32C, &"true".into(), fix)) } else { Ok(()) }
 }
 
-fn tlvs(raw: &RawAttach) -> Result<(TlvPolicy, bool), Invalid> {
+fn tlvs(at: At<'_>, raw: &RawTlvs) -> Result<(TlvPolicy, bool), Invalid> {
     let mut policy = TlvPolicy {
-        pass: pass(&raw.tlv_pass)?,
-        drop: kinds("--tlv-drop", &raw.tlv_drop)?,
-        crc32c: raw.tlv_crc32c,
+        pass: pass(at, &raw.pass.0)?,
+        drop: kinds(at, field::TLV_DROP, &raw.drop)?,
+        crc32c: raw.crc32c,
         ..TlvPolicy::NONE
     };
     let mut unique_id = false;
-    for word in &raw.tlv_add {
-        match word.split_once('=') {
-            None if word == "unique-id" => unique_id = true,
-            Some(("authority", name)) if !name.is_empty() => {
-                policy.authority = Some(name.to_owned());
+    for RawAdded { written, key, value } in &raw.add {
+        match (key.as_str(), value.as_str()) {
+            ("uniqueId", "true") => unique_id = true,
+            ("uniqueId", "false") => unique_id = false,
+            ("authority", name) if !name.is_empty() => policy.authority = Some(name.to_owned()),
+            ("authority" | "uniqueId", _) | (_, "") => {
+                let fix = match at {
+                    At::Flags => "write unique-id, authority=NAME, 0xE5=text or 0xE5=hex:00ff",
+                    At::File | At::Rule(_) => {
+                        "write uniqueId: true, authority: NAME, 0xE5: text or 0xE5: hex:00ff"
+                    }
+                };
+                return Err(at.refuse(field::TLV_ADD, written, fix));
             }
-            Some((kind, value)) => policy.custom.push(custom(word, kind, value)?),
-            None => {
-                let fix = "write unique-id, authority=NAME, 0xE5=text or 0xE5=hex:00ff";
-                return Err(refuse("--tlv-add", word, fix));
-            }
+            (kind, value) => policy.custom.push(custom(at, written, kind, value)?),
         }
     }
     Ok((policy, unique_id))
 }
 
-fn pass(words: &[String]) -> Result<Pass, Invalid> {
+fn pass(at: At<'_>, words: &[Word]) -> Result<Pass, Invalid> {
     match words {
-        [word] if word == "all" => Ok(Pass::All),
-        [word] if word == "none" => Ok(Pass::None),
-        _ => Ok(Pass::Only(kinds("--tlv-pass", words)?)),
+        [word] if &**word == "all" => Ok(Pass::All),
+        [word] if &**word == "none" => Ok(Pass::None),
+        _ => Ok(Pass::Only(kinds(at, field::TLV_PASS, words)?)),
     }
 }
 
-fn kinds(field: &'static str, words: &[String]) -> Result<KindSet, Invalid> {
-    let kind = |word: &String| {
-        parse_kind(word).ok_or_else(|| refuse(field, word, "write TLV types such as 0xEA"))
+fn kinds(at: At<'_>, field: Field, words: &[Word]) -> Result<KindSet, Invalid> {
+    let kind = |word: &Word| {
+        parse_kind(word).ok_or_else(|| at.refuse(field, word, "write TLV types such as 0xEA"))
     };
     words.iter().map(kind).collect()
 }
@@ -79,8 +86,8 @@ fn parse_kind(word: &str) -> Option<u8> {
     }
 }
 
-fn custom(word: &str, kind: &str, value: &str) -> Result<CustomTlv, Invalid> {
-    let invalid = |fix: String| refuse("--tlv-add", word, fix);
+fn custom(at: At<'_>, written: &Word, kind: &str, value: &str) -> Result<CustomTlv, Invalid> {
+    let invalid = |fix: String| at.refuse(field::TLV_ADD, written, fix);
     let kind = parse_kind(kind).ok_or_else(|| {
         invalid("name a custom type from 0xE0 to 0xEF, such as 0xE5=text".to_owned())
     })?;

@@ -2,79 +2,89 @@
 
 use glob::Pattern;
 
-use super::{Invalid, RawAttach, refuse};
+use super::Invalid;
+use crate::config::field::{self, At, Field};
+use crate::config::raw::RawConfig;
 use crate::config::settings::{GuardHook, Hook, InterfacePattern, Reply, Source, Steering};
+use crate::config::word::Word;
 
 /// `IFNAMSIZ - 1`.
 const MAX_INTERFACE_NAME: usize = 15;
 
-pub(super) fn steering(raw: &RawAttach, source: Source) -> Result<Steering, Invalid> {
-    let interfaces = patterns("interface", &raw.interfaces)?;
+pub(super) fn steering(raw: &RawConfig, at: At<'_>, source: Source) -> Result<Steering, Invalid> {
+    let interfaces = patterns(at, field::INTERFACES, &raw.interfaces)?;
     if interfaces.is_empty() {
         let fix = "name the interface that load-balancer traffic arrives on, such as eth0";
-        return Err(Invalid::Missing { field: "interface", fix });
+        return Err(at.missing(field::INTERFACES, fix));
     }
-    let upstream_interfaces = patterns("--upstream-interface", &raw.upstream_interfaces)?;
+    let upstream_interfaces = patterns(at, field::UPSTREAM_INTERFACES, &raw.upstream_interfaces)?;
     if source == Source::Node
-        && let Some(pattern) = upstream_interfaces.first()
+        && let Some(word) = raw.upstream_interfaces.first()
     {
-        let fix = "leave it out, or write --source client: upstreams answer the node by themselves";
-        return Err(refuse("--upstream-interface", &pattern.to_string(), fix));
+        let client = at.write(field::SOURCE, "client");
+        let fix =
+            format!("leave it out, or write {client}: upstreams answer the node by themselves");
+        return Err(at.refuse(field::UPSTREAM_INTERFACES, word, fix));
     }
     if source == Source::Client && interfaces.iter().any(|name| name.exact() == Some("lo")) {
-        let fix = "leave lo out, or write --source node: answers on lo can't be told from others";
-        return Err(refuse("--source", "client", fix));
+        let node = at.write(field::SOURCE, "node");
+        let fix = format!("leave lo out, or write {node}: answers on lo can't be told from others");
+        return Err(at.refuse(field::SOURCE, &"client".into(), fix));
     }
     Ok(Steering {
         interfaces,
         upstream_interfaces,
-        hook: hook(&raw.hook)?,
-        guard_hook: guard_hook(&raw.guard_hook)?,
-        reply: reply(&raw.reply)?,
+        hook: hook(at, &raw.hook)?,
+        guard_hook: guard_hook(at, &raw.guard_hook)?,
+        reply: reply(at, &raw.reply)?,
     })
 }
 
-fn patterns(field: &'static str, words: &[String]) -> Result<Vec<InterfacePattern>, Invalid> {
+fn patterns(at: At<'_>, field: Field, words: &[Word]) -> Result<Vec<InterfacePattern>, Invalid> {
     let mut patterns = Vec::with_capacity(words.len());
     for word in words {
         let unfit = |c: char| c == '/' || c.is_whitespace();
         if word.is_empty() || word.len() > MAX_INTERFACE_NAME || word.contains(unfit) {
-            return Err(refuse(field, word, "name one that `ip link` shows, or a pattern: veth*"));
+            return Err(at.refuse(
+                field,
+                word,
+                "name one that `ip link` shows, or a pattern: veth*",
+            ));
         }
         let pattern = Pattern::new(word)
-            .map_err(|error| refuse(field, word, format!("mend the pattern ({})", error.msg)))?;
+            .map_err(|error| at.refuse(field, word, format!("mend the pattern ({})", error.msg)))?;
         let pattern = InterfacePattern::new(pattern);
         if patterns.contains(&pattern) {
-            return Err(refuse(field, word, "name each interface once"));
+            return Err(at.refuse(field, word, "name each interface once"));
         }
         patterns.push(pattern);
     }
     Ok(patterns)
 }
 
-fn hook(text: &str) -> Result<Hook, Invalid> {
-    match text {
+fn hook(at: At<'_>, word: &Word) -> Result<Hook, Invalid> {
+    match &**word {
         "auto" => Ok(Hook::Auto),
         "tcx" => Ok(Hook::Tcx),
         "clsact" => Ok(Hook::Clsact),
-        _ => Err(refuse("--hook", text, "write auto, tcx or clsact")),
+        _ => Err(at.refuse(field::HOOK, word, "write auto, tcx or clsact")),
     }
 }
 
-fn guard_hook(text: &str) -> Result<GuardHook, Invalid> {
-    match text {
+fn guard_hook(at: At<'_>, word: &Word) -> Result<GuardHook, Invalid> {
+    match &**word {
         "auto" => Ok(GuardHook::Auto),
         "native" => Ok(GuardHook::Native),
         "generic" => Ok(GuardHook::Generic),
         "tc" => Ok(GuardHook::Tc),
-        _ => Err(refuse("--guard-hook", text, "write auto, native, generic or tc")),
+        _ => Err(at.refuse(field::GUARD_HOOK, word, "write auto, native, generic or tc")),
     }
 }
 
-fn reply(text: &str) -> Result<Reply, Invalid> {
-    match text {
+fn reply(at: At<'_>, word: &Word) -> Result<Reply, Invalid> {
+    match &**word {
         "route" => Ok(Reply::Route),
         "arrival" => Ok(Reply::Arrival),
-        _ => Err(refuse("--reply", text, "write route or arrival")),
+        _ => Err(at.refuse(field::REPLY, word, "write route or arrival")),
     }
 }

@@ -1,50 +1,60 @@
 //! What is accepted, and the very words in which the rest is refused.
 
+use super::ports::ports;
 use super::upstream::address as upstream;
 use super::*;
 use crate::address::UpstreamAddr;
-use crate::config::settings::{GuardHook, Reply, ServerFirst, Source, UpstreamAddress, WhenAbsent};
+use crate::config::raw::{
+    RawAdded, RawGuard, RawHairpin, RawInbound, RawOutbound, RawPass, RawRule, RawTlvs, RawUpstream,
+};
+use crate::config::settings::{GuardHook, Reply, ServerFirst, UpstreamAddress, WhenAbsent};
 use crate::header::{Pass, Version, Versions};
 
-fn words(list: &[&str]) -> Vec<String> {
-    list.iter().map(|&word| word.to_owned()).collect()
+fn words(list: &[&str]) -> Vec<Word> {
+    list.iter().map(|&word| word.into()).collect()
 }
 
-fn raw() -> RawAttach {
-    RawAttach {
+fn raw() -> RawConfig {
+    RawConfig {
         interfaces: words(&["eth0"]),
-        ports: words(&["80"]),
-        inbound: "require".into(),
-        trust: words(&["10.0.0.0/8"]),
-        untrusted: "refuse".into(),
-        versions: Vec::new(),
-        hairpin: Vec::new(),
-        guard: "on".into(),
-        syn_limit: "0".into(),
-        header_timeout: "5s".into(),
-        max_header: "4096".into(),
-        server_first: "wait".into(),
-        reject_second: false,
-        outbound: "v2".into(),
-        tlv_pass: words(&["all"]),
-        tlv_drop: Vec::new(),
-        tlv_add: Vec::new(),
-        tlv_crc32c: false,
-        upstream: "original".into(),
-        source: "node".into(),
-        fast_open: false,
         upstream_interfaces: Vec::new(),
-        when_absent: "pass".into(),
-        workers: None,
-        drain_timeout: "30s".into(),
         hook: "auto".into(),
         guard_hook: "auto".into(),
         reply: "route".into(),
-        take_over: false,
+        workers: None,
+        drain_timeout: "30s".into(),
+        rules: vec![RawRule {
+            name: "attach".into(),
+            ports: words(&["80"]),
+            inbound: RawInbound {
+                mode: "require".into(),
+                trusted: words(&["10.0.0.0/8"]),
+                untrusted: "refuse".into(),
+                versions: Vec::new(),
+                timeout: "5s".into(),
+                max_header: "4096".into(),
+                server_first: "wait".into(),
+                reject_second: false,
+            },
+            outbound: RawOutbound { version: "v2".into(), tlvs: RawTlvs::default() },
+            upstream: RawUpstream::default(),
+            idle_timeout: "1h".into(),
+            guard: RawGuard::default(),
+            hairpin: RawHairpin::default(),
+            when_absent: "pass".into(),
+        }],
     }
 }
 
-fn refused(change: impl FnOnce(&mut RawAttach)) -> String {
+fn added(list: &[&str]) -> Vec<RawAdded> {
+    list.iter().map(|word| RawAdded::from_flag(word)).collect()
+}
+
+fn validate(raw: &RawConfig) -> Result<Settings, Invalid> {
+    super::validate(raw, Written::Flags)
+}
+
+fn refused(change: impl FnOnce(&mut RawConfig)) -> String {
     let mut raw = raw();
     change(&mut raw);
     validate(&raw).unwrap_err().to_string()
@@ -63,7 +73,7 @@ fn a_complete_command_line_is_accepted() {
 
 #[test]
 fn ports_are_sorted_and_merged() {
-    let all = ports(&words(&["443", "8000-8010", "80", "8005-8020", "443"])).unwrap();
+    let all = ports(At::Flags, &words(&["443", "8000-8010", "80", "8005-8020", "443"])).unwrap();
     assert_eq!(all.to_string(), "80, 443, 8000-8020");
     assert!(all.contains(8020) && !all.contains(8021) && !all.contains(81));
     assert_eq!(all.iter().count(), 2 + 21);
@@ -71,20 +81,20 @@ fn ports_are_sorted_and_merged() {
 
 #[test]
 fn the_last_port_ends_its_range() {
-    assert_eq!(ports(&words(&["65535", "1-65535"])).unwrap().iter().count(), 65535);
+    assert_eq!(ports(At::Flags, &words(&["65535", "1-65535"])).unwrap().iter().count(), 65535);
 }
 
 #[test]
 fn bad_ports_are_refused() {
     for word in ["0", "65536", "+80", "80-", "-80", "http", "", "80-90-100", "8 0"] {
-        let message = refused(|raw| raw.ports = words(&[word]));
+        let message = refused(|raw| raw.rules[0].ports = words(&[word]));
         let expected = format!(
             "--port '{word}' is not valid; write a port from 1 to 65535, or a range such as 8000-8010"
         );
         assert_eq!(message, expected);
     }
     assert_eq!(
-        refused(|raw| raw.ports = words(&["90-80"])),
+        refused(|raw| raw.rules[0].ports = words(&["90-80"])),
         "--port '90-80' is not valid; write the smaller port first: 80-90"
     );
 }
@@ -93,32 +103,41 @@ fn bad_ports_are_refused() {
 fn reading_headers_needs_somebody_to_trust() {
     for mode in ["require", "optional"] {
         let message = refused(|raw| {
-            raw.inbound = mode.into();
-            raw.trust.clear();
+            raw.rules[0].inbound.mode = mode.into();
+            raw.rules[0].inbound.trusted.clear();
         });
         assert!(message.starts_with(&format!("--inbound {mode} needs --trust")), "{message}");
     }
     let mut off = raw();
-    off.inbound = "off".into();
-    off.trust.clear();
+    off.rules[0].inbound.mode = "off".into();
+    off.rules[0].inbound.trusted.clear();
     assert!(validate(&off).is_ok());
 }
 
 #[test]
 fn a_bad_range_names_itself() {
     assert_eq!(
-        refused(|raw| raw.trust = words(&["10.0.0.0/8", "10.0.0/8"])),
+        refused(|raw| raw.rules[0].inbound.trusted = words(&["10.0.0.0/8", "10.0.0/8"])),
         "--trust: '10.0.0/8' is no address range; write it as 10.0.0.0/8 or fd00::/8"
     );
 }
 
 #[test]
 fn bad_words_name_the_right_ones() {
-    type Change = fn(&mut RawAttach);
+    type Change = fn(&mut RawConfig);
     let cases: [(Change, &str); 6] = [
-        (|raw| raw.inbound = "on".into(), "--inbound 'on' is not valid; write require"),
-        (|raw| raw.outbound = "v3".into(), "--outbound 'v3' is not valid; write v1"),
-        (|raw| raw.untrusted = "drop".into(), "--untrusted 'drop' is not valid; write refuse"),
+        (
+            |raw| raw.rules[0].inbound.mode = "on".into(),
+            "--inbound 'on' is not valid; write require",
+        ),
+        (
+            |raw| raw.rules[0].outbound.version = "v3".into(),
+            "--outbound 'v3' is not valid; write v1",
+        ),
+        (
+            |raw| raw.rules[0].inbound.untrusted = "drop".into(),
+            "--untrusted 'drop' is not valid; write refuse",
+        ),
         (|raw| raw.hook = "xdp".into(), "--hook 'xdp' is not valid; write auto"),
         (|raw| raw.workers = Some("0".into()), "--workers '0' is not valid; write a number"),
         (|raw| raw.drain_timeout = "30".into(), "--drain-timeout '30' is not valid; write a time"),
@@ -142,34 +161,34 @@ fn interfaces_are_named_once_and_by_name() {
 
 #[test]
 fn an_upstream_is_an_address_with_a_port() {
-    let fixed = upstream("[fd00::1]:8080").unwrap();
+    let fixed = upstream(At::Flags, &"[fd00::1]:8080".into()).unwrap();
     let address = UpstreamAddr::new("[fd00::1]:8080".parse().unwrap());
     assert_eq!(
         fixed,
         UpstreamAddress::Fixed { name: "[fd00::1]:8080".into(), addresses: vec![address] }
     );
     for text in ["10.1.2.3", "10.1.2.3:http", "originl", "10.1.2.3:0", "0.0.0.0:80", ":80"] {
-        let message = refused(|raw| raw.upstream = text.into());
+        let message = refused(|raw| raw.rules[0].upstream.address = text.into());
         assert!(message.starts_with(&format!("--upstream '{text}' is not valid")), "{message}");
     }
 }
 
 #[test]
 fn a_deadline_below_three_seconds_is_refused() {
-    let message = refused(|raw| raw.header_timeout = "2s".into());
+    let message = refused(|raw| raw.rules[0].inbound.timeout = "2s".into());
     assert!(
         message.starts_with("--header-timeout '2s' is not valid; write 3s or more"),
         "{message}"
     );
     let mut least = raw();
-    least.header_timeout = "3s".into();
+    least.rules[0].inbound.timeout = "3s".into();
     assert_eq!(validate(&least).unwrap().rules[0].inbound.timeout, Duration::from_secs(3));
 }
 
 #[test]
 fn a_longest_header_is_within_what_the_protocol_can_say() {
     for text in ["15", "65552", "4k", "-1"] {
-        let message = refused(|raw| raw.max_header = text.into());
+        let message = refused(|raw| raw.rules[0].inbound.max_header = text.into());
         assert!(message.ends_with("write a number of bytes from 16 to 65551"), "{message}");
     }
 }
@@ -177,23 +196,28 @@ fn a_longest_header_is_within_what_the_protocol_can_say() {
 #[test]
 fn versions_can_be_limited() {
     let mut raw = raw();
-    raw.versions = words(&["v2"]);
+    raw.rules[0].inbound.versions = words(&["v2"]);
     let limits = validate(&raw).unwrap().rules[0].inbound.limits;
     assert_eq!(limits.versions, Versions::only(Version::V2));
-    assert!(refused(|raw| raw.versions = words(&["v3"])).starts_with("--versions 'v3'"));
+    assert!(
+        refused(|raw| raw.rules[0].inbound.versions = words(&["v3"]))
+            .starts_with("--versions 'v3'")
+    );
 }
 
 #[test]
 fn a_server_may_speak_first_only_where_a_header_is_optional() {
     let mut optional = raw();
-    optional.inbound = "optional".into();
-    optional.server_first = "200ms".into();
+    optional.rules[0].inbound.mode = "optional".into();
+    optional.rules[0].inbound.server_first = "200ms".into();
     let inbound = &validate(&optional).unwrap().rules[0].inbound;
     assert_eq!(inbound.server_first, ServerFirst::After(Duration::from_millis(200)));
-    assert!(refused(|raw| raw.server_first = "200ms".into()).contains("leave it out"));
+    assert!(
+        refused(|raw| raw.rules[0].inbound.server_first = "200ms".into()).contains("leave it out")
+    );
     let message = refused(|raw| {
-        raw.inbound = "optional".into();
-        raw.server_first = "5s".into();
+        raw.rules[0].inbound.mode = "optional".into();
+        raw.rules[0].inbound.server_first = "5s".into();
     });
     assert!(message.contains("less than --header-timeout"), "{message}");
 }
@@ -201,10 +225,11 @@ fn a_server_may_speak_first_only_where_a_header_is_optional() {
 #[test]
 fn tlvs_are_passed_dropped_and_added_by_type() {
     let mut raw = raw();
-    raw.tlv_pass = words(&["0xEA", "5"]);
-    raw.tlv_drop = words(&["0xea"]);
-    raw.tlv_add = words(&["unique-id", "authority=example.org", "0xE5=text", "0xE6=hex:00fF"]);
-    raw.tlv_crc32c = true;
+    raw.rules[0].outbound.tlvs.pass = RawPass(words(&["0xEA", "5"]));
+    raw.rules[0].outbound.tlvs.drop = words(&["0xea"]);
+    raw.rules[0].outbound.tlvs.add =
+        added(&["unique-id", "authority=example.org", "0xE5=text", "0xE6=hex:00fF"]);
+    raw.rules[0].outbound.tlvs.crc32c = true;
     let outbound = &validate(&raw).unwrap().rules[0].outbound;
     assert!(outbound.unique_id && outbound.tlvs.crc32c);
     assert!(outbound.tlvs.passes(5) && !outbound.tlvs.passes(0xEA) && !outbound.tlvs.passes(6));
@@ -216,13 +241,13 @@ fn tlvs_are_passed_dropped_and_added_by_type() {
 #[test]
 fn tlvs_that_make_no_sense_are_refused() {
     for word in ["uniqueid", "authority=", "0x20=x", "0xE5=hex:0", "0xE5=hex:0g", "E5=x"] {
-        let message = refused(|raw| raw.tlv_add = words(&[word]));
+        let message = refused(|raw| raw.rules[0].outbound.tlvs.add = added(&[word]));
         assert!(message.starts_with(&format!("--tlv-add '{word}' is not valid")), "{message}");
     }
     for outbound in ["v1", "none"] {
         let message = refused(|raw| {
-            raw.outbound = outbound.into();
-            raw.tlv_add = words(&["unique-id"]);
+            raw.rules[0].outbound.version = outbound.into();
+            raw.rules[0].outbound.tlvs.add = added(&["unique-id"]);
         });
         assert!(message.contains("no other version has TLVs"), "{message}");
     }
@@ -255,7 +280,7 @@ fn what_upstreams_answer_by_is_asked_for_only_where_it_matters() {
     );
     let mut raw = raw();
     raw.upstream_interfaces = words(&["veth*"]);
-    raw.source = "client".into();
+    raw.rules[0].upstream.source = "client".into();
     let settings = validate(&raw).unwrap();
     assert_eq!(settings.rules[0].upstream.source, Source::Client);
     assert!(settings.steering.upstream_interfaces[0].matches("veth0"));
@@ -264,8 +289,8 @@ fn what_upstreams_answer_by_is_asked_for_only_where_it_matters() {
 #[test]
 fn a_clients_address_is_not_shown_where_it_cannot_be() {
     let message = refused(|raw| {
-        raw.source = "client".into();
-        raw.upstream = "127.0.0.1:80".into();
+        raw.rules[0].upstream.source = "client".into();
+        raw.rules[0].upstream.address = "127.0.0.1:80".into();
     });
     assert_eq!(
         message,
@@ -273,7 +298,7 @@ fn a_clients_address_is_not_shown_where_it_cannot_be() {
          address never gets to loopback"
     );
     let message = refused(|raw| {
-        raw.source = "client".into();
+        raw.rules[0].upstream.source = "client".into();
         raw.interfaces = words(&["eth0", "lo"]);
     });
     assert!(message.starts_with("--source 'client' is not valid; leave lo out"), "{message}");
@@ -281,20 +306,23 @@ fn a_clients_address_is_not_shown_where_it_cannot_be() {
 
 #[test]
 fn the_guard_knows_who_may_come() {
-    let sources = |change: fn(&mut RawAttach)| {
+    let sources = |change: fn(&mut RawConfig)| {
         let mut raw = raw();
         change(&mut raw);
         let rules = validate(&raw).unwrap().rules;
         rules[0].only_sources().map(|ranges| ranges.map(|r| r.to_string()).collect::<Vec<_>>())
     };
+    let words = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(sources(|_| ()), Some(words(&["10.0.0.0/8"])));
-    let with_pods = sources(|raw| raw.hairpin = words(&["10.244.0.0/16", "fd00:10::/64"]));
+    let with_pods = sources(|raw| {
+        raw.rules[0].hairpin.sources = self::words(&["10.244.0.0/16", "fd00:10::/64"]);
+    });
     assert_eq!(with_pods, Some(words(&["10.0.0.0/8", "10.244.0.0/16", "fd00:10::/64"])));
-    assert_eq!(sources(|raw| raw.untrusted = "direct".into()), None);
-    assert_eq!(sources(|raw| raw.guard = "off".into()), None);
+    assert_eq!(sources(|raw| raw.rules[0].inbound.untrusted = "direct".into()), None);
+    assert_eq!(sources(|raw| raw.rules[0].guard.enabled = false), None);
     let nobody_named = sources(|raw| {
-        raw.inbound = "off".into();
-        raw.trust.clear();
+        raw.rules[0].inbound.mode = "off".into();
+        raw.rules[0].inbound.trusted.clear();
     });
     assert_eq!(nobody_named, None);
 }
@@ -302,37 +330,36 @@ fn the_guard_knows_who_may_come() {
 #[test]
 fn a_limit_without_a_guard_is_a_contradiction() {
     let mut raw = raw();
-    raw.syn_limit = "100".into();
+    raw.rules[0].guard.syn_per_second_per_source = "100".into();
     let guard = validate(&raw).unwrap().rules[0].guard;
     assert_eq!(guard.syn_limit.map(Into::into), Some(100_u32));
     assert_eq!(
         refused(|raw| {
-            raw.syn_limit = "100".into();
-            raw.guard = "off".into();
+            raw.rules[0].guard.syn_per_second_per_source = "100".into();
+            raw.rules[0].guard.enabled = false;
         }),
         "--syn-limit '100' is not valid; write --guard on, which counts them, or leave the limit out"
     );
     for text in ["-1", "many", "", "4000000000"] {
-        let message = refused(|raw| raw.syn_limit = text.into());
+        let message = refused(|raw| raw.rules[0].guard.syn_per_second_per_source = text.into());
         assert!(message.starts_with(&format!("--syn-limit '{text}' is not valid; ")), "{message}");
     }
 }
 
 #[test]
 fn words_that_mean_nothing_are_refused_with_those_that_do() {
-    type Case = (&'static str, fn(&mut RawAttach), &'static str);
-    let cases: [Case; 5] = [
-        ("--guard", |raw| raw.guard = "x".into(), "on or off"),
+    type Case = (&'static str, fn(&mut RawConfig), &'static str);
+    let cases: [Case; 4] = [
         ("--guard-hook", |raw| raw.guard_hook = "x".into(), "auto, native, generic or tc"),
         ("--reply", |raw| raw.reply = "x".into(), "route or arrival"),
-        ("--source", |raw| raw.source = "x".into(), "node or client"),
-        ("--when-absent", |raw| raw.when_absent = "x".into(), "pass or drop"),
+        ("--source", |raw| raw.rules[0].upstream.source = "x".into(), "node or client"),
+        ("--when-absent", |raw| raw.rules[0].when_absent = "x".into(), "pass or drop"),
     ];
     for (field, change, words) in cases {
         assert_eq!(refused(change), format!("{field} 'x' is not valid; write {words}"));
     }
     let mut raw = raw();
-    (raw.guard_hook, raw.reply, raw.when_absent) =
+    (raw.guard_hook, raw.reply, raw.rules[0].when_absent) =
         ("native".into(), "arrival".into(), "drop".into());
     let settings = validate(&raw).unwrap();
     assert_eq!(settings.steering.guard_hook, GuardHook::Native);

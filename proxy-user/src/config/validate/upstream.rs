@@ -1,30 +1,30 @@
 //! Where connections go, and whose address is seen there.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::time::Duration;
 
-use super::{Invalid, RawAttach, refuse};
+use super::{Invalid, some_time};
 use crate::address::UpstreamAddr;
+use crate::config::field::{self, At};
+use crate::config::raw::RawUpstream;
 use crate::config::settings::{Source, Upstream, UpstreamAddress};
+use crate::config::word::Word;
 
-/// How long an upstream may take to answer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-pub(super) fn upstream(raw: &RawAttach) -> Result<Upstream, Invalid> {
-    let address = address(&raw.upstream)?;
-    let source = source(&raw.source)?;
+pub(super) fn upstream(at: At<'_>, raw: &RawUpstream) -> Result<Upstream, Invalid> {
+    let address = address(at, &raw.address)?;
+    let source = source(at, &raw.source)?;
     if source == Source::Client && reaches_loopback(&address) {
         let fix = "write an address of the node's: a client's address never gets to loopback";
-        return Err(refuse("--upstream", &raw.upstream, fix));
+        return Err(at.refuse(field::UPSTREAM, &raw.address, fix));
     }
-    Ok(Upstream { address, source, connect_timeout: CONNECT_TIMEOUT, fast_open: raw.fast_open })
+    let connect_timeout = some_time(at, field::CONNECT_TIMEOUT, &raw.connect_timeout)?;
+    Ok(Upstream { address, source, connect_timeout, fast_open: raw.fast_open })
 }
 
-fn source(text: &str) -> Result<Source, Invalid> {
-    match text {
+fn source(at: At<'_>, word: &Word) -> Result<Source, Invalid> {
+    match &**word {
         "node" => Ok(Source::Node),
         "client" => Ok(Source::Client),
-        _ => Err(refuse("--source", text, "write node or client")),
+        _ => Err(at.refuse(field::SOURCE, word, "write node or client")),
     }
 }
 
@@ -37,11 +37,12 @@ fn reaches_loopback(address: &UpstreamAddress) -> bool {
     }
 }
 
-pub(super) fn address(text: &str) -> Result<UpstreamAddress, Invalid> {
+pub(super) fn address(at: At<'_>, word: &Word) -> Result<UpstreamAddress, Invalid> {
+    let text = &**word;
     if text == "original" {
         return Ok(UpstreamAddress::Original);
     }
-    let invalid = |fix: String| refuse("--upstream", text, fix);
+    let invalid = |fix: String| at.refuse(field::UPSTREAM, word, fix);
     let has_port = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     if !has_port {
         let example = "write original, or host:port such as 10.1.2.3:8080 or [fd00::1]:8080";

@@ -1,0 +1,33 @@
+//! `foreword check`: whether a configuration is valid, and what it will do. `foreword schema`: what
+//! one may say, for editors.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, Result};
+
+use super::Failure;
+use super::cli::Check;
+use crate::config::explain::explain;
+use crate::config::file;
+use crate::operate::config_file::ConfigFile;
+
+/// Explains the file, rule by rule.
+pub fn run(arguments: &Check) -> Result<(), Failure> {
+    let (_, settings) = ConfigFile::open(&arguments.config)?;
+    let mut text = format!("{} is valid\n", arguments.config.display());
+    for line in explain(&settings) {
+        let _ = writeln!(text, "{line}");
+    }
+    Ok(print(&text)?)
+}
+
+/// Writes the JSON Schema.
+pub fn schema() -> Result<()> {
+    let schema = serde_json::to_string_pretty(&file::schema()).context("a schema is JSON")?;
+    print(&format!("{schema}\n"))
+}
+
+fn print(text: &str) -> Result<()> {
+    io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+}

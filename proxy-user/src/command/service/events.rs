@@ -1,0 +1,71 @@
+//! What can happen to a run from outside.
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::steer::Successor;
+use crate::steer::watch::LinkNews;
+
+/// What can happen.
+pub struct Events {
+    pub signals: Signals,
+    pub hang_ups: HangUps,
+    pub news: LinkNews,
+    pub successors: mpsc::Receiver<Successor>,
+}
+
+/// Why a run is to end.
+pub enum End {
+    /// Somebody asked for it.
+    Asked,
+    /// Another Foreword has taken over, and waits for us to let go.
+    Succeeded(Successor),
+    /// A worker has stopped, and its connections with it.
+    Broken,
+}
+
+/// The signals that ask for an end.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// From now on they no longer kill the process.
+    pub fn catch() -> Result<Self> {
+        Ok(Self {
+            interrupt: catch(SignalKind::interrupt())?,
+            terminate: catch(SignalKind::terminate())?,
+        })
+    }
+
+    /// One that asks for an end.
+    pub async fn end(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// The signal that asks for the configuration to be read again.
+#[derive(Debug)]
+pub struct HangUps(Signal);
+
+impl HangUps {
+    /// From now on it no longer kills the process.
+    pub fn catch() -> Result<Self> {
+        Ok(Self(catch(SignalKind::hangup())?))
+    }
+
+    /// One of them.
+    pub async fn next(&mut self) {
+        self.0.recv().await;
+    }
+}
+
+fn catch(kind: SignalKind) -> Result<Signal> {
+    signal(kind).context("cannot catch signals")
+}

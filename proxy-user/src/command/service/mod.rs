@@ -1,0 +1,211 @@
+//! A run from its start to its end, whatever it was started by: steering and workers joined, and
+//! everything that can happen to them.
+
+mod events;
+mod reload;
+mod say;
+
+use std::io::{self, Write as _};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+
+use self::events::{End, Events, HangUps, Signals};
+use self::reload::Reloading;
+use self::say::{describe, say};
+use crate::config::Settings;
+use crate::operate::config_file::ConfigFile;
+use crate::operate::summary::Summary;
+use crate::relay::{Counts, Workers};
+use crate::steer::watch::LinkNews;
+use crate::steer::{Steering, Successor};
+use crate::sys::capability;
+use crate::sys::slots::Slots;
+
+/// How often the maps for sight are brought up to date.
+const PUBLISH: Duration = Duration::from_secs(1);
+/// How long we go on taking what is on its way to us when a successor is there: handshakes that
+/// it knows nothing of.
+const HANDSHAKES: Duration = Duration::from_secs(3);
+/// Descriptors that a run needs before it has served a single connection, and some to spare.
+const LEAST_FILES: u64 = 256;
+/// How often a drain looks whether it is over.
+const DRAIN_CHECK: Duration = Duration::from_millis(20);
+
+/// What is running.
+#[derive(Debug)]
+pub struct Service {
+    steering: Steering,
+    relay: Workers,
+    settings: Settings,
+    reloading: Option<Reloading>,
+}
+
+/// Runs until a signal, a successor or a failure ends it. With a file, it is read again when it
+/// changes.
+pub fn run(settings: Settings, slots: Slots, file: Option<ConfigFile>) -> Result<()> {
+    require_privileges()?;
+    let files = capability::raise_file_limit().context("cannot raise the limit of open files")?;
+    if files < LEAST_FILES {
+        bail!("only {files} files may be open; allow {LEAST_FILES} at least (ulimit -n)");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.context("cannot start the control loop")?;
+    let _inside = runtime.enter();
+    // From before the first step, so that no signal leaves half a set-up, and no news is missed.
+    let (announcements, successors) = mpsc::channel(1);
+    let mut events = Events {
+        signals: Signals::catch()?,
+        hang_ups: HangUps::catch()?,
+        news: LinkNews::subscribe()?,
+        successors,
+    };
+    let workers = settings.workers.map_or_else(thread::available_parallelism, Ok);
+    let workers = workers.context("cannot count the CPUs")?.get();
+    let reloading = file.map(Reloading::of).transpose()?;
+    let (mut steering, listeners) = Steering::start(&settings, workers, slots, announcements)?;
+    let mark = steering.upstream_mark();
+    let relay = Workers::start(&settings, listeners, mark, steering.private_namespace())?;
+    steering.take_over()?;
+    let mut service = Service { steering, relay, settings, reloading };
+    // Whoever has read `ready` finds everything in its place.
+    service.publish(&service.relay.counts());
+    service.announce()?;
+    service.steering.keep_holds();
+    let stopped = runtime.block_on(service.live(&mut events));
+    service.end();
+    stopped
+}
+
+/// Says what is missing before anything half-works.
+pub fn require_privileges() -> Result<()> {
+    let missing = capability::missing().context("cannot read /proc/self/status")?;
+    let Some(first) = missing.first() else { return Ok(()) };
+    let names: Vec<_> = missing.iter().map(|capability| capability.name).collect();
+    let (names, are) = (names.join(" and "), if names.len() == 1 { "is" } else { "are" });
+    bail!(
+        "{names} {are} missing; the first is needed for {}; run as root, or with the capabilities \
+         CAP_NET_ADMIN and CAP_SYS_ADMIN",
+        first.purpose
+    )
+}
+
+impl Service {
+    /// What was attached, in a few lines; the last one says that it works.
+    fn announce(&self) -> Result<()> {
+        let mut lines = self.steering.describe();
+        let rules = self.settings.rules.iter();
+        lines.extend(rules.map(|rule| format!("rule      {}", describe(rule))));
+        let advice = self.steering.advice(&self.settings);
+        lines.extend(advice.iter().map(|advice| format!("warning   {advice}")));
+        lines.push(format!("workers   {}", self.relay.count()));
+        lines.push("ready: Ctrl-C drains and detaches\n".to_owned());
+        let text = lines.join("\n");
+        io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+    }
+
+    /// Serves until there is a reason to end, and ends what new connections are.
+    async fn live(&mut self, events: &mut Events) -> Result<()> {
+        match self.serve(events).await {
+            End::Asked => {}
+            End::Succeeded(successor) => self.hand_over(successor, &mut events.signals).await,
+            // What can still be served is not worth more than what can't.
+            End::Broken => bail!("a worker has stopped; the log says why"),
+        }
+        self.drain(&mut events.signals).await
+    }
+
+    /// Waits for a reason to end, and meanwhile keeps up with interfaces, the configuration and
+    /// the maps for sight.
+    async fn serve(&mut self, events: &mut Events) -> End {
+        let mut ticks = interval(PUBLISH);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = events.signals.end() => return End::Asked,
+                Some(successor) = events.successors.recv() => return End::Succeeded(successor),
+                _ = ticks.tick() => {
+                    if self.relay.has_stopped() {
+                        return End::Broken;
+                    }
+                    self.publish(&self.relay.counts());
+                }
+                () = events.news.next() => self.look_again(),
+                () = events.hang_ups.next() => self.reload_as_asked(),
+                () = reload::changed(self.reloading.as_mut()) => self.reload_if_changed(),
+            }
+        }
+    }
+
+    /// Lets a successor have the interfaces, and takes what is still on its way to us. A signal
+    /// does not wait for that.
+    async fn hand_over(&mut self, successor: Successor, signals: &mut Signals) {
+        say(format_args!("succeeded: another Foreword takes new connections"));
+        self.steering.hand_over();
+        if let Err(error) = successor.tell_released().await {
+            tracing::warn!(%error, "the successor did not wait for an answer");
+        }
+        tokio::select! {
+            () = sleep(HANDSHAKES) => {}
+            () = signals.end() => {}
+        }
+    }
+
+    /// Follows the node's interfaces. What can't be done now is reported, and no reason to stop.
+    fn look_again(&mut self) {
+        if let Err(error) = self.steering.look_again() {
+            tracing::warn!(error = %format!("{error:#}"), "cannot look at the interfaces");
+        }
+    }
+
+    /// Sight must never end a run that works.
+    fn publish(&mut self, counts: &Counts) {
+        if let Err(error) = self.steering.publish(counts.refused()) {
+            tracing::warn!(error = %format!("{error:#}"), "cannot publish counters");
+        }
+    }
+
+    /// Lets new connections go past us, and waits until ours have ended, the time is up, or a
+    /// second signal says that it can't wait.
+    async fn drain(&mut self, signals: &mut Signals) -> Result<()> {
+        self.steering.stop_new().context("cannot stop taking connections")?;
+        let (live, limit) = (self.relay.counts().live, self.settings.drain_timeout);
+        if live > 0 {
+            let limit = humantime::format_duration(limit);
+            say(format_args!("draining {live} connections for at most {limit}"));
+        }
+        let deadline = Instant::now() + limit;
+        loop {
+            // A closed connection may still have bytes on their way to the client.
+            if self.relay.counts().live == 0 && !self.steering.is_busy()? {
+                return Ok(());
+            }
+            tokio::select! {
+                () = sleep(DRAIN_CHECK) => {}
+                () = sleep_until(deadline) => return Ok(()),
+                () = signals.end() => return Ok(()),
+            }
+        }
+    }
+
+    /// Takes everything down, and gives the account.
+    fn end(self) {
+        let Self { mut steering, relay, .. } = self;
+        let counts = relay.stop();
+        if let Err(error) = steering.publish(counts.refused()) {
+            tracing::warn!(error = %format!("{error:#}"), "cannot publish the last counters");
+        }
+        let drops = steering.drops().unwrap_or_default();
+        let stats = steering.stats().ok();
+        say(format_args!("{}", Summary { counts: &counts, stats, drops: &drops }));
+        let held = steering.held();
+        drop(steering);
+        say(format_args!("detached"));
+        if !held.is_empty() {
+            say(format_args!("held      {}: `foreword cleanup` opens the ports", held.join(", ")));
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A configuration that changes while it runs: read whole, judged whole, applied whole, or
+//! refused whole. Connections that are open go on as they began.
+
+use std::future::pending;
+
+use anyhow::{Context as _, Result};
+
+use super::Service;
+use super::say::say;
+use crate::config::change::movable;
+use crate::config::{RawConfig, Settings, difference};
+use crate::operate::config_file::{ConfigFile, ConfigWatch, Read};
+
+/// The file, what it said, and how many times it was read again.
+#[derive(Debug)]
+pub struct Reloading {
+    file: ConfigFile,
+    watch: ConfigWatch,
+    config: RawConfig,
+}
+
+impl Reloading {
+    /// Watches the file, which has been read once.
+    pub fn of(file: ConfigFile) -> Result<Self> {
+        let watch = file.watch().context("cannot watch the configuration")?;
+        let config = file.config().clone();
+        Ok(Self { file, watch, config })
+    }
+}
+
+/// Waits until the file may say something else; for ever if there is none.
+pub async fn changed(reloading: Option<&mut Reloading>) {
+    match reloading {
+        Some(reloading) => reloading.watch.changed().await,
+        None => pending().await,
+    }
+}
+
+impl Service {
+    /// Reads the configuration again, whether it has changed or not.
+    pub fn reload_as_asked(&mut self) {
+        if self.reloading.is_none() {
+            tracing::warn!("there is no configuration file to be read again");
+            return;
+        }
+        self.report(true);
+    }
+
+    /// Reads it again if it says something else.
+    pub fn reload_if_changed(&mut self) {
+        let Some(Reloading { file, watch, .. }) = &mut self.reloading else { return };
+        if let Err(error) = watch.renew(file) {
+            tracing::warn!(%error, "the configuration file is no longer watched");
+        }
+        if file.has_changed() {
+            self.report(false);
+        }
+    }
+
+    fn report(&mut self, asked: bool) {
+        match self.reload() {
+            Ok(lines) if lines.is_empty() && !asked => {}
+            Ok(lines) if lines.is_empty() => say(format_args!("reloaded: nothing has changed")),
+            Ok(lines) => {
+                say(format_args!("reloaded:"));
+                for line in lines {
+                    say(format_args!("  {line}"));
+                }
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(error, "not reloaded; everything goes on as before");
+            }
+        }
+    }
+
+    /// Reads the file again and applies it; the differences, a line each, or why nothing has
+    /// changed.
+    pub fn reload(&mut self) -> Result<Vec<String>> {
+        let Some(reloading) = &mut self.reloading else {
+            anyhow::bail!("this run was started without a configuration file")
+        };
+        let Read { config, settings } = reloading.file.read()?;
+        let lines = difference::between(&reloading.config, &config);
+        let settings = Settings { take_over: self.settings.take_over, ..settings };
+        self.apply(settings)?;
+        if let Some(reloading) = &mut self.reloading {
+            reloading.config = config;
+        }
+        Ok(lines)
+    }
+
+    /// Serves new connections by other settings from now on.
+    pub fn apply(&mut self, settings: Settings) -> Result<()> {
+        movable(&self.settings, &settings)?;
+        // Workers first: they know a port before the first connection to it is led to them.
+        self.relay.serve(&settings)?;
+        if let Err(error) = self.steering.change(&settings) {
+            self.relay.serve(&self.settings)?;
+            self.steering.change(&self.settings).context("cannot go back to what was before")?;
+            return Err(error.context("cannot apply the configuration"));
+        }
+        self.settings = settings;
+        Ok(())
+    }
+}

@@ -1,0 +1,30 @@
+//! What a run tells whoever started it, in words.
+
+use std::fmt;
+use std::io::{self, Write as _};
+
+use crate::config::settings::{Rule, Untrusted};
+
+/// Says something on the way. Nobody who has stopped listening is worth a connection.
+pub fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// A rule in words.
+pub fn describe(rule: &Rule) -> String {
+    let Rule { ports, inbound, outbound, upstream, .. } = rule;
+    let trusted = inbound.trusted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let header = match inbound.mode {
+        mode if trusted.is_empty() => format!("inbound header {mode}"),
+        mode => format!("inbound header {mode}, from {trusted}"),
+    };
+    let others = match inbound.untrusted {
+        _ if trusted.is_empty() => "",
+        Untrusted::Refuse => " (others are refused)",
+        Untrusted::Direct => " (others are clients of their own)",
+    };
+    let outbound =
+        outbound.version.map_or_else(|| "none".to_owned(), |version| version.to_string());
+    let address = &upstream.address;
+    format!("port {ports}: {header}{others}; outbound header {outbound}; to {address}")
+}

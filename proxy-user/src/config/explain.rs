@@ -1,0 +1,133 @@
+//! What a rule will do, in words: for whoever checks a configuration before it is used.
+
+use humantime::format_duration;
+
+use super::settings::{
+    Inbound, Mode, Outbound, Rule, ServerFirst, Settings, Source, Untrusted, WhenAbsent,
+};
+use crate::address::Cidr;
+use crate::header::{Pass, Version};
+
+/// The settings, a fact a line.
+pub fn explain(settings: &Settings) -> Vec<String> {
+    let Settings { steering, workers, drain_timeout, rules, .. } = settings;
+    let interfaces: Vec<_> = steering.interfaces.iter().map(ToString::to_string).collect();
+    let workers = workers.map_or_else(|| "one for each CPU".to_owned(), |count| count.to_string());
+    let mut lines = vec![
+        format!("interfaces   {}", interfaces.join(", ")),
+        format!("workers      {workers}"),
+        format!("a stop       waits {} for connections", format_duration(*drain_timeout)),
+    ];
+    for rule in rules {
+        lines.push(format!("rule {}", rule.name));
+        lines
+            .extend(explain_rule(rule).into_iter().map(|(what, how)| format!("  {what:<11}{how}")));
+    }
+    lines
+}
+
+fn explain_rule(rule: &Rule) -> Vec<(&'static str, String)> {
+    let Rule { ports, inbound, outbound, upstream, .. } = rule;
+    let seen = match upstream.source {
+        Source::Node => "which sees this node as its peer",
+        Source::Client => "which sees the client as its peer",
+    };
+    let mut lines = vec![
+        ("takes", format!("connections to port {ports} of any address")),
+        ("sources", sources(rule)),
+        ("header", header(inbound)),
+    ];
+    if !inbound.hairpin.is_empty() {
+        let pods = list(&inbound.hairpin);
+        lines.push(("pods", format!("{pods} are clients of their own, and send no header")));
+    }
+    let connect = format_duration(upstream.connect_timeout);
+    lines.extend([
+        ("upstream", format!("{}, {seen}; it may take {connect} to answer", upstream.address)),
+        ("it is told", told(outbound)),
+        (
+            "idle",
+            format!("a connection may move nothing for {}", format_duration(rule.idle_timeout)),
+        ),
+        ("absent", absent(rule.when_absent).to_owned()),
+    ]);
+    lines
+}
+
+fn sources(rule: &Rule) -> String {
+    let Rule { inbound, guard, .. } = rule;
+    let limit = guard
+        .syn_limit
+        .map_or_else(String::new, |limit| format!("; each may open {limit} connections a second"));
+    if inbound.trusted.is_empty() {
+        return format!("anybody{limit}");
+    }
+    let others = match (inbound.untrusted, guard.enabled) {
+        (Untrusted::Refuse, true) => "get no answer",
+        (Untrusted::Refuse, false) => "are closed",
+        (Untrusted::Direct, _) => "are clients of their own, and must send no header",
+    };
+    format!("{}; others {others}{limit}", list(&inbound.trusted))
+}
+
+fn header(inbound: &Inbound) -> String {
+    let Inbound { mode, limits, timeout, server_first, reject_second, .. } = inbound;
+    if *mode == Mode::Off {
+        return "not read: every byte is payload".to_owned();
+    }
+    let versions: Vec<_> = [Version::V1, Version::V2]
+        .into_iter()
+        .filter(|version| limits.versions.contains(*version))
+        .map(|version| version.to_string())
+        .collect();
+    let (versions, bytes) = (versions.join(" or "), limits.max_header);
+    let timeout = format_duration(*timeout);
+    let without = match mode {
+        Mode::Require => "; without one, a connection is closed",
+        Mode::Optional | Mode::Off => "; without one, the peer is the client",
+    };
+    let silent = match server_first {
+        ServerFirst::Wait => String::new(),
+        ServerFirst::After(time) => {
+            format!("; one that says nothing for {} has none", format_duration(*time))
+        }
+    };
+    let second = if *reject_second { "; a second one is refused" } else { "" };
+    format!("{versions}, within {timeout}, {bytes} bytes at most{without}{silent}{second}")
+}
+
+fn told(outbound: &Outbound) -> String {
+    let Some(version) = outbound.version else { return "nothing: only the payload".to_owned() };
+    if version == Version::V1 {
+        return "client and destination, in a v1 line".to_owned();
+    }
+    let tlvs = &outbound.tlvs;
+    let passed = match tlvs.pass {
+        Pass::All => "the inbound TLVs",
+        Pass::None => "no inbound TLVs",
+        Pass::Only(_) => "some inbound TLVs",
+    };
+    let mut parts = vec![format!("client and destination, in a v2 header with {passed}")];
+    if outbound.unique_id {
+        parts.push("a unique id".to_owned());
+    }
+    if let Some(name) = &tlvs.authority {
+        parts.push(format!("the authority {name}"));
+    }
+    parts.extend(tlvs.custom.iter().map(|tlv| format!("TLV {:#04x}", tlv.kind())));
+    if tlvs.crc32c {
+        parts.push("a checksum".to_owned());
+    }
+    parts.join(", ")
+}
+
+const fn absent(when_absent: WhenAbsent) -> &'static str {
+    match when_absent {
+        WhenAbsent::Pass => "without a process, new connections flow directly",
+        WhenAbsent::Drop => "without a process, new connections get no answer",
+    }
+}
+
+fn list(ranges: &[Cidr]) -> String {
+    ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

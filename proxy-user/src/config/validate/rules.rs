@@ -1,0 +1,100 @@
+//! The rules, one by one and beside each other: no connection may be two rules'.
+
+use std::collections::BTreeSet;
+use std::slice;
+use std::sync::Arc;
+
+use super::ports::ports;
+use super::{Invalid, Written, guard, inbound, outbound, some_time, upstream};
+use crate::address::Cidr;
+use crate::config::field::{self, At};
+use crate::config::raw::{RawConfig, RawRule};
+use crate::config::settings::Rule;
+use crate::config::word::Word;
+
+/// Longest name of a rule: it is a label of metrics.
+const LONGEST_NAME: usize = 63;
+/// As many as the eBPF maps are made for.
+const MOST_RULES: usize = 1024;
+
+pub(super) fn rules(raw: &RawConfig, written: Written) -> Result<Vec<Arc<Rule>>, Invalid> {
+    if raw.rules.is_empty() {
+        return Err(At::File.missing(field::RULES, "write what is to be protected, and how"));
+    }
+    if let Some(one_more) = raw.rules.get(MOST_RULES) {
+        let fix = format!("write {MOST_RULES} rules at most");
+        return Err(At::File.refuse(field::NAME, &one_more.name, fix));
+    }
+    let mut names = BTreeSet::new();
+    let mut rules: Vec<Arc<Rule>> = Vec::with_capacity(raw.rules.len());
+    for raw in &raw.rules {
+        let at = match written {
+            Written::Flags => At::Flags,
+            Written::File => At::Rule(&raw.name),
+        };
+        name(at, &raw.name)?;
+        if !names.insert(raw.name.to_string()) {
+            return Err(At::File.refuse(
+                field::NAME,
+                &raw.name,
+                "give each rule a name of its own",
+            ));
+        }
+        let rule = rule(at, raw)?;
+        for other in &rules {
+            disjoint(at, raw, &rule, other)?;
+        }
+        rules.push(Arc::new(rule));
+    }
+    Ok(rules)
+}
+
+fn rule(at: At<'_>, raw: &RawRule) -> Result<Rule, Invalid> {
+    Ok(Rule {
+        name: raw.name.to_string(),
+        ports: ports(at, &raw.ports)?,
+        inbound: inbound::inbound(at, raw)?,
+        outbound: outbound::outbound(at, &raw.outbound)?,
+        upstream: upstream::upstream(at, &raw.upstream)?,
+        idle_timeout: some_time(at, field::IDLE_TIMEOUT, &raw.idle_timeout)?,
+        guard: guard::guard(at, &raw.guard)?,
+        when_absent: guard::when_absent(at, &raw.when_absent)?,
+    })
+}
+
+fn name(at: At<'_>, word: &Word) -> Result<(), Invalid> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if word.is_empty() || word.len() > LONGEST_NAME || !word.chars().all(fits) {
+        let fix = format!("write 1 to {LONGEST_NAME} letters, digits, or any of - _ .");
+        return Err(at.refuse(field::NAME, word, fix));
+    }
+    Ok(())
+}
+
+/// Address ranges.
+pub(super) fn ranges(
+    at: At<'_>,
+    field: field::Field,
+    words: &[Word],
+) -> Result<Vec<Cidr>, Invalid> {
+    let range = |word: &Word| {
+        let invalid =
+            |error| Invalid::Range { field: at.name(field), error, position: word.position() };
+        word.parse().map_err(invalid)
+    };
+    words.iter().map(range).collect()
+}
+
+/// No port is two rules'.
+fn disjoint(at: At<'_>, raw: &RawRule, rule: &Rule, other: &Rule) -> Result<(), Invalid> {
+    let Some(port) = rule.ports.iter().find(|port| other.ports.contains(*port)) else {
+        return Ok(());
+    };
+    let fix = format!("leave port {port} out: rule {} has it already", other.name);
+    // The word that brings it.
+    let word = raw
+        .ports
+        .iter()
+        .find(|word| ports(at, slice::from_ref(word)).is_ok_and(|ports| ports.contains(port)));
+    Err(at.refuse(field::PORTS, word.unwrap_or(&raw.name), fix))
+}

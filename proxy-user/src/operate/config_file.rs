@@ -1,0 +1,155 @@
+//! The configuration file on disk: read, judged, and watched for changes.
+//!
+//! What counts is what the file says, not how it was changed: written in place, renamed over, or
+//! exchanged by a symlink further up, as a ConfigMap's is.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::config::file::{Misread, parse};
+use crate::config::word::Position;
+use crate::config::{Invalid, RawConfig, Settings, Written, validate};
+use crate::sys::file_watch::FolderWatch;
+
+/// A change is followed by others within this time: what is half written is not read.
+const SETTLED: Duration = Duration::from_millis(100);
+
+/// Why a file can't be used. It names the file and, where there is one, the place.
+#[derive(Debug, thiserror::Error)]
+pub enum BadFile {
+    /// It can't be read.
+    #[error("cannot read {path}: {error}", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// It is no configuration.
+    #[error("{place}: {error}", place = place(.path, .error.position))]
+    Misread {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: Misread,
+    },
+    /// It says something that makes no sense.
+    #[error("{place}: {error}", place = place(.path, .error.position()))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: Invalid,
+    },
+}
+
+fn place(path: &Path, position: Option<Position>) -> String {
+    match position {
+        Some(Position { line, column }) => format!("{}:{line}:{column}", path.display()),
+        None => path.display().to_string(),
+    }
+}
+
+/// What a file says, word for word and judged.
+#[derive(Debug)]
+pub struct Read {
+    /// The words.
+    pub config: RawConfig,
+    /// What they mean.
+    pub settings: Settings,
+}
+
+/// A configuration file that could be read once.
+#[derive(Debug)]
+pub struct ConfigFile {
+    path: PathBuf,
+    text: String,
+    config: RawConfig,
+}
+
+impl ConfigFile {
+    /// Reads and judges the file.
+    pub fn open(path: &Path) -> Result<(Self, Settings), BadFile> {
+        let text = text(path)?;
+        let Read { config, settings } = judge(path, &text)?;
+        Ok((Self { path: path.to_owned(), text, config }, settings))
+    }
+
+    /// What it said when it was opened.
+    pub fn config(&self) -> &RawConfig {
+        &self.config
+    }
+
+    /// Reads and judges it again.
+    pub fn read(&mut self) -> Result<Read, BadFile> {
+        self.text = text(&self.path)?;
+        judge(&self.path, &self.text)
+    }
+
+    /// Whether it says something else than when it was last read.
+    pub fn has_changed(&self) -> bool {
+        fs::read_to_string(&self.path).map_or(true, |text| text != self.text)
+    }
+
+    /// Watches it.
+    pub fn watch(&self) -> io::Result<ConfigWatch> {
+        Ok(ConfigWatch { folders: FolderWatch::new(&folders(&self.path))?, settled: None })
+    }
+}
+
+fn text(path: &Path) -> Result<String, BadFile> {
+    fs::read_to_string(path).map_err(|error| BadFile::Unreadable { path: path.to_owned(), error })
+}
+
+fn judge(path: &Path, text: &str) -> Result<Read, BadFile> {
+    let misread = |error| BadFile::Misread { path: path.to_owned(), error };
+    let invalid = |error| BadFile::Invalid { path: path.to_owned(), error };
+    let config = parse(text).map_err(misread)?;
+    let settings = validate(&config, Written::File).map_err(invalid)?;
+    Ok(Read { config, settings })
+}
+
+/// The folders in which a change can change what the file says: its own, and the one that its
+/// symlinks lead to.
+fn folders(path: &Path) -> Vec<PathBuf> {
+    let own = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    let real = path.canonicalize().ok().and_then(|path| Some(path.parent()?.to_owned()));
+    let mut folders = vec![own];
+    folders.extend(real);
+    folders
+}
+
+/// Tells that a file may have changed.
+#[derive(Debug)]
+pub struct ConfigWatch {
+    folders: FolderWatch,
+    /// Something has changed, and may go on changing until then.
+    settled: Option<Instant>,
+}
+
+impl ConfigWatch {
+    /// Waits until something has changed beside the file, and no more does. The wait may be given
+    /// up and begun again: nothing is forgotten by that.
+    pub async fn changed(&mut self) {
+        if self.settled.is_none() {
+            self.folders.changed().await;
+        }
+        let settled = *self.settled.get_or_insert_with(|| Instant::now() + SETTLED);
+        sleep_until(settled).await;
+        self.settled = None;
+        self.folders.forget();
+    }
+
+    /// Watches what the file is now.
+    pub fn renew(&mut self, file: &ConfigFile) -> io::Result<()> {
+        self.folders = FolderWatch::new(&folders(&file.path))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,53 @@
+//! What a worker is told by others, and when: it looks into its mailbox between two rounds, so that
+//! nothing of a connection is ever locked.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::ledger::Served;
+use crate::sys::poll::Bell;
+
+/// Something to do.
+#[derive(Debug)]
+pub enum Order {
+    /// Serve new connections by these rules, and say so.
+    Serve(Vec<Arc<Served>>, Sender<()>),
+    /// Reset the connections that are left, and end.
+    Stop,
+}
+
+/// A worker's mailbox. Orders are carried out in the order in which they were given.
+#[derive(Clone, Debug)]
+pub struct Mailbox {
+    bell: Bell,
+    orders: Arc<Mutex<Vec<Order>>>,
+}
+
+impl Mailbox {
+    /// An empty one.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { bell: Bell::new()?, orders: Arc::default() })
+    }
+
+    /// Gives an order.
+    pub fn give(&self, order: Order) -> io::Result<()> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+        self.bell.ring()
+    }
+
+    /// Takes all orders that are there.
+    pub fn take(&self) -> Vec<Order> {
+        // Silenced first: an order that comes now rings again.
+        self.bell.silence();
+        mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl AsFd for Mailbox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+}
