@@ -192,9 +192,10 @@ impl<'a> Tracer<'a> {
     }
 
     fn at_call(&mut self, pid: Pid) -> nix::Result<()> {
-        let is_entry = ptrace::syscall_info(pid)?.op == libc::PTRACE_SYSCALL_INFO_ENTRY;
         let mut registers = ptrace::getregs(pid)?;
-        if !is_entry {
+        // What the kernel writes there before a call, and after one that has no such number.
+        let has_no_result = registers.rax == (-(Errno::ENOSYS as i64)).cast_unsigned();
+        if !has_no_result || self.refusing == Some(pid) {
             if self.refusing.take_if(|refused| *refused == pid).is_some() {
                 registers.rax = (-(Errno::EPERM as i64)).cast_unsigned();
                 ptrace::setregs(pid, registers)?;
