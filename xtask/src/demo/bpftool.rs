@@ -16,7 +16,8 @@ pub fn packets(instance: u32) -> Result<Counters> {
     Ok(packet_counters(&dump(instance, names::STATS)?))
 }
 
-/// Connections that were refused or cut short, by reason.
+/// Connections that were refused or cut short, and packets that were dropped before there was one, by
+/// reason.
 pub fn reasons(instance: u32) -> Result<Counters> {
     Ok(reason_counters(&dump(instance, names::REASONS)?))
 }
@@ -89,11 +90,12 @@ fn packet_counters(dump: &Value) -> Counters {
     counters
 }
 
-/// `[{"formatted": {"key": 0, "value": {"name": [110, 111, …, 0], "connections": 1}}}, …]`
+/// `[{"formatted": {"key": 0, "value": {"name": [110, …, 0], "connections": 1, "packets": 0}}}, …]`
 fn reason_counters(dump: &Value) -> Counters {
     let entry = |entry: &Value| {
         let value = &entry["formatted"]["value"];
-        let count = value["connections"].as_u64().filter(|&count| count > 0)?;
+        let count = value["connections"].as_u64()? + value["packets"].as_u64()?;
+        (count > 0).then_some(())?;
         Some((text(&value["name"])?, count))
     };
     items(dump).iter().filter_map(entry).collect()
@@ -129,8 +131,14 @@ mod tests {
 
     #[test]
     fn names_reasons() {
-        let named = |name: &[u8], connections: u64| json!({"formatted": {"value": {"name": name, "connections": connections}}});
-        let dump = json!([named(b"no-header\0\0", 2), named(b"v1-port\0", 0)]);
-        assert_eq!(reason_counters(&dump), Counters::from([("no-header".to_owned(), 2)]));
+        let named = |name: &[u8], connections: u64, packets: u64| {
+            json!({"formatted": {"value": {
+                "name": name, "connections": connections, "packets": packets
+            }}})
+        };
+        let dump =
+            json!([named(b"no-header\0\0", 2, 0), named(b"v1-port\0", 0, 0), named(b"x\0", 0, 5)]);
+        let expected = [("no-header".to_owned(), 2), ("x".to_owned(), 5)];
+        assert_eq!(reason_counters(&dump), Counters::from(expected));
     }
 }
