@@ -33,6 +33,8 @@ any_family!(
 );
 
 const LOOPS: usize = 8;
+/// What drains until its connections end, however slow the machine is.
+const PATIENT: &str = "--drain-timeout 10m --outbound none --hook";
 
 /// Connects over and over, while one process after the other takes over.
 fn new_connections_go_to_the_successor_without_a_failure(family: Family) {
@@ -75,10 +77,10 @@ fn is_named(lab: &xtask::lab::Lab, family: Family, to: SocketAddr) -> bool {
 
 fn connections_of_both_go_on_to_their_end(family: Family) {
     for hook in hooks() {
-        let mut scene = Scene::serving(family, &[OFF, "--outbound none --hook", hook], echo);
+        let mut scene = Scene::serving(family, &[OFF, PATIENT, hook], echo);
         let footprint = Footprint::of(scene.foreword.pid(), &scene.lab.node);
         let of_first: Vec<_> = (0..5).map(|_| Talk::begin(scene.connect())).collect();
-        let flags = format!("eth0 --port {PORT} {OFF} --outbound none --take-over --hook {hook}");
+        let flags = format!("eth0 --port {PORT} {OFF} --take-over {PATIENT} {hook}");
         let second = attach(&scene.lab, &flags);
         wait_for_word(&scene.foreword, "succeeded");
         let of_second: Vec<_> = (0..5).map(|_| Talk::begin(scene.connect())).collect();
@@ -128,9 +130,9 @@ fn connections_of_nobody_go_on_untouched(family: Family) {
 /// A third comes while the first is not done: three are on the interface then.
 fn a_takeover_can_be_taken_over(family: Family) {
     for hook in hooks() {
-        let scene = Scene::serving(family, &[OFF, "--outbound none --hook", hook], echo);
+        let scene = Scene::serving(family, &[OFF, PATIENT, hook], echo);
         let before = Talk::begin(scene.connect());
-        let flags = format!("eth0 --port {PORT} {OFF} --outbound none --take-over --hook {hook}");
+        let flags = format!("eth0 --port {PORT} {OFF} --take-over {PATIENT} {hook}");
         let mut second = attach(&scene.lab, &flags);
         let between = Talk::begin(scene.connect());
         let third = attach(&scene.lab, &flags);
