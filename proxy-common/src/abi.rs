@@ -198,6 +198,26 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// Every counter with its word for metrics and reports.
+    pub const fn named(&self) -> [(&'static str, u64); 14] {
+        [
+            ("steered-syn", self.steered_syn),
+            ("steered-cookie", self.steered_cookie),
+            ("steered-flow", self.steered_flow),
+            ("steered-icmp", self.steered_icmp),
+            ("passed", self.passed),
+            ("returned", self.returned),
+            ("returned-to-stack", self.returned_to_stack),
+            ("looked-up", self.looked_up),
+            ("no-listener", self.no_listener),
+            ("untracked", self.untracked),
+            ("fragment-passed", self.fragment_passed),
+            ("fragment-dropped", self.fragment_dropped),
+            ("answered", self.answered),
+            ("answered-here", self.answered_here),
+        ]
+    }
+
     /// Adds another CPU's counters to these.
     pub fn add(&mut self, other: &Self) {
         self.steered_syn += other.steered_syn;

@@ -58,6 +58,10 @@ address! {
     /// What we connect to.
     UpstreamAddr
 }
+address! {
+    /// Where we serve metrics and probes.
+    AdminAddr
+}
 
 impl PeerAddr {
     /// The peer's address without its port.

@@ -1,10 +1,14 @@
 //! `foreword cleanup`.
 
 use std::io::{self, Write as _};
+use std::iter;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
 use super::service::require_privileges;
+use crate::config::raw::defaults;
+use crate::operate::admin::socket;
 use crate::operate::logs;
 use crate::steer::sweep;
 
@@ -13,7 +17,11 @@ pub fn run() -> Result<()> {
     logs::start();
     require_privileges()?;
     let swept = sweep::everything()?;
-    let report =
-        if swept.is_empty() { "nothing to clean up\n".to_owned() } else { swept.to_string() };
+    let sockets = socket::sweep(Path::new(defaults::ADMIN_SOCKET));
+    let sockets = sockets.iter().map(|socket| format!("removed {}\n", socket.display()));
+    let mut report: String = iter::once(swept.to_string()).chain(sockets).collect();
+    if report.is_empty() {
+        report.push_str("nothing to clean up\n");
+    }
     io::stdout().write_all(report.as_bytes()).context("cannot write to standard output")
 }

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::field::{self, At};
 use crate::config::raw::{
-    RawAdded, RawGuard, RawHairpin, RawInbound, RawOutbound, RawPass, RawRule, RawTlvs,
+    RawAdded, RawAdmin, RawGuard, RawHairpin, RawInbound, RawOutbound, RawPass, RawRule, RawTlvs,
     RawUpstream, defaults,
 };
 use crate::config::word::Word;
@@ -32,6 +32,13 @@ pub enum Command {
     Check(Check),
     /// Print the JSON Schema of configuration files.
     Schema,
+    /// Have a running Foreword read its configuration file again, and say what has changed.
+    Reload(Reload),
+    /// Say what runs and how it stands: rules, interfaces, counters, and why connections were
+    /// refused. Exit code 1: nothing takes new connections.
+    Status(Status),
+    /// List the connections that are open.
+    Connections(Connections),
     /// Remove what instances that were killed have left behind.
     Cleanup,
     /// Say what bytes are: a header, part by part, or what is wrong with them (exit code 1).
@@ -162,6 +169,14 @@ pub struct Attach {
     #[arg(long, value_name = "TIME", default_value = defaults::DRAIN_TIMEOUT)]
     drain_timeout: String,
 
+    /// The Unix socket of `foreword status` and the like: a path, or none.
+    #[arg(long, value_name = "PATH|none", default_value = defaults::ADMIN_SOCKET)]
+    admin_socket: String,
+
+    /// Where metrics and probes are served over HTTP: 127.0.0.1:9478, or none.
+    #[arg(long, value_name = "ADDRESS|none", default_value = defaults::ADMIN_HTTP)]
+    admin_http: String,
+
     /// How to attach to TC: auto, tcx or clsact.
     #[arg(long, value_name = "HOOK", default_value = defaults::HOOK)]
     hook: String,
@@ -196,6 +211,63 @@ pub struct Check {
     /// The configuration file.
     #[arg(value_name = "PATH")]
     pub config: PathBuf,
+}
+
+/// Where to ask.
+#[derive(Args, Debug)]
+pub struct Admin {
+    /// The admin socket of what runs.
+    #[arg(long, value_name = "PATH", default_value = defaults::ADMIN_SOCKET)]
+    pub socket: PathBuf,
+}
+
+/// Where to ask.
+#[derive(Args, Debug)]
+pub struct Reload {
+    #[command(flatten)]
+    pub admin: Admin,
+}
+
+/// Where to ask, and how to show it.
+#[derive(Args, Debug)]
+pub struct Status {
+    #[command(flatten)]
+    pub admin: Admin,
+
+    /// Write JSON.
+    #[arg(long, conflicts_with = "watch")]
+    pub json: bool,
+
+    /// Go on showing it, with rates.
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// Which connections, and how to show them.
+#[derive(Args, Debug)]
+pub struct Connections {
+    #[command(flatten)]
+    pub admin: Admin,
+
+    /// Only this rule's.
+    #[arg(long, value_name = "NAME")]
+    pub rule: Option<String>,
+
+    /// Only those of clients in this range.
+    #[arg(long, value_name = "CIDR")]
+    pub client: Option<String>,
+
+    /// Only those to this port.
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+
+    /// Only those that are open for so long: 10m.
+    #[arg(long, value_name = "TIME")]
+    pub older: Option<String>,
+
+    /// Write JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Bytes, and how to look at them.
@@ -264,6 +336,7 @@ impl Attach {
             reply: self.reply.into(),
             workers: self.workers.map(Word::from),
             drain_timeout: self.drain_timeout.into(),
+            admin: RawAdmin { socket: self.admin_socket.into(), http: self.admin_http.into() },
             rules: vec![RawRule {
                 name: RULE.into(),
                 ports: words(self.ports),

@@ -4,10 +4,13 @@ mod attach;
 mod check;
 mod cleanup;
 mod cli;
+mod connections;
 mod decode;
 mod probe;
+mod reload;
 mod run;
 mod service;
+mod status;
 
 use std::process::ExitCode;
 
@@ -35,14 +38,21 @@ enum Failure {
     Run(#[from] anyhow::Error),
 }
 
+fn done(result: anyhow::Result<()>) -> Result<ExitCode, Failure> {
+    result.map(|()| ExitCode::SUCCESS).map_err(Failure::from)
+}
+
 /// Reads the command line, does what it says, and returns the exit code.
 pub fn run() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Attach(arguments) => attach::run(*arguments).map(|()| ExitCode::SUCCESS),
         Command::Run(arguments) => run::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Check(arguments) => check::run(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::Schema => check::schema().map(|()| ExitCode::SUCCESS).map_err(Failure::from),
-        Command::Cleanup => cleanup::run().map(|()| ExitCode::SUCCESS).map_err(Failure::from),
+        Command::Schema => done(check::schema()),
+        Command::Reload(arguments) => done(reload::run(&arguments)),
+        Command::Status(arguments) => status::run(&arguments).map_err(Failure::from),
+        Command::Connections(arguments) => connections::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Cleanup => done(cleanup::run()),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Probe(arguments) => probe::run(&arguments),
     };

@@ -23,7 +23,7 @@ pub fn movable(old: &Settings, new: &Settings) -> Result<(), Unmovable> {
     let keeps = |before: &[InterfacePattern], after: &[InterfacePattern]| {
         before.iter().all(|pattern| after.contains(pattern))
     };
-    let checks: [(Field, bool); 9] = [
+    let checks: [(Field, bool); 11] = [
         (field::INTERFACES, keeps(&before.interfaces, &after.interfaces)),
         (
             field::UPSTREAM_INTERFACES,
@@ -33,6 +33,8 @@ pub fn movable(old: &Settings, new: &Settings) -> Result<(), Unmovable> {
         (field::GUARD_HOOK, before.guard_hook == after.guard_hook),
         (field::REPLY, before.reply == after.reply),
         (field::WORKERS, old.workers == new.workers),
+        (field::ADMIN_SOCKET, old.admin.socket == new.admin.socket),
+        (field::ADMIN_HTTP, old.admin.http == new.admin.http),
         (field::SOURCE, !begins(|rule| rule.upstream.source == Source::Client)),
         (field::WHEN_ABSENT, !begins(|rule| rule.when_absent == WhenAbsent::Drop)),
         (field::GUARD, !begins(Rule::is_guarded)),
@@ -76,6 +78,8 @@ rules:
             ("[eth0]", "[eth1]", "interfaces"),
             ("[eth0]", "[eth0]\nworkers: 2", "workers"),
             ("[eth0]", "[eth0]\nhook: clsact", "hook"),
+            ("[eth0]", "[eth0]\nadmin: { socket: none }", "admin.socket"),
+            ("[eth0]", "[eth0]\nadmin: { http: \"127.0.0.1:9478\" }", "admin.http"),
             ("version: v2 }", "version: v2 }\n    whenAbsent: drop", "whenAbsent"),
             ("version: v2 }", "version: v2 }\n    upstream: { source: client }", "upstream.source"),
         ] {

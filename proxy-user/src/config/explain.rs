@@ -10,7 +10,7 @@ use crate::header::{Pass, Version};
 
 /// The settings, a fact a line.
 pub fn explain(settings: &Settings) -> Vec<String> {
-    let Settings { steering, workers, drain_timeout, rules, .. } = settings;
+    let Settings { steering, workers, drain_timeout, admin, rules, .. } = settings;
     let interfaces: Vec<_> = steering.interfaces.iter().map(ToString::to_string).collect();
     let workers = workers.map_or_else(|| "one for each CPU".to_owned(), |count| count.to_string());
     let mut lines = vec![
@@ -18,6 +18,12 @@ pub fn explain(settings: &Settings) -> Vec<String> {
         format!("workers      {workers}"),
         format!("a stop       waits {} for connections", format_duration(*drain_timeout)),
     ];
+    if let Some(socket) = &admin.socket {
+        lines.push(format!("commands     by {}", socket.display()));
+    }
+    if let Some(http) = admin.http {
+        lines.push(format!("metrics      http://{http}/metrics; probes are /healthz and /readyz"));
+    }
     for rule in rules {
         lines.push(format!("rule {}", rule.name));
         lines

@@ -25,6 +25,8 @@ fields! {
     REPLY = "--reply", "reply";
     WORKERS = "--workers", "workers";
     DRAIN_TIMEOUT = "--drain-timeout", "drainTimeout";
+    ADMIN_SOCKET = "--admin-socket", "admin.socket";
+    ADMIN_HTTP = "--admin-http", "admin.http";
     RULES = "rule", "rules";
     NAME = "--name", "name";
     PORTS = "--port", "ports";

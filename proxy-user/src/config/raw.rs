@@ -20,6 +20,10 @@ pub mod defaults {
     pub const REPLY: &str = "route";
     /// `drainTimeout`.
     pub const DRAIN_TIMEOUT: &str = "30s";
+    /// `admin.socket`.
+    pub const ADMIN_SOCKET: &str = "/run/foreword/admin.sock";
+    /// `admin.http`.
+    pub const ADMIN_HTTP: &str = "none";
     /// `guard.synPerSecondPerSource`: none.
     pub const NO_LIMIT: &str = "0";
     /// `inbound.untrusted`.
@@ -54,6 +58,8 @@ words! {
     hook = HOOK;
     reply = REPLY;
     drain_timeout = DRAIN_TIMEOUT;
+    admin_socket = ADMIN_SOCKET;
+    admin_http = ADMIN_HTTP;
     no_limit = NO_LIMIT;
     untrusted = UNTRUSTED;
     header_timeout = HEADER_TIMEOUT;
@@ -92,8 +98,31 @@ pub struct RawConfig {
     /// How long a stop waits for connections to end by themselves.
     #[serde(default = "drain_timeout")]
     pub drain_timeout: Word,
+    /// Where a run is looked at and told things.
+    #[serde(default)]
+    pub admin: RawAdmin,
     /// What happens to the connections of some ports.
     pub rules: Vec<RawRule>,
+}
+
+/// Where a run is looked at and told things.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawAdmin {
+    /// The Unix socket of `foreword status` and the like, only for the user that runs it and for
+    /// root: a path, or none.
+    #[serde(default = "admin_socket")]
+    pub socket: Word,
+    /// Where metrics and probes are served over HTTP: an address with a port, such as
+    /// 127.0.0.1:9478, or none.
+    #[serde(default = "admin_http")]
+    pub http: Word,
+}
+
+impl Default for RawAdmin {
+    fn default() -> Self {
+        Self { socket: admin_socket(), http: admin_http() }
+    }
 }
 
 /// What happens to the connections of some ports.

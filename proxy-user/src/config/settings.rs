@@ -3,10 +3,11 @@
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::address::{Cidr, UpstreamAddr};
+use crate::address::{AdminAddr, Cidr, UpstreamAddr};
 use crate::header::{Limits, TlvPolicy, Version};
 
 mod steering;
@@ -24,8 +25,19 @@ pub struct Settings {
     pub workers: Option<NonZeroUsize>,
     /// How long a stop waits for connections to end by themselves.
     pub drain_timeout: Duration,
+    /// Where the run is looked at and told things.
+    pub admin: Admin,
     /// At least one, each with a name of its own; no port belongs to two.
     pub rules: Vec<Arc<Rule>>,
+}
+
+/// Where a run is looked at and told things.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// The Unix socket: an absolute path that fits into a socket's address with a suffix.
+    pub socket: Option<PathBuf>,
+    /// Where metrics and probes are served.
+    pub http: Option<AdminAddr>,
 }
 
 /// What happens to the connections of some ports.

@@ -13,6 +13,7 @@ use super::settings::{Mode, Settings, Source};
 use super::word::{Position, Word};
 use crate::address::CidrError;
 
+mod admin;
 mod guard;
 pub(crate) mod inbound;
 mod outbound;
@@ -130,6 +131,7 @@ pub fn validate(raw: &RawConfig, written: Written) -> Result<Settings, Invalid> 
         take_over: false,
         workers: raw.workers.as_ref().map(|word| workers(at, word)).transpose()?,
         drain_timeout: duration(at, field::DRAIN_TIMEOUT, &raw.drain_timeout)?,
+        admin: admin::admin(at, &raw.admin)?,
         rules,
     })
 }

@@ -79,9 +79,19 @@ impl ConfigFile {
         Ok((Self { path: path.to_owned(), text, config }, settings))
     }
 
-    /// What it said when it was opened.
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What it said when it was last [kept](Self::keep).
     pub fn config(&self) -> &RawConfig {
         &self.config
+    }
+
+    /// What it says holds from now on.
+    pub fn keep(&mut self, config: RawConfig) {
+        self.config = config;
     }
 
     /// Reads and judges it again.

@@ -1,5 +1,8 @@
 //! What whoever runs Foreword gets to see of it.
 
+pub mod admin;
 pub mod config_file;
 pub mod logs;
+pub mod report;
 pub mod summary;
+pub mod watch;

@@ -83,4 +83,26 @@ impl Ledger {
     pub fn counts(&self) -> Counts {
         Counts::sum(self.tallies.values().flatten().map(AsRef::as_ref))
     }
+
+    /// What became of connections that no rule wanted.
+    pub fn of_nobody(&self) -> Counts {
+        Counts::sum(self.tallies.get(NOBODYS).into_iter().flatten().map(AsRef::as_ref))
+    }
+
+    /// What became of each rule's connections, in the order of their names.
+    pub fn by_rule(&self) -> impl Iterator<Item = RuleCounts<'_>> {
+        self.tallies.iter().filter(|(name, _)| *name != NOBODYS).map(|(name, tallies)| RuleCounts {
+            rule: name,
+            counts: Counts::sum(tallies.iter().map(AsRef::as_ref)),
+        })
+    }
+}
+
+/// What became of a rule's connections.
+#[derive(Debug)]
+pub struct RuleCounts<'a> {
+    /// The rule's name.
+    pub rule: &'a str,
+    /// All workers' counters.
+    pub counts: Counts,
 }

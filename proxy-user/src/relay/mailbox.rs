@@ -8,6 +8,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::ledger::Served;
+use super::live::Live;
 use crate::sys::poll::Bell;
 
 /// Something to do.
@@ -15,6 +16,8 @@ use crate::sys::poll::Bell;
 pub enum Order {
     /// Serve new connections by these rules, and say so.
     Serve(Vec<Arc<Served>>, Sender<()>),
+    /// Say which connections are open.
+    List(Sender<Vec<Live>>),
     /// Reset the connections that are left, and end.
     Stop,
 }

@@ -11,6 +11,7 @@ mod connecting;
 mod flow;
 mod gate;
 mod ledger;
+mod live;
 mod log;
 mod mailbox;
 mod opening;
@@ -25,5 +26,7 @@ mod wheel;
 mod worker;
 mod workers;
 
+pub use ledger::RuleCounts;
+pub use live::{Live, Stand};
 pub use tally::Counts;
 pub use workers::Workers;

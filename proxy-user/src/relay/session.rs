@@ -19,6 +19,7 @@ use super::clock::Clock;
 use super::connecting::{Connecting, First};
 use super::gate::{Gate, Look};
 use super::ledger::Served;
+use super::live::{self, Live};
 use super::log::Ended;
 use super::opening::{Arrival, Beginnings, Declined, Opening, Preamble};
 use super::stream::{Socket, Stream as _};
@@ -206,6 +207,31 @@ impl Session {
     /// Whether there is nothing left to do.
     pub fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Over)
+    }
+
+    /// How it stands, unless what it came to is known.
+    pub fn live(&self, clock: &Clock) -> Option<Live> {
+        let Ended { origin, upstream, mut bytes, .. } = *self.ended.as_ref()?;
+        let stand = match &self.stage {
+            Stage::Opening(_) => live::Stand::Opening,
+            Stage::Connecting(_) => live::Stand::Connecting,
+            Stage::Relaying { transfer, .. } => {
+                let moved = transfer.moved();
+                bytes = (bytes.0 + moved.0, moved.1);
+                live::Stand::Relaying
+            }
+            Stage::Closing | Stage::Over => return None,
+        };
+        Some(Live {
+            rule: self.served.rule.name.clone(),
+            peer: self.peer,
+            client: origin.and_then(Origin::client),
+            destination: self.destination,
+            upstream,
+            bytes,
+            age: Duration::from_millis(clock.milliseconds() - self.started),
+            stand,
+        })
     }
 
     /// The worker ends, and the connection with it.

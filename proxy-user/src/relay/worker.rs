@@ -170,6 +170,11 @@ impl Round {
                     // Whoever asked may have lost patience.
                     let _ = heard.send(());
                 }
+                Order::List(listed) => {
+                    let sessions = self.sessions.iter().map(|(_, session)| session);
+                    let live = sessions.filter_map(|session| session.live(&self.worker.clock));
+                    let _ = listed.send(live.collect());
+                }
                 Order::Stop => self.stopped = true,
             }
         }

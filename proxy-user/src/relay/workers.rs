@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, RuleCounts};
+use super::live::Live;
 use super::mailbox::{Mailbox, Order};
 use super::tally::Counts;
 use super::upstream::Departure;
@@ -68,9 +69,32 @@ impl Workers {
         Ok(())
     }
 
+    /// The connections that are open, of all of them.
+    pub fn live(&self) -> Result<Vec<Live>> {
+        let (to, listed) = mpsc::channel();
+        for mailbox in &self.mailboxes {
+            mailbox.give(Order::List(to.clone()))?;
+        }
+        let mut all = Vec::new();
+        for _ in &self.mailboxes {
+            all.append(&mut listed.recv_timeout(PATIENCE).context("a worker does not answer")?);
+        }
+        Ok(all)
+    }
+
     /// The counters of all of them.
     pub fn counts(&self) -> Counts {
         self.ledger.counts()
+    }
+
+    /// Those of connections that no rule wanted.
+    pub fn nobodys(&self) -> Counts {
+        self.ledger.of_nobody()
+    }
+
+    /// The same, by rule: of every rule that there has been.
+    pub fn counts_by_rule(&self) -> impl Iterator<Item = RuleCounts<'_>> {
+        self.ledger.by_rule()
     }
 
     /// How many there are.

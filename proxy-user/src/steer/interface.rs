@@ -55,6 +55,16 @@ pub enum Role {
     Upstream,
 }
 
+impl Role {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Protected => "protected",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
 /// Interfaces by index, each with its role.
 pub type Selection = BTreeMap<u32, (NetworkInterface, Role)>;
 

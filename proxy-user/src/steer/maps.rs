@@ -16,6 +16,7 @@ use proxy_common::abi::{
 use proxy_common::names;
 
 use super::object::Object;
+use super::pinned::{Tracked, read};
 use crate::address::Cidr;
 use crate::config::Settings;
 use crate::config::settings::{self, Mode, Source, UpstreamAddress, WhenAbsent};
@@ -191,10 +192,12 @@ impl Object {
 
     /// The packet counters, added up over all CPUs.
     pub fn stats(&self) -> Result<Stats> {
-        let per_cpu = PerCpuArray::<_, Stats>::try_from(self.map(names::STATS)?)?.get(&0, 0)?;
-        let mut total = Stats::default();
-        per_cpu.iter().for_each(|stats| total.add(stats));
-        Ok(total)
+        read::stats(self.map(names::STATS)?)
+    }
+
+    /// The sockets that the kernel knows as ours.
+    pub fn sockets(&self) -> Result<Vec<Tracked>> {
+        read::sockets(self.map(names::CONNS)?)
     }
 
     fn listeners(&mut self) -> Result<SockMap<&mut MapData>> {

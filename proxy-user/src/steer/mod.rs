@@ -21,6 +21,7 @@ mod maps;
 mod namespace;
 mod netlink;
 mod object;
+pub mod pinned;
 mod pins;
 pub mod sweep;
 mod sysctl;
@@ -34,13 +35,16 @@ use proxy_common::Reason;
 use proxy_common::abi::{ABI_VERSION, NODE_ANSWERS, NODE_REPLY_BY_ARRIVAL, Node, Stats};
 use proxy_common::names::UPSTREAM_MARK;
 
+pub use self::attachment::GuardUsed;
 use self::attachment::{Attachment, Plan};
-use self::hook::HookUsed;
-use self::interface::{NetworkInterface, Role, Selection};
+pub use self::hook::HookUsed;
+pub use self::interface::Role;
+use self::interface::{NetworkInterface, Selection};
 pub use self::lock::Successor;
 use self::lock::{Announcements, InterfaceLock};
 use self::namespace::PrivateNamespace;
 use self::object::{Links, Object};
+use self::pinned::Tracked;
 use self::pins::Instance;
 use crate::config::Settings;
 use crate::config::settings::{self, Reply, Source, WhenAbsent};
@@ -54,6 +58,19 @@ const USUAL_MTU: u32 = 1500;
 
 /// Low descriptors kept for interfaces that come later; more get ordinary ones.
 const SLOTS_FOR_LATER: usize = 256;
+
+/// An interface that steering is attached to.
+#[derive(Clone, Copy, Debug)]
+pub struct Attached<'a> {
+    /// Its name.
+    pub interface: &'a str,
+    /// What it is for.
+    pub role: Role,
+    /// How steering is attached.
+    pub hook: HookUsed,
+    /// Where the guard stands, if it does.
+    pub guard: Option<GuardUsed>,
+}
 
 /// A process's steering, from the interfaces to the listeners. Dropping it takes it down, what is
 /// on the interfaces first.
@@ -273,6 +290,26 @@ impl Steering {
     /// What the settings ask for and this node will not give, one sentence each.
     pub fn advice(&self, settings: &Settings) -> Vec<String> {
         advice::on(settings, &self.attachments)
+    }
+
+    /// The instance's number.
+    pub fn instance(&self) -> u32 {
+        self.instance.number()
+    }
+
+    /// What it is attached to.
+    pub fn attached(&self) -> impl Iterator<Item = Attached<'_>> {
+        self.attachments.values().map(|attachment| Attached {
+            interface: attachment.interface.name(),
+            role: attachment.role,
+            hook: self.plan.hook,
+            guard: attachment.guard,
+        })
+    }
+
+    /// The sockets that the kernel knows as ours.
+    pub fn tracked(&self) -> Result<Vec<Tracked>> {
+        self.object.sockets()
     }
 
     /// How it is attached, one fact a line, for a person to read.

@@ -35,15 +35,14 @@ impl Instance {
     /// Takes a number that no living instance has: the process id, or the next one free.
     pub fn claim() -> Result<Self> {
         mount_bpffs()?;
-        let root = root();
         for number in (process::id()..).take(ATTEMPTS as usize) {
-            let folder = root.join(number.to_string());
+            let folder = folder(number);
             create_private(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
             if let Some(lock) = lock(&folder)? {
                 return Ok(Self { number, folder, _lock: lock });
             }
         }
-        anyhow::bail!("{} is full of living instances", root.display())
+        anyhow::bail!("{} is full of living instances", root().display())
     }
 
     /// The number, for the names of what belongs to this instance.
@@ -74,8 +73,22 @@ impl Drop for Instance {
 
 /// Whether a living process holds instance `number`.
 pub fn is_alive(number: u32) -> bool {
-    let folder = root().join(number.to_string());
+    let folder = folder(number);
     folder.is_dir() && !matches!(lock(&folder), Ok(Some(_)))
+}
+
+/// The numbers of all instances that have a folder, dead or alive.
+pub fn numbers() -> io::Result<Vec<u32>> {
+    let entries = match fs::read_dir(root()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// Where an instance pins its maps.
+pub fn folder(number: u32) -> PathBuf {
+    root().join(number.to_string())
 }
 
 /// How the note of a qdisc of this namespace begins; the interface's index follows.

@@ -8,6 +8,7 @@
 //!
 //! How to read it: [`wire`], [`client`], [`talk`] and [`backend`] are the two ends, [`scene`] puts
 //! Foreword between them, [`probe`] tells whether it is in the way, [`maps`] reads its maps,
+//! [`config_file`] has it run by one,
 //! [`footprint`] knows what it must not leave behind, [`fault`] makes one of its system calls fail.
 //! [`rules`] is a node's packet filter, [`counters`] count packets elsewhere. The other modules are
 //! tests.
@@ -17,6 +18,7 @@ mod setup;
 
 mod backend;
 mod client;
+mod config_file;
 mod counters;
 mod fault;
 mod footprint;
@@ -29,6 +31,7 @@ mod wire;
 mod witness;
 
 mod absence;
+mod admin;
 mod attachment;
 mod death;
 mod destinations;

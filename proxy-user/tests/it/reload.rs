@@ -3,17 +3,18 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{scope, sleep};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
-use xtask::lab::{Family, Foreword, Lab, wait_until};
+use xtask::lab::{Family, Foreword, Lab};
 
 use crate::backend::{Backend, echo};
 use crate::client::{Client, PATIENCE, Reply};
+use crate::config_file::{ConfigFile, rule, wait_for};
 use crate::flood::say;
 use crate::scene::{PORT, lab};
 use crate::setup::foreword;
@@ -37,50 +38,6 @@ any_family!(
 const LOOPS: usize = 4;
 const CHANGES: usize = 50;
 
-/// A file, and what it may say.
-struct Config {
-    folder: TempDir,
-}
-
-impl Config {
-    fn saying(text: &str) -> Self {
-        let config = Self { folder: TempDir::new().expect("a folder can be made") };
-        config.say(text);
-        config
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("config.yaml")
-    }
-
-    /// Written beside it and renamed, so that nobody reads half of it.
-    fn say(&self, text: &str) {
-        let next = self.folder.path().join("next");
-        fs::write(&next, text).expect("it can be written");
-        fs::rename(next, self.path()).expect("it can be renamed");
-    }
-
-    fn run(&self, lab: &Lab) -> Foreword {
-        Foreword::run(&lab.node, foreword(), &self.path())
-            .unwrap_or_else(|error| panic!("`foreword run`: {error:#}"))
-    }
-}
-
-/// One rule for a port: nobody's header is read, and the upstream gets one of this version.
-fn rule(port: u16, version: &str) -> String {
-    format!(
-        "interfaces: [eth0]\nrules:\n  - name: web\n    ports: [{port}]\n    \
-         inbound: {{ mode: off }}\n    outbound: {{ version: {version} }}\n"
-    )
-}
-
-/// Waits until it has said a word so many times.
-#[track_caller]
-fn wait_for(foreword: &Foreword, word: &str, times: usize) {
-    wait_until(PATIENCE, word, || foreword.output().matches(word).count() >= times)
-        .unwrap_or_else(|error| panic!("{error}: {}", foreword.output()));
-}
-
 /// Whether a connection of the load balancer's gets a v1 header.
 #[track_caller]
 fn has_header(lab: &Lab, family: Family, backend: &Backend) -> bool {
@@ -101,7 +58,7 @@ fn backend(lab: &Lab, family: Family) -> Backend {
 fn a_signal_has_it_read_again(family: Family) {
     let lab = lab();
     let backend = backend(&lab, family);
-    let config = Config::saying(&rule(PORT, "none"));
+    let config = ConfigFile::saying(&rule(PORT, "none"));
     let foreword = config.run(&lab);
     assert!(!has_header(&lab, family, &backend));
     let talk = Talk::begin(Client::connect(&lab.client, family.lb(), backend.address()));
@@ -117,7 +74,7 @@ fn a_signal_has_it_read_again(family: Family) {
 fn a_file_that_changes_is_read_again(family: Family) {
     let lab = lab();
     let backend = backend(&lab, family);
-    let config = Config::saying(&rule(PORT, "v1"));
+    let config = ConfigFile::saying(&rule(PORT, "v1"));
     let foreword = config.run(&lab);
     assert!(has_header(&lab, family, &backend));
     // In place, as an editor may do it.
@@ -156,7 +113,7 @@ fn a_wrong_file_changes_nothing() {
     let family = Family::V4;
     let lab = lab();
     let backend = backend(&lab, family);
-    let config = Config::saying(&rule(PORT, "v1"));
+    let config = ConfigFile::saying(&rule(PORT, "v1"));
     let foreword = config.run(&lab);
     for (wrong, why) in [
         (rule(PORT, "v3"), "outbound.version 'v3' is not valid"),
@@ -179,7 +136,7 @@ fn what_takes_a_new_process_is_refused() {
     let family = Family::V4;
     let lab = lab();
     let backend = backend(&lab, family);
-    let config = Config::saying(&rule(PORT, "v1"));
+    let config = ConfigFile::saying(&rule(PORT, "v1"));
     let foreword = config.run(&lab);
     config.say(&rule(PORT, "none").replace("[eth0]", "[eth1]"));
     wait_for(&foreword, "interfaces can't be changed while it runs", 1);
@@ -190,7 +147,7 @@ fn what_takes_a_new_process_is_refused() {
 fn a_port_that_is_taken_away_keeps_its_connections(family: Family) {
     let lab = lab();
     let backend = backend(&lab, family);
-    let config = Config::saying(&rule(PORT, "none"));
+    let config = ConfigFile::saying(&rule(PORT, "none"));
     let mut foreword = config.run(&lab);
     let talk = Talk::begin(Client::connect(&lab.client, family.lb(), backend.address()));
     config.say(&rule(PORT + 1, "none"));
@@ -211,7 +168,7 @@ fn a_port_that_is_taken_away_keeps_its_connections(family: Family) {
 fn no_connection_fails_across_fifty_changes(family: Family) {
     let lab = lab();
     let backend = backend(&lab, family);
-    let config = Config::saying(&rule(PORT, "none"));
+    let config = ConfigFile::saying(&rule(PORT, "none"));
     let foreword = config.run(&lab);
     let (over, served) = (AtomicBool::new(false), AtomicU32::new(0));
     scope(|scope| {
@@ -247,10 +204,10 @@ fn a_second_run_takes_over() {
     let family = Family::V4;
     let lab = lab();
     let backend = backend(&lab, family);
-    let first_config = Config::saying(&rule(PORT, "none"));
+    let first_config = ConfigFile::saying(&rule(PORT, "none"));
     let mut first = first_config.run(&lab);
     let talk = Talk::begin(Client::connect(&lab.client, family.lb(), backend.address()));
-    let second_config = Config::saying(&rule(PORT, "v1"));
+    let second_config = ConfigFile::saying(&rule(PORT, "v1"));
     let _second = second_config.run(&lab);
     assert!(has_header(&lab, family, &backend));
     talk.assert_goes_on("with its own process");

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::operate::admin::Question;
 use crate::steer::Successor;
 use crate::steer::watch::LinkNews;
 
@@ -13,6 +14,7 @@ pub struct Events {
     pub hang_ups: HangUps,
     pub news: LinkNews,
     pub successors: mpsc::Receiver<Successor>,
+    pub questions: mpsc::Receiver<Question>,
 }
 
 /// Why a run is to end.

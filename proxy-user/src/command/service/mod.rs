@@ -1,11 +1,13 @@
 //! A run from its start to its end, whatever it was started by: steering and workers joined, and
 //! everything that can happen to them.
 
+mod answer;
 mod events;
 mod reload;
 mod say;
 
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
@@ -17,7 +19,12 @@ use self::events::{End, Events, HangUps, Signals};
 use self::reload::Reloading;
 use self::say::{describe, say};
 use crate::config::Settings;
+use crate::config::raw::defaults;
+use crate::operate::admin::Desk;
+use crate::operate::admin::http::HttpServer;
+use crate::operate::admin::socket::AdminSocket;
 use crate::operate::config_file::ConfigFile;
+use crate::operate::report::{self, Reloads, State};
 use crate::operate::summary::Summary;
 use crate::relay::{Counts, Workers};
 use crate::steer::watch::LinkNews;
@@ -42,6 +49,11 @@ pub struct Service {
     relay: Workers,
     settings: Settings,
     reloading: Option<Reloading>,
+    reloads: Reloads,
+    state: State,
+    /// When it began, since 1970.
+    since: Duration,
+    admin: Admin,
 }
 
 /// Runs until a signal, a successor or a failure ends it. With a file, it is read again when it
@@ -57,20 +69,34 @@ pub fn run(settings: Settings, slots: Slots, file: Option<ConfigFile>) -> Result
     let _inside = runtime.enter();
     // From before the first step, so that no signal leaves half a set-up, and no news is missed.
     let (announcements, successors) = mpsc::channel(1);
+    let (desk, questions) = Desk::open();
     let mut events = Events {
         signals: Signals::catch()?,
         hang_ups: HangUps::catch()?,
         news: LinkNews::subscribe()?,
         successors,
+        questions,
     };
     let workers = settings.workers.map_or_else(thread::available_parallelism, Ok);
     let workers = workers.context("cannot count the CPUs")?.get();
     let reloading = file.map(Reloading::of).transpose()?;
+    let http = settings.admin.http.map(|at| HttpServer::open(at, desk.clone())).transpose()?;
     let (mut steering, listeners) = Steering::start(&settings, workers, slots, announcements)?;
+    let admin = Admin { socket: open_socket(&settings, steering.instance(), desk)?, http };
     let mark = steering.upstream_mark();
     let relay = Workers::start(&settings, listeners, mark, steering.private_namespace())?;
     steering.take_over()?;
-    let mut service = Service { steering, relay, settings, reloading };
+    admin.lead();
+    let mut service = Service {
+        steering,
+        relay,
+        settings,
+        reloading,
+        reloads: Reloads::default(),
+        state: State::Serving,
+        since: report::now(),
+        admin,
+    };
     // Whoever has read `ready` finds everything in its place.
     service.publish(&service.relay.counts());
     service.announce()?;
@@ -78,6 +104,36 @@ pub fn run(settings: Settings, slots: Slots, file: Option<ConfigFile>) -> Result
     let stopped = runtime.block_on(service.live(&mut events));
     service.end();
     stopped
+}
+
+/// Where it is looked at.
+#[derive(Debug)]
+struct Admin {
+    socket: Option<AdminSocket>,
+    http: Option<HttpServer>,
+}
+
+impl Admin {
+    /// Has the socket's path lead here.
+    fn lead(&self) {
+        if let Some(Err(error)) = self.socket.as_ref().map(AdminSocket::lead) {
+            tracing::warn!(error = %format!("{error:#}"), "`foreword reload` will not find this run");
+        }
+    }
+}
+
+/// The usual place may be out of reach, and traffic is worth more than sight; another one was asked
+/// for.
+fn open_socket(settings: &Settings, instance: u32, desk: Desk) -> Result<Option<AdminSocket>> {
+    let Some(path) = &settings.admin.socket else { return Ok(None) };
+    match AdminSocket::open(path, instance, desk) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if path == Path::new(defaults::ADMIN_SOCKET) => {
+            tracing::warn!(error = %format!("{error:#}"), "`foreword status` will see less");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Says what is missing before anything half-works.
@@ -111,11 +167,11 @@ impl Service {
     async fn live(&mut self, events: &mut Events) -> Result<()> {
         match self.serve(events).await {
             End::Asked => {}
-            End::Succeeded(successor) => self.hand_over(successor, &mut events.signals).await,
+            End::Succeeded(successor) => self.hand_over(successor, events).await,
             // What can still be served is not worth more than what can't.
             End::Broken => bail!("a worker has stopped; the log says why"),
         }
-        self.drain(&mut events.signals).await
+        self.drain(events).await
     }
 
     /// Waits for a reason to end, and meanwhile keeps up with interfaces, the configuration and
@@ -134,6 +190,7 @@ impl Service {
                     self.publish(&self.relay.counts());
                 }
                 () = events.news.next() => self.look_again(),
+                Some(question) = events.questions.recv() => self.answer(question),
                 () = events.hang_ups.next() => self.reload_as_asked(),
                 () = reload::changed(self.reloading.as_mut()) => self.reload_if_changed(),
             }
@@ -142,15 +199,22 @@ impl Service {
 
     /// Lets a successor have the interfaces, and takes what is still on its way to us. A signal
     /// does not wait for that.
-    async fn hand_over(&mut self, successor: Successor, signals: &mut Signals) {
+    async fn hand_over(&mut self, successor: Successor, events: &mut Events) {
+        self.state = State::Draining;
+        // The successor listens there, too.
+        self.admin.http = None;
         say(format_args!("succeeded: another Foreword takes new connections"));
         self.steering.hand_over();
         if let Err(error) = successor.tell_released().await {
             tracing::warn!(%error, "the successor did not wait for an answer");
         }
-        tokio::select! {
-            () = sleep(HANDSHAKES) => {}
-            () = signals.end() => {}
+        let over = Instant::now() + HANDSHAKES;
+        loop {
+            tokio::select! {
+                () = sleep_until(over) => return,
+                () = events.signals.end() => return,
+                Some(question) = events.questions.recv() => self.answer(question),
+            }
         }
     }
 
@@ -170,7 +234,8 @@ impl Service {
 
     /// Lets new connections go past us, and waits until ours have ended, the time is up, or a
     /// second signal says that it can't wait.
-    async fn drain(&mut self, signals: &mut Signals) -> Result<()> {
+    async fn drain(&mut self, events: &mut Events) -> Result<()> {
+        self.state = State::Draining;
         self.steering.stop_new().context("cannot stop taking connections")?;
         let (live, limit) = (self.relay.counts().live, self.settings.drain_timeout);
         if live > 0 {
@@ -186,7 +251,8 @@ impl Service {
             tokio::select! {
                 () = sleep(DRAIN_CHECK) => {}
                 () = sleep_until(deadline) => return Ok(()),
-                () = signals.end() => return Ok(()),
+                () = events.signals.end() => return Ok(()),
+                Some(question) = events.questions.recv() => self.answer(question),
             }
         }
     }

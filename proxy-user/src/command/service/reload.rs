@@ -2,29 +2,33 @@
 //! refused whole. Connections that are open go on as they began.
 
 use std::future::pending;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
 use super::Service;
 use super::say::say;
 use crate::config::change::movable;
-use crate::config::{RawConfig, Settings, difference};
+use crate::config::{Settings, difference};
 use crate::operate::config_file::{ConfigFile, ConfigWatch, Read};
 
-/// The file, what it said, and how many times it was read again.
+/// The file, and the watch on it.
 #[derive(Debug)]
 pub struct Reloading {
     file: ConfigFile,
     watch: ConfigWatch,
-    config: RawConfig,
 }
 
 impl Reloading {
     /// Watches the file, which has been read once.
     pub fn of(file: ConfigFile) -> Result<Self> {
         let watch = file.watch().context("cannot watch the configuration")?;
-        let config = file.config().clone();
-        Ok(Self { file, watch, config })
+        Ok(Self { file, watch })
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        self.file.path()
     }
 }
 
@@ -58,15 +62,11 @@ impl Service {
     }
 
     fn report(&mut self, asked: bool) {
-        match self.reload() {
-            Ok(lines) if lines.is_empty() && !asked => {}
-            Ok(lines) if lines.is_empty() => say(format_args!("reloaded: nothing has changed")),
-            Ok(lines) => {
-                say(format_args!("reloaded:"));
-                for line in lines {
-                    say(format_args!("  {line}"));
-                }
+        match self.reload_and_say() {
+            Ok(lines) if lines.is_empty() && asked => {
+                say(format_args!("reloaded: nothing has changed"));
             }
+            Ok(_) => {}
             Err(error) => {
                 let error = format!("{error:#}");
                 tracing::error!(error, "not reloaded; everything goes on as before");
@@ -74,18 +74,35 @@ impl Service {
         }
     }
 
-    /// Reads the file again and applies it; the differences, a line each, or why nothing has
-    /// changed.
-    pub fn reload(&mut self) -> Result<Vec<String>> {
+    /// Reads the file again and applies it, and says what has changed. Returns that, a line each,
+    /// or why nothing has.
+    pub fn reload_and_say(&mut self) -> Result<Vec<String>> {
+        let reloaded = self.reload();
+        match &reloaded {
+            Ok(lines) => {
+                self.reloads.applied += 1;
+                if !lines.is_empty() {
+                    say(format_args!("reloaded:"));
+                }
+                for line in lines {
+                    say(format_args!("  {line}"));
+                }
+            }
+            Err(_) => self.reloads.refused += 1,
+        }
+        reloaded
+    }
+
+    fn reload(&mut self) -> Result<Vec<String>> {
         let Some(reloading) = &mut self.reloading else {
             anyhow::bail!("this run was started without a configuration file")
         };
         let Read { config, settings } = reloading.file.read()?;
-        let lines = difference::between(&reloading.config, &config);
+        let lines = difference::between(reloading.file.config(), &config);
         let settings = Settings { take_over: self.settings.take_over, ..settings };
         self.apply(settings)?;
         if let Some(reloading) = &mut self.reloading {
-            reloading.config = config;
+            reloading.file.keep(config);
         }
         Ok(lines)
     }

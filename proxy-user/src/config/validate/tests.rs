@@ -5,7 +5,8 @@ use super::upstream::address as upstream;
 use super::*;
 use crate::address::UpstreamAddr;
 use crate::config::raw::{
-    RawAdded, RawGuard, RawHairpin, RawInbound, RawOutbound, RawPass, RawRule, RawTlvs, RawUpstream,
+    RawAdded, RawAdmin, RawGuard, RawHairpin, RawInbound, RawOutbound, RawPass, RawRule, RawTlvs,
+    RawUpstream,
 };
 use crate::config::settings::{GuardHook, Reply, ServerFirst, UpstreamAddress, WhenAbsent};
 use crate::header::{Pass, Version, Versions};
@@ -23,6 +24,7 @@ fn raw() -> RawConfig {
         reply: "route".into(),
         workers: None,
         drain_timeout: "30s".into(),
+        admin: RawAdmin::default(),
         rules: vec![RawRule {
             name: "attach".into(),
             ports: words(&["80"]),
@@ -365,4 +367,33 @@ fn words_that_mean_nothing_are_refused_with_those_that_do() {
     assert_eq!(settings.steering.guard_hook, GuardHook::Native);
     assert_eq!(settings.steering.reply, Reply::Arrival);
     assert_eq!(settings.rules[0].when_absent, WhenAbsent::Drop);
+}
+
+#[test]
+fn where_a_run_is_looked_at() {
+    let admin = |socket: &str, http: &str| {
+        let mut raw = raw();
+        raw.admin = RawAdmin { socket: socket.into(), http: http.into() };
+        validate(&raw).map(|settings| settings.admin).map_err(|error| error.to_string())
+    };
+    let none = admin("none", "none").unwrap();
+    assert_eq!((none.socket, none.http), (None, None));
+    let both = admin("/run/a.sock", "[::1]:9478").unwrap();
+    assert_eq!(both.socket.unwrap().to_str(), Some("/run/a.sock"));
+    assert_eq!(both.http.unwrap().to_string(), "[::1]:9478");
+    for path in ["", "a.sock", "/run/", &format!("/{}", "a".repeat(90))] {
+        let message = admin(path, "none").unwrap_err();
+        let field = format!("--admin-socket '{path}' is not valid; write an absolute path");
+        assert!(message.starts_with(&field), "{message}");
+    }
+    for address in ["", "9478", "localhost:9478", "127.0.0.1", "127.0.0.1:0"] {
+        let message = admin("none", address).unwrap_err();
+        assert_eq!(
+            message,
+            format!(
+                "--admin-http '{address}' is not valid; write an address with a port, such as \
+                 127.0.0.1:9478, or none"
+            )
+        );
+    }
 }

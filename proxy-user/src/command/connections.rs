@@ -1,0 +1,62 @@
+//! `foreword connections`: what is open, live.
+
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, Result};
+
+use super::{Failure, cli};
+use crate::config::field::{At, Field};
+use crate::config::validate::duration;
+use crate::config::word::Word;
+use crate::operate::admin::{Ask, client};
+use crate::operate::report::connections::{Connection, Filter, list};
+use crate::operate::report::pinned;
+use crate::steer;
+
+const CLIENT: Field = Field::flag("--client");
+const OLDER: Field = Field::flag("--older");
+
+/// Shows those that are wanted, of all runs. Of instances that don't answer, it shows what the
+/// kernel knows.
+pub fn run(arguments: &cli::Connections) -> Result<(), Failure> {
+    let filter = filter(arguments)?;
+    let mut connections = all(arguments);
+    connections.retain(|connection| filter.wants(connection));
+    Ok(show(connections, arguments.json)?)
+}
+
+fn show(connections: Vec<Connection>, json: bool) -> Result<()> {
+    let report = if json {
+        format!("{}\n", serde_json::to_string_pretty(&connections)?)
+    } else if connections.is_empty() {
+        "no such connection is open\n".to_owned()
+    } else {
+        list(connections)
+    };
+    io::stdout().write_all(report.as_bytes()).context("cannot write to standard output")
+}
+
+fn all(arguments: &cli::Connections) -> Vec<Connection> {
+    let socket = &arguments.admin.socket;
+    let (lists, _) = client::ask_all::<Vec<Connection>>(socket, &Ask::Connections);
+    if lists.is_empty() {
+        let instances = steer::pinned::instances().unwrap_or_default();
+        return instances.iter().flat_map(pinned::connections).collect();
+    }
+    lists.into_iter().flatten().collect()
+}
+
+fn filter(arguments: &cli::Connections) -> Result<Filter, Failure> {
+    let client = arguments.client.as_ref().map(|text| {
+        let fix = "write an address or a range, such as 203.0.113.0/24";
+        text.parse().map_err(|_| At::Flags.refuse(CLIENT, &Word::from(text.as_str()), fix))
+    });
+    let older = arguments.older.as_ref();
+    let older = older.map(|text| duration(At::Flags, OLDER, &Word::from(text.as_str())));
+    Ok(Filter {
+        rule: arguments.rule.clone(),
+        client: client.transpose()?,
+        port: arguments.port,
+        older: older.transpose()?,
+    })
+}

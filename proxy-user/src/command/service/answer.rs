@@ -1,0 +1,99 @@
+//! What a run says when it is asked, and does when it is told.
+
+use std::collections::{BTreeMap, HashMap};
+use std::process;
+
+use anyhow::Result;
+use proxy_common::Reason;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Service;
+use super::say::describe;
+use crate::operate::admin::{Answer, Ask, Question};
+use crate::operate::report::connections::Connection;
+use crate::operate::report::{Interface, Rule, Status, Traffic};
+use crate::steer::Attached;
+use crate::steer::pinned::Ends;
+
+impl Service {
+    /// Answers a question. What fails is said to whoever has asked, and stops nothing.
+    pub fn answer(&mut self, question: Question) {
+        let answer = match &question.ask {
+            Ask::Status => self.status().and_then(value),
+            Ask::Connections => self.connections().and_then(value),
+            Ask::Reload => self.reload_and_say().and_then(value),
+        };
+        question.answer(match answer {
+            Ok(value) => Answer::Answer(value),
+            Err(error) => Answer::Error(format!("{error:#}")),
+        });
+    }
+
+    fn status(&self) -> Result<Status> {
+        let drops = self.steering.drops()?;
+        let dropped = Reason::ALL.iter().zip(drops).filter(|(_, count)| *count > 0);
+        let packets = self.steering.stats()?.named();
+        Ok(Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instance: self.steering.instance(),
+            process: process::id(),
+            state: self.state,
+            since: self.since.as_secs(),
+            config: self.reloading.as_ref().map(|reloading| reloading.path().to_owned()),
+            reloads: self.reloads,
+            workers: self.relay.count(),
+            interfaces: self.steering.attached().map(Interface::from).collect(),
+            rules: self.rules(),
+            packets: packets.map(|(name, count)| (name.to_owned(), count)).into(),
+            dropped_packets: dropped.map(|(why, count)| (why.name().to_owned(), count)).collect(),
+            nobodys: Traffic::from(&self.relay.nobodys()),
+        })
+    }
+
+    /// Those that there are in their own order, and behind them those that there were.
+    fn rules(&self) -> Vec<Rule> {
+        let counts = self.relay.counts_by_rule();
+        let mut traffic: BTreeMap<_, _> =
+            counts.map(|counts| (counts.rule, Traffic::from(&counts.counts))).collect();
+        let rules = self.settings.rules.iter().map(|rule| Rule {
+            name: rule.name.clone(),
+            does: Some(describe(rule)),
+            traffic: traffic.remove(rule.name.as_str()).unwrap_or_default(),
+        });
+        let mut rules: Vec<_> = rules.collect();
+        let gone = traffic.into_iter();
+        rules.extend(gone.map(|(name, traffic)| Rule {
+            name: name.to_owned(),
+            does: None,
+            traffic,
+        }));
+        rules
+    }
+
+    fn connections(&self) -> Result<Vec<Connection>> {
+        let tracked = self.steering.tracked()?;
+        let rtts: HashMap<_, _> =
+            tracked.iter().filter_map(|socket| Some((socket.ends, socket.rtt?))).collect();
+        let connections = self.relay.live()?.into_iter().map(|live| {
+            let ends = Ends::Inbound { peer: live.peer, destination: live.destination };
+            Connection::new(live, rtts.get(&ends).copied())
+        });
+        Ok(connections.collect())
+    }
+}
+
+fn value(answer: impl Serialize) -> Result<Value> {
+    Ok(serde_json::to_value(answer)?)
+}
+
+impl From<Attached<'_>> for Interface {
+    fn from(attached: Attached<'_>) -> Self {
+        Self {
+            name: attached.interface.to_owned(),
+            role: attached.role.name().to_owned(),
+            hook: attached.hook.to_string(),
+            guard: attached.guard.map(|guard| guard.describe().to_owned()),
+        }
+    }
+}

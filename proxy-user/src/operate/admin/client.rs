@@ -1,0 +1,58 @@
+//! Asks runs over their sockets. Waits as long as an answer takes, and not for one that never comes.
+
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde::de::DeserializeOwned;
+
+use super::{Answer, Ask, socket};
+
+/// Longer than a run takes to say that it has no answer.
+const PATIENCE: Duration = Duration::from_secs(35);
+
+/// Asks the run that takes new connections.
+pub fn ask<T: DeserializeOwned>(path: &Path, question: &Ask) -> Result<T> {
+    let mut stream = match UnixStream::connect(path) {
+        Ok(stream) => stream,
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+                bail!("no Foreword answers at {}; --socket names another place", path.display())
+            }
+            _ => return Err(error).with_context(|| format!("cannot ask at {}", path.display())),
+        },
+    };
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(question)?;
+    line.push(b'\n');
+    stream.write_all(&line).context("the question can't be sent")?;
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).context("no answer came")?;
+    match serde_json::from_str(&answer) {
+        Ok(Answer::Answer(value)) => {
+            serde_json::from_value(value).context("it answers something else")
+        }
+        Ok(Answer::Error(error)) => Err(anyhow!(error)),
+        Err(error) => Err(error).context("it does not answer as a Foreword does"),
+    }
+}
+
+/// Asks all runs at a path, the ones that drain as well. Those that do not answer are left out, and
+/// named behind.
+pub fn ask_all<T: DeserializeOwned>(path: &Path, question: &Ask) -> (Vec<T>, Vec<PathBuf>) {
+    let mut sockets = socket::instances(path);
+    if sockets.is_empty() && path.exists() {
+        sockets.push(path.to_owned());
+    }
+    let (mut answers, mut silent) = (Vec::new(), Vec::new());
+    for socket in sockets {
+        match ask(&socket, question) {
+            Ok(answer) => answers.push(answer),
+            Err(_) => silent.push(socket),
+        }
+    }
+    (answers, silent)
+}

@@ -1,0 +1,84 @@
+//! Where a run is looked at and told things, while it runs.
+//!
+//! Whoever asks writes one line of JSON to the socket, an [`Ask`], and gets one back, an
+//! [`Answer`]. The run answers between two of its own steps, so that an answer never shows half of
+//! a change; nothing here touches traffic.
+
+pub mod client;
+pub mod http;
+pub mod socket;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// How long an answer may take: what is done for it, such as looking up a name, included.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Questions that may wait.
+const WAITING: usize = 16;
+
+/// What can be asked of a run.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "ask")]
+pub enum Ask {
+    /// How it stands: a [`Status`](super::report::Status).
+    Status,
+    /// What is open: a list of [`Connection`](super::report::connections::Connection)s.
+    Connections,
+    /// To read its configuration again: the lines of what has changed.
+    Reload,
+}
+
+/// What comes back.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// What was asked for.
+    Answer(Value),
+    /// Why there is none.
+    Error(String),
+}
+
+/// Something asked, with the way back to whoever has.
+#[derive(Debug)]
+pub struct Question {
+    /// What.
+    pub ask: Ask,
+    reply: oneshot::Sender<Answer>,
+}
+
+impl Question {
+    /// Answers it. Whoever has asked may be gone.
+    pub fn answer(self, answer: Answer) {
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// Where questions are handed in.
+#[derive(Clone, Debug)]
+pub struct Desk(mpsc::Sender<Question>);
+
+impl Desk {
+    /// A desk, and where its questions come out.
+    pub fn open() -> (Self, mpsc::Receiver<Question>) {
+        let (sender, questions) = mpsc::channel(WAITING);
+        (Self(sender), questions)
+    }
+
+    /// Asks, and waits for the answer.
+    pub async fn ask(&self, ask: Ask) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            self.0.send(Question { ask, reply }).await.ok()?;
+            answer.await.ok()
+        };
+        match timeout(PATIENCE, asked).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => Answer::Error("it is about to end".to_owned()),
+            Err(_) => Answer::Error("it is too busy to answer".to_owned()),
+        }
+    }
+}

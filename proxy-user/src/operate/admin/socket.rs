@@ -1,0 +1,196 @@
+//! The Unix socket. Each instance has one of its own, called by the path and its number; the path
+//! itself is a symlink to the one that takes new connections. So a takeover never leaves the path
+//! without a socket, and the one that drains can still be asked.
+
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
+use std::os::unix::net::UnixStream as BlockingStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use nix::unistd::Uid;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::{Answer, Ask, Desk};
+use crate::config::raw::defaults::ADMIN_SOCKET;
+
+/// Longest question.
+const LONGEST: u64 = 4096;
+/// How long a question may take to be written.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Before the next try, when nobody can be accepted.
+const BACK_OFF: Duration = Duration::from_millis(100);
+/// The folder can be removed by an instance that ends while we begin.
+const ATTEMPTS: usize = 3;
+
+/// A socket that is listened to, until it is dropped.
+#[derive(Debug)]
+pub struct AdminSocket {
+    path: PathBuf,
+    own: PathBuf,
+    serving: JoinHandle<()>,
+}
+
+impl AdminSocket {
+    /// Listens at the instance's own path. Removes what dead instances have left beside it.
+    pub fn open(path: &Path, instance: u32, desk: Desk) -> Result<Self> {
+        sweep(path);
+        let own = suffixed(path, instance);
+        let listener =
+            bind(path, &own).with_context(|| format!("cannot listen at {}", own.display()))?;
+        let serving = tokio::spawn(serve(listener, desk));
+        Ok(Self { path: path.to_owned(), own, serving })
+    }
+
+    /// Has the path lead here from now on.
+    pub fn lead(&self) -> Result<()> {
+        let next = suffixed(&self.own, "link");
+        // Of one that has died in the middle of this.
+        let _ = fs::remove_file(&next);
+        symlink(self.own.file_name().unwrap_or_default(), &next)
+            .and_then(|()| fs::rename(&next, &self.path))
+            .with_context(|| format!("cannot make {} a link", self.path.display()))
+    }
+}
+
+impl Drop for AdminSocket {
+    fn drop(&mut self) {
+        self.serving.abort();
+        let _ = fs::remove_file(&self.own);
+        unlink_if_dead(&self.path);
+        remove_folder(&self.path);
+    }
+}
+
+/// Removes the sockets at a path that nobody listens to, and returns them.
+pub fn sweep(path: &Path) -> Vec<PathBuf> {
+    let dead: Vec<_> = instances(path).into_iter().filter(|socket| is_dead(socket)).collect();
+    let removed = dead.into_iter().filter(|socket| fs::remove_file(socket).is_ok()).collect();
+    unlink_if_dead(path);
+    remove_folder(path);
+    removed
+}
+
+/// The sockets of all instances at a path, dead ones included.
+pub fn instances(path: &Path) -> Vec<PathBuf> {
+    let Some((folder, prefix)) = path.parent().zip(path.file_name()) else { return Vec::new() };
+    let mut prefix = prefix.to_owned();
+    prefix.push(".");
+    let is_instance = |name: &OsString| {
+        let suffix = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+        suffix.is_some_and(|suffix| !suffix.is_empty() && suffix.iter().all(u8::is_ascii_digit))
+    };
+    let names = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let mut sockets: Vec<_> = names.filter(is_instance).map(|name| folder.join(name)).collect();
+    sockets.sort();
+    sockets
+}
+
+fn suffixed(path: &Path, suffix: impl Display) -> PathBuf {
+    let mut suffixed = path.as_os_str().to_owned();
+    suffixed.push(format!(".{suffix}"));
+    suffixed.into()
+}
+
+/// Listens under another name first: what is bound and not yet listened to looks dead.
+fn bind(path: &Path, own: &Path) -> io::Result<UnixListener> {
+    let begun = suffixed(own, "new");
+    let mut attempt = 1;
+    loop {
+        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+            DirBuilder::new().recursive(is_usual(path)).mode(0o700).create(folder)?;
+        }
+        // Of one that has died in the middle of this.
+        let _ = fs::remove_file(&begun);
+        match UnixListener::bind(&begun) {
+            Ok(listener) => {
+                fs::set_permissions(&begun, Permissions::from_mode(0o600))?;
+                fs::rename(&begun, own)?;
+                return Ok(listener);
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {
+                attempt += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn is_usual(path: &Path) -> bool {
+    path == Path::new(ADMIN_SOCKET)
+}
+
+/// Whether a connection would be refused: nobody listens there any more.
+fn is_dead(socket: &Path) -> bool {
+    let refused = BlockingStream::connect(socket).err().map(|error| error.kind());
+    refused == Some(io::ErrorKind::ConnectionRefused)
+}
+
+/// Removes the link if it leads nowhere.
+fn unlink_if_dead(path: &Path) {
+    if path.is_symlink() && !path.exists() {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// The usual folder is ours alone, and goes with the last that was in it.
+fn remove_folder(path: &Path) {
+    if let Some(folder) = path.parent().filter(|_| is_usual(path)) {
+        let _ = fs::remove_dir(folder);
+    }
+}
+
+async fn serve(listener: UnixListener, desk: Desk) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let desk = desk.clone();
+                tokio::spawn(async move {
+                    // Whoever asks learns of it, and nobody else cares.
+                    let _ = converse(stream, &desk).await;
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept at the admin socket");
+                sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+async fn converse(mut stream: UnixStream, desk: &Desk) -> io::Result<()> {
+    let allowed = may_ask(&stream);
+    // Read in any case: what is left unread would reset the answer.
+    let answer = match timeout(PATIENCE, read(&mut stream)).await.map(|ask| allowed.and(ask)) {
+        Ok(Ok(ask)) => desk.ask(ask).await,
+        Ok(Err(error)) => Answer::Error(error.to_string()),
+        Err(_) => Answer::Error("no question came".to_owned()),
+    };
+    let mut line = serde_json::to_vec(&answer)?;
+    line.push(b'\n');
+    stream.write_all(&line).await?;
+    stream.shutdown().await
+}
+
+/// Between the bind and its permissions, others could have connected.
+fn may_ask(stream: &UnixStream) -> io::Result<()> {
+    let asks = Uid::from_raw(stream.peer_cred()?.uid());
+    if asks.is_root() || asks == Uid::effective() {
+        return Ok(());
+    }
+    Err(io::Error::other("only root and the user that runs it may ask"))
+}
+
+async fn read(stream: &mut UnixStream) -> io::Result<Ask> {
+    let mut line = String::new();
+    BufReader::new(stream.take(LONGEST)).read_line(&mut line).await?;
+    serde_json::from_str(&line)
+        .map_err(|error| io::Error::other(format!("this is nothing that can be asked: {error}")))
+}

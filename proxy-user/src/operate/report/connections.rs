@@ -1,0 +1,178 @@
+//! Connections that are open: what the process knows of them, and what the kernel does.
+
+use std::cmp::Reverse;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use humantime::format_duration;
+use serde::{Deserialize, Serialize};
+
+use super::text::table;
+use crate::address::{Cidr, ClientAddr, UpstreamAddr};
+use crate::relay::Live;
+
+/// A connection that is open. Addresses are words: they are only shown.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Connection {
+    /// Its rule; `None`: the process is gone that would know.
+    pub rule: Option<String>,
+    /// How far it is: opening, connecting or relaying; or the state of TCP, if only that is known.
+    pub state: String,
+    /// Who the upstream is told has connected.
+    pub client: Option<SocketAddr>,
+    /// Who has connected to us.
+    pub peer: Option<SocketAddr>,
+    /// To what.
+    pub destination: Option<SocketAddr>,
+    /// Where it goes.
+    pub upstream: Option<SocketAddr>,
+    /// Payload from the client.
+    pub bytes_in: Option<u64>,
+    /// Payload to the client.
+    pub bytes_out: Option<u64>,
+    /// Since it was accepted.
+    pub age_ms: u64,
+    /// Round-trip time to the peer when last noted, in microseconds.
+    pub rtt_us: Option<u64>,
+}
+
+impl Connection {
+    /// One that a worker knows, with what the kernel noted of it.
+    pub fn new(live: Live, rtt: Option<Duration>) -> Self {
+        let number = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
+        Self {
+            rule: Some(live.rule),
+            state: live.stand.name().to_owned(),
+            client: live.client.map(ClientAddr::get),
+            peer: Some(live.peer.get()),
+            destination: Some(live.destination.get()),
+            upstream: live.upstream.map(UpstreamAddr::get),
+            bytes_in: Some(live.bytes.0),
+            bytes_out: Some(live.bytes.1),
+            age_ms: number(live.age.as_millis()),
+            rtt_us: rtt.map(|rtt| number(rtt.as_micros())),
+        }
+    }
+}
+
+/// Which connections are wanted: those that meet all that is given.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Of this rule.
+    pub rule: Option<String>,
+    /// Whose client, or whose peer if there is no other, is in this range.
+    pub client: Option<Cidr>,
+    /// Whose original destination has this port.
+    pub port: Option<u16>,
+    /// At least so old.
+    pub older: Option<Duration>,
+}
+
+impl Filter {
+    /// Whether it is wanted.
+    pub fn wants(&self, connection: &Connection) -> bool {
+        let client = connection.client.or(connection.peer);
+        self.rule.as_ref().is_none_or(|rule| connection.rule.as_ref() == Some(rule))
+            && self.client.is_none_or(|range| client.is_some_and(|at| range.contains(at.ip())))
+            && self
+                .port
+                .is_none_or(|port| connection.destination.is_some_and(|at| at.port() == port))
+            && self.older.is_none_or(|age| connection.age() >= age)
+    }
+}
+
+impl Connection {
+    fn age(&self) -> Duration {
+        Duration::from_millis(self.age_ms)
+    }
+
+    fn cells(&self) -> [String; 9] {
+        let word =
+            |address: Option<SocketAddr>| address.map_or("-".to_owned(), |at| at.to_string());
+        let number = |count: Option<u64>| count.map_or("-".to_owned(), |count| count.to_string());
+        let rtt = self.rtt_us.map_or("-".to_owned(), |us| format!("{us} µs"));
+        // Nobody reads a connection's age in milliseconds.
+        let age = format_duration(Duration::from_secs(self.age().as_secs())).to_string();
+        [
+            self.rule.clone().unwrap_or_else(|| "-".to_owned()),
+            self.state.clone(),
+            word(self.client.or(self.peer)),
+            word(self.destination),
+            word(self.upstream),
+            number(self.bytes_in),
+            number(self.bytes_out),
+            age,
+            rtt,
+        ]
+    }
+}
+
+/// The connections as a table, the oldest first.
+pub fn list(mut connections: Vec<Connection>) -> String {
+    connections.sort_by_key(|connection| Reverse(connection.age_ms));
+    let head = ["RULE", "STATE", "CLIENT", "DESTINATION", "UPSTREAM", "IN", "OUT", "AGE", "RTT"];
+    table(head, connections.iter().map(Connection::cells))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection() -> Connection {
+        Connection {
+            rule: Some("web".to_owned()),
+            state: "relaying".to_owned(),
+            client: "203.0.113.7:5000".parse().ok(),
+            peer: "10.0.0.1:4000".parse().ok(),
+            destination: "[fd00::1]:443".parse().ok(),
+            bytes_in: Some(17),
+            age_ms: 61_500,
+            ..Connection::default()
+        }
+    }
+
+    #[test]
+    fn a_connection_is_one_line() {
+        let text = list(vec![connection()]);
+        let lines: Vec<_> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        let line: &Vec<_> = &lines[1];
+        let expected = [
+            "web",
+            "relaying",
+            "203.0.113.7:5000",
+            "[fd00::1]:443",
+            "-",
+            "17",
+            "-",
+            "1m",
+            "1s",
+            "-",
+        ];
+        assert_eq!(line, &expected);
+    }
+
+    #[test]
+    fn all_that_is_given_must_be_met() {
+        let wants = |filter: Filter| filter.wants(&connection());
+        let range = |text: &str| text.parse::<Cidr>().ok();
+        assert!(wants(Filter::default()));
+        assert!(wants(Filter {
+            rule: Some("web".to_owned()),
+            port: Some(443),
+            ..Filter::default()
+        }));
+        assert!(!wants(Filter { rule: Some("mail".to_owned()), ..Filter::default() }));
+        assert!(wants(Filter { client: range("203.0.113.0/24"), ..Filter::default() }));
+        assert!(!wants(Filter { client: range("10.0.0.0/8"), ..Filter::default() }), "the peer");
+        assert!(!wants(Filter { port: Some(80), ..Filter::default() }));
+        assert!(!wants(Filter { older: Some(Duration::from_secs(62)), ..Filter::default() }));
+    }
+
+    #[test]
+    fn one_whose_client_is_not_known_is_found_by_its_peer() {
+        let early = Connection { client: None, ..connection() };
+        let filter = Filter { client: "10.0.0.0/8".parse().ok(), ..Filter::default() };
+        assert!(filter.wants(&early));
+    }
+}

@@ -1,0 +1,180 @@
+//! A status as text in the format of openmetrics.io, for Prometheus.
+//!
+//! Labels have as many values as the configuration has rules and interfaces, and as there are
+//! reasons: nothing that a client sends makes a series.
+
+use std::fmt;
+
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use super::{Interface, Rule, State, Status};
+
+/// What it is, for HTTP.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = Vec<(&'static str, String)>;
+type Counters = Family<Labels, Counter>;
+type Gauges = Family<Labels, Gauge>;
+
+/// Writes it.
+pub fn encode(status: &Status) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("foreword");
+    process(status, &mut registry);
+    connections(&status.rules, &mut registry);
+    packets(status, &mut registry);
+    let mut text = String::new();
+    text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+fn process(status: &Status, registry: &mut Registry) {
+    let version = vec![("version", status.version.clone())];
+    gauge(registry, "info", "What is running", [(version, 1)]);
+    let of_all = |value| [(Labels::new(), value)];
+    gauge(registry, "start_time_seconds", "When it began, since 1970", of_all(status.since));
+    gauge(registry, "workers", "Worker threads", of_all(status.workers as u64));
+    let draining = u64::from(status.state == State::Draining);
+    gauge(registry, "draining", "1 while new connections are not taken any more", of_all(draining));
+    let interfaces = status.interfaces.iter().map(|Interface { name, hook, guard, .. }| {
+        let guard = guard.clone().unwrap_or_else(|| "none".to_owned());
+        (vec![("interface", name.clone()), ("hook", hook.clone()), ("guard", guard)], 1)
+    });
+    gauge(registry, "interfaces", "Interfaces that it is attached to", interfaces);
+    let results = [("applied", status.reloads.applied), ("refused", status.reloads.refused)];
+    let reloads = results.map(|(result, count)| (vec![("result", result.to_owned())], count));
+    counter(registry, "reloads", "How often the configuration was read again", reloads);
+}
+
+fn connections(rules: &[Rule], registry: &mut Registry) {
+    let labels = |rule: &Rule| vec![("rule", rule.name.clone())];
+    let accepted = rules.iter().map(|rule| (labels(rule), rule.traffic.accepted));
+    counter(registry, "connections_accepted", "Connections accepted", accepted);
+    let open = rules.iter().map(|rule| (labels(rule), rule.traffic.open));
+    gauge(registry, "connections", "Connections open now", open);
+    let ended = rules.iter().flat_map(|rule| {
+        let traffic = &rule.traffic;
+        let outcomes = [
+            ("relayed", traffic.relayed),
+            ("unchanged", traffic.unchanged),
+            ("health-check", traffic.health_checks),
+            ("refused", traffic.refusals()),
+        ];
+        outcomes.map(|(outcome, count)| (with(labels(rule), "outcome", outcome), count))
+    });
+    counter(
+        registry,
+        "connections_ended",
+        "Connections that are over, by what they came to",
+        ended,
+    );
+    let refused = rules.iter().flat_map(|rule| {
+        let reasons = rule.traffic.refused.iter();
+        reasons.map(|(reason, count)| (with(labels(rule), "reason", reason), *count))
+    });
+    counter(registry, "refused", "Connections refused or cut short", refused);
+    let bytes = rules.iter().flat_map(|rule| {
+        let directions = [("in", rule.traffic.bytes_in), ("out", rule.traffic.bytes_out)];
+        directions.map(|(direction, count)| (with(labels(rule), "direction", direction), count))
+    });
+    counter(registry, "bytes", "Payload from clients (in) and to them (out)", bytes);
+}
+
+fn packets(status: &Status, registry: &mut Registry) {
+    let label = |key, name: &String| vec![(key, name.clone())];
+    let packets = status.packets.iter().map(|(name, count)| (label("verdict", name), *count));
+    counter(registry, "packets", "Packets, by what became of them", packets);
+    let dropped = status.dropped_packets.iter();
+    let dropped = dropped.map(|(name, count)| (label("reason", name), *count));
+    counter(registry, "dropped_packets", "Packets dropped before there was a connection", dropped);
+}
+
+fn with(mut labels: Labels, key: &'static str, value: &str) -> Labels {
+    labels.push((key, value.to_owned()));
+    labels
+}
+
+fn counter(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (Labels, u64)>,
+) {
+    let family = Counters::default();
+    for (labels, value) in values {
+        family.get_or_create(&labels).inc_by(value);
+    }
+    registry.register(name, help, family);
+}
+
+fn gauge(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (Labels, u64)>,
+) {
+    let family = Gauges::default();
+    for (labels, value) in values {
+        family.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+    }
+    registry.register(name, help, family);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::Traffic;
+    use super::*;
+
+    fn status() -> Status {
+        let refused = [("no-header".to_owned(), 3)].into();
+        let traffic = Traffic { accepted: 10, open: 2, relayed: 5, refused, ..Traffic::default() };
+        let interface = Interface { name: "eth0".into(), hook: "tcx".into(), ..Default::default() };
+        Status {
+            version: "1.2.3".into(),
+            workers: 2,
+            interfaces: vec![interface],
+            rules: vec![Rule { name: "web".into(), does: None, traffic }],
+            packets: [("returned".to_owned(), 7)].into(),
+            ..Status::default()
+        }
+    }
+
+    #[test]
+    fn every_number_has_its_name() {
+        let text = encode(&status()).unwrap();
+        for line in [
+            r#"foreword_info{version="1.2.3"} 1"#,
+            "foreword_workers 2",
+            "foreword_draining 0",
+            r#"foreword_interfaces{interface="eth0",hook="tcx",guard="none"} 1"#,
+            r#"foreword_connections_accepted_total{rule="web"} 10"#,
+            r#"foreword_connections{rule="web"} 2"#,
+            r#"foreword_connections_ended_total{rule="web",outcome="relayed"} 5"#,
+            r#"foreword_connections_ended_total{rule="web",outcome="refused"} 3"#,
+            r#"foreword_refused_total{rule="web",reason="no-header"} 3"#,
+            r#"foreword_packets_total{verdict="returned"} 7"#,
+            r#"foreword_reloads_total{result="applied"} 0"#,
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line} is not in\n{text}");
+        }
+    }
+
+    /// The text format forbids it, and Prometheus refuses all of it then.
+    #[test]
+    fn no_name_has_two_kinds() {
+        let text = encode(&status()).unwrap();
+        let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        let names = names.iter().filter_map(|line| Some(line.split_once(' ')?.0));
+        let mut once = BTreeSet::new();
+        for name in names {
+            assert!(once.insert(name), "{name} is there twice:\n{text}");
+        }
+        assert!(once.len() > 10, "{once:?}");
+    }
+}

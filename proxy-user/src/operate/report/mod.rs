@@ -1,0 +1,168 @@
+//! What a run says of itself: made by the process, carried as JSON, shown by a command.
+//!
+//! The two may be of different versions, with a takeover on its way: what one of them does not know
+//! is left out by it, and what is missing is empty.
+
+pub mod connections;
+pub mod metrics;
+pub mod pinned;
+pub mod text;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::relay::Counts;
+
+/// A run, as it stands.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Status {
+    /// Of the program.
+    pub version: String,
+    /// The instance's number, which is in the names of its veth, cgroup and pins.
+    pub instance: u32,
+    /// The process id, as it sees itself.
+    pub process: u32,
+    /// Whether new connections are taken.
+    pub state: State,
+    /// When it began, in seconds since 1970.
+    pub since: u64,
+    /// The file that it was started with.
+    pub config: Option<PathBuf>,
+    /// How often that was read again.
+    pub reloads: Reloads,
+    /// Worker threads.
+    pub workers: usize,
+    /// Interfaces that it is attached to.
+    pub interfaces: Vec<Interface>,
+    /// Rules, in the order of the file; behind them those that are gone, for their counters.
+    pub rules: Vec<Rule>,
+    /// What became of packets, by verdict.
+    pub packets: BTreeMap<String, u64>,
+    /// Packets that were dropped, by reason.
+    pub dropped_packets: BTreeMap<String, u64>,
+    /// Connections that no rule wanted, or that nobody could say whose they are.
+    pub nobodys: Traffic,
+}
+
+impl Status {
+    /// Since it began.
+    pub fn age(&self) -> Duration {
+        now().saturating_sub(Duration::from_secs(self.since))
+    }
+
+    /// Connections that are open.
+    pub fn open(&self) -> u64 {
+        self.rules.iter().map(|rule| rule.traffic.open).sum()
+    }
+}
+
+/// Since 1970.
+pub fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Whether new connections are taken.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// They are.
+    #[default]
+    Serving,
+    /// A successor takes them, or nobody; the ones that are open go on.
+    Draining,
+}
+
+impl State {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// How often the configuration was read again.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Reloads {
+    /// And holds since.
+    pub applied: u64,
+    /// And was refused.
+    pub refused: u64,
+}
+
+/// An interface.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// protected, or upstream.
+    pub role: String,
+    /// tcx, or clsact.
+    pub hook: String,
+    /// Where the guard stands, if it does.
+    pub guard: Option<String>,
+}
+
+/// A rule.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Rule {
+    /// Its name.
+    pub name: String,
+    /// What it does, in a sentence; `None`: there is no such rule any more.
+    pub does: Option<String>,
+    /// What became of its connections.
+    pub traffic: Traffic,
+}
+
+/// What became of connections.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Traffic {
+    /// All that were accepted.
+    pub accepted: u64,
+    /// Open now.
+    pub open: u64,
+    /// Reached their upstream, and ended in order.
+    pub relayed: u64,
+    /// The same, of loopback sources.
+    pub unchanged: u64,
+    /// Only a load balancer's look.
+    pub health_checks: u64,
+    /// Refused or cut short, by reason.
+    pub refused: BTreeMap<String, u64>,
+    /// Payload from clients.
+    pub bytes_in: u64,
+    /// Payload to clients.
+    pub bytes_out: u64,
+}
+
+impl Traffic {
+    /// All that were refused or cut short.
+    pub fn refusals(&self) -> u64 {
+        self.refused.values().sum()
+    }
+}
+
+impl From<&Counts> for Traffic {
+    fn from(counts: &Counts) -> Self {
+        let refused = counts.refused().filter(|(_, count)| *count > 0);
+        Self {
+            accepted: counts.accepted,
+            open: counts.live,
+            relayed: counts.relayed,
+            unchanged: counts.unchanged,
+            health_checks: counts.health_checks,
+            refused: refused.map(|(reason, count)| (reason.name().to_owned(), count)).collect(),
+            bytes_in: counts.bytes_in,
+            bytes_out: counts.bytes_out,
+        }
+    }
+}

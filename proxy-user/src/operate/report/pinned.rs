@@ -1,0 +1,93 @@
+//! An instance that does not answer, by what it has pinned.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::connections::Connection;
+use crate::steer::pinned::{Ends, Pinned, Tracked};
+
+/// An instance that does not answer.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Leftover {
+    /// Its number.
+    pub instance: u32,
+    /// Whether its process is there, and is asked at another socket.
+    pub is_alive: bool,
+    /// What became of packets, by verdict.
+    pub packets: BTreeMap<String, u64>,
+    /// Connections refused or cut short, by reason.
+    pub refused: BTreeMap<String, u64>,
+    /// Packets that were dropped, by reason.
+    pub dropped_packets: BTreeMap<String, u64>,
+    /// Connections that were open when the kernel last noted it.
+    pub open: usize,
+}
+
+impl From<Pinned> for Leftover {
+    fn from(pinned: Pinned) -> Self {
+        let name = |name: &[u8]| {
+            let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+            String::from_utf8_lossy(&name[..end]).into_owned()
+        };
+        let reasons = pinned.reasons.iter().map(|entry| (name(&entry.name), entry));
+        let reasons: Vec<_> = reasons.collect();
+        let some = |count: fn(&proxy_common::abi::ReasonCount) -> u64| {
+            let counts = reasons.iter().map(|(name, entry)| (name.clone(), count(entry)));
+            counts.filter(|(_, count)| *count > 0).collect()
+        };
+        let packets = pinned.stats.named().map(|(name, count)| (name.to_owned(), count));
+        let inbound = |socket: &&Tracked| matches!(socket.ends, Ends::Inbound { .. });
+        Self {
+            instance: pinned.instance,
+            is_alive: pinned.is_alive,
+            packets: packets.into_iter().filter(|(_, count)| *count > 0).collect(),
+            refused: some(|entry| entry.connections),
+            dropped_packets: some(|entry| entry.packets),
+            open: pinned.sockets.iter().filter(inbound).count(),
+        }
+    }
+}
+
+impl Leftover {
+    /// In a few lines.
+    pub fn describe(&self) -> String {
+        let Self { instance, is_alive, packets, refused, dropped_packets, open } = self;
+        let mut text = format!("instance {instance}: ");
+        text.push_str(if *is_alive {
+            "runs, and does not answer here; --socket names its place\n"
+        } else {
+            "its process is gone; `foreword cleanup` removes what it has left\n"
+        });
+        let mut line = |what: &str, counts: &BTreeMap<String, u64>| {
+            let words: Vec<_> =
+                counts.iter().map(|(name, count)| format!("{count} {name}")).collect();
+            if !words.is_empty() {
+                let _ = writeln!(text, "{what:<11} {}", words.join(", "));
+            }
+        };
+        line("refused", refused);
+        line("dropped", dropped_packets);
+        line("packets", packets);
+        let _ = writeln!(text, "{:<11} {open} connections when last noted", "open");
+        text
+    }
+}
+
+/// The connections with us that the kernel has noted. It knows nothing of rules and clients.
+pub fn connections(pinned: &Pinned) -> impl Iterator<Item = Connection> + '_ {
+    pinned.sockets.iter().filter_map(|socket| {
+        let Ends::Inbound { peer, destination } = socket.ends else { return None };
+        let number = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
+        Some(Connection {
+            state: socket.state.to_owned(),
+            peer: Some(peer.get()),
+            destination: Some(destination.get()),
+            age_ms: number(socket.age.as_millis()),
+            rtt_us: socket.rtt.map(|rtt| number(rtt.as_micros())),
+            ..Connection::default()
+        })
+    })
+}

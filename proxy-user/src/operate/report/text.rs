@@ -1,0 +1,160 @@
+//! A status for a person to read.
+
+use std::fmt::Write as _;
+
+use comfy_table::{Table, presets};
+use humantime::{format_duration, format_rfc3339_seconds};
+
+use super::{Rule, State, Status};
+
+/// One status, in a few lines and two tables.
+pub fn describe(status: &Status) -> String {
+    let mut text = head(status);
+    let rules = status.rules.iter().map(cells);
+    let head =
+        ["RULE", "OPEN", "ACCEPTED", "RELAYED", "UNCHANGED", "CHECKS", "REFUSED", "IN", "OUT"];
+    text.push('\n');
+    text.push_str(&table(head, rules));
+    for rule in &status.rules {
+        let does = rule.does.as_deref().unwrap_or("this rule is gone");
+        let _ = writeln!(text, "  {}: {does}", rule.name);
+    }
+    let refusals = refusals(status);
+    if !refusals.is_empty() {
+        text.push('\n');
+        text.push_str(&table(["REFUSED", "RULE", "WHY"], refusals));
+    }
+    let packets = status.packets.iter().filter(|(_, count)| **count > 0);
+    let packets: Vec<_> = packets.map(|(name, count)| format!("{count} {name}")).collect();
+    if !packets.is_empty() {
+        let _ = writeln!(text, "\npackets     {}", packets.join(", "));
+    }
+    text
+}
+
+fn head(status: &Status) -> String {
+    let Status { version, instance, process, state, workers, reloads, .. } = status;
+    let mut text = String::new();
+    let age = format_duration(std::time::Duration::from_secs(status.age().as_secs()));
+    let open = status.open();
+    let state = match state {
+        State::Serving => "serving".to_owned(),
+        State::Draining => format!("draining: {open} connections are left"),
+    };
+    let _ = writeln!(text, "foreword {version}, instance {instance} (process {process}): {state}");
+    let began = std::time::UNIX_EPOCH + std::time::Duration::from_secs(status.since);
+    let _ = writeln!(text, "since       {} ({age})", format_rfc3339_seconds(began));
+    if let Some(config) = &status.config {
+        let counted = format!("{} reloads, {} refused", reloads.applied, reloads.refused);
+        let _ = writeln!(text, "config      {} ({counted})", config.display());
+    }
+    let _ = writeln!(text, "workers     {workers}");
+    for interface in &status.interfaces {
+        let guard = interface.guard.as_ref().map(|guard| format!(", guard {guard}"));
+        let (name, role, hook) = (&interface.name, &interface.role, &interface.hook);
+        let _ = writeln!(text, "interface   {name} ({role}, {hook}{})", guard.unwrap_or_default());
+    }
+    text
+}
+
+fn cells(rule: &Rule) -> [String; 9] {
+    let traffic = &rule.traffic;
+    [
+        rule.name.clone(),
+        traffic.open.to_string(),
+        traffic.accepted.to_string(),
+        traffic.relayed.to_string(),
+        traffic.unchanged.to_string(),
+        traffic.health_checks.to_string(),
+        traffic.refusals().to_string(),
+        bytes(traffic.bytes_in),
+        bytes(traffic.bytes_out),
+    ]
+}
+
+/// What was refused and why, the most first.
+pub fn refusals(status: &Status) -> Vec<[String; 3]> {
+    let of_rules = status.rules.iter().flat_map(|rule| {
+        rule.traffic.refused.iter().map(|(reason, count)| (*count, rule.name.as_str(), reason))
+    });
+    let packets = status.dropped_packets.iter().map(|(reason, count)| (*count, "packets", reason));
+    let nobodys = status.nobodys.refused.iter().map(|(reason, count)| (*count, "-", reason));
+    let mut all: Vec<_> =
+        of_rules.chain(packets).chain(nobodys).filter(|(count, ..)| *count > 0).collect();
+    all.sort_by_key(|(count, ..)| std::cmp::Reverse(*count));
+    let rows = all.into_iter();
+    rows.map(|(count, whose, why)| [count.to_string(), whose.to_owned(), why.clone()]).collect()
+}
+
+/// Bytes with a unit: three digits are enough for a person.
+pub fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if count < 1024 {
+        return format!("{count} B");
+    }
+    #[allow(clippy::cast_precision_loss, reason = "it is rounded to three digits")]
+    let mut value = count as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1000.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// Columns under a head, without lines.
+pub fn table<const N: usize>(
+    head: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(head).add_rows(rows);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let mut text = String::new();
+    for line in table.lines() {
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Interface, Traffic};
+    use super::*;
+
+    #[test]
+    fn bytes_have_three_digits() {
+        for (count, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.00 KiB"),
+            (15_360, "15.0 KiB"),
+            (1_000_000, "977 KiB"),
+            (5_368_709_120, "5.00 GiB"),
+            (u64::MAX, "16384 PiB"),
+        ] {
+            assert_eq!(bytes(count), text);
+        }
+    }
+
+    #[test]
+    fn what_is_refused_most_comes_first() {
+        let refused = [("no-header".to_owned(), 2), ("header-timeout".to_owned(), 9)].into();
+        let traffic = Traffic { refused, ..Traffic::default() };
+        let status = Status {
+            rules: vec![Rule { name: "web".to_owned(), does: None, traffic }],
+            dropped_packets: [("syn-rate".to_owned(), 5), ("fragment".to_owned(), 0)].into(),
+            interfaces: vec![Interface { name: "eth0".into(), ..Interface::default() }],
+            ..Status::default()
+        };
+        let rows = refusals(&status);
+        let whys: Vec<_> = rows.iter().map(|[_, _, why]| why.as_str()).collect();
+        assert_eq!(whys, ["header-timeout", "syn-rate", "no-header"]);
+        let text = describe(&status);
+        assert!(text.contains("header-timeout") && text.contains("this rule is gone"), "{text}");
+    }
+}
