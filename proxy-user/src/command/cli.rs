@@ -39,6 +39,9 @@ pub enum Command {
     Status(Status),
     /// List the connections that are open.
     Connections(Connections),
+    /// Say whether all load balancers send headers, and have a rule require them when they do. Exit
+    /// code 1: not all do.
+    Cutover(Cutover),
     /// Remove what instances that were killed have left behind.
     Cleanup,
     /// Say what bytes are: a header, part by part, or what is wrong with them (exit code 1).
@@ -267,6 +270,33 @@ pub struct Connections {
 
     /// Write JSON.
     #[arg(long)]
+    pub json: bool,
+}
+
+/// Which rule, and what to do with it.
+#[derive(Args, Debug)]
+pub struct Cutover {
+    /// The rule; all, if none is named.
+    #[arg(value_name = "RULE")]
+    pub rule: Option<String>,
+
+    #[command(flatten)]
+    pub admin: Admin,
+
+    /// For how long no trusted source may have connected without a header.
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub quiet: String,
+
+    /// Have the rule require headers from now on, if it is ready. Open connections go on.
+    #[arg(long)]
+    pub tighten: bool,
+
+    /// Tighten it even if some would be refused.
+    #[arg(long, requires = "tighten")]
+    pub force: bool,
+
+    /// Write JSON.
+    #[arg(long, conflicts_with = "tighten")]
     pub json: bool,
 }
 

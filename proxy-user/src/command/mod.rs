@@ -5,6 +5,7 @@ mod check;
 mod cleanup;
 mod cli;
 mod connections;
+mod cutover;
 mod decode;
 mod probe;
 mod reload;
@@ -52,6 +53,7 @@ pub fn run() -> ExitCode {
         Command::Reload(arguments) => done(reload::run(&arguments)),
         Command::Status(arguments) => status::run(&arguments).map_err(Failure::from),
         Command::Connections(arguments) => connections::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Cutover(arguments) => cutover::run(&arguments),
         Command::Cleanup => done(cleanup::run()),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Probe(arguments) => probe::run(&arguments),

@@ -3,6 +3,8 @@
 //! Presence of a header is configured, never guessed (pp02), and a header is believed by where it
 //! comes from, never by how it looks. Nothing here reads a socket or a clock.
 
+pub mod cutover;
+
 use crate::address::{OriginalDst, PeerAddr};
 use crate::config::settings::{Inbound, Mode, Untrusted};
 use crate::header::{Endpoints, Origin};

@@ -22,6 +22,11 @@ impl Clock {
         self.milliseconds = milliseconds(self.start.elapsed());
     }
 
+    /// The time, for what is compared with other clocks.
+    pub fn instant(&self) -> Instant {
+        self.start + Duration::from_millis(self.milliseconds)
+    }
+
     /// Milliseconds since the start.
     pub const fn milliseconds(&self) -> u64 {
         self.milliseconds

@@ -2,12 +2,14 @@
 //! rule is changed, and is kept when it is gone, so that no sum ever shrinks.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::tally::{Counts, Tally};
-use crate::address::OriginalDst;
+use crate::address::{OriginalDst, PeerAddr};
 use crate::config::Settings;
 use crate::config::settings::Rule;
+use crate::policy::cutover::Sightings;
 
 /// Under this name stands what no rule wants.
 const NOBODYS: &str = "";
@@ -19,6 +21,32 @@ pub struct Served {
     pub rule: Rule,
     /// Its counters, which only that worker writes.
     pub tally: Arc<Tally>,
+    /// Who sent a header, and who did not.
+    pub sightings: Arc<SharedSightings>,
+}
+
+/// What one worker notes and others read. Nobody waits for it but for the time that a reader takes
+/// to copy it.
+#[derive(Debug)]
+pub struct SharedSightings(Mutex<Sightings>);
+
+impl SharedSightings {
+    /// Notes a connection.
+    pub fn note(&self, peer: PeerAddr, has_header: bool, now: Instant) {
+        let mut sightings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sightings.note(peer.ip(), has_header, now);
+    }
+
+    fn copy(&self) -> Sightings {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What is kept of one rule and worker.
+#[derive(Clone, Debug)]
+struct Account {
+    tally: Arc<Tally>,
+    sightings: Arc<SharedSightings>,
 }
 
 /// Generations of rules that a connection may still be for: its first packet was let in by one,
@@ -49,53 +77,68 @@ impl Rules {
 #[derive(Debug)]
 pub struct Ledger {
     workers: usize,
-    tallies: BTreeMap<String, Vec<Arc<Tally>>>,
+    began: Instant,
+    accounts: BTreeMap<String, Vec<Account>>,
 }
 
 impl Ledger {
     /// One for so many workers.
     pub fn new(workers: usize) -> Self {
-        Self { workers, tallies: BTreeMap::new() }
+        Self { workers, began: Instant::now(), accounts: BTreeMap::new() }
     }
 
     /// The rules for a worker.
     pub fn serve(&mut self, settings: &Settings, worker: usize) -> Vec<Arc<Served>> {
         let served = |rule: &Arc<Rule>| {
-            let tally = self.tally(&rule.name, worker);
-            Arc::new(Served { rule: Rule::clone(rule), tally })
+            let Account { tally, sightings } = self.account(&rule.name, worker);
+            Arc::new(Served { rule: Rule::clone(rule), tally, sightings })
         };
         settings.rules.iter().map(served).collect()
     }
 
     /// A worker's counters of connections that no rule wants.
     pub fn nobodys(&mut self, worker: usize) -> Arc<Tally> {
-        self.tally(NOBODYS, worker)
+        self.account(NOBODYS, worker).tally
     }
 
-    fn tally(&mut self, name: &str, worker: usize) -> Arc<Tally> {
-        let workers = self.workers;
-        let of_rule = self.tallies.entry(name.to_owned());
-        let of_rule = of_rule.or_insert_with(|| (0..workers).map(|_| Arc::default()).collect());
-        Arc::clone(&of_rule[worker])
+    fn account(&mut self, name: &str, worker: usize) -> Account {
+        let (workers, began) = (self.workers, self.began);
+        let new = || Account {
+            tally: Arc::default(),
+            sightings: Arc::new(SharedSightings(Mutex::new(Sightings::new(began)))),
+        };
+        let of_rule = self.accounts.entry(name.to_owned());
+        of_rule.or_insert_with(|| (0..workers).map(|_| new()).collect())[worker].clone()
     }
 
     /// The sum of everything.
     pub fn counts(&self) -> Counts {
-        Counts::sum(self.tallies.values().flatten().map(AsRef::as_ref))
+        sum(self.accounts.values().flatten())
     }
 
     /// What became of connections that no rule wanted.
     pub fn of_nobody(&self) -> Counts {
-        Counts::sum(self.tallies.get(NOBODYS).into_iter().flatten().map(AsRef::as_ref))
+        sum(self.accounts.get(NOBODYS).into_iter().flatten())
     }
 
     /// What became of each rule's connections, in the order of their names.
     pub fn by_rule(&self) -> impl Iterator<Item = RuleCounts<'_>> {
-        self.tallies.iter().filter(|(name, _)| *name != NOBODYS).map(|(name, tallies)| RuleCounts {
-            rule: name,
-            counts: Counts::sum(tallies.iter().map(AsRef::as_ref)),
-        })
+        let rules = self.accounts.iter().filter(|(name, _)| *name != NOBODYS);
+        rules.map(|(rule, accounts)| RuleCounts { rule, counts: sum(accounts) })
     }
+
+    /// Who sent a rule's connections a header, and who did not.
+    pub fn sightings(&self, rule: &str) -> Sightings {
+        let mut all = Sightings::new(self.began);
+        for account in self.accounts.get(rule).into_iter().flatten() {
+            all.merge(&account.sightings.copy());
+        }
+        all
+    }
+}
+
+fn sum<'a>(accounts: impl IntoIterator<Item = &'a Account>) -> Counts {
+    Counts::sum(accounts.into_iter().map(|account| account.tally.as_ref()))
 }
 
 /// What became of a rule's connections.

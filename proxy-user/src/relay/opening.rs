@@ -40,6 +40,8 @@ pub struct Preamble {
     pub origin: Option<Origin>,
     /// Our name for the connection, if the upstream is told one.
     pub unique_id: Option<String>,
+    /// Whether there was a header that we believe.
+    pub has_header: bool,
     /// Whether the payload that is yet to come could be a second header, and must not be.
     pub gated: bool,
 }
@@ -128,7 +130,14 @@ impl Arrival<'_> {
         }
         first.extend_from_slice(payload);
         let gated = self.rule.inbound.reject_second && header.is_some() && payload.is_empty();
-        Ok(Preamble { first, payload: payload.len(), origin: Some(origin), unique_id, gated })
+        Ok(Preamble {
+            first,
+            payload: payload.len(),
+            origin: Some(origin),
+            unique_id,
+            has_header: header.is_some(),
+            gated,
+        })
     }
 }
 
@@ -151,6 +160,15 @@ impl Opening {
     /// The client has been silent for so long.
     pub fn take_silence(arrival: Arrival<'_>) -> Result<Preamble, Declined> {
         arrival.compose(None, &[])
+    }
+
+    /// Whether a trusted source has sent a header, as far as that was decided by its bytes.
+    pub fn sighting(&self, decided: &Result<Preamble, Declined>) -> Option<bool> {
+        match (self.sought, decided) {
+            (Sought::Header { .. }, Ok(preamble)) => Some(preamble.has_header),
+            (Sought::Header { .. }, Err(Declined::Refused(Reason::NoHeader))) => Some(false),
+            _ => None,
+        }
     }
 
     /// Takes what was read; nothing is the end of data. `None`: more has to be read.

@@ -182,10 +182,9 @@ impl Session {
                 if opening.server_first(&self.served.rule).is_none() {
                     return self.decline(turn, Reason::HeaderTimeout.into());
                 }
-                match Opening::take_silence(self.arrival(turn.worker)) {
-                    Ok(preamble) => self.connect(turn, preamble),
-                    Err(declined) => self.decline(turn, declined),
-                }
+                let decided = Opening::take_silence(self.arrival(turn.worker));
+                self.note(turn.worker, opening.sighting(&decided));
+                self.go_on(turn, decided)
             }
             Stage::Connecting(_) => self.refuse(turn, Reason::UpstreamTimeout),
             Stage::Relaying { .. } => self.finish(turn, Ending::Broken(Reason::IdleTimeout)),
@@ -263,15 +262,26 @@ impl Session {
                 Err(error) => return self.decline(turn, opening.take_error(&error)),
             };
             let arrival = self.arrival(worker);
-            match opening.take(&worker.shared.buffer[..read], arrival) {
-                Some(Ok(preamble)) => return self.connect(turn, preamble),
-                Some(Err(declined)) => return self.decline(turn, declined),
-                // It does not wait for the server to speak: the header's own deadline holds.
-                None => {
-                    let timeout = arrival.rule.inbound.timeout;
-                    self.deadline = Clock::since(self.started, timeout);
-                }
+            if let Some(decided) = opening.take(&worker.shared.buffer[..read], arrival) {
+                self.note(worker, opening.sighting(&decided));
+                return self.go_on(turn, decided);
             }
+            // It does not wait for the server to speak: the header's own deadline holds.
+            self.deadline = Clock::since(self.started, arrival.rule.inbound.timeout);
+        }
+    }
+
+    /// For whoever waits until all load balancers send headers.
+    fn note(&self, worker: &Worker, sighting: Option<bool>) {
+        if let Some(has_header) = sighting {
+            self.served.sightings.note(self.peer, has_header, worker.clock.instant());
+        }
+    }
+
+    fn go_on(&mut self, turn: &mut Turn<'_>, decided: Result<Preamble, Declined>) -> Fate {
+        match decided {
+            Ok(preamble) => self.connect(turn, preamble),
+            Err(declined) => self.decline(turn, declined),
         }
     }
 

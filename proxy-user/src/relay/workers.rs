@@ -13,6 +13,7 @@ use super::tally::Counts;
 use super::upstream::Departure;
 use super::worker::{Round, Worker};
 use crate::config::Settings;
+use crate::policy::cutover::Sightings;
 use crate::sys::netns::Namespace;
 use crate::sys::socket::Listeners;
 
@@ -85,6 +86,11 @@ impl Workers {
     /// The counters of all of them.
     pub fn counts(&self) -> Counts {
         self.ledger.counts()
+    }
+
+    /// Who sent a rule's connections a header, and who did not.
+    pub fn sightings(&self, rule: &str) -> Sightings {
+        self.ledger.sightings(rule)
     }
 
     /// Those of connections that no rule wanted.

@@ -33,6 +33,7 @@ mod witness;
 mod absence;
 mod admin;
 mod attachment;
+mod cutover;
 mod death;
 mod destinations;
 mod errors;

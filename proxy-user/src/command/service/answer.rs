@@ -22,6 +22,10 @@ impl Service {
         let answer = match &question.ask {
             Ask::Status => self.status().and_then(value),
             Ask::Connections => self.connections().and_then(value),
+            Ask::Cutover { rule, quiet } => self.cutover(rule.as_deref(), *quiet).and_then(value),
+            Ask::Tighten { rule, quiet, force } => {
+                self.tighten(rule.as_deref(), *quiet, *force).and_then(value)
+            }
             Ask::Reload => self.reload_and_say().and_then(value),
         };
         question.answer(match answer {

@@ -5,6 +5,7 @@ mod answer;
 mod events;
 mod reload;
 mod say;
+mod tighten;
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use self::events::{End, Events, HangUps, Signals};
 use self::reload::Reloading;
 use self::say::{describe, say};
+use self::tighten::Tightened;
 use crate::config::Settings;
 use crate::config::raw::defaults;
 use crate::operate::admin::Desk;
@@ -50,6 +52,7 @@ pub struct Service {
     settings: Settings,
     reloading: Option<Reloading>,
     reloads: Reloads,
+    tightened: Tightened,
     state: State,
     /// When it began, since 1970.
     since: Duration,
@@ -93,6 +96,7 @@ pub fn run(settings: Settings, slots: Slots, file: Option<ConfigFile>) -> Result
         settings,
         reloading,
         reloads: Reloads::default(),
+        tightened: Tightened::default(),
         state: State::Serving,
         since: report::now(),
         admin,

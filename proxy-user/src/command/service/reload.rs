@@ -98,9 +98,12 @@ impl Service {
             anyhow::bail!("this run was started without a configuration file")
         };
         let Read { config, settings } = reloading.file.read()?;
-        let lines = difference::between(reloading.file.config(), &config);
-        let settings = Settings { take_over: self.settings.take_over, ..settings };
+        let mut lines = difference::between(reloading.file.config(), &config);
+        let mut settings = Settings { take_over: self.settings.take_over, ..settings };
+        let tightened = self.tightened.keep(&mut settings);
+        lines.extend(tightened.lines());
         self.apply(settings)?;
+        self.tightened = tightened;
         if let Some(reloading) = &mut self.reloading {
             reloading.file.keep(config);
         }

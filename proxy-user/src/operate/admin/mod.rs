@@ -30,6 +30,22 @@ pub enum Ask {
     Connections,
     /// To read its configuration again: the lines of what has changed.
     Reload,
+    /// Who sends headers: a list of [`Cutover`](super::report::cutover::Cutover)s.
+    Cutover {
+        /// Of this rule; `None`: of all.
+        rule: Option<String>,
+        /// For how long nobody may have been without.
+        quiet: Duration,
+    },
+    /// To require headers: what was done, in lines.
+    Tighten {
+        /// Of this rule; `None`: of the only one.
+        rule: Option<String>,
+        /// For how long nobody may have been without.
+        quiet: Duration,
+        /// Whether that does not matter.
+        force: bool,
+    },
 }
 
 /// What comes back.

@@ -4,6 +4,7 @@
 //! is left out by it, and what is missing is empty.
 
 pub mod connections;
+pub mod cutover;
 pub mod metrics;
 pub mod pinned;
 pub mod text;

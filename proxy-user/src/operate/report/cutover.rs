@@ -1,0 +1,228 @@
+//! How far a rule's cut-over is, for a person or a program.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use humantime::format_duration;
+use serde::{Deserialize, Serialize};
+
+use super::text::table;
+use crate::config::settings::Mode;
+use crate::policy::cutover::{MINUTES, Progress, Sightings, progress};
+
+/// How far a rule's cut-over is.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Cutover {
+    /// The rule.
+    pub rule: String,
+    /// Its mode.
+    pub mode: String,
+    /// The verdict in a word.
+    pub verdict: Verdict,
+    /// The verdict in a sentence.
+    pub says: String,
+    /// Each trusted source that has connected.
+    pub sources: Vec<Source>,
+}
+
+/// The verdict in a word.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Headers are not read.
+    NotRead,
+    /// Nobody has connected lately.
+    #[default]
+    NoTraffic,
+    /// Nobody sends one.
+    NotStarted,
+    /// Some do.
+    InBetween,
+    /// All do, and not for long enough.
+    TooEarly,
+    /// All do.
+    ReadyForRequire,
+    /// The rule requires one.
+    Required,
+}
+
+/// A trusted source.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Source {
+    /// Its address; `None`: all that are too many to be told apart.
+    pub source: Option<IpAddr>,
+    /// Connections with a header, in the last ten minutes.
+    pub with: u64,
+    /// Connections without.
+    pub without: u64,
+    /// Seconds since the first one with.
+    pub first_with: Option<u64>,
+    /// Seconds since the last one without.
+    pub last_without: Option<u64>,
+}
+
+impl Cutover {
+    /// Judges what was noted; for `quiet`, nobody may have connected without a header.
+    pub fn judge(
+        rule: &str,
+        mode: Mode,
+        sightings: &Sightings,
+        quiet: Duration,
+        now: Instant,
+    ) -> Self {
+        let progress = progress(mode, sightings, quiet, now);
+        let ago = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at).as_secs());
+        let sources = sightings.sources().into_iter().map(|(source, seen)| {
+            let counts = sightings.lately_of(seen, now);
+            Source {
+                source,
+                with: counts.with,
+                without: counts.without,
+                first_with: ago(seen.first_with),
+                last_without: ago(seen.last_without),
+            }
+        });
+        Self {
+            rule: rule.to_owned(),
+            mode: mode.to_string(),
+            verdict: verdict(&progress),
+            says: sentence(&progress, quiet),
+            sources: sources.collect(),
+        }
+    }
+
+    /// Whether requiring headers refuses nobody, as far as can be told.
+    pub fn is_ready(&self) -> bool {
+        matches!(self.verdict, Verdict::ReadyForRequire | Verdict::Required)
+    }
+
+    /// In a few lines.
+    pub fn describe(&self) -> String {
+        let Self { rule, mode, says, sources, .. } = self;
+        let mut text = format!("rule {rule} ({mode}): {says}\n");
+        if !sources.is_empty() {
+            let with = format!("WITH ({MINUTES}m)");
+            let without = format!("WITHOUT ({MINUTES}m)");
+            let head = ["SOURCE", &with, &without, "FIRST WITH", "LAST WITHOUT"];
+            let table = table(head, sources.iter().map(Source::cells));
+            text.extend(table.lines().flat_map(|line| ["  ", line, "\n"]));
+        }
+        text
+    }
+}
+
+impl Source {
+    fn cells(&self) -> [String; 5] {
+        let ago = |seconds: Option<u64>| {
+            seconds.map_or("never".to_owned(), |seconds| {
+                format!("{} ago", format_duration(Duration::from_secs(seconds)))
+            })
+        };
+        [
+            name(self.source),
+            self.with.to_string(),
+            self.without.to_string(),
+            ago(self.first_with),
+            ago(self.last_without),
+        ]
+    }
+}
+
+const fn verdict(progress: &Progress) -> Verdict {
+    match progress {
+        Progress::NotRead => Verdict::NotRead,
+        Progress::NoTraffic => Verdict::NoTraffic,
+        Progress::NotStarted => Verdict::NotStarted,
+        Progress::Between { .. } => Verdict::InBetween,
+        Progress::TooEarly { .. } => Verdict::TooEarly,
+        Progress::Ready => Verdict::ReadyForRequire,
+        Progress::Required { .. } => Verdict::Required,
+    }
+}
+
+fn sentence(progress: &Progress, quiet: Duration) -> String {
+    let quiet = format_duration(quiet);
+    match progress {
+        Progress::NotRead => {
+            "headers are not read; with mode optional they are, and nobody is refused".to_owned()
+        }
+        Progress::NoTraffic => {
+            format!("no trusted source has connected in the last {MINUTES} minutes")
+        }
+        Progress::NotStarted => "not started: no load balancer sends a header".to_owned(),
+        Progress::Between { missing } => {
+            let missing = names(missing);
+            format!("in between: without a header in the last {quiet}: {missing}")
+        }
+        Progress::TooEarly { left } => {
+            let left = format_duration(Duration::from_secs(left.as_secs().max(1)));
+            format!("everybody sends a header; watched for {quiet}, it is ready: {left} to go")
+        }
+        Progress::Ready => {
+            format!("ready for require: nobody was without a header in the last {quiet}")
+        }
+        Progress::Required { missing } if missing.is_empty() => {
+            "a header is required, and nobody is without one".to_owned()
+        }
+        Progress::Required { missing } => {
+            let missing = names(missing);
+            format!("a header is required; refused for want of one in the last {quiet}: {missing}")
+        }
+    }
+}
+
+fn names(sources: &[Option<IpAddr>]) -> String {
+    sources.iter().copied().map(name).collect::<Vec<_>>().join(", ")
+}
+
+fn name(source: Option<IpAddr>) -> String {
+    source.map_or_else(|| "others".to_owned(), |source| source.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUIET: Duration = Duration::from_secs(300);
+
+    fn judged(notes: &[(u8, bool)], mode: Mode, after: u64) -> Cutover {
+        let began = Instant::now();
+        let mut sightings = Sightings::new(began);
+        for (source, has_header) in notes {
+            sightings.note([10, 0, 0, *source].into(), *has_header, began);
+        }
+        Cutover::judge("web", mode, &sightings, QUIET, began + Duration::from_secs(after))
+    }
+
+    #[test]
+    fn who_is_missing_is_named() {
+        let between = judged(&[(1, true), (2, true), (2, false)], Mode::Optional, 60);
+        assert_eq!(between.verdict, Verdict::InBetween);
+        assert!(!between.is_ready());
+        let text = between.describe();
+        assert!(text.starts_with(
+            "rule web (optional): in between: without a header in the last 5m: 10.0.0.2\n"
+        ));
+        assert!(text.contains("10.0.0.1  1           0              1m ago      never"), "{text}");
+        assert!(text.contains("10.0.0.2  1           1              1m ago      1m ago"), "{text}");
+    }
+
+    #[test]
+    fn each_verdict_has_its_sentence() {
+        for (notes, mode, after, verdict, says) in [
+            (&[][..], Mode::Off, 0, Verdict::NotRead, "headers are not read"),
+            (&[], Mode::Optional, 0, Verdict::NoTraffic, "no trusted source"),
+            (&[(1, false)], Mode::Optional, 0, Verdict::NotStarted, "not started"),
+            (&[(1, true)], Mode::Optional, 60, Verdict::TooEarly, "everybody sends a header"),
+            (&[(1, true)], Mode::Optional, 300, Verdict::ReadyForRequire, "ready for require"),
+            (&[(1, true)], Mode::Require, 0, Verdict::Required, "a header is required, and nobody"),
+            (&[(1, false)], Mode::Require, 0, Verdict::Required, "a header is required; refused"),
+        ] {
+            let judged = judged(notes, mode, after);
+            assert_eq!(judged.verdict, verdict);
+            assert!(judged.says.starts_with(says), "{}", judged.says);
+        }
+    }
+}
