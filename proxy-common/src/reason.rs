@@ -37,6 +37,10 @@ reasons! {
     UntrustedSource = "untrusted-source";
     /// The source opens more connections in a second than the rule allows.
     SynRate = "syn-rate";
+    /// As many connections are open as there may be.
+    ConnectionLimit = "connection-limit";
+    /// As many connections of this client are open as there may be.
+    SourceLimit = "source-limit";
     /// A fragment, of which nobody can tell whose it is.
     Fragment = "fragment";
     /// An untrusted source sent a well-formed header.

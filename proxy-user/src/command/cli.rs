@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::field::{self, At};
 use crate::config::raw::{
-    RawAdded, RawAdmin, RawGuard, RawHairpin, RawInbound, RawOutbound, RawPass, RawRule, RawTlvs,
-    RawUpstream, defaults,
+    RawAdded, RawAdmin, RawGuard, RawHairpin, RawInbound, RawLimits, RawOutbound, RawPass, RawRule,
+    RawTlvs, RawUpstream, defaults,
 };
 use crate::config::word::Word;
 use crate::config::{Invalid, RawConfig};
@@ -171,6 +171,16 @@ pub struct Attach {
     /// How long a stop waits for connections to end by themselves.
     #[arg(long, value_name = "TIME", default_value = defaults::DRAIN_TIMEOUT)]
     drain_timeout: String,
+
+    /// Connections that may be open at once, a number or auto (as many as the limit of open files
+    /// allows); more are reset.
+    #[arg(long, value_name = "N|auto", default_value = defaults::MAX_CONNECTIONS)]
+    max_connections: String,
+
+    /// Connections of one client that may be open at once, by the address that upstreams are told;
+    /// 0: any number.
+    #[arg(long, value_name = "N", default_value = defaults::NO_LIMIT)]
+    max_per_source: String,
 
     /// The Unix socket of `foreword status` and the like: a path, or none.
     #[arg(long, value_name = "PATH|none", default_value = defaults::ADMIN_SOCKET)]
@@ -366,6 +376,10 @@ impl Attach {
             reply: self.reply.into(),
             workers: self.workers.map(Word::from),
             drain_timeout: self.drain_timeout.into(),
+            limits: RawLimits {
+                connections: self.max_connections.into(),
+                per_source: self.max_per_source.into(),
+            },
             admin: RawAdmin { socket: self.admin_socket.into(), http: self.admin_http.into() },
             rules: vec![RawRule {
                 name: RULE.into(),

@@ -3,20 +3,22 @@
 use humantime::format_duration;
 
 use super::settings::{
-    Inbound, Mode, Outbound, Rule, ServerFirst, Settings, Source, Untrusted, WhenAbsent,
+    ConnectionLimits, Inbound, Mode, Outbound, Rule, ServerFirst, Settings, Source, Untrusted,
+    WhenAbsent,
 };
 use crate::address::Cidr;
 use crate::header::{Pass, Version};
 
 /// The settings, a fact a line.
 pub fn explain(settings: &Settings) -> Vec<String> {
-    let Settings { steering, workers, drain_timeout, admin, rules, .. } = settings;
+    let Settings { steering, workers, drain_timeout, limits, admin, rules, .. } = settings;
     let interfaces: Vec<_> = steering.interfaces.iter().map(ToString::to_string).collect();
     let workers = workers.map_or_else(|| "one for each CPU".to_owned(), |count| count.to_string());
     let mut lines = vec![
         format!("interfaces   {}", interfaces.join(", ")),
         format!("workers      {workers}"),
         format!("a stop       waits {} for connections", format_duration(*drain_timeout)),
+        format!("at once      {}", at_once(*limits)),
     ];
     if let Some(socket) = &admin.socket {
         lines.push(format!("commands     by {}", socket.display()));
@@ -30,6 +32,17 @@ pub fn explain(settings: &Settings) -> Vec<String> {
             .extend(explain_rule(rule).into_iter().map(|(what, how)| format!("  {what:<11}{how}")));
     }
     lines
+}
+
+fn at_once(limits: ConnectionLimits) -> String {
+    let all = limits.connections.map_or_else(
+        || "as many connections as open files allow".to_owned(),
+        |limit| format!("{limit} connections, or as many as open files allow"),
+    );
+    match limits.per_source {
+        Some(limit) => format!("{all}; {limit} of one client"),
+        None => all,
+    }
 }
 
 fn explain_rule(rule: &Rule) -> Vec<(&'static str, String)> {

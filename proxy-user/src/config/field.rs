@@ -25,6 +25,8 @@ fields! {
     REPLY = "--reply", "reply";
     WORKERS = "--workers", "workers";
     DRAIN_TIMEOUT = "--drain-timeout", "drainTimeout";
+    MAX_CONNECTIONS = "--max-connections", "limits.connections";
+    MAX_PER_SOURCE = "--max-per-source", "limits.perSource";
     ADMIN_SOCKET = "--admin-socket", "admin.socket";
     ADMIN_HTTP = "--admin-http", "admin.http";
     RULES = "rule", "rules";

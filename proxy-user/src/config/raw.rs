@@ -20,6 +20,8 @@ pub mod defaults {
     pub const REPLY: &str = "route";
     /// `drainTimeout`.
     pub const DRAIN_TIMEOUT: &str = "30s";
+    /// `limits.connections`: as many as open files allow.
+    pub const MAX_CONNECTIONS: &str = "auto";
     /// `admin.socket`.
     pub const ADMIN_SOCKET: &str = "/run/foreword/admin.sock";
     /// `admin.http`.
@@ -58,6 +60,7 @@ words! {
     hook = HOOK;
     reply = REPLY;
     drain_timeout = DRAIN_TIMEOUT;
+    max_connections = MAX_CONNECTIONS;
     admin_socket = ADMIN_SOCKET;
     admin_http = ADMIN_HTTP;
     no_limit = NO_LIMIT;
@@ -98,11 +101,33 @@ pub struct RawConfig {
     /// How long a stop waits for connections to end by themselves.
     #[serde(default = "drain_timeout")]
     pub drain_timeout: Word,
+    /// How many connections there may be.
+    #[serde(default)]
+    pub limits: RawLimits,
     /// Where a run is looked at and told things.
     #[serde(default)]
     pub admin: RawAdmin,
     /// What happens to the connections of some ports.
     pub rules: Vec<RawRule>,
+}
+
+/// How many connections there may be; more are reset.
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RawLimits {
+    /// At once, in the whole process: a number, or auto (as many as the limit of open files
+    /// allows).
+    #[serde(default = "max_connections")]
+    pub connections: Word,
+    /// Of one client at once, by the address that upstreams are told; 0: any number.
+    #[serde(default = "no_limit")]
+    pub per_source: Word,
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self { connections: max_connections(), per_source: no_limit() }
+    }
 }
 
 /// Where a run is looked at and told things.

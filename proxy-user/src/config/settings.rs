@@ -25,10 +25,21 @@ pub struct Settings {
     pub workers: Option<NonZeroUsize>,
     /// How long a stop waits for connections to end by themselves.
     pub drain_timeout: Duration,
+    /// How many connections there may be.
+    pub limits: ConnectionLimits,
     /// Where the run is looked at and told things.
     pub admin: Admin,
     /// At least one, each with a name of its own; no port belongs to two.
     pub rules: Vec<Arc<Rule>>,
+}
+
+/// How many connections there may be at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// In the whole process; `None`: as many as open files allow.
+    pub connections: Option<NonZeroU32>,
+    /// Of one client; `None`: any number.
+    pub per_source: Option<NonZeroU32>,
 }
 
 /// Where a run is looked at and told things.

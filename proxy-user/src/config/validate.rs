@@ -16,6 +16,7 @@ use crate::address::CidrError;
 mod admin;
 mod guard;
 pub(crate) mod inbound;
+mod limits;
 mod outbound;
 mod ports;
 mod rules;
@@ -131,6 +132,7 @@ pub fn validate(raw: &RawConfig, written: Written) -> Result<Settings, Invalid> 
         take_over: false,
         workers: raw.workers.as_ref().map(|word| workers(at, word)).transpose()?,
         drain_timeout: duration(at, field::DRAIN_TIMEOUT, &raw.drain_timeout)?,
+        limits: limits::limits(at, &raw.limits)?,
         admin: admin::admin(at, &raw.admin)?,
         rules,
     })

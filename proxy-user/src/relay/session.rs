@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use proxy_common::Reason;
 
+use super::admission::{Full, Place, SourcePlace};
 use super::clock::Clock;
 use super::connecting::{Connecting, First};
 use super::gate::{Gate, Look};
@@ -98,6 +99,9 @@ pub struct Session {
     /// When it was accepted, in milliseconds of the worker's clock.
     started: u64,
     is_settled: bool,
+    /// Given back when it is dropped.
+    _place: Place,
+    source_place: Option<SourcePlace>,
     /// When its time is up.
     pub deadline: Tick,
     /// When the worker's wheel will ask.
@@ -115,7 +119,7 @@ pub struct Turn<'a> {
 
 impl Session {
     /// A connection that has just been accepted.
-    pub fn new(worker: &Worker, served: Arc<Served>, accepted: Accepted) -> Self {
+    pub fn new(worker: &Worker, served: Arc<Served>, accepted: Accepted, place: Place) -> Self {
         let Accepted { client, peer, destination } = accepted;
         served.tally.accepted();
         Self {
@@ -128,6 +132,8 @@ impl Session {
             served,
             started: worker.clock.milliseconds(),
             is_settled: false,
+            _place: place,
+            source_place: None,
             deadline: Tick::NEVER,
             scheduled: None,
         }
@@ -289,6 +295,12 @@ impl Session {
         if let Some(ended) = &mut self.ended {
             ended.origin = preamble.origin;
             ended.unique_id = preamble.unique_id.take();
+        }
+        if let Some(client) = preamble.origin.and_then(Origin::client) {
+            match turn.worker.admission.admit_source(client.get().ip()) {
+                Ok(place) => self.source_place = place,
+                Err(Full) => return self.refuse(turn, Reason::SourceLimit),
+            }
         }
         let timeout = self.served.rule.upstream.connect_timeout;
         self.deadline = turn.worker.clock.after(timeout);

@@ -11,10 +11,11 @@ use anyhow::{Context as _, Result};
 use proxy_common::Reason;
 use slab::Slab;
 
+use super::admission::Admission;
 use super::clock::Clock;
 use super::flow::{BUFFER, Shared};
-use super::ledger::Rules;
-use super::log::Log;
+use super::ledger::{Rules, Served};
+use super::log::{Ended, Log};
 use super::mailbox::{Mailbox, Order};
 use super::session::{Accepted, Fate, Session, Side, Turn};
 use super::tally::{Outcome, Tally};
@@ -53,11 +54,20 @@ pub struct Worker {
     pub unique_ids: UniqueIds,
     /// The log of connections.
     pub log: Log,
+    /// How many connections there may be.
+    pub admission: Arc<Admission>,
+    /// Which of the workers it is.
+    pub number: usize,
 }
 
 impl Worker {
     /// One without connections and rules.
-    pub fn new(departure: Departure, nobodys: Arc<Tally>) -> Result<Self> {
+    pub fn new(
+        number: usize,
+        departure: Departure,
+        nobodys: Arc<Tally>,
+        admission: Arc<Admission>,
+    ) -> Result<Self> {
         Ok(Self {
             rules: Rules::default(),
             departure,
@@ -67,6 +77,8 @@ impl Worker {
             nobodys,
             unique_ids: UniqueIds::default(),
             log: Log::default(),
+            admission,
+            number,
         })
     }
 }
@@ -236,7 +248,19 @@ impl Round {
             return self.worker.nobodys.only_counted(Outcome::Refused(Reason::Internal));
         };
         let served = Arc::clone(served);
-        self.start(Session::new(&self.worker, served, accepted));
+        let Some(place) = self.worker.admission.admit(self.worker.number) else {
+            return self.turn_away(&served, &accepted);
+        };
+        self.start(Session::new(&self.worker, served, accepted, place));
+    }
+
+    /// Resets a connection for which there is no place.
+    fn turn_away(&self, served: &Served, accepted: &Accepted) {
+        let _ = socket::reset_on_close(&accepted.client);
+        let outcome = Outcome::Refused(Reason::ConnectionLimit);
+        served.tally.only_counted(outcome);
+        let ended = Ended::new(accepted.peer, accepted.destination);
+        self.worker.log.ended(&ended, outcome, Duration::ZERO);
     }
 
     fn start(&mut self, session: Session) {

@@ -1,11 +1,12 @@
 //! All workers of the process: started, told, counted, stopped.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::admission::Admission;
 use super::ledger::{Ledger, RuleCounts};
 use super::live::Live;
 use super::mailbox::{Mailbox, Order};
@@ -26,22 +27,28 @@ pub struct Workers {
     threads: Vec<JoinHandle<()>>,
     mailboxes: Vec<Mailbox>,
     ledger: Ledger,
+    admission: Arc<Admission>,
 }
 
 impl Workers {
-    /// Starts one for each set of listeners, which are in the namespace `private`.
+    /// Starts one for each set of listeners, which are in the namespace `private`. No more
+    /// connections than `budget` are served at once, whatever the settings say.
     pub fn start(
         settings: &Settings,
+        budget: u64,
         listeners: Vec<Listeners>,
         upstream_mark: Option<u32>,
         private: &Namespace,
     ) -> Result<Self> {
         let ledger = Ledger::new(listeners.len());
-        let mut workers = Self { threads: Vec::new(), mailboxes: Vec::new(), ledger };
+        let admission = Arc::new(Admission::new(settings.limits, budget, listeners.len()));
+        let (threads, mailboxes) = (Vec::new(), Vec::new());
+        let mut workers = Self { threads, mailboxes, ledger, admission };
         for (number, listeners) in listeners.into_iter().enumerate() {
             let departure = Departure::new(upstream_mark, private)?;
             let nobodys = workers.ledger.nobodys(number);
-            let mut worker = Worker::new(departure, nobodys)?;
+            let mut worker =
+                Worker::new(number, departure, nobodys, Arc::clone(&workers.admission))?;
             worker.rules.exchange(workers.ledger.serve(settings, number));
             let mailbox = Mailbox::new().context("cannot make an event")?;
             let round = Round::new(worker, listeners, mailbox.clone())?;
@@ -59,6 +66,7 @@ impl Workers {
     /// From now on, new connections are served by these settings; those that are open go on as
     /// they began. Returns when each worker has heard of it.
     pub fn serve(&mut self, settings: &Settings) -> Result<()> {
+        self.admission.change(settings.limits);
         let (to, heard) = mpsc::channel();
         for (number, mailbox) in self.mailboxes.iter().enumerate() {
             let rules = self.ledger.serve(settings, number);
@@ -101,6 +109,11 @@ impl Workers {
     /// The same, by rule: of every rule that there has been.
     pub fn counts_by_rule(&self) -> impl Iterator<Item = RuleCounts<'_>> {
         self.ledger.by_rule()
+    }
+
+    /// How many connections there may be at once.
+    pub fn limit(&self) -> u64 {
+        self.admission.limit()
     }
 
     /// How many there are.

@@ -47,6 +47,7 @@ mod inbound;
 mod inbound_options;
 mod inbound_split;
 mod lifecycle;
+mod limits;
 mod loopback;
 mod numbers;
 mod odd_packets;

@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::unistd::geteuid;
 
 /// Every program that some test runs.
-const TOOLS: [&str; 17] = [
+const TOOLS: [&str; 18] = [
     "ip",
     "tc",
     "nsenter",
     "setpriv",
+    "prlimit",
     "bpftool",
     "iptables-save",
     "ip6tables-save",

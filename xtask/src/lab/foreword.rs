@@ -2,6 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -29,7 +30,11 @@ impl Foreword {
 
     /// Runs `BINARY run --config CONFIG` inside `node`, and waits until everything is attached.
     pub fn run(node: &Netns, binary: &Path, config: &Path) -> Result<Self> {
-        let mut command = node.command(binary);
+        Self::run_by(node.command(binary), config)
+    }
+
+    /// The same by a command that ends in the binary: something else may stand before it.
+    pub fn run_by(mut command: Command, config: &Path) -> Result<Self> {
         command.arg("run").arg("--config").arg(config);
         let mut daemon = Daemon::start("foreword", command)?;
         daemon.wait_for_line("ready", PATIENCE)?;

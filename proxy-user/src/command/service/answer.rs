@@ -47,6 +47,7 @@ impl Service {
             config: self.reloading.as_ref().map(|reloading| reloading.path().to_owned()),
             reloads: self.reloads,
             workers: self.relay.count(),
+            limit: self.relay.limit(),
             interfaces: self.steering.attached().map(Interface::from).collect(),
             rules: self.rules(),
             packets: packets.map(|(name, count)| (name.to_owned(), count)).into(),

@@ -2,6 +2,7 @@
 //! everything that can happen to them.
 
 mod answer;
+mod budget;
 mod events;
 mod reload;
 mod say;
@@ -16,11 +17,13 @@ use anyhow::{Context as _, Result, bail};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
+use self::budget::Budget;
 use self::events::{End, Events, HangUps, Signals};
 use self::reload::Reloading;
 use self::say::{describe, say};
 use self::tighten::Tightened;
 use crate::config::Settings;
+use crate::config::field::At;
 use crate::config::raw::defaults;
 use crate::operate::admin::Desk;
 use crate::operate::admin::http::HttpServer;
@@ -39,8 +42,6 @@ const PUBLISH: Duration = Duration::from_secs(1);
 /// How long we go on taking what is on its way to us when a successor is there: handshakes that
 /// it knows nothing of.
 const HANDSHAKES: Duration = Duration::from_secs(3);
-/// Descriptors that a run needs before it has served a single connection, and some to spare.
-const LEAST_FILES: u64 = 256;
 /// How often a drain looks whether it is over.
 const DRAIN_CHECK: Duration = Duration::from_millis(20);
 
@@ -49,6 +50,7 @@ const DRAIN_CHECK: Duration = Duration::from_millis(20);
 pub struct Service {
     steering: Steering,
     relay: Workers,
+    budget: Budget,
     settings: Settings,
     reloading: Option<Reloading>,
     reloads: Reloads,
@@ -64,9 +66,7 @@ pub struct Service {
 pub fn run(settings: Settings, slots: Slots, file: Option<ConfigFile>) -> Result<()> {
     require_privileges()?;
     let files = capability::raise_file_limit().context("cannot raise the limit of open files")?;
-    if files < LEAST_FILES {
-        bail!("only {files} files may be open; allow {LEAST_FILES} at least (ulimit -n)");
-    }
+    let budget = Budget::of(files)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the control loop")?;
     let _inside = runtime.enter();
@@ -87,12 +87,19 @@ pub fn run(settings: Settings, slots: Slots, file: Option<ConfigFile>) -> Result
     let (mut steering, listeners) = Steering::start(&settings, workers, slots, announcements)?;
     let admin = Admin { socket: open_socket(&settings, steering.instance(), desk)?, http };
     let mark = steering.upstream_mark();
-    let relay = Workers::start(&settings, listeners, mark, steering.private_namespace())?;
+    let relay = Workers::start(
+        &settings,
+        budget.connections,
+        listeners,
+        mark,
+        steering.private_namespace(),
+    )?;
     steering.take_over()?;
     admin.lead();
     let mut service = Service {
         steering,
         relay,
+        budget,
         settings,
         reloading,
         reloads: Reloads::default(),
@@ -159,12 +166,21 @@ impl Service {
         let mut lines = self.steering.describe();
         let rules = self.settings.rules.iter();
         lines.extend(rules.map(|rule| format!("rule      {}", describe(rule))));
-        let advice = self.steering.advice(&self.settings);
+        let mut advice = self.steering.advice(&self.settings);
+        advice.extend(self.shortage());
         lines.extend(advice.iter().map(|advice| format!("warning   {advice}")));
         lines.push(format!("workers   {}", self.relay.count()));
+        let limits = self.budget.describe(self.settings.limits, self.relay.limit());
+        lines.push(format!("limits    {limits}"));
         lines.push("ready: Ctrl-C drains and detaches\n".to_owned());
         let text = lines.join("\n");
         io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+    }
+
+    /// What the limit of open files does not allow.
+    fn shortage(&self) -> Option<String> {
+        let at = if self.reloading.is_some() { At::File } else { At::Flags };
+        self.budget.shortage(at, self.settings.limits)
     }
 
     /// Serves until there is a reason to end, and ends what new connections are.

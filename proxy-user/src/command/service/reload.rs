@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use super::Service;
 use super::say::say;
 use crate::config::change::movable;
+use crate::config::field::At;
 use crate::config::{Settings, difference};
 use crate::operate::config_file::{ConfigFile, ConfigWatch, Read};
 
@@ -102,6 +103,7 @@ impl Service {
         let mut settings = Settings { take_over: self.settings.take_over, ..settings };
         let tightened = self.tightened.keep(&mut settings);
         lines.extend(tightened.lines());
+        lines.extend(self.budget.shortage(At::File, settings.limits));
         self.apply(settings)?;
         self.tightened = tightened;
         if let Some(reloading) = &mut self.reloading {

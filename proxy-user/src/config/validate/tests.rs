@@ -1,14 +1,18 @@
 //! What is accepted, and the very words in which the rest is refused.
 
+use std::num::NonZeroU32;
+
 use super::ports::ports;
 use super::upstream::address as upstream;
 use super::*;
 use crate::address::UpstreamAddr;
 use crate::config::raw::{
-    RawAdded, RawAdmin, RawGuard, RawHairpin, RawInbound, RawOutbound, RawPass, RawRule, RawTlvs,
-    RawUpstream,
+    RawAdded, RawAdmin, RawGuard, RawHairpin, RawInbound, RawLimits, RawOutbound, RawPass, RawRule,
+    RawTlvs, RawUpstream,
 };
-use crate::config::settings::{GuardHook, Reply, ServerFirst, UpstreamAddress, WhenAbsent};
+use crate::config::settings::{
+    ConnectionLimits, GuardHook, Reply, ServerFirst, UpstreamAddress, WhenAbsent,
+};
 use crate::header::{Pass, Version, Versions};
 
 fn words(list: &[&str]) -> Vec<Word> {
@@ -24,6 +28,7 @@ fn raw() -> RawConfig {
         reply: "route".into(),
         workers: None,
         drain_timeout: "30s".into(),
+        limits: RawLimits::default(),
         admin: RawAdmin::default(),
         rules: vec![RawRule {
             name: "attach".into(),
@@ -396,4 +401,28 @@ fn where_a_run_is_looked_at() {
             )
         );
     }
+}
+
+#[test]
+fn how_many_connections_there_may_be() {
+    let limits = |connections: &str, per_source: &str| {
+        let mut raw = raw();
+        let (connections, per_source) = (connections.into(), per_source.into());
+        raw.limits = RawLimits { connections, per_source };
+        validate(&raw).map(|settings| settings.limits).map_err(|error| error.to_string())
+    };
+    assert_eq!(limits("auto", "0"), Ok(ConnectionLimits::default()));
+    let some = limits("16000", "100").unwrap();
+    assert_eq!(some.connections.map(NonZeroU32::get), Some(16_000));
+    assert_eq!(some.per_source.map(NonZeroU32::get), Some(100));
+    for text in ["0", "-1", "many", "4294967296"] {
+        let message = limits(text, "0").unwrap_err();
+        let expected = format!("--max-connections '{text}' is not valid; write a number from 1");
+        assert!(message.starts_with(&expected), "{message}");
+    }
+    let message = limits("auto", "none").unwrap_err();
+    assert!(
+        message.starts_with("--max-per-source 'none' is not valid; write a number"),
+        "{message}"
+    );
 }

@@ -37,6 +37,7 @@ fn process(status: &Status, registry: &mut Registry) {
     let of_all = |value| [(Labels::new(), value)];
     gauge(registry, "start_time_seconds", "When it began, since 1970", of_all(status.since));
     gauge(registry, "workers", "Worker threads", of_all(status.workers as u64));
+    gauge(registry, "connection_limit", "Connections that may be open", of_all(status.limit));
     let draining = u64::from(status.state == State::Draining);
     gauge(registry, "draining", "1 while new connections are not taken any more", of_all(draining));
     let interfaces = status.interfaces.iter().map(|Interface { name, hook, guard, .. }| {

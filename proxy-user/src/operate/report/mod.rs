@@ -37,6 +37,8 @@ pub struct Status {
     pub reloads: Reloads,
     /// Worker threads.
     pub workers: usize,
+    /// Connections that may be open at once.
+    pub limit: u64,
     /// Interfaces that it is attached to.
     pub interfaces: Vec<Interface>,
     /// Rules, in the order of the file; behind them those that are gone, for their counters.

@@ -49,6 +49,7 @@ fn head(status: &Status) -> String {
         let _ = writeln!(text, "config      {} ({counted})", config.display());
     }
     let _ = writeln!(text, "workers     {workers}");
+    let _ = writeln!(text, "connections {open} of {} open", status.limit);
     for interface in &status.interfaces {
         let guard = interface.guard.as_ref().map(|guard| format!(", guard {guard}"));
         let (name, role, hook) = (&interface.name, &interface.role, &interface.hook);

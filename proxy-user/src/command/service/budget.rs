@@ -1,0 +1,87 @@
+//! How many connections the limit of open files allows.
+
+use anyhow::{Result, bail};
+
+use crate::config::field::{self, At};
+use crate::config::settings::ConnectionLimits;
+
+/// Descriptors of a run that has served no connection: programs, maps, listeners, some to spare.
+const OWN: u64 = 192;
+/// Pipes for bulk that are kept back, whatever else is open; without one, bytes are copied.
+const PIPES: u64 = 16;
+const FILES_OF_A_PIPE: u64 = 2;
+/// Both sockets.
+const FILES_OF_A_CONNECTION: u64 = 2;
+
+/// What may be open, and what that is enough for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    files: u64,
+    /// Connections at once.
+    pub connections: u64,
+}
+
+impl Budget {
+    /// Works it out from the limit of open files.
+    pub fn of(files: u64) -> Result<Self> {
+        let kept = OWN + PIPES * FILES_OF_A_PIPE;
+        let connections = files.saturating_sub(kept) / FILES_OF_A_CONNECTION;
+        if connections == 0 {
+            let least = kept + FILES_OF_A_CONNECTION;
+            bail!("only {files} files may be open; allow {least} at least (ulimit -n)");
+        }
+        Ok(Self { files, connections })
+    }
+
+    /// In a line.
+    pub fn describe(&self, limits: ConnectionLimits, limit: u64) -> String {
+        let files = self.files;
+        let of_one = limits
+            .per_source
+            .map_or_else(String::new, |per_source| format!(", {per_source} of one client"));
+        format!("{limit} connections at once{of_one} ({files} files may be open)")
+    }
+
+    /// What was asked for and can't be had, and how to have it.
+    pub fn shortage(&self, at: At<'_>, limits: ConnectionLimits) -> Option<String> {
+        let asked = u64::from(limits.connections?.get());
+        let (files, allowed) = (self.files, self.connections);
+        let needed = OWN + PIPES * FILES_OF_A_PIPE + asked * FILES_OF_A_CONNECTION;
+        (asked > allowed).then(|| {
+            format!(
+                "{}: {files} files may be open, which is enough for {allowed}; allow {needed} \
+                 (LimitNOFILE= of systemd, or ulimit -n)",
+                at.write(field::MAX_CONNECTIONS, &asked.to_string())
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use super::*;
+
+    fn asked(connections: u32) -> ConnectionLimits {
+        ConnectionLimits { connections: NonZeroU32::new(connections), per_source: None }
+    }
+
+    #[test]
+    fn what_is_needed_is_enough() {
+        let budget = Budget::of(1024).unwrap();
+        assert_eq!(budget.connections, 400);
+        assert_eq!(budget.shortage(At::File, asked(400)), None);
+        let words = budget.shortage(At::File, asked(401)).unwrap();
+        assert!(words.starts_with("limits.connections: 401: 1024 files may be open"), "{words}");
+        assert!(words.contains("allow 1026"), "{words}");
+        assert_eq!(Budget::of(1026).unwrap().connections, 401);
+    }
+
+    #[test]
+    fn too_few_files_for_anything_are_refused() {
+        let why = Budget::of(225).unwrap_err().to_string();
+        assert_eq!(why, "only 225 files may be open; allow 226 at least (ulimit -n)");
+        assert_eq!(Budget::of(226).unwrap().connections, 1);
+    }
+}

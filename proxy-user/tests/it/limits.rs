@@ -1,0 +1,171 @@
+//! How many connections there may be: the ones that are there go on, one more is reset and counted.
+
+use std::net::{IpAddr, SocketAddr};
+
+use xtask::lab::{Family, Foreword, Lab, wait_until};
+
+use crate::backend::{Backend, echo};
+use crate::client::{Client, PATIENCE, Reply};
+use crate::config_file::{ConfigFile, wait_for};
+use crate::maps::refused;
+use crate::scene::{PORT, lab};
+use crate::setup::foreword;
+use crate::talk::Talk;
+use crate::wire::{join, v1};
+
+both_families!(
+    one_more_than_the_limit_is_reset,
+    a_client_has_its_own_limit,
+    too_few_files_are_no_fault,
+);
+
+any_family!(a_reload_raises_the_limit, what_files_do_not_allow_is_said);
+
+/// Trusts the load balancer, and lets it stand for clients.
+fn config(family: Family, limits: &str) -> String {
+    format!(
+        "admin: {{ socket: none }}\nlimits: {{ {limits} }}\ninterfaces: [eth0]\nrules:\n  \
+         - name: web\n    ports: [{PORT}]\n    \
+         inbound: {{ mode: optional, trusted: [\"{}\"] }}\n    outbound: {{ version: none }}\n",
+        family.lb()
+    )
+}
+
+fn backend(lab: &Lab, family: Family) -> Backend {
+    Backend::start(&lab.backend, (family.vip(), PORT).into(), echo)
+}
+
+fn connect(lab: &Lab, family: Family, backend: &Backend) -> Client {
+    Client::connect(&lab.client, family.lb(), backend.address())
+}
+
+/// Whether a connection that says hello after `header` is served; if not, it was cut off, which the
+/// client may learn as early as from its connect.
+#[track_caller]
+fn is_served(lab: &Lab, family: Family, backend: &Backend, header: &[u8]) -> bool {
+    let Ok(mut client) = Client::try_connect(&lab.client, family.lb(), backend.address()) else {
+        return false;
+    };
+    client.offer(&join(header, b"hello"));
+    let reply = client.rest_after_offer();
+    if reply == Reply::ended(b"hello") {
+        return true;
+    }
+    reply.assert_cut("one that is not served");
+    false
+}
+
+/// A connection after `header` that stays open, and is known to be served.
+fn stay(lab: &Lab, family: Family, backend: &Backend, header: &[u8]) -> Client {
+    let mut client = connect(lab, family, backend);
+    client.send(&join(header, b"stay"));
+    assert_eq!(client.receive(4), b"stay");
+    client
+}
+
+fn one_more_than_the_limit_is_reset(family: Family) {
+    let lab = lab();
+    let backend = backend(&lab, family);
+    let foreword = ConfigFile::saying(&config(family, "connections: 3")).run(&lab);
+    let limits = foreword.output();
+    assert!(limits.contains("limits    3 connections at once ("), "{limits}");
+    let talks: Vec<_> = (0..3).map(|_| Talk::begin(connect(&lab, family, &backend))).collect();
+    for _ in 0..5 {
+        assert!(!is_served(&lab, family, &backend, b""));
+    }
+    for talk in &talks {
+        talk.assert_goes_on("at the limit");
+    }
+    wait_until(PATIENCE, "the count", || refused(&foreword, "connection-limit") == 5)
+        .expect("they are counted");
+    assert!(foreword.output().contains("reason=connection-limit"), "{}", foreword.output());
+    talks.into_iter().next().expect("there are three").end();
+    wait_until(PATIENCE, "a place", || is_served(&lab, family, &backend, b""))
+        .expect("one has ended");
+}
+
+fn a_client_has_its_own_limit(family: Family) {
+    let lab = lab();
+    let backend = backend(&lab, family);
+    let foreword = ConfigFile::saying(&config(family, "perSource: 2")).run(&lab);
+    let client = |port: u16| SocketAddr::new(family.stranger(), port);
+    let other = SocketAddr::new(next(family.stranger()), 1);
+    let header = |client: SocketAddr| v1(client, backend.address());
+    let one = stay(&lab, family, &backend, &header(client(1)));
+    let _two = stay(&lab, family, &backend, &header(client(2)));
+    assert!(!is_served(&lab, family, &backend, &header(client(3))));
+    // Others are other clients, though they come by the same load balancer, or are it.
+    assert!(is_served(&lab, family, &backend, &header(other)));
+    for _ in 0..3 {
+        assert!(is_served(&lab, family, &backend, b""));
+    }
+    wait_until(PATIENCE, "the count", || refused(&foreword, "source-limit") == 1)
+        .expect("it is counted");
+    assert_eq!(one.finish_and_rest(), Reply::ended(b""));
+    let again = || is_served(&lab, family, &backend, &header(client(4)));
+    wait_until(PATIENCE, "a place", again).expect("one has ended");
+}
+
+fn next(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => IpAddr::V4((u32::from(address) + 1).into()),
+        IpAddr::V6(address) => IpAddr::V6((u128::from(address) + 1).into()),
+    }
+}
+
+/// With as many descriptors as are enough for a few connections, more of them are refused in order,
+/// and nothing stalls.
+fn too_few_files_are_no_fault(family: Family) {
+    let lab = lab();
+    let backend = backend(&lab, family);
+    let config = ConfigFile::saying(&config(family, ""));
+    let mut command = lab.node.command("prlimit");
+    command.arg("--nofile=244:244").arg(foreword());
+    let foreword = Foreword::run_by(command, &config.path()).expect("it runs");
+    let limits = foreword.output();
+    assert!(
+        limits.contains("limits    10 connections at once (244 files may be open)"),
+        "{limits}"
+    );
+    let mut open: Vec<_> = (0..10).map(|_| stay(&lab, family, &backend, b"")).collect();
+    for _ in 0..20 {
+        assert!(!is_served(&lab, family, &backend, b""));
+    }
+    // Bulk on all of them at once: there are pipes for some.
+    let bulk = vec![7; 300_000];
+    for client in &mut open {
+        client.send(&bulk[..100_000]);
+        assert_eq!(client.receive(100_000), &bulk[..100_000]);
+    }
+    for client in open {
+        assert_eq!(client.finish_and_rest(), Reply::ended(b""));
+    }
+    wait_until(PATIENCE, "places", || is_served(&lab, family, &backend, b""))
+        .expect("all have ended");
+}
+
+fn a_reload_raises_the_limit() {
+    let family = Family::V4;
+    let lab = lab();
+    let backend = backend(&lab, family);
+    let file = ConfigFile::saying(&config(family, "connections: 1"));
+    let foreword = file.run(&lab);
+    let _one = stay(&lab, family, &backend, b"");
+    assert!(!is_served(&lab, family, &backend, b""));
+    file.say(&config(family, "connections: 2"));
+    wait_for(&foreword, "limits.connections: 1 → 2", 1);
+    assert!(is_served(&lab, family, &backend, b""));
+}
+
+fn what_files_do_not_allow_is_said() {
+    let lab = lab();
+    let mut command = lab.node.command("prlimit");
+    command.arg("--nofile=1024:1024").arg(foreword());
+    let config = ConfigFile::saying(&config(Family::V4, "connections: 16000"));
+    let foreword = Foreword::run_by(command, &config.path()).expect("it runs");
+    let said = foreword.output();
+    let warning = "warning   limits.connections: 16000: 1024 files may be open, which is enough for \
+                   400; allow 32224 (LimitNOFILE= of systemd, or ulimit -n)";
+    assert!(said.contains(warning), "{said}");
+    assert!(said.contains("limits    400 connections at once"), "{said}");
+}
