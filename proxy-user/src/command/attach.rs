@@ -11,11 +11,11 @@ use crate::sys::slots::Slots;
 
 /// Runs until a signal ends it.
 pub fn run(arguments: Attach) -> Result<(), Failure> {
-    let take_over = arguments.take_over;
+    let (take_over, log) = (arguments.take_over, arguments.log);
     let config = arguments.into_config()?;
     let settings = Settings { take_over, ..validate(&config, Written::Flags)? };
     // Before anything else opens a descriptor.
     let slots = Slots::reserve(Steering::slots(&settings)).context("cannot open /dev/null")?;
-    logs::start();
+    logs::start(log.into());
     Ok(service::run(settings, slots, None)?)
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::field::{self, At};
 use crate::config::raw::{
@@ -11,6 +11,7 @@ use crate::config::raw::{
 };
 use crate::config::word::Word;
 use crate::config::{Invalid, RawConfig};
+use crate::operate::logs;
 
 /// A transparent proxy that checks and writes PROXY protocol headers, steered by eBPF.
 #[derive(Debug, Parser)]
@@ -208,6 +209,29 @@ pub struct Attach {
     /// come here at once, and it ends when its own have ended, or its drain time is over.
     #[arg(long)]
     pub take_over: bool,
+
+    /// How lines of the log are written.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub log: LogFormat,
+}
+
+/// How lines of the log are written.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object a line, for programs.
+    Json,
+}
+
+impl From<LogFormat> for logs::Format {
+    fn from(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Text => Self::Text,
+            LogFormat::Json => Self::Json,
+        }
+    }
 }
 
 /// Where the configuration is.
@@ -216,6 +240,10 @@ pub struct Run {
     /// The configuration file.
     #[arg(short, long, value_name = "PATH")]
     pub config: PathBuf,
+
+    /// How lines of the log are written.
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub log: LogFormat,
 }
 
 /// Where the configuration is.

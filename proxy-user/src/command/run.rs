@@ -16,6 +16,6 @@ pub fn run(arguments: &Run) -> Result<(), Failure> {
     let settings = Settings { take_over: true, ..settings };
     // Before anything else opens a descriptor.
     let slots = Slots::reserve(Steering::slots(&settings)).context("cannot open /dev/null")?;
-    logs::start();
+    logs::start(arguments.log.into());
     Ok(service::run(settings, slots, Some(file))?)
 }

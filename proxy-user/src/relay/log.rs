@@ -2,7 +2,11 @@
 //! only so many a second: a flood of them must not become a flood of lines.
 
 use std::cell::Cell;
+use std::fmt;
 use std::time::{Duration, Instant};
+
+use proxy_common::Reason;
+use tracing::field::{DisplayValue, display};
 
 use super::tally::Outcome;
 use crate::address::{OriginalDst, PeerAddr, UpstreamAddr};
@@ -25,12 +29,60 @@ pub struct Ended {
     pub bytes: (u64, u64),
     /// What the upstream was told as the connection's name.
     pub unique_id: Option<String>,
+    /// The first bytes of one that was refused for them.
+    pub beginning: Beginning,
 }
 
 impl Ended {
     /// A connection of which only its ends are known.
     pub const fn new(peer: PeerAddr, destination: OriginalDst) -> Self {
-        Self { peer, destination, origin: None, upstream: None, bytes: (0, 0), unique_id: None }
+        Self {
+            peer,
+            destination,
+            origin: None,
+            upstream: None,
+            bytes: (0, 0),
+            unique_id: None,
+            beginning: Beginning::NONE,
+        }
+    }
+}
+
+/// As many of a connection's first bytes as a line has room for, in the hex that `foreword decode`
+/// takes.
+#[derive(Clone, Copy)]
+pub struct Beginning {
+    bytes: [u8; Self::HEADER],
+    length: usize,
+}
+
+impl Beginning {
+    /// Of a header: enough for any v1 line, and for a v2 header's addresses.
+    const HEADER: usize = 107;
+    /// Of payload: enough to tell the protocol, too little for what it says.
+    const PAYLOAD: usize = 16;
+    /// Nothing was read.
+    pub const NONE: Self = Self { bytes: [0; Self::HEADER], length: 0 };
+
+    /// Of bytes for which a connection was refused.
+    pub fn of(read: &[u8], reason: Reason) -> Self {
+        let room = if reason == Reason::NoHeader { Self::PAYLOAD } else { Self::HEADER };
+        let length = read.len().min(room);
+        let mut bytes = [0; Self::HEADER];
+        bytes[..length].copy_from_slice(&read[..length]);
+        Self { bytes, length }
+    }
+}
+
+impl fmt::Display for Beginning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes[..self.length].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Beginning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -56,7 +108,7 @@ impl Log {
             Outcome::Refused(_) => return self.left_out.set(self.left_out.get() + 1),
             _ => 0,
         };
-        let Ended { peer, destination, upstream, bytes, origin, unique_id } = ended;
+        let Ended { peer, destination, upstream, bytes, origin, unique_id, beginning } = ended;
         let client = match origin {
             Some(Origin::Proxied(endpoints)) => endpoints.client.to_string(),
             Some(Origin::Local) => "the load balancer itself".to_owned(),
@@ -68,7 +120,7 @@ impl Log {
         match outcome {
             Outcome::Refused(reason) => tracing::info!(
                 %reason, %peer, %client, %destination, %upstream, bytes_in, bytes_out, ?age,
-                unique_id, left_out, "refused or cut short"
+                unique_id, read = some(beginning), left_out, "refused or cut short"
             ),
             outcome => tracing::debug!(
                 ?outcome, %peer, %client, %destination, %upstream, bytes_in, bytes_out, ?age,
@@ -88,9 +140,23 @@ impl Log {
     }
 }
 
+/// What there is to show, if there is.
+fn some(beginning: &Beginning) -> Option<DisplayValue<&Beginning>> {
+    (beginning.length > 0).then(|| display(beginning))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn payload_is_shown_only_so_far() {
+        let bytes = [0xab; 200];
+        let shown = |reason| Beginning::of(&bytes, reason).to_string();
+        assert_eq!(shown(Reason::NoHeader), "ab".repeat(16));
+        assert_eq!(shown(Reason::V1Port), "ab".repeat(107));
+        assert_eq!(Beginning::of(b"PROXY", Reason::HeaderTimeout).to_string(), "50524f5859");
+    }
 
     #[test]
     fn a_flood_is_only_so_many_lines() {

@@ -146,6 +146,11 @@ impl Opening {
         Self { sought, decoder: Decoder::new(limits), bytes: Vec::new() }
     }
 
+    /// What was read so far, unless all of it came at once.
+    pub fn kept(&self) -> Option<&[u8]> {
+        Some(self.bytes.as_slice()).filter(|bytes| !bytes.is_empty())
+    }
+
     /// How long a silent client may be waited for before it is taken for one that waits for the
     /// server, in whose protocol that speaks first.
     pub fn server_first(&self, rule: &Rule) -> Option<Duration> {

@@ -21,7 +21,7 @@ use super::connecting::{Connecting, First};
 use super::gate::{Gate, Look};
 use super::ledger::Served;
 use super::live::{self, Live};
-use super::log::Ended;
+use super::log::{Beginning, Ended};
 use super::opening::{Arrival, Beginnings, Declined, Opening, Preamble};
 use super::stream::{Socket, Stream as _};
 use super::tally::Outcome;
@@ -186,6 +186,9 @@ impl Session {
             Stage::Opening(opening) => {
                 // It may only have been the time for a server to speak first.
                 if opening.server_first(&self.served.rule).is_none() {
+                    if let (Some(read), Some(ended)) = (opening.kept(), &mut self.ended) {
+                        ended.beginning = Beginning::of(read, Reason::HeaderTimeout);
+                    }
                     return self.decline(turn, Reason::HeaderTimeout.into());
                 }
                 let decided = Opening::take_silence(self.arrival(turn.worker));
@@ -270,6 +273,10 @@ impl Session {
             let arrival = self.arrival(worker);
             if let Some(decided) = opening.take(&worker.shared.buffer[..read], arrival) {
                 self.note(worker, opening.sighting(&decided));
+                if let (Err(Declined::Refused(reason)), Some(ended)) = (&decided, &mut self.ended) {
+                    let read = opening.kept().unwrap_or(&worker.shared.buffer[..read]);
+                    ended.beginning = Beginning::of(read, *reason);
+                }
                 return self.go_on(turn, decided);
             }
             // It does not wait for the server to speak: the header's own deadline holds.

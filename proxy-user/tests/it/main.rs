@@ -48,6 +48,7 @@ mod inbound_options;
 mod inbound_split;
 mod lifecycle;
 mod limits;
+mod logs;
 mod loopback;
 mod numbers;
 mod odd_packets;

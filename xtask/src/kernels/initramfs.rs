@@ -16,7 +16,7 @@ use crate::setup::locate;
 const INIT: &str = include_str!("init.sh");
 
 /// What the first process and the tests run.
-const PROGRAMS: [&str; 23] = [
+const PROGRAMS: [&str; 24] = [
     "sh",
     "mount",
     "modprobe",
@@ -25,6 +25,7 @@ const PROGRAMS: [&str; 23] = [
     "tc",
     "nsenter",
     "setpriv",
+    "prlimit",
     "sysctl",
     "bpftool",
     "ethtool",
