@@ -5,7 +5,7 @@
 //! Ports and counters are in the host's byte order, addresses in the network's.
 
 /// Version of this layout. Pinned maps of another version are not read.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// An IPv6 address, or an IPv4 one in its mapped form (`::ffff:a.b.c.d`); network byte order.
 pub type Address = [u8; 16];
@@ -29,7 +29,8 @@ pub struct PortKey {
 pub struct Rule {
     /// The rule's number: none is given twice.
     pub rule: u32,
-    /// Any of [`RULE_REQUIRE`], [`RULE_TRUSTED_ONLY`] and [`RULE_RETIRED`].
+    /// Any of [`RULE_REQUIRE`], [`RULE_TRUSTED_ONLY`], [`RULE_RETIRED`] and
+    /// [`RULE_BY_DESTINATION`].
     pub flags: u32,
     /// Connections that one source may open in a second; 0: any number.
     pub syn_limit: u32,
@@ -44,30 +45,44 @@ pub const RULE_TRUSTED_ONLY: u32 = 2;
 /// left alone.
 pub const RULE_RETIRED: u32 = 4;
 
+/// [`Rule::flags`]: the port has rules by destination in `foreword_dests`; this one is for all others.
+pub const RULE_BY_DESTINATION: u32 = 8;
+
+/// What a key of `foreword_dests`, a trie of address ranges, is matched by: as many bits of it as
+/// the key's prefix length says, [`SCOPE_BITS`] of them for the scope.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DestinationKey {
+    /// Whose range it is: [`scope`] of the port, in the host's byte order.
+    pub scope: [u8; 4],
+    /// The destination.
+    pub destination: Address,
+}
+
 /// What a key of `foreword_trust`, a trie of address ranges, is matched by: as many bits of it as
-/// the key's prefix length says, [`TRUST_SCOPE_BITS`] of them for the scope.
+/// the key's prefix length says, [`SCOPE_BITS`] of them for the scope.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrustKey {
-    /// Whose range it is: [`trust_scope`].
+    /// Whose range it is: [`scope`] of the rule.
     pub scope: [u8; 4],
     /// The source.
     pub source: Address,
 }
 
-/// Bits of a [`TrustKey`] before the source.
-pub const TRUST_SCOPE_BITS: u32 = 32;
+/// Bits of a key before its address.
+pub const SCOPE_BITS: u32 = 32;
 
-/// The rule and the family of a source: a range of IPv6 is never one of mapped IPv4 addresses.
+/// Whose range it is, and of which family: a range of IPv6 is never one of mapped IPv4 addresses.
 #[inline]
-pub fn trust_scope(rule: u32, source: Address) -> [u8; 4] {
-    let is_mapped = source[..10] == [0; 10] && source[10..12] == [0xff; 2];
-    (rule << 1 | u32::from(is_mapped)).to_be_bytes()
+pub fn scope(owner: u32, address: Address) -> [u8; 4] {
+    let is_mapped = address[..10] == [0; 10] && address[10..12] == [0xff; 2];
+    (owner << 1 | u32::from(is_mapped)).to_be_bytes()
 }
 
-/// The rule of a [`trust_scope`].
+/// Whose range a [`scope`] is.
 #[inline]
-pub fn trust_rule(scope: [u8; 4]) -> u32 {
+pub fn scope_owner(scope: [u8; 4]) -> u32 {
     u32::from_be_bytes(scope) >> 1
 }
 
@@ -297,6 +312,7 @@ macro_rules! assert_layout {
 assert_layout! {
     PortKey: 2,
     Rule: 3 * 4,
+    DestinationKey: 4 + 16,
     TrustKey: 4 + 16,
     RateKey: 16 + 4,
     Rate: 8,
@@ -317,8 +333,8 @@ assert_layout! {
 #[allow(unsafe_code, reason = "Pod is an unsafe trait; what it asks for is this module's purpose")]
 mod pod {
     use super::{
-        Conn, ConnKey, Hold, Nic, NicKey, Node, Path, PathKey, PortKey, Rate, RateKey, ReasonCount,
-        Rule, Stats, TrustKey,
+        Conn, ConnKey, DestinationKey, Hold, Nic, NicKey, Node, Path, PathKey, PortKey, Rate,
+        RateKey, ReasonCount, Rule, Stats, TrustKey,
     };
 
     macro_rules! pod {
@@ -332,6 +348,7 @@ mod pod {
     pod!(
         PortKey,
         Rule,
+        DestinationKey,
         TrustKey,
         RateKey,
         Rate,

@@ -25,6 +25,8 @@ pub const TRACK: &str = "foreword_track";
 
 /// Port → rule.
 pub const RULES: &str = "foreword_rules";
+/// Port and destination → rule.
+pub const DESTINATIONS: &str = "foreword_dests";
 /// Rule and source → may open connections.
 pub const TRUST: &str = "foreword_trust";
 /// Rule and source → how many connections it has opened lately.
@@ -67,8 +69,28 @@ pub const UPSTREAM_MARK: u32 = 0x0f0e_0001;
 
 const _: () = {
     let names = [
-        STEER, RETURN, LOOKUP, TRACK, GUARD, HOLD, ANSWER, EGRESS, RULES, NODE, LISTENERS, STATS,
-        REASONS, CONNS, TRUST, RATES, NICS, BACKS, PATHS, DROPS, HELD,
+        STEER,
+        RETURN,
+        LOOKUP,
+        TRACK,
+        GUARD,
+        HOLD,
+        ANSWER,
+        EGRESS,
+        RULES,
+        NODE,
+        LISTENERS,
+        STATS,
+        REASONS,
+        CONNS,
+        TRUST,
+        RATES,
+        NICS,
+        BACKS,
+        PATHS,
+        DROPS,
+        HELD,
+        DESTINATIONS,
     ];
     let mut i = 0;
     while i < names.len() {

@@ -10,11 +10,11 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::programs::XdpContext;
 use proxy_common::Reason;
 use proxy_common::abi::{
-    Address, RULE_TRUSTED_ONLY, Rate, RateKey, Rule, TRUST_SCOPE_BITS, TrustKey, trust_scope,
+    Address, RULE_TRUSTED_ONLY, Rate, RateKey, Rule, SCOPE_BITS, TrustKey, scope,
 };
 
 use crate::frame::EthernetFrame;
-use crate::maps::{RATES, TRUST, rule_of_port};
+use crate::maps::{RATES, TRUST, rule_of};
 use crate::packet::Packet;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -26,7 +26,8 @@ pub fn guard(ctx: &XdpContext) -> Option<Reason> {
     if !packet.opens() || packet.is_from_loopback() {
         return None;
     }
-    turn_away(rule_of_port(packet.destination_port)?, packet.source_address())
+    let rule = rule_of(packet.destination_port, || packet.destination_address())?;
+    turn_away(rule, packet.source_address())
 }
 
 /// Why a source may not open a connection now, if so.
@@ -43,8 +44,8 @@ pub fn turn_away(rule: Rule, source: Address) -> Option<Reason> {
 
 #[inline(always)]
 fn is_trusted(rule: u32, source: Address) -> bool {
-    let key = TrustKey { scope: trust_scope(rule, source), source };
-    TRUST.get(&Key::new(TRUST_SCOPE_BITS + 128, key)).is_some()
+    let key = TrustKey { scope: scope(rule, source), source };
+    TRUST.get(&Key::new(SCOPE_BITS + 128, key)).is_some()
 }
 
 /// A leaky bucket in one number: the time at which the source's account is even again. Each

@@ -1,12 +1,13 @@
 //! The maps, under the names that `bpftool` shows. Their layout is `proxy_common::abi`.
 
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
+use aya_ebpf::btf_maps::lpm_trie::Key;
 use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, SockMap};
 use aya_ebpf::macros::btf_map;
 use proxy_common::Reason;
 use proxy_common::abi::{
-    Conn, ConnKey, Hold, Nic, NicKey, Node, Path, PathKey, PortKey, Rate, RateKey, ReasonCount,
-    Rule, Stats, TrustKey,
+    Address, Conn, ConnKey, DestinationKey, Hold, Nic, NicKey, Node, Path, PathKey, PortKey,
+    RULE_BY_DESTINATION, Rate, RateKey, ReasonCount, Rule, SCOPE_BITS, Stats, TrustKey, scope,
 };
 
 /// Ports there are.
@@ -22,6 +23,9 @@ const SOCKETS: usize = 1 << 17;
 
 #[btf_map(name = "foreword_rules")]
 pub static RULES: HashMap<PortKey, Rule, PORTS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+#[btf_map(name = "foreword_dests")]
+pub static DESTINATIONS: LpmTrie<DestinationKey, Rule, RANGES> = LpmTrie::new();
 
 /// The value says nothing: a source is in it or isn't.
 #[btf_map(name = "foreword_trust")]
@@ -84,7 +88,20 @@ pub fn count_drop(reason: Reason) {
     }
 }
 
-/// The rule of a destination port given in network byte order.
+/// The rule for packets to this port, given in network byte order, of this destination.
+#[inline(always)]
+pub fn rule_of(port: u16, destination: impl FnOnce() -> Address) -> Option<Rule> {
+    let rule = rule_of_port(port)?;
+    if rule.flags & RULE_BY_DESTINATION == 0 {
+        return Some(rule);
+    }
+    let destination = destination();
+    let scope = scope(u16::from_be(port).into(), destination);
+    let key = Key::new(SCOPE_BITS + 128, DestinationKey { scope, destination });
+    Some(DESTINATIONS.get(&key).copied().unwrap_or(rule))
+}
+
+/// The rule of a destination port given in network byte order, whatever the destination.
 #[inline(always)]
 pub fn rule_of_port(port: u16) -> Option<Rule> {
     // SAFETY: no program writes this map, and the value is copied before anything else runs.

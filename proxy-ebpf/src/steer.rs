@@ -15,7 +15,7 @@ use proxy_common::abi::{
 };
 
 use crate::guard::turn_away;
-use crate::maps::{NICS, NODE, count, count_drop, rule_of_port};
+use crate::maps::{NICS, NODE, count, count_drop, rule_of};
 use crate::packet::{Kind, Packet};
 use crate::path;
 use crate::socket::{OWN_NAMESPACE, Owner, comes_back, owner};
@@ -29,7 +29,7 @@ const LOOPBACK: u32 = 1;
 #[inline(always)]
 pub fn steer(ctx: &TcContext) -> Option<i32> {
     let packet = Packet::parse(ctx)?;
-    let rule = rule_of_port(packet.destination_port)?;
+    let rule = rule_of(packet.destination_port, || packet.destination_address())?;
     let node = NODE.get(0)?;
     if is_exempt(ctx, &packet, node.own_mark) {
         return None;
@@ -43,14 +43,9 @@ pub fn steer(ctx: &TcContext) -> Option<i32> {
         return Some(TC_ACT_SHOT);
     }
     match owner {
-        Owner::None => {
-            count(|s| &mut s.passed);
-            return None;
-        }
-        Owner::NewConnection if rule.flags & RULE_RETIRED != 0 => {
-            count(|s| &mut s.passed);
-            return None;
-        }
+        // A connection that is there goes on, whatever has become of its rule.
+        Owner::NewConnection if rule.flags & RULE_RETIRED != 0 => return pass(),
+        Owner::None => return pass(),
         Owner::Flow if packet.kind == Kind::IcmpError => count(|s| &mut s.steered_icmp),
         Owner::Flow => count(|s| &mut s.steered_flow),
         Owner::NewConnection => {
@@ -66,6 +61,13 @@ pub fn steer(ctx: &TcContext) -> Option<i32> {
         path::note(ctx, &packet);
     }
     Some(redirect_inside(node))
+}
+
+/// Leaves a packet to a protected port alone.
+#[inline(always)]
+fn pass() -> Option<i32> {
+    count(|s| &mut s.passed);
+    None
 }
 
 /// Moves the packet to the inner end of the veth.

@@ -103,6 +103,11 @@ impl Cidr {
     }
 }
 
+/// Ranges in words.
+pub fn list(ranges: &[Cidr]) -> String {
+    ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -65,6 +65,10 @@ pub struct Attach {
     #[arg(long = "port", value_name = "PORT|A-B", required = true, value_delimiter = ',')]
     ports: Vec<String>,
 
+    /// Address ranges that clients connect to [default: any].
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    destination: Vec<String>,
+
     /// Whether trusted sources send a header: require, optional or off.
     #[arg(long, value_name = "MODE")]
     inbound: String,
@@ -412,6 +416,7 @@ impl Attach {
             rules: vec![RawRule {
                 name: RULE.into(),
                 ports: words(self.ports),
+                destinations: words(self.destination),
                 inbound: RawInbound {
                     mode: self.inbound.into(),
                     trusted: words(self.trust),

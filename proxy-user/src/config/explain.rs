@@ -6,7 +6,7 @@ use super::settings::{
     ConnectionLimits, Inbound, Mode, Outbound, Rule, ServerFirst, Settings, Source, Untrusted,
     WhenAbsent,
 };
-use crate::address::Cidr;
+use crate::address::list;
 use crate::header::{Pass, Version};
 
 /// The settings, a fact a line.
@@ -51,8 +51,12 @@ fn explain_rule(rule: &Rule) -> Vec<(&'static str, String)> {
         Source::Node => "which sees this node as its peer",
         Source::Client => "which sees the client as its peer",
     };
+    let addresses = match rule.destinations.as_slice() {
+        [] => "any address".to_owned(),
+        ranges => list(ranges),
+    };
     let mut lines = vec![
-        ("takes", format!("connections to port {ports} of any address")),
+        ("takes", format!("connections to port {ports} of {addresses}")),
         ("sources", sources(rule)),
         ("header", header(inbound)),
     ];
@@ -145,8 +149,4 @@ const fn absent(when_absent: WhenAbsent) -> &'static str {
         WhenAbsent::Pass => "without a process, new connections flow directly",
         WhenAbsent::Drop => "without a process, new connections get no answer",
     }
-}
-
-fn list(ranges: &[Cidr]) -> String {
-    ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

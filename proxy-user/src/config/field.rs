@@ -32,6 +32,7 @@ fields! {
     RULES = "rule", "rules";
     NAME = "--name", "name";
     PORTS = "--port", "ports";
+    DESTINATIONS = "--destination", "destinations";
     MODE = "--inbound", "inbound.mode";
     TRUSTED = "--trust", "inbound.trusted";
     UNTRUSTED = "--untrusted", "inbound.untrusted";

@@ -158,6 +158,10 @@ pub struct RawRule {
     pub name: Word,
     /// Ports and ranges of ports, such as 443 and 8000-8010.
     pub ports: Vec<Word>,
+    /// Address ranges that clients connect to; any, if it is left out. Of rules that share a port,
+    /// the one with the narrowest range that fits is taken.
+    #[serde(default)]
+    pub destinations: Vec<Word>,
     /// What is expected of whoever connects.
     pub inbound: RawInbound,
     /// What the upstream is told.

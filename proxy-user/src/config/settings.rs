@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::address::{AdminAddr, Cidr, UpstreamAddr};
+use crate::address::{AdminAddr, Cidr, OriginalDst, UpstreamAddr};
 use crate::header::{Limits, TlvPolicy, Version};
 
 mod steering;
@@ -29,7 +29,7 @@ pub struct Settings {
     pub limits: ConnectionLimits,
     /// Where the run is looked at and told things.
     pub admin: Admin,
-    /// At least one, each with a name of its own; no port belongs to two.
+    /// At least one, each with a name of its own; no two with the same port and destinations.
     pub rules: Vec<Arc<Rule>>,
 }
 
@@ -58,6 +58,8 @@ pub struct Rule {
     pub name: String,
     /// The ports that it is for.
     pub ports: Ports,
+    /// The addresses that clients connect to; empty: any.
+    pub destinations: Vec<Cidr>,
     /// What is expected of whoever connects.
     pub inbound: Inbound,
     /// What the upstream is told.
@@ -73,6 +75,20 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// How narrowly the rule is for connections to this address and port, the narrower the greater;
+    /// `None`: it is not.
+    pub fn narrowness(&self, destination: OriginalDst) -> Option<Option<u8>> {
+        let address = destination.get().ip();
+        if !self.ports.contains(destination.get().port()) {
+            return None;
+        }
+        if self.destinations.is_empty() {
+            return Some(None);
+        }
+        let fitting = self.destinations.iter().filter(|range| range.contains(address));
+        fitting.map(|range| Some(range.prefix_length())).max()
+    }
+
     /// Whether any first packet can be turned away.
     pub fn is_guarded(&self) -> bool {
         self.only_sources().is_some() || self.guard.syn_limit.is_some()

@@ -64,12 +64,17 @@ impl Rules {
         self.0.truncate(GENERATIONS);
     }
 
-    /// The rule for a connection, by the port that it was made to. If there is none any more, the
+    /// The rule for a connection, by what it was made to. If there is none any more, the
     /// last one that there was: steering has let the connection in by it.
     pub fn find(&self, destination: OriginalDst) -> Option<&Arc<Served>> {
-        let port = destination.get().port();
-        let has_port = |served: &&Arc<Served>| served.rule.ports.contains(port);
-        self.0.iter().find_map(|rules| rules.iter().find(has_port))
+        let narrowest = |rules: &'_ Vec<Arc<Served>>| {
+            let fitting = rules
+                .iter()
+                .enumerate()
+                .filter_map(|(at, served)| Some((served.rule.narrowness(destination)?, at)));
+            fitting.max().map(|(_, at)| at)
+        };
+        self.0.iter().find_map(|rules| Some(&rules[narrowest(rules)?]))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The maps: filled for the programs, read and filled for people.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::Range;
 use std::path::Path;
@@ -9,9 +10,9 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, SockMap};
 use proxy_common::Reason;
 use proxy_common::abi::{
-    Address, Hold, LISTENER_V4, LISTENER_V6, NIC_XDP, Nic, NicKey, Node, PortKey, REASON_NAME_LEN,
-    RULE_REQUIRE, RULE_RETIRED, RULE_TRUSTED_ONLY, ReasonCount, Rule, Stats, TRUST_SCOPE_BITS,
-    TrustKey, trust_rule, trust_scope,
+    Address, DestinationKey, Hold, LISTENER_V4, LISTENER_V6, NIC_XDP, Nic, NicKey, Node, PortKey,
+    REASON_NAME_LEN, RULE_BY_DESTINATION, RULE_REQUIRE, RULE_RETIRED, RULE_TRUSTED_ONLY,
+    ReasonCount, Rule, SCOPE_BITS, Stats, TrustKey, scope, scope_owner,
 };
 use proxy_common::names;
 
@@ -54,7 +55,9 @@ impl Object {
             }
         }
         self.set_held(settings)?;
+        self.set_destinations(numbers.clone(), settings)?;
         self.set_ports(numbers.clone(), settings)?;
+        self.forget_destinations(settings)?;
         self.forget_trust(&numbers)
     }
 
@@ -72,26 +75,74 @@ impl Object {
     fn forget_trust(&mut self, current: &Range<u32>) -> Result<()> {
         let mut trust = LpmTrie::<_, TrustKey, u32>::try_from(self.map_mut(names::TRUST)?)?;
         let keys = trust.keys().collect::<Result<Vec<_>, _>>().context("cannot read the ranges")?;
-        for key in keys.iter().filter(|key| !current.contains(&trust_rule(key.data().scope))) {
+        for key in keys.iter().filter(|key| !current.contains(&scope_owner(key.data().scope))) {
             trust.remove(key).context("cannot remove a range")?;
         }
         Ok(())
     }
 
+    /// The rules of ports: of those that have rules by destination, the one for all others. Where
+    /// there is none, new connections are left alone.
     fn set_ports(&mut self, numbers: Range<u32>, settings: &Settings) -> Result<()> {
-        let mut rules = HashMap::<_, PortKey, Rule>::try_from(self.map_mut(names::RULES)?)?;
+        let mut ports = BTreeMap::new();
         for (number, rule) in numbers.zip(&settings.rules) {
-            let value = value(number, rule);
             for port in rule.ports.iter() {
-                rules
-                    .insert(PortKey { port }, value, 0)
-                    .with_context(|| format!("cannot write the rule of port {port}"))?;
+                let entry = ports.entry(port).or_insert((None, 0));
+                if rule.destinations.is_empty() {
+                    entry.0 = Some(value(number, rule));
+                } else {
+                    entry.1 = RULE_BY_DESTINATION;
+                }
             }
         }
-        let is_gone = |port| !settings.rules.iter().any(|rule| rule.ports.contains(port));
-        let ports = rules.keys().collect::<Result<Vec<_>, _>>().context("cannot read the rules")?;
-        for key in ports.into_iter().filter(|key| is_gone(key.port)) {
+        let mut rules = HashMap::<_, PortKey, Rule>::try_from(self.map_mut(names::RULES)?)?;
+        let before =
+            rules.keys().collect::<Result<Vec<_>, _>>().context("cannot read the rules")?;
+        for (&port, &(rule, by_destination)) in &ports {
+            let rule = rule.unwrap_or(RETIRED);
+            let rule = Rule { flags: rule.flags | by_destination, ..rule };
+            rules
+                .insert(PortKey { port }, rule, 0)
+                .with_context(|| format!("cannot write the rule of port {port}"))?;
+        }
+        for key in before.into_iter().filter(|key| !ports.contains_key(&key.port)) {
             rules.insert(key, RETIRED, 0).context("cannot retire a rule")?;
+        }
+        Ok(())
+    }
+
+    /// The rules by destination. Ports that have such rules are not told yet.
+    fn set_destinations(&mut self, numbers: Range<u32>, settings: &Settings) -> Result<()> {
+        let mut destinations =
+            LpmTrie::<_, DestinationKey, Rule>::try_from(self.map_mut(names::DESTINATIONS)?)?;
+        for (number, rule) in numbers.zip(&settings.rules) {
+            for (key, range) in destination_keys(rule) {
+                destinations
+                    .insert(&key, value(number, rule), 0)
+                    .with_context(|| format!("cannot write the destination {range}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the destinations of rules that are gone. Their ports know of it already.
+    fn forget_destinations(&mut self, settings: &Settings) -> Result<()> {
+        let bytes = |key: &Key<DestinationKey>| {
+            let DestinationKey { scope, destination } = key.data();
+            (key.prefix_len(), scope, destination)
+        };
+        let current: BTreeSet<_> = settings
+            .rules
+            .iter()
+            .flat_map(|rule| destination_keys(rule).map(|(key, _)| bytes(&key)))
+            .collect();
+        let mut destinations =
+            LpmTrie::<_, DestinationKey, Rule>::try_from(self.map_mut(names::DESTINATIONS)?)?;
+        let keys = destinations.keys().collect::<Result<Vec<_>, _>>();
+        for key in keys.context("cannot read the destinations")? {
+            if !current.contains(&bytes(&key)) {
+                destinations.remove(&key).context("cannot remove a destination")?;
+            }
         }
         Ok(())
     }
@@ -205,14 +256,32 @@ impl Object {
     }
 }
 
-/// A range as the programs look it up.
+/// A source range as the programs look it up.
 fn trust_key(rule: u32, range: Cidr) -> Key<TrustKey> {
-    let (source, bits): (Address, u32) = match range.address() {
+    let (source, bits) = prefix(range);
+    Key::new(bits, TrustKey { scope: scope(rule, source), source })
+}
+
+/// A rule's destination ranges as the programs look them up: each for each port.
+fn destination_keys(
+    rule: &settings::Rule,
+) -> impl Iterator<Item = (Key<DestinationKey>, Cidr)> + '_ {
+    rule.ports.iter().flat_map(|port| {
+        rule.destinations.iter().map(move |range| {
+            let (destination, bits) = prefix(*range);
+            let scope = scope(port.into(), destination);
+            (Key::new(bits, DestinationKey { scope, destination }), *range)
+        })
+    })
+}
+
+/// A range's address as the maps have it, and how many bits of a key with a scope are its.
+fn prefix(range: Cidr) -> (Address, u32) {
+    let (address, bits): (Address, u32) = match range.address() {
         IpAddr::V4(address) => (address.to_ipv6_mapped().octets(), 96),
         IpAddr::V6(address) => (address.octets(), 0),
     };
-    let bits = TRUST_SCOPE_BITS + bits + u32::from(range.prefix_length());
-    Key::new(bits, TrustKey { scope: trust_scope(rule, source), source })
+    (address, SCOPE_BITS + bits + u32::from(range.prefix_length()))
 }
 
 #[cfg(test)]

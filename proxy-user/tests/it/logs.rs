@@ -36,8 +36,8 @@ fn a_refusal_is_logged_with_what_was_read(family: Family) {
     refuse(&scene, b"GET /private/page HTTP/1.1\r\n\r\n");
     wait_until(PATIENCE, "two lines", || lines(&scene).len() == 2).expect("both are logged");
     let [one, other] = &lines(&scene)[..] else { panic!("{:?}", lines(&scene)) };
-    let hex: String = header.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert!(one.contains("reason=v1-port") && one.contains(&format!("read={hex}")), "{one}");
+    let read = "read=50524f5859205443503420312e322e332e3420352e362e372e38202b3120320d0a ";
+    assert!(one.contains("reason=v1-port") && one.contains(read), "{one}");
     assert!(one.contains(&format!("peer={}", scene.family.lb())) || family == Family::V6, "{one}");
     // Payload is nobody's business: enough to tell the protocol.
     assert!(other.contains("reason=no-header"), "{other}");

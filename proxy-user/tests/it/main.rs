@@ -33,6 +33,7 @@ mod witness;
 mod absence;
 mod admin;
 mod attachment;
+mod by_destination;
 mod cutover;
 mod death;
 mod destinations;

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, Write as _};
 
+use crate::address::list;
 use crate::config::settings::{Rule, Untrusted};
 
 /// Says something on the way. Nobody who has stopped listening is worth a connection.
@@ -13,7 +14,11 @@ pub fn say(line: fmt::Arguments<'_>) {
 /// A rule in words.
 pub fn describe(rule: &Rule) -> String {
     let Rule { ports, inbound, outbound, upstream, .. } = rule;
-    let trusted = inbound.trusted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let of = match rule.destinations.as_slice() {
+        [] => String::new(),
+        ranges => format!(" of {}", list(ranges)),
+    };
+    let trusted = list(&inbound.trusted);
     let header = match inbound.mode {
         mode if trusted.is_empty() => format!("inbound header {mode}"),
         mode => format!("inbound header {mode}, from {trusted}"),
@@ -26,5 +31,5 @@ pub fn describe(rule: &Rule) -> String {
     let outbound =
         outbound.version.map_or_else(|| "none".to_owned(), |version| version.to_string());
     let address = &upstream.address;
-    format!("port {ports}: {header}{others}; outbound header {outbound}; to {address}")
+    format!("port {ports}{of}: {header}{others}; outbound header {outbound}; to {address}")
 }

@@ -42,9 +42,19 @@ pub(super) fn rules(raw: &RawConfig, written: Written) -> Result<Vec<Arc<Rule>>,
         }
         let rule = rule(at, raw)?;
         for other in &rules {
-            disjoint(at, raw, &rule, other)?;
+            distinct(at, raw, &rule, other)?;
         }
         rules.push(Arc::new(rule));
+    }
+    let entries = |rule: &Arc<Rule>| rule.ports.iter().count() * rule.destinations.len();
+    if rules.iter().map(entries).sum::<usize>() > MOST_DESTINATIONS {
+        let fix = format!(
+            "name fewer ports or wider ranges: each port with each range is an entry, and there are \
+             {MOST_DESTINATIONS} of all rules"
+        );
+        let last = raw.rules.iter().rfind(|rule| !rule.destinations.is_empty());
+        let word = last.map_or_else(|| Word::from(""), |rule| rule.name.clone());
+        return Err(At::File.refuse(field::DESTINATIONS, &word, fix));
     }
     Ok(rules)
 }
@@ -53,6 +63,7 @@ fn rule(at: At<'_>, raw: &RawRule) -> Result<Rule, Invalid> {
     Ok(Rule {
         name: raw.name.to_string(),
         ports: ports(at, &raw.ports)?,
+        destinations: destinations(at, raw)?,
         inbound: inbound::inbound(at, raw)?,
         outbound: outbound::outbound(at, &raw.outbound)?,
         upstream: upstream::upstream(at, &raw.upstream)?,
@@ -85,16 +96,46 @@ pub(super) fn ranges(
     words.iter().map(range).collect()
 }
 
-/// No port is two rules'.
-fn disjoint(at: At<'_>, raw: &RawRule, rule: &Rule, other: &Rule) -> Result<(), Invalid> {
+/// Entries of the eBPF map: a port and a destination each.
+const MOST_DESTINATIONS: usize = 1 << 14;
+
+/// The ranges, which can't be held without a process: a hold knows ports only.
+fn destinations(at: At<'_>, raw: &RawRule) -> Result<Vec<Cidr>, Invalid> {
+    let destinations = ranges(at, field::DESTINATIONS, &raw.destinations)?;
+    if !destinations.is_empty() && &*raw.when_absent == "drop" {
+        let pass = at.write(field::WHEN_ABSENT, "pass");
+        let all = at.short(field::DESTINATIONS);
+        let fix = format!("write {pass}, or leave {all} out: ports are held for all destinations");
+        return Err(at.refuse(field::WHEN_ABSENT, &raw.when_absent, fix));
+    }
+    Ok(destinations)
+}
+
+/// Of two rules that share a port, none is for the same destinations as the other: not for any, and
+/// not for the same range.
+fn distinct(at: At<'_>, raw: &RawRule, rule: &Rule, other: &Rule) -> Result<(), Invalid> {
     let Some(port) = rule.ports.iter().find(|port| other.ports.contains(*port)) else {
         return Ok(());
     };
-    let fix = format!("leave port {port} out: rule {} has it already", other.name);
-    // The word that brings it.
-    let word = raw
-        .ports
-        .iter()
-        .find(|word| ports(at, slice::from_ref(word)).is_ok_and(|ports| ports.contains(port)));
-    Err(at.refuse(field::PORTS, word.unwrap_or(&raw.name), fix))
+    let (ours, theirs) = (&rule.destinations, &other.destinations);
+    if ours.is_empty() && theirs.is_empty() {
+        let destinations = at.short(field::DESTINATIONS);
+        let fix = format!(
+            "leave port {port} out: rule {} has it already; or give each its {destinations}",
+            other.name
+        );
+        // The word that brings it.
+        let word = raw
+            .ports
+            .iter()
+            .find(|word| ports(at, slice::from_ref(word)).is_ok_and(|ports| ports.contains(port)));
+        return Err(at.refuse(field::PORTS, word.unwrap_or(&raw.name), fix));
+    }
+    match raw.destinations.iter().zip(ours).find(|(_, range)| theirs.contains(range)) {
+        Some((word, _)) => {
+            let fix = format!("leave it out: rule {} has it already for port {port}", other.name);
+            Err(at.refuse(field::DESTINATIONS, word, fix))
+        }
+        None => Ok(()),
+    }
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use super::ports::ports;
 use super::upstream::address as upstream;
 use super::*;
-use crate::address::UpstreamAddr;
+use crate::address::{OriginalDst, UpstreamAddr};
 use crate::config::raw::{
     RawAdded, RawAdmin, RawGuard, RawHairpin, RawInbound, RawLimits, RawOutbound, RawPass, RawRule,
     RawTlvs, RawUpstream,
@@ -33,6 +33,7 @@ fn raw() -> RawConfig {
         rules: vec![RawRule {
             name: "attach".into(),
             ports: words(&["80"]),
+            destinations: Vec::new(),
             inbound: RawInbound {
                 mode: "require".into(),
                 trusted: words(&["10.0.0.0/8"]),
@@ -425,4 +426,65 @@ fn how_many_connections_there_may_be() {
         message.starts_with("--max-per-source 'none' is not valid; write a number"),
         "{message}"
     );
+}
+
+#[test]
+fn rules_that_share_a_port_have_destinations_of_their_own() {
+    let second = |first: &[&str], second: &[&str]| {
+        let mut raw = raw();
+        raw.rules[0].destinations = words(first);
+        let mut other = raw.rules[0].clone();
+        (other.name, other.destinations) = ("other".into(), words(second));
+        raw.rules.push(other);
+        super::validate(&raw, Written::File).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(second(&["203.0.113.1"], &[]), Ok(()));
+    assert_eq!(second(&["203.0.113.1"], &["203.0.113.0/24", "2001:db8::/32"]), Ok(()));
+    assert_eq!(
+        second(&["203.0.113.0/24"], &["192.0.2.1", "203.0.113.0/24"]),
+        Err("rule other: destinations '203.0.113.0/24' is not valid; leave it out: rule attach has \
+             it already for port 80"
+            .to_owned())
+    );
+    let both = second(&[], &[]).unwrap_err();
+    assert!(both.contains("rule attach has it already; or give each its destinations"), "{both}");
+}
+
+#[test]
+fn destinations_can_not_be_held() {
+    let message = refused(|raw| {
+        raw.rules[0].destinations = words(&["203.0.113.1"]);
+        raw.rules[0].when_absent = "drop".into();
+    });
+    assert_eq!(
+        message,
+        "--when-absent 'drop' is not valid; write --when-absent pass, or leave --destination out: \
+         ports are held for all destinations"
+    );
+}
+
+#[test]
+fn as_many_destinations_as_the_map_has_room_for() {
+    let message = refused(|raw| {
+        raw.rules[0].ports = words(&["1-16384"]);
+        raw.rules[0].destinations = words(&["203.0.113.1", "203.0.113.2"]);
+    });
+    assert!(message.contains("name fewer ports or wider ranges"), "{message}");
+}
+
+#[test]
+fn the_narrower_rule_is_told_from_the_wider() {
+    let rule = |destinations: &[&str]| {
+        let mut raw = raw();
+        raw.rules[0].destinations = words(destinations);
+        validate(&raw).unwrap().rules[0].clone()
+    };
+    let at = |text: &str| OriginalDst::new(text.parse().unwrap());
+    let (any, wide) = (rule(&[]), rule(&["0.0.0.0/0", "203.0.113.0/24"]));
+    assert_eq!(any.narrowness(at("203.0.113.1:80")), Some(None));
+    assert_eq!(wide.narrowness(at("203.0.113.1:80")), Some(Some(24)));
+    assert_eq!(wide.narrowness(at("192.0.2.1:80")), Some(Some(0)));
+    assert_eq!(wide.narrowness(at("[2001:db8::1]:80")), None, "of the other family");
+    assert_eq!(any.narrowness(at("203.0.113.1:81")), None);
+    assert!(wide.narrowness(at("192.0.2.1:80")) > any.narrowness(at("192.0.2.1:80")));
 }
