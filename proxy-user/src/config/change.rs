@@ -16,8 +16,7 @@ pub struct Unmovable {
 /// Whether a process that runs with the old settings can go on with the new ones.
 pub fn movable(old: &Settings, new: &Settings) -> Result<(), Unmovable> {
     let (before, after) = (&old.steering, &new.steering);
-    let any =
-        |settings: &Settings, test: fn(&Rule) -> bool| settings.rules.iter().any(|rule| test(rule));
+    let any = |settings: &Settings, test: fn(&Rule) -> bool| settings.rules.iter().any(test);
     // Programs are loaded and maps are made for what the rules want at the start.
     let begins = |test: fn(&Rule) -> bool| any(new, test) && !any(old, test);
     let keeps = |before: &[InterfacePattern], after: &[InterfacePattern]| {

@@ -91,6 +91,15 @@ impl At<'_> {
         }
     }
 
+    /// The same, with the rule's name before it.
+    pub fn write_of_rule(self, field: Field, value: &str) -> String {
+        let written = self.write(field, value);
+        match self {
+            Self::Rule(rule) => format!("rule {rule}: {written}"),
+            Self::Flags | Self::File => written,
+        }
+    }
+
     /// The field's name without its rule.
     pub fn short(self, field: Field) -> &'static str {
         match self {

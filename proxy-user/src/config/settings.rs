@@ -4,7 +4,6 @@ use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::{AdminAddr, Cidr, OriginalDst, UpstreamAddr};
@@ -30,7 +29,7 @@ pub struct Settings {
     /// Where the run is looked at and told things.
     pub admin: Admin,
     /// At least one, each with a name of its own; no two with the same port and destinations.
-    pub rules: Vec<Arc<Rule>>,
+    pub rules: Vec<Rule>,
 }
 
 /// How many connections there may be at once.

@@ -90,20 +90,15 @@ impl Invalid {
     }
 
     fn trusts_nobody(at: At<'_>, mode: Mode, word: &Word) -> Self {
-        let ranges = |flags, file| match at {
-            At::Flags => at.write(field::TRUSTED, flags),
-            At::File | At::Rule(_) => at.write(field::TRUSTED, file),
+        let (example, everybody) = match at {
+            At::Flags => ("10.0.0.0/8", "0.0.0.0/0,::/0"),
+            At::File | At::Rule(_) => ("[10.0.0.0/8]", "[\"0.0.0.0/0\", \"::/0\"]"),
         };
         Self::TrustsNobody {
-            wanted: match at {
-                At::Rule(rule) => {
-                    format!("rule {rule}: {}", at.write(field::MODE, &mode.to_string()))
-                }
-                At::Flags | At::File => at.write(field::MODE, &mode.to_string()),
-            },
+            wanted: at.write_of_rule(field::MODE, &mode.to_string()),
             trust: at.short(field::TRUSTED),
-            example: ranges("10.0.0.0/8", "[10.0.0.0/8]"),
-            everybody: ranges("0.0.0.0/0,::/0", "[\"0.0.0.0/0\", \"::/0\"]"),
+            example: at.write(field::TRUSTED, example),
+            everybody: at.write(field::TRUSTED, everybody),
             position: word.position(),
         }
     }

@@ -105,9 +105,10 @@ impl ConfigFile {
         fs::read_to_string(&self.path).map_or(true, |text| text != self.text)
     }
 
-    /// Watches it.
+    /// Watches it. It may have changed since it was read, so that the first news are there at once.
     pub fn watch(&self) -> io::Result<ConfigWatch> {
-        Ok(ConfigWatch { folders: FolderWatch::new(&folders(&self.path))?, settled: None })
+        let folders = FolderWatch::new(&folders(&self.path))?;
+        Ok(ConfigWatch { folders, settled: Some(Instant::now()) })
     }
 }
 

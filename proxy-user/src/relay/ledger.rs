@@ -94,9 +94,9 @@ impl Ledger {
 
     /// The rules for a worker.
     pub fn serve(&mut self, settings: &Settings, worker: usize) -> Vec<Arc<Served>> {
-        let served = |rule: &Arc<Rule>| {
+        let served = |rule: &Rule| {
             let Account { tally, sightings } = self.account(&rule.name, worker);
-            Arc::new(Served { rule: Rule::clone(rule), tally, sightings })
+            Arc::new(Served { rule: rule.clone(), tally, sightings })
         };
         settings.rules.iter().map(served).collect()
     }

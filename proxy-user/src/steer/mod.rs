@@ -362,7 +362,7 @@ fn plan(settings: &Settings) -> Result<Plan> {
     let rules = &settings.rules;
     Ok(Plan {
         hook: HookUsed::choose(settings.steering.hook)?,
-        guard: rules.iter().any(|rule| rule.is_guarded()).then_some(settings.steering.guard_hook),
+        guard: rules.iter().any(settings::Rule::is_guarded).then_some(settings.steering.guard_hook),
         answers: rules.iter().any(|rule| rule.upstream.source == Source::Client),
         hold: rules.iter().any(|rule| rule.when_absent == WhenAbsent::Drop),
     })

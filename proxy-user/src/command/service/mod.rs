@@ -109,7 +109,7 @@ pub fn run(settings: Settings, slots: Slots, file: Option<ConfigFile>) -> Result
         admin,
     };
     // Whoever has read `ready` finds everything in its place.
-    service.publish(&service.relay.counts());
+    service.publish();
     service.announce()?;
     service.steering.keep_holds();
     let stopped = runtime.block_on(service.live(&mut events));
@@ -207,7 +207,7 @@ impl Service {
                     if self.relay.has_stopped() {
                         return End::Broken;
                     }
-                    self.publish(&self.relay.counts());
+                    self.publish();
                 }
                 () = events.news.next() => self.look_again(),
                 Some(question) = events.questions.recv() => self.answer(question),
@@ -246,10 +246,8 @@ impl Service {
     }
 
     /// Sight must never end a run that works.
-    fn publish(&mut self, counts: &Counts) {
-        if let Err(error) = self.steering.publish(counts.refused()) {
-            tracing::warn!(error = %format!("{error:#}"), "cannot publish counters");
-        }
+    fn publish(&mut self) {
+        publish(&mut self.steering, &self.relay.counts());
     }
 
     /// Lets new connections go past us, and waits until ours have ended, the time is up, or a
@@ -281,9 +279,7 @@ impl Service {
     fn end(self) {
         let Self { mut steering, relay, .. } = self;
         let counts = relay.stop();
-        if let Err(error) = steering.publish(counts.refused()) {
-            tracing::warn!(error = %format!("{error:#}"), "cannot publish the last counters");
-        }
+        publish(&mut steering, &counts);
         let drops = steering.drops().unwrap_or_default();
         let stats = steering.stats().ok();
         say(format_args!("{}", Summary { counts: &counts, stats, drops: &drops }));
@@ -293,5 +289,11 @@ impl Service {
         if !held.is_empty() {
             say(format_args!("held      {}: `foreword cleanup` opens the ports", held.join(", ")));
         }
+    }
+}
+
+fn publish(steering: &mut Steering, counts: &Counts) {
+    if let Err(error) = steering.publish(counts.refused()) {
+        tracing::warn!(error = %format!("{error:#}"), "cannot publish counters");
     }
 }

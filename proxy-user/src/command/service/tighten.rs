@@ -2,7 +2,6 @@
 //! says something else than `optional`: a reload for another reason must not loosen a rule.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -44,7 +43,6 @@ impl Tightened {
 /// Has a rule require headers.
 fn require(settings: &mut Settings, name: &str) {
     for rule in settings.rules.iter_mut().filter(|rule| rule.name == name) {
-        let rule = Arc::make_mut(rule);
         rule.inbound.mode = Mode::Require;
         // No server speaks before the header.
         rule.inbound.server_first = ServerFirst::Wait;
@@ -56,7 +54,7 @@ impl Service {
     pub fn cutover(&self, rule: Option<&str>, quiet: Duration) -> Result<Vec<Cutover>> {
         let rules: Vec<_> = match rule {
             Some(name) => vec![self.rule(name)?],
-            None => self.settings.rules.iter().map(AsRef::as_ref).collect(),
+            None => self.settings.rules.iter().collect(),
         };
         Ok(rules.into_iter().map(|rule| self.judge(rule, quiet)).collect())
     }
@@ -68,7 +66,7 @@ impl Service {
 
     fn rule(&self, name: &str) -> Result<&Rule> {
         let found = self.settings.rules.iter().find(|rule| rule.name == name);
-        found.map(AsRef::as_ref).with_context(|| {
+        found.with_context(|| {
             let names: Vec<_> = self.settings.rules.iter().map(|rule| rule.name.as_str()).collect();
             format!("no rule is called '{name}'; there are: {}", names.join(", "))
         })

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::slice;
-use std::sync::Arc;
 
 use super::ports::ports;
 use super::{Invalid, Written, guard, inbound, outbound, some_time, upstream};
@@ -17,7 +16,7 @@ const LONGEST_NAME: usize = 63;
 /// As many as the eBPF maps are made for.
 const MOST_RULES: usize = 1024;
 
-pub(super) fn rules(raw: &RawConfig, written: Written) -> Result<Vec<Arc<Rule>>, Invalid> {
+pub(super) fn rules(raw: &RawConfig, written: Written) -> Result<Vec<Rule>, Invalid> {
     if raw.rules.is_empty() {
         return Err(At::File.missing(field::RULES, "write what is to be protected, and how"));
     }
@@ -26,7 +25,7 @@ pub(super) fn rules(raw: &RawConfig, written: Written) -> Result<Vec<Arc<Rule>>,
         return Err(At::File.refuse(field::NAME, &one_more.name, fix));
     }
     let mut names = BTreeSet::new();
-    let mut rules: Vec<Arc<Rule>> = Vec::with_capacity(raw.rules.len());
+    let mut rules: Vec<Rule> = Vec::with_capacity(raw.rules.len());
     for raw in &raw.rules {
         let at = match written {
             Written::Flags => At::Flags,
@@ -44,9 +43,9 @@ pub(super) fn rules(raw: &RawConfig, written: Written) -> Result<Vec<Arc<Rule>>,
         for other in &rules {
             distinct(at, raw, &rule, other)?;
         }
-        rules.push(Arc::new(rule));
+        rules.push(rule);
     }
-    let entries = |rule: &Arc<Rule>| rule.ports.iter().count() * rule.destinations.len();
+    let entries = |rule: &Rule| rule.ports.iter().count() * rule.destinations.len();
     if rules.iter().map(entries).sum::<usize>() > MOST_DESTINATIONS {
         let fix = format!(
             "name fewer ports or wider ranges: each port with each range is an entry, and there are \
