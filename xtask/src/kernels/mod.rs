@@ -30,7 +30,7 @@ use initramfs::Initramfs;
 use machine::Machine;
 
 /// How long a kernel may take from its start to its end. On an idle machine it is a few minutes.
-const TIME_LIMIT: Duration = Duration::from_secs(900);
+const TIME_LIMIT: Duration = Duration::from_secs(1800);
 
 /// What is run where nothing else is asked for: loading, attaching and detaching by each hook, both
 /// directions of a connection, and all that depends on what the kernel makes of our packets.
