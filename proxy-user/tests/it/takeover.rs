@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::scope;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use xtask::lab::{Family, Foreword, wait_until};
 
@@ -43,6 +43,7 @@ fn new_connections_go_to_the_successor_without_a_failure(family: Family) {
         let scene = Scene::serving(family, &[OFF, "--outbound v1 --hook", hook], echo);
         let (over, served, failed) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
         let mut foreword = scene.foreword;
+        let begun = Instant::now();
         scope(|scope| {
             for _ in 0..LOOPS {
                 scope.spawn(|| {
@@ -62,7 +63,10 @@ fn new_connections_go_to_the_successor_without_a_failure(family: Family) {
             over.store(true, Ordering::Relaxed);
         });
         let (served, failed) = (served.into_inner(), failed.into_inner());
-        say(&format!("takeover {family:?} {hook}: {served} connections, {failed} failed"));
+        let rate = f64::from(served) / begun.elapsed().as_secs_f64();
+        say(&format!(
+            "takeover {family:?} {hook}: {served} connections, {rate:.0} a second, {failed} failed"
+        ));
         assert_eq!(failed, 0, "{hook}: of {served}");
         assert!(served > 100, "{hook}: {served}");
     }
