@@ -1,0 +1,153 @@
+//! The last stage: both sockets are closed as the ending asks for, and the connection is entered into
+//! counters and log.
+
+use std::io::ErrorKind;
+use std::net::TcpStream;
+use std::ops::Deref;
+use std::time::Duration;
+
+use proxy_common::Reason;
+
+use super::{Fate, Session, Stage, Turn};
+use crate::header::Origin;
+use crate::relay::opening::Declined;
+use crate::relay::stream::{Socket, Stream as _};
+use crate::relay::tally::Outcome;
+use crate::relay::transfer::Ending;
+use crate::relay::wheel::Tick;
+use crate::relay::worker::Worker;
+use crate::sys::socket;
+
+/// How long a connection that we end is read on after our last byte, so that the client reads
+/// that byte before it learns that we are gone.
+const LINGER: Duration = Duration::from_secs(2);
+
+impl Session {
+    /// Closes both sockets as the ending asks for.
+    pub(super) fn finish(&mut self, turn: &mut Turn<'_>, ending: Ending) -> Fate {
+        if let (Stage::Relaying { transfer, .. }, Some(ended)) = (&self.stage, &mut self.ended) {
+            let moved = transfer.moved();
+            ended.bytes = (ended.bytes.0 + moved.0, moved.1);
+            self.served.tally.moved(ended.bytes.0, ended.bytes.1);
+            let outcome = outcome(ended.origin, ending, ended.bytes);
+            self.record(turn.worker, outcome);
+        }
+        match ending {
+            Ending::Complete => {
+                self.upstream.iter_mut().for_each(ResetUnlessClosed::close_in_order);
+                self.close()
+            }
+            Ending::UpstreamLeft => self.close_gently(turn),
+            Ending::Broken(_) => self.over(),
+        }
+    }
+
+    /// Opens no upstream, and ends the connection so that the client reads no error into it.
+    pub(super) fn decline(&mut self, turn: &mut Turn<'_>, declined: Declined) -> Fate {
+        let outcome = match declined {
+            Declined::Refused(reason) => Outcome::Refused(reason),
+            Declined::HealthCheck => Outcome::HealthCheck,
+        };
+        self.record(turn.worker, outcome);
+        self.close_gently(turn)
+    }
+
+    /// Ends it with a reset.
+    pub(super) fn refuse(&mut self, turn: &mut Turn<'_>, reason: Reason) -> Fate {
+        self.record(turn.worker, Outcome::Refused(reason));
+        self.over()
+    }
+
+    /// Ends our direction and reads the rest away, for a while. With unread bytes, a close would
+    /// be a reset, and could overtake what we have written.
+    pub(super) fn close_gently(&mut self, turn: &mut Turn<'_>) -> Fate {
+        self.upstream = None;
+        if self.client.end().is_err() {
+            return self.close();
+        }
+        self.stage = Stage::Closing;
+        self.deadline = turn.worker.clock.after(LINGER);
+        self.discard(turn)
+    }
+
+    pub(super) fn discard(&mut self, turn: &mut Turn<'_>) -> Fate {
+        loop {
+            match self.client.read(&mut turn.worker.shared.buffer) {
+                Ok(1..) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Fate::Waiting,
+                // Whether the peer closed or vanished: there is nothing more to do for it.
+                Ok(0) | Err(_) => return self.close(),
+            }
+        }
+    }
+
+    pub(super) fn close(&mut self) -> Fate {
+        self.client.close_in_order();
+        self.over()
+    }
+
+    pub(super) fn over(&mut self) -> Fate {
+        self.stage = Stage::Over;
+        self.deadline = Tick::NEVER;
+        Fate::Over
+    }
+
+    /// Enters it into the counters and the log, once: what it came to is known, however long the
+    /// client takes to hear of it.
+    pub(super) fn record(&mut self, worker: &Worker, outcome: Outcome) {
+        if let Some(ended) = self.ended.take() {
+            self.served.tally.ended(outcome);
+            let age = worker.clock.milliseconds() - self.started;
+            worker.log.ended(&ended, outcome, Duration::from_millis(age));
+        }
+    }
+}
+
+/// What it comes to. A connection that carried nothing was only a look, however it ended.
+fn outcome(origin: Option<Origin>, ending: Ending, bytes: (u64, u64)) -> Outcome {
+    let looked_only =
+        bytes == (0, 0) && matches!(ending, Ending::Complete | Ending::Broken(Reason::ClientReset));
+    match (origin, ending) {
+        (Some(Origin::Local), _) => Outcome::HealthCheck,
+        (Some(_), _) if looked_only => Outcome::HealthCheck,
+        (_, Ending::UpstreamLeft) => Outcome::Refused(Reason::UpstreamReset),
+        (_, Ending::Broken(reason)) => Outcome::Refused(reason),
+        (None, Ending::Complete) => Outcome::Unchanged,
+        (Some(_), Ending::Complete) => Outcome::Relayed,
+    }
+}
+
+/// A connection that is reset when it is dropped, unless it was closed in order.
+#[derive(Debug)]
+pub(super) struct ResetUnlessClosed {
+    socket: Socket,
+    closed: bool,
+}
+
+impl ResetUnlessClosed {
+    pub(super) const fn new(stream: TcpStream) -> Self {
+        Self { socket: Socket::new(stream), closed: false }
+    }
+
+    /// Both directions have ended: dropping it closes it.
+    pub(super) fn close_in_order(&mut self) {
+        self.closed = true;
+    }
+}
+
+impl Drop for ResetUnlessClosed {
+    fn drop(&mut self) {
+        if !self.closed {
+            // A socket that refuses the option is closed already.
+            let _ = socket::reset_on_close(self.socket.get());
+        }
+    }
+}
+
+impl Deref for ResetUnlessClosed {
+    type Target = Socket;
+
+    fn deref(&self) -> &Socket {
+        &self.socket
+    }
+}

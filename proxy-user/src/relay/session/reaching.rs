@@ -1,0 +1,98 @@
+//! The second stage: an upstream is connected to, and given what comes first.
+
+use std::mem;
+
+use proxy_common::Reason;
+
+use super::ending::ResetUnlessClosed;
+use super::{Fate, Session, Stage, Turn};
+use crate::header::Origin;
+use crate::relay::admission::Full;
+use crate::relay::connecting::{Connecting, First};
+use crate::relay::opening::Preamble;
+use crate::relay::upstream::{Attempts, reason_for};
+
+impl Session {
+    pub(super) fn connect(&mut self, turn: &mut Turn<'_>, mut preamble: Preamble) -> Fate {
+        if let Some(ended) = &mut self.ended {
+            ended.origin = preamble.origin;
+            ended.unique_id = preamble.unique_id.take();
+        }
+        if let Some(client) = preamble.origin.and_then(Origin::client) {
+            match turn.worker.admission.admit_source(client.get().ip()) {
+                Ok(place) => self.source_place = place,
+                Err(Full) => return self.refuse(turn, Reason::SourceLimit),
+            }
+        }
+        let timeout = self.served.rule.upstream.connect_timeout;
+        self.deadline = turn.worker.clock.after(timeout);
+        self.try_addresses(turn, Connecting::new(preamble), Reason::UpstreamUnreachable)
+    }
+
+    /// Begins to connect to one of the upstream's addresses after the other, until one does not
+    /// fail at once.
+    pub(super) fn try_addresses(
+        &mut self,
+        turn: &mut Turn<'_>,
+        mut connecting: Connecting,
+        mut failed: Reason,
+    ) -> Fate {
+        loop {
+            let worker = &*turn.worker;
+            let attempts = Attempts {
+                upstream: &self.served.rule.upstream,
+                destination: self.destination,
+                client: connecting.preamble.origin.and_then(Origin::client),
+            };
+            let begun = worker.departure.connect(attempts, &mut connecting.attempt, failed);
+            // A client whose upstream can't be reached is reset, as that upstream's kernel would.
+            let (stream, address) = match begun {
+                Ok(begun) => begun,
+                Err(reason) => return self.refuse(turn, reason),
+            };
+            if let Some(ended) = &mut self.ended {
+                ended.upstream = Some(address);
+            }
+            let upstream = self.upstream.insert(ResetUnlessClosed::new(stream));
+            let first = connecting.begin(upstream);
+            if let First::Failed(error) = first {
+                failed = reason_for(&error);
+                continue;
+            }
+            if worker.poller.add(upstream.get(), turn.upstream_token).is_err() {
+                return self.refuse(turn, Reason::Internal);
+            }
+            return self.take_first(turn, connecting, first);
+        }
+    }
+
+    pub(super) fn write_first(&mut self, turn: &mut Turn<'_>) -> Fate {
+        match (mem::replace(&mut self.stage, Stage::Over), &self.upstream) {
+            (Stage::Connecting(mut connecting), Some(upstream)) => {
+                let first = connecting.write(upstream);
+                self.take_first(turn, connecting, first)
+            }
+            _ => Fate::Over,
+        }
+    }
+
+    pub(super) fn take_first(
+        &mut self,
+        turn: &mut Turn<'_>,
+        connecting: Connecting,
+        first: First,
+    ) -> Fate {
+        match first {
+            First::Sent => self.start_relay(turn, &connecting.preamble),
+            First::Blocked => {
+                self.stage = Stage::Connecting(connecting);
+                Fate::Waiting
+            }
+            First::Failed(error) => self.try_addresses(turn, connecting, reason_for(&error)),
+            First::Broken(error) => {
+                tracing::debug!(%error, "the upstream left before it had the beginning");
+                self.refuse(turn, Reason::UpstreamReset)
+            }
+        }
+    }
+}

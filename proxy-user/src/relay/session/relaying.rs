@@ -1,0 +1,52 @@
+//! The third stage: bytes go both ways.
+
+use proxy_common::Reason;
+
+use super::{Fate, Session, Stage, Turn};
+use crate::relay::gate::{Gate, Look};
+use crate::relay::opening::Preamble;
+use crate::relay::stream::Socket;
+use crate::relay::transfer::{Ending, Stand, Transfer};
+
+impl Session {
+    pub(super) fn start_relay(&mut self, turn: &mut Turn<'_>, preamble: &Preamble) -> Fate {
+        if let Some(ended) = &mut self.ended {
+            ended.bytes.0 = preamble.payload as u64;
+        }
+        let (transfer, gate) = (Transfer::new(preamble.gated), Gate::default());
+        self.stage = Stage::Relaying { transfer, gate, progress: (0, 0) };
+        self.put_off_idle_deadline(turn);
+        self.relay(turn)
+    }
+
+    pub(super) fn put_off_idle_deadline(&mut self, turn: &Turn<'_>) {
+        let idle = self.served.rule.idle_timeout;
+        self.deadline = turn.worker.clock.after(idle);
+    }
+
+    pub(super) fn relay(&mut self, turn: &mut Turn<'_>) -> Fate {
+        let Stage::Relaying { transfer, gate, progress } = &mut self.stage else {
+            return Fate::Over;
+        };
+        let Some(upstream) = &self.upstream else { return Fate::Over };
+        if transfer.is_gated() {
+            match gate.look(&self.client) {
+                Look::Closed => {}
+                Look::Open => transfer.open_gate(),
+                Look::Header => return self.finish(turn, Ending::Broken(Reason::SecondHeader)),
+                Look::Failed => return self.finish(turn, Ending::Broken(Reason::ClientReset)),
+            }
+        }
+        let shared = &mut turn.worker.shared;
+        let stand = transfer.advance::<Socket>(&self.client, upstream, shared);
+        if transfer.moved() != *progress {
+            *progress = transfer.moved();
+            self.put_off_idle_deadline(turn);
+        }
+        match stand {
+            Stand::Waiting => Fate::Waiting,
+            Stand::Busy => Fate::Busy,
+            Stand::Over(ending) => self.finish(turn, ending),
+        }
+    }
+}
