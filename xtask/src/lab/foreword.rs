@@ -10,8 +10,8 @@ use nix::sys::signal::Signal;
 
 use super::{Daemon, Netns};
 
-/// How long attaching may take, on a machine that is busy with other labs.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long attaching may take, on a machine that is busy with other labs, or emulated.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// How long detaching may take before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
