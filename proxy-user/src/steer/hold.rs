@@ -85,6 +85,11 @@ pub fn lift(index: u32, name: &str) -> bool {
     unpinned | hook::remove_filters(name, TcAttachType::Ingress, HOLD)
 }
 
+/// Whether a hold on the interface of this index is pinned.
+pub fn is_pinned(index: u32) -> io::Result<bool> {
+    path(index)?.try_exists()
+}
+
 /// Lifts every hold that no living process is behind, and returns the interfaces.
 pub fn sweep() -> Result<Vec<String>> {
     let mut lifted = Vec::new();

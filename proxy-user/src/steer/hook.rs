@@ -154,6 +154,11 @@ pub fn remove_stale_filters(interface: &str) -> bool {
     removed
 }
 
+/// Whether a filter of this name and place is one of those.
+pub fn can_be_stale(place: TcAttachType, name: &str) -> bool {
+    IDLE_FILTERS.contains(&(place, name))
+}
+
 /// Removes the filters that dead instances left, and returns the interfaces that had one.
 pub fn sweep() -> Result<Vec<String>> {
     let mut swept = Vec::new();

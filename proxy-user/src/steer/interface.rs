@@ -17,6 +17,12 @@ pub struct NetworkInterface {
 }
 
 impl NetworkInterface {
+    /// One of these links.
+    pub fn among(links: &[Link], link: &Link) -> Self {
+        let has_sub_interfaces = links.iter().any(|other| other.lower == Some(link.index));
+        Self { link: link.clone(), has_sub_interfaces }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.link.name
@@ -81,11 +87,7 @@ pub fn select(settings: &Steering, links: &[Link]) -> Selection {
     };
     let selected = links.iter().filter_map(|link| Some((link, role(link)?)));
     selected
-        .map(|(link, role)| {
-            let has_sub_interfaces = links.iter().any(|other| other.lower == Some(link.index));
-            let interface = NetworkInterface { link: link.clone(), has_sub_interfaces };
-            (link.index, (interface, role))
-        })
+        .map(|(link, role)| (link.index, (NetworkInterface::among(links, link), role)))
         .collect()
 }
 

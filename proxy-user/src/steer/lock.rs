@@ -69,7 +69,7 @@ impl InterfaceLock {
         if let Some(lock) = Self::try_take(interface, to)? {
             return Ok(lock);
         }
-        let holder = holder(interface).map_or(String::new(), |pid| format!(" (pid {pid})"));
+        let holder = holder(interface.index()).map_or(String::new(), |pid| format!(" (pid {pid})"));
         bail!(
             "{interface} is already steered by another Foreword{holder}; stop that one first, or \
              take over from it with --take-over"
@@ -173,8 +173,8 @@ fn mark_address(index: u32, mark: u32) -> io::Result<SocketAddr> {
     SocketAddr::from_abstract_name(format!("foreword/{index}/draining/{mark}"))
 }
 
-/// The process that has an interface's lock.
-fn holder(interface: &NetworkInterface) -> Option<i32> {
-    let stream = UnixStream::connect_addr(&address(interface.index()).ok()?).ok()?;
+/// The process that has the lock of the interface of this index.
+pub fn holder(index: u32) -> Option<i32> {
+    let stream = UnixStream::connect_addr(&address(index).ok()?).ok()?;
     Some(getsockopt(&stream, PeerCredentials).ok()?.pid())
 }

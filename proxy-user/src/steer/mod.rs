@@ -23,6 +23,7 @@ mod netlink;
 mod object;
 pub mod pinned;
 mod pins;
+pub mod survey;
 pub mod sweep;
 mod sysctl;
 mod veth;

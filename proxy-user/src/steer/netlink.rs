@@ -12,7 +12,7 @@ use netlink_packet_route::link::{
 use netlink_packet_route::neighbour::NeighbourState;
 use netlink_packet_route::route::{RouteAttribute, RouteScope, RouteType};
 use netlink_packet_route::rule::RuleAction;
-use netlink_packet_route::tc::{TcAttribute, TcHandle};
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use rtnetlink::{
     Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection,
 };
@@ -91,15 +91,20 @@ pub async fn link(handle: &Handle, name: &str) -> Result<Option<Link>> {
 
 /// Every link of the namespace.
 pub async fn links(handle: &Handle) -> Result<Vec<Link>> {
-    let messages: Vec<_> = handle.link().get().execute().try_collect().await?;
-    Ok(messages.into_iter().map(read_link).collect())
+    Ok(link_messages(handle).await?.into_iter().map(read_link).collect())
+}
+
+/// The same, with everything that the kernel says of them.
+pub async fn link_messages(handle: &Handle) -> Result<Vec<LinkMessage>> {
+    Ok(handle.link().get().execute().try_collect().await?)
 }
 
 fn is_no_device(error: &io::Error) -> bool {
     error.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32)
 }
 
-fn read_link(message: LinkMessage) -> Link {
+/// What we care for in a link.
+pub fn read_link(message: LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
         name: String::new(),
@@ -285,6 +290,15 @@ async fn has_filter(handle: &Handle, link: &Link) -> Result<bool> {
     }
     let mut egress = handle.traffic_filter(index).get().egress().execute();
     Ok(egress.try_next().await?.is_some())
+}
+
+/// The filters on a link's clsact: on its ingress and on its egress.
+pub async fn filters(handle: &Handle, index: u32) -> Result<[Vec<TcMessage>; 2]> {
+    let index = i32::try_from(index).context("an interface index above 2^31")?;
+    let ingress = handle.traffic_filter(index).get().ingress().execute().try_collect();
+    let ingress = ingress.await?;
+    let egress = handle.traffic_filter(index).get().egress().execute().try_collect();
+    Ok([ingress, egress.await?])
 }
 
 /// Removes an interface's clsact qdisc, unless a filter of anybody's is on it.

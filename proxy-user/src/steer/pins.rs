@@ -107,20 +107,8 @@ fn noted_qdiscs(folder: &Path) -> io::Result<Vec<u32>> {
 /// Removes the folders of instances that nobody holds, and returns them. The interfaces that they
 /// have noted a qdisc on are told to `qdisc`.
 pub fn sweep(mut qdisc: impl FnMut(u32)) -> Result<Vec<PathBuf>> {
-    let root = root();
-    let entries = match fs::read_dir(&root) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => {
-            return Err(error).with_context(|| format!("cannot read {}", root.display()));
-        }
-    };
     let mut removed = Vec::new();
-    for entry in entries {
-        let folder = entry?.path();
-        if folder.ends_with(hold::FOLDER) {
-            continue;
-        }
+    for folder in folders()? {
         // Held while it is removed, so that nobody claims it half-way.
         if let Some(_held) = lock(&folder)? {
             noted_qdiscs(&folder).unwrap_or_default().into_iter().for_each(&mut qdisc);
@@ -129,6 +117,27 @@ pub fn sweep(mut qdisc: impl FnMut(u32)) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(removed)
+}
+
+/// The folders of instances that nobody holds.
+pub fn dead() -> Result<Vec<PathBuf>> {
+    let mut dead = folders()?;
+    dead.retain(|folder| matches!(lock(folder), Ok(Some(_))));
+    Ok(dead)
+}
+
+/// The folders of all instances.
+fn folders() -> Result<Vec<PathBuf>> {
+    let root = root();
+    let entries = match fs::read_dir(&root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {}", root.display()));
+        }
+    };
+    let folders = entries.map(|entry| Ok(entry?.path()));
+    folders.filter(|path| !path.as_ref().is_ok_and(|path| path.ends_with(hold::FOLDER))).collect()
 }
 
 fn root() -> PathBuf {
@@ -171,11 +180,15 @@ fn create_private(folder: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
+/// Whether bpffs is mounted at its usual place.
+pub fn is_mounted() -> io::Result<bool> {
+    Ok(statfs(BPFFS)?.filesystem_type() == BPF_FS_MAGIC)
+}
+
 /// Mounts bpffs at its usual place unless it is there. It stays: others may use it by then.
 fn mount_bpffs() -> Result<()> {
     // A second one on top would hide what is pinned in the first: only a clear no will do.
-    let there = statfs(BPFFS).with_context(|| format!("cannot look at {BPFFS}"))?;
-    if there.filesystem_type() == BPF_FS_MAGIC {
+    if is_mounted().with_context(|| format!("cannot look at {BPFFS}"))? {
         return Ok(());
     }
     tracing::info!("mounting the BPF file system at {BPFFS}");

@@ -55,25 +55,34 @@ fn move_self_to(cgroup: &Path) -> io::Result<()> {
     fs::write(cgroup.join("cgroup.procs"), "0")
 }
 
+/// Where cgroup2 is mounted.
+pub fn mount_point() -> io::Result<PathBuf> {
+    Ok(mount()?.1)
+}
+
 /// Removes the empty cgroups that `is_stale` says belong to nobody, wherever they are, and returns
 /// them. A cgroup with a process in it is never removed: the kernel refuses.
 pub fn sweep(is_stale: impl Fn(u32) -> bool) -> io::Result<Vec<PathBuf>> {
-    let mut removed = Vec::new();
+    let stale = stale(is_stale)?;
+    Ok(stale.into_iter().filter(|path| fs::remove_dir(path).is_ok()).collect())
+}
+
+/// The cgroups that `is_stale` says belong to nobody, wherever they are.
+pub fn stale(is_stale: impl Fn(u32) -> bool) -> io::Result<Vec<PathBuf>> {
+    let mut stale = Vec::new();
     let mut folders = vec![mount()?.1];
     while let Some(folder) = folders.pop() {
         // A cgroup can end while we look.
         let Ok(entries) = fs::read_dir(folder) else { continue };
         for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
             match instance_of(&path) {
-                Some(number) if is_stale(number) && fs::remove_dir(&path).is_ok() => {
-                    removed.push(path);
-                }
+                Some(number) if is_stale(number) => stale.push(path),
                 None if path.is_dir() => folders.push(path),
                 _ => {}
             }
         }
     }
-    Ok(removed)
+    Ok(stale)
 }
 
 /// The number of the instance that a cgroup was made for.

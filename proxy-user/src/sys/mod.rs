@@ -7,8 +7,10 @@
 pub mod capability;
 pub mod cgroup;
 pub mod file_watch;
+pub mod kernel;
 pub mod netns;
 pub mod pipe;
 pub mod poll;
 pub mod slots;
 pub mod socket;
+pub mod unseen;

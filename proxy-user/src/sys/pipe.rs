@@ -7,7 +7,7 @@ use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::unistd::pipe2;
 
 /// What a pipe should hold. The default of 64 KiB costs almost three times the CPU in bulk.
-const CAPACITY: i32 = 256 * 1024;
+pub const CAPACITY: i32 = 256 * 1024;
 /// More than any pipe holds: the kernel moves what it can.
 const AS_MUCH_AS_FITS: usize = 1 << 20;
 

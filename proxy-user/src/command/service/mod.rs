@@ -34,7 +34,7 @@ use crate::operate::summary::Summary;
 use crate::relay::{Counts, Workers};
 use crate::steer::watch::LinkNews;
 use crate::steer::{Steering, Successor};
-use crate::sys::capability;
+use crate::sys::capability::{self, LEAST_FILES};
 use crate::sys::slots::Slots;
 
 /// How often the maps for sight are brought up to date.

@@ -1,0 +1,85 @@
+//! What this kernel can do of what Foreword asks of it. Programs are offered to the verifier and
+//! let go of again; none is attached.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use aya::programs::{ProgramError, ProgramType};
+use aya::sys::{BpfHelper, is_helper_supported, is_program_supported};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+
+use super::super::hook::HookUsed;
+use crate::config::settings::Hook;
+use crate::sys::kernel;
+use crate::sys::unseen::{Seen, Unseen};
+
+/// Each feature: whether it is there.
+#[derive(Clone, Debug)]
+pub struct Features {
+    /// Programs that choose a socket for a packet.
+    pub sk_lookup: Seen<bool>,
+    /// TC programs with links, which end with their process.
+    pub tcx: bool,
+    /// Redirects to the other end of a veth.
+    pub redirect_peer: Seen<bool>,
+    /// Redirects by the neighbour table.
+    pub redirect_neigh: Seen<bool>,
+    /// Maps whose fields have names.
+    pub btf: Seen<bool>,
+    /// Virtual links in pairs.
+    pub veth: Seen<bool>,
+}
+
+impl Features {
+    /// Asks the kernel. `links` are those of this namespace.
+    pub fn probe(links: &[LinkMessage]) -> Self {
+        let helper = |helper| readable(is_helper_supported(ProgramType::SchedClassifier, helper));
+        let sk_lookup = readable(is_program_supported(ProgramType::SkLookup));
+        let btf = match &sk_lookup {
+            // Whoever may not load a program may not load BTF: its absence would mean nothing.
+            Err(unseen) => Err(unseen.clone()),
+            Ok(_) => Ok(aya::features().btf().is_some()),
+        };
+        Self {
+            sk_lookup,
+            tcx: matches!(HookUsed::choose(Hook::Auto), Ok(HookUsed::Tcx)),
+            redirect_peer: helper(BpfHelper::BPF_FUNC_redirect_peer),
+            redirect_neigh: helper(BpfHelper::BPF_FUNC_redirect_neigh),
+            btf,
+            veth: veth(links),
+        }
+    }
+}
+
+/// The kernel's own word, without the library's around it.
+pub fn readable<T>(result: Result<T, ProgramError>) -> Seen<T> {
+    result.map_err(|error| match error {
+        ProgramError::SyscallError(error) => error.io_error.into(),
+        other => Unseen::because(other),
+    })
+}
+
+/// Whether there are veths: one is there, or the kernel's lists of its parts have them. Making one
+/// would tell for sure, and change something.
+fn veth(links: &[LinkMessage]) -> Seen<bool> {
+    if links.iter().any(is_veth) || Path::new("/sys/module/veth").is_dir() {
+        return Ok(true);
+    }
+    let modules = Path::new("/lib/modules").join(kernel::release()?);
+    let lists = ["modules.builtin", "modules.dep"].map(|list| modules.join(list));
+    let texts = lists.map(fs::read_to_string).into_iter().collect::<io::Result<Vec<_>>>();
+    let texts = texts.map_err(|_| {
+        Unseen::because(format!("there is none now, and no list of modules in {}", modules.display()))
+    })?;
+    Ok(texts.iter().any(|text| text.contains("/veth.ko")))
+}
+
+fn is_veth(link: &LinkMessage) -> bool {
+    link.attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => {
+            infos.iter().any(|info| matches!(info, LinkInfo::Kind(InfoKind::Veth)))
+        }
+        _ => false,
+    })
+}

@@ -1,0 +1,163 @@
+//! Interfaces, and everything on them that meets packets before or after us.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
+use proxy_common::names::HOLD;
+
+use super::super::hook::HookUsed;
+use super::super::interface::NetworkInterface;
+use super::super::netlink::{LOOPBACK, Link, read_link};
+use super::super::{hold, lock, veth};
+use super::programs::{self, Chain, Names, XdpProgram};
+use super::{net_setting, xdp};
+use crate::config::settings::Hook;
+use crate::sys::unseen::{Seen, Unseen};
+
+/// An interface as it was seen.
+#[derive(Clone, Debug)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its MTU, in bytes.
+    pub mtu: u32,
+    /// Whether somebody has brought it up.
+    pub is_up: bool,
+    /// Whether its frames begin as Ethernet's do.
+    pub is_ethernet: bool,
+    /// Its framing, in the kernel's words.
+    pub framing: String,
+    /// The kind of a virtual link; `None` for hardware.
+    pub kind: Option<String>,
+    /// The driver of a piece of hardware.
+    pub driver: Option<String>,
+    /// The sub-interfaces for its VLANs.
+    pub vlans: Vec<String>,
+    /// Whether its driver runs XDP programs.
+    pub native_xdp: Seen<bool>,
+    /// Whether the guard would stand there by itself, if the driver can.
+    pub suits_native_xdp: bool,
+    /// What packets meet that come in.
+    pub ingress: Chain,
+    /// What packets meet that go out.
+    pub egress: Chain,
+    /// What packets meet first of all.
+    pub xdp: Vec<XdpProgram>,
+    /// The process that steers it; 0 for one in another pid namespace.
+    pub steered_by: Option<i32>,
+    /// Whether ports are to stay closed while nobody steers it.
+    pub hold: Seen<bool>,
+    /// Its own `rp_filter`.
+    pub rp_filter: Option<String>,
+}
+
+/// Looks at the interfaces of these names, or at all that are up and have Ethernet's framing.
+/// What Foreword has made for itself is not looked at unless it is named.
+pub fn look(messages: &[LinkMessage], names: &[String]) -> Vec<Interface> {
+    let links: Vec<_> = messages.iter().cloned().map(read_link).collect();
+    let has_tcx = matches!(HookUsed::choose(Hook::Auto), Ok(HookUsed::Tcx));
+    let (programs, native) = (programs::names(), xdp::native());
+    let pairs = messages.iter().zip(&links);
+    let wanted = pairs.filter(|(message, link)| {
+        let suits = is_up(message) && is_ethernet(message, link);
+        let ours = veth::instance_of(link).is_some();
+        match names {
+            [] => suits && !ours && link.index != LOOPBACK,
+            names => names.contains(&link.name),
+        }
+    });
+    wanted
+        .map(|(message, link)| {
+            let context = Context { links: &links, programs: &programs, native: &native, has_tcx };
+            context.look_at(message, link)
+        })
+        .collect()
+}
+
+/// What is known before an interface is looked at.
+struct Context<'a> {
+    links: &'a [Link],
+    programs: &'a Names,
+    native: &'a Seen<BTreeMap<u32, bool>>,
+    has_tcx: bool,
+}
+
+impl Context<'_> {
+    fn look_at(&self, message: &LinkMessage, link: &Link) -> Interface {
+        let [ingress, egress] = programs::chains(link.index, &link.name, self.has_tcx);
+        let vlans = self.links.iter().filter(|other| other.lower == Some(link.index));
+        let native = self.native.clone().and_then(|native| {
+            native.get(&link.index).copied().ok_or_else(|| Unseen::because("the kernel is silent"))
+        });
+        Interface {
+            mtu: link.mtu,
+            is_up: is_up(message),
+            is_ethernet: is_ethernet(message, link),
+            framing: message.header.link_layer_type.to_string(),
+            kind: kind(message),
+            driver: driver(message),
+            vlans: vlans.map(|vlan| vlan.name.clone()).collect(),
+            native_xdp: native,
+            suits_native_xdp: NetworkInterface::among(self.links, link).suits_native_xdp(),
+            hold: held(link.index, &ingress),
+            ingress,
+            egress,
+            xdp: xdp_programs(message, self.programs),
+            steered_by: lock::holder(link.index),
+            rp_filter: net_setting(&format!("ipv4/conf/{}/rp_filter", link.name)),
+            name: link.name.clone(),
+        }
+    }
+}
+
+fn is_up(message: &LinkMessage) -> bool {
+    message.header.flags.contains(LinkFlags::Up)
+}
+
+/// The loopback's frames have an Ethernet header as well.
+fn is_ethernet(message: &LinkMessage, link: &Link) -> bool {
+    link.index == LOOPBACK || message.header.link_layer_type == LinkLayerType::Ether
+}
+
+fn kind(message: &LinkMessage) -> Option<String> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.iter().find_map(|info| match info {
+            LinkInfo::Kind(kind) => Some(kind.to_string()),
+            _ => None,
+        }),
+        _ => None,
+    })
+}
+
+/// By the device, since `/sys/class/net` may show another namespace's interfaces.
+fn driver(message: &LinkMessage) -> Option<String> {
+    let (mut device, mut bus) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::ParentDevName(name) => device = Some(name),
+            LinkAttribute::ParentDevBusName(name) => bus = Some(name),
+            _ => {}
+        }
+    }
+    let device = Path::new("/sys/bus").join(bus?).join("devices").join(device?);
+    let driver = fs::read_link(device.join("driver")).ok()?;
+    Some(driver.file_name()?.to_string_lossy().into_owned())
+}
+
+fn xdp_programs(message: &LinkMessage, names: &Names) -> Vec<XdpProgram> {
+    let found = message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Xdp(attributes) => Some(programs::xdp(attributes, names)),
+        _ => None,
+    });
+    found.unwrap_or_default()
+}
+
+/// A hold is a pinned link or a filter.
+fn held(index: u32, ingress: &Chain) -> Seen<bool> {
+    if ingress.programs().any(|program| program.name == HOLD) {
+        return Ok(true);
+    }
+    Ok(hold::is_pinned(index)?)
+}

@@ -1,0 +1,175 @@
+//! The programs on an interface, anybody's, in the order in which packets meet them.
+
+use std::collections::BTreeMap;
+
+use aya::programs::{SchedClassifier, TcAttachType, loaded_programs};
+use netlink_packet_route::link::{LinkXdp, XdpAttached};
+use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcMessage, TcOption};
+
+use super::features::readable;
+use crate::steer::netlink;
+use crate::sys::unseen::{Seen, Unseen};
+
+/// How a program is attached to TC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// By a tcx link; these run before all filters.
+    Tcx,
+    /// As a filter on clsact, lower priorities first.
+    Clsact(u16),
+}
+
+/// A program at TC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// Its name; for a filter that is no eBPF program, its kind.
+    pub name: String,
+    /// How it is attached.
+    pub slot: Slot,
+}
+
+/// What a packet meets in one direction: the first half, then the second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// By tcx.
+    pub tcx: Seen<Vec<Program>>,
+    /// On clsact.
+    pub clsact: Seen<Vec<Program>>,
+}
+
+impl Chain {
+    /// The programs that were seen, in their order.
+    pub fn programs(&self) -> impl Iterator<Item = &Program> {
+        self.tcx.iter().flatten().chain(self.clsact.iter().flatten())
+    }
+}
+
+/// Where an XDP program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpPlace {
+    /// In the card.
+    Hardware,
+    /// In the driver.
+    Driver,
+    /// In the kernel's generic XDP.
+    Generic,
+}
+
+/// An XDP program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct XdpProgram {
+    /// Its name.
+    pub name: Seen<String>,
+    /// Where it runs.
+    pub place: XdpPlace,
+}
+
+/// Names of loaded programs by id.
+pub type Names = Seen<BTreeMap<u32, String>>;
+
+/// The names of all programs that are loaded.
+pub fn names() -> Names {
+    let mut names = BTreeMap::new();
+    for program in loaded_programs() {
+        match readable(program) {
+            Ok(program) => {
+                let name = String::from_utf8_lossy(program.name()).into_owned();
+                names.insert(program.id(), name);
+            }
+            // Of nothing seen, the reason; of some that went while we looked, nothing.
+            Err(unseen) if names.is_empty() => return Err(unseen),
+            Err(_) => {}
+        }
+    }
+    Ok(names)
+}
+
+/// The chains of an interface: its ingress and its egress.
+pub fn chains(index: u32, interface: &str, has_tcx: bool) -> [Chain; 2] {
+    let tcx = |place| match has_tcx {
+        true => tcx(interface, place),
+        false => Ok(Vec::new()),
+    };
+    let [ingress, egress] = filters(index);
+    [
+        Chain { tcx: tcx(TcAttachType::Ingress), clsact: ingress },
+        Chain { tcx: tcx(TcAttachType::Egress), clsact: egress },
+    ]
+}
+
+fn tcx(interface: &str, place: TcAttachType) -> Seen<Vec<Program>> {
+    let (_, programs) = readable(SchedClassifier::query_tcx(interface, place))?;
+    let name = |program: &aya::programs::ProgramInfo| {
+        String::from_utf8_lossy(program.name()).into_owned()
+    };
+    Ok(programs.iter().map(|info| Program { name: name(info), slot: Slot::Tcx }).collect())
+}
+
+/// The filters on a link's clsact: on its ingress and on its egress.
+pub fn filters(index: u32) -> [Seen<Vec<Program>>; 2] {
+    match netlink::here(async |handle| netlink::filters(&handle, index).await) {
+        Ok(filters) => filters.map(|messages| Ok(in_order(&messages))),
+        Err(error) => {
+            let unseen = Unseen::because(format!("{error:#}"));
+            [Err(unseen.clone()), Err(unseen)]
+        }
+    }
+}
+
+fn in_order(messages: &[TcMessage]) -> Vec<Program> {
+    let mut programs: Vec<_> = messages.iter().filter_map(filter).collect();
+    programs.sort_by_key(|(priority, _)| *priority);
+    let program = |(priority, name)| Program { name, slot: Slot::Clsact(priority) };
+    programs.into_iter().map(program).collect()
+}
+
+/// The priority and name of a filter. A classifier without filters is listed as well, without a
+/// handle: it is nothing that a packet meets.
+fn filter(message: &TcMessage) -> Option<(u16, String)> {
+    let handle = message.header.handle;
+    if (handle.major, handle.minor) == (0, 0) {
+        return None;
+    }
+    let priority = u16::try_from(message.header.info >> 16).unwrap_or(u16::MAX);
+    let (mut kind, mut name) = (None, None);
+    for attribute in &message.attributes {
+        match attribute {
+            TcAttribute::Kind(text) => kind = Some(text.clone()),
+            TcAttribute::Options(options) => name = options.iter().find_map(program_name),
+            _ => {}
+        }
+    }
+    Some((priority, name.or(kind)?))
+}
+
+fn program_name(option: &TcOption) -> Option<String> {
+    match option {
+        TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => Some(name.clone()),
+        _ => None,
+    }
+}
+
+/// The XDP programs that a link says it has.
+pub fn xdp(attributes: &[LinkXdp], names: &Names) -> Vec<XdpProgram> {
+    let whole = attributes.iter().find_map(|attribute| match attribute {
+        LinkXdp::Attached(XdpAttached::Driver) => Some(XdpPlace::Driver),
+        LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(XdpPlace::Generic),
+        LinkXdp::Attached(XdpAttached::Hardware) => Some(XdpPlace::Hardware),
+        _ => None,
+    });
+    let programs = attributes.iter().filter_map(|attribute| match attribute {
+        // Of a single program, the kernel says the same thing twice.
+        LinkXdp::ProgId(id) => Some((*id, whole?)),
+        LinkXdp::DrvProgId(id) if whole.is_none() => Some((*id, XdpPlace::Driver)),
+        LinkXdp::SkbProgId(id) if whole.is_none() => Some((*id, XdpPlace::Generic)),
+        LinkXdp::HwProgId(id) if whole.is_none() => Some((*id, XdpPlace::Hardware)),
+        _ => None,
+    });
+    let program = |(id, place)| XdpProgram { name: name_of(id, names), place };
+    programs.map(program).collect()
+}
+
+fn name_of(id: u32, names: &Names) -> Seen<String> {
+    let name = names.as_ref().map_err(Clone::clone)?.get(&id);
+    name.cloned().ok_or_else(|| Unseen::because("it has gone"))
+}
