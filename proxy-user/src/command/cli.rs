@@ -45,6 +45,9 @@ pub enum Command {
     Cleanup,
     /// Say what bytes are: a header, part by part, or what is wrong with them (exit code 1).
     Decode(Decode),
+    /// Say whether this node is fit for Foreword, and what to mend; changes nothing. Exit code 1
+    /// if Foreword would not work, as it is started here; 0 otherwise, also with warnings.
+    Doctor(Doctor),
     /// Find out whether an upstream accepts PROXY headers, requires them or rejects them. Makes
     /// a handful of connections to it; needs no privileges.
     Probe(Probe),
@@ -192,6 +195,19 @@ pub struct Decode {
     /// Longest header, in bytes; more than attach takes by default, so that all can be seen.
     #[arg(long, value_name = "BYTES", default_value = "65551")]
     pub max_header: String,
+
+    /// Write JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where to look.
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// Interfaces that load-balancer traffic arrives on [default: all that are up and have
+    /// Ethernet's framing].
+    #[arg(value_name = "IFACE")]
+    pub interfaces: Vec<String>,
 
     /// Write JSON.
     #[arg(long)]

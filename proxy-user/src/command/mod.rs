@@ -7,6 +7,7 @@ mod cli;
 mod connections;
 mod cutover;
 mod decode;
+mod doctor;
 mod probe;
 mod reload;
 mod run;
@@ -56,6 +57,7 @@ pub fn run() -> ExitCode {
         Command::Cutover(arguments) => cutover::run(&arguments),
         Command::Cleanup => done(cleanup::run()),
         Command::Decode(arguments) => decode::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments).map_err(Failure::from),
         Command::Probe(arguments) => probe::run(&arguments),
     };
     match result {

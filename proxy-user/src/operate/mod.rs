@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod config_file;
+pub mod doctor;
 pub mod logs;
 pub mod report;
 pub mod summary;

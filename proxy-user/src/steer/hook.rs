@@ -16,7 +16,7 @@ use super::netlink;
 use crate::config::settings::Hook;
 
 /// Our filters' priority on clsact: early, with room before it for a successor.
-const PRIORITY: u16 = 20;
+pub const PRIORITY: u16 = 20;
 /// The priority of what stands behind them.
 const PRIORITY_BEHIND: u16 = PRIORITY + 1;
 

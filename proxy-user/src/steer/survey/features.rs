@@ -70,7 +70,10 @@ fn veth(links: &[LinkMessage]) -> Seen<bool> {
     let lists = ["modules.builtin", "modules.dep"].map(|list| modules.join(list));
     let texts = lists.map(fs::read_to_string).into_iter().collect::<io::Result<Vec<_>>>();
     let texts = texts.map_err(|_| {
-        Unseen::because(format!("there is none now, and no list of modules in {}", modules.display()))
+        Unseen::because(format!(
+            "there is none now, and no list of modules in {}",
+            modules.display()
+        ))
     })?;
     Ok(texts.iter().any(|text| text.contains("/veth.ko")))
 }

@@ -12,7 +12,7 @@ use super::super::interface::NetworkInterface;
 use super::super::netlink::{LOOPBACK, Link, read_link};
 use super::super::{hold, lock, veth};
 use super::programs::{self, Chain, Names, XdpProgram};
-use super::{net_setting, xdp};
+use super::xdp;
 use crate::config::settings::Hook;
 use crate::sys::unseen::{Seen, Unseen};
 
@@ -49,8 +49,6 @@ pub struct Interface {
     pub steered_by: Option<i32>,
     /// Whether ports are to stay closed while nobody steers it.
     pub hold: Seen<bool>,
-    /// Its own `rp_filter`.
-    pub rp_filter: Option<String>,
 }
 
 /// Looks at the interfaces of these names, or at all that are up and have Ethernet's framing.
@@ -106,7 +104,6 @@ impl Context<'_> {
             egress,
             xdp: xdp_programs(message, self.programs),
             steered_by: lock::holder(link.index),
-            rp_filter: net_setting(&format!("ipv4/conf/{}/rp_filter", link.name)),
             name: link.name.clone(),
         }
     }

@@ -7,6 +7,7 @@ use netlink_packet_route::link::{LinkXdp, XdpAttached};
 use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcMessage, TcOption};
 
 use super::features::readable;
+use crate::steer::hook::PRIORITY;
 use crate::steer::netlink;
 use crate::sys::unseen::{Seen, Unseen};
 
@@ -18,6 +19,9 @@ pub enum Slot {
     /// As a filter on clsact, lower priorities first.
     Clsact(u16),
 }
+
+/// The priority that our own filters have.
+pub const OUR_PRIORITY: u16 = PRIORITY;
 
 /// A program at TC.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,9 +103,8 @@ pub fn chains(index: u32, interface: &str, has_tcx: bool) -> [Chain; 2] {
 
 fn tcx(interface: &str, place: TcAttachType) -> Seen<Vec<Program>> {
     let (_, programs) = readable(SchedClassifier::query_tcx(interface, place))?;
-    let name = |program: &aya::programs::ProgramInfo| {
-        String::from_utf8_lossy(program.name()).into_owned()
-    };
+    let name =
+        |program: &aya::programs::ProgramInfo| String::from_utf8_lossy(program.name()).into_owned();
     Ok(programs.iter().map(|info| Program { name: name(info), slot: Slot::Tcx }).collect())
 }
 

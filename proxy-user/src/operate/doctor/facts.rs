@@ -1,0 +1,120 @@
+//! What is judged. Gathering it needs no privileges, but sees more with them.
+
+use std::io;
+use std::path::PathBuf;
+use std::thread;
+
+use crate::steer::survey::{self, Survey};
+use crate::sys::unseen::Seen;
+use crate::sys::{capability, cgroup, kernel};
+
+/// A value below `/proc/sys`; `None` if it does not exist here.
+pub type Setting = Seen<Option<String>>;
+
+/// The node, and this process on it.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// This process.
+    pub process: Process,
+    /// Settings of the kernel.
+    pub settings: Settings,
+    /// Where cgroup2 is mounted.
+    pub cgroup: Seen<PathBuf>,
+    /// What steering meets.
+    pub survey: Survey,
+}
+
+/// Which kernel it is.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// Its release.
+    pub release: Seen<String>,
+    /// Its lockdown mode; `None` if it shows none.
+    pub lockdown: Seen<Option<String>>,
+}
+
+/// What this process may do, as a Foreword started in the same way could.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// The capabilities that are missing, by name.
+    pub missing: Seen<Vec<&'static str>>,
+    /// Whether it has `CAP_SYS_RESOURCE`.
+    pub has_resource: bool,
+    /// How many files it may open: as it is, and at most.
+    pub files: Seen<(u64, u64)>,
+    /// How many CPUs it may use.
+    pub cpus: Seen<usize>,
+}
+
+/// Values below `/proc/sys`.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether eBPF is compiled.
+    pub jit: Setting,
+    /// Whether compiled eBPF is hardened.
+    pub jit_harden: Setting,
+    /// Whether ordinary users may load eBPF.
+    pub unprivileged_bpf: Setting,
+    /// Whether programs' run times are taken.
+    pub bpf_stats: Setting,
+    /// SYN cookies.
+    pub syncookies: Setting,
+    /// Reverse-path filter, of all interfaces.
+    pub rp_filter: Setting,
+    /// Whether marks take part in that.
+    pub src_valid_mark: Setting,
+    /// Forwarding, of IPv4 and IPv6.
+    pub forwarding: [Setting; 2],
+    /// The longest pipe for ordinary processes, in bytes.
+    pub pipe_size: Setting,
+    /// Pages in all pipes of an ordinary user, before new ones are short; 0: any number.
+    pub pipe_pages_soft: Setting,
+    /// The same, before there are no new ones.
+    pub pipe_pages_hard: Setting,
+}
+
+impl Facts {
+    /// Looks at everything, and at the interfaces of these names, or at all that matter.
+    pub fn gather(interfaces: &[String]) -> Self {
+        Self {
+            kernel: Kernel { release: kernel::release(), lockdown: kernel::lockdown() },
+            process: Process::look(),
+            settings: Settings::read(),
+            cgroup: Ok(cgroup::mount_point()).and_then(|found| Ok(found?)),
+            survey: survey::look(interfaces),
+        }
+    }
+}
+
+impl Process {
+    fn look() -> Self {
+        let missing = capability::missing().map_err(Into::into);
+        Self {
+            missing: missing.map(|all| all.iter().map(|capability| capability.name).collect()),
+            has_resource: capability::has_resource().unwrap_or(false),
+            files: capability::file_limits().map_err(|error| io::Error::from(error).into()),
+            cpus: thread::available_parallelism().map(Into::into).map_err(Into::into),
+        }
+    }
+}
+
+impl Settings {
+    fn read() -> Self {
+        let read = kernel::setting;
+        Self {
+            jit: read("net/core/bpf_jit_enable"),
+            jit_harden: read("net/core/bpf_jit_harden"),
+            unprivileged_bpf: read("kernel/unprivileged_bpf_disabled"),
+            bpf_stats: read("kernel/bpf_stats_enabled"),
+            syncookies: read("net/ipv4/tcp_syncookies"),
+            rp_filter: read("net/ipv4/conf/all/rp_filter"),
+            src_valid_mark: read("net/ipv4/conf/all/src_valid_mark"),
+            forwarding: ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"].map(read),
+            pipe_size: read("fs/pipe-max-size"),
+            pipe_pages_soft: read("fs/pipe-user-pages-soft"),
+            pipe_pages_hard: read("fs/pipe-user-pages-hard"),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The kernel, and what it can do.
+
+use super::Finding;
+use super::facts::Facts;
+use crate::sys::unseen::Seen;
+
+/// The oldest kernel with everything that is needed.
+const OLDEST: (u32, u32) = (5, 10);
+const NEWER: &str = "run a kernel of 5.10 or newer; from 6.6 on it has everything";
+
+/// What is said about a feature.
+struct Feature<'a> {
+    check: &'static str,
+    seen: &'a Seen<bool>,
+    /// What Foreword does with it.
+    use_: &'static str,
+    mend: &'static str,
+}
+
+pub fn judge(facts: &Facts) -> Vec<Finding> {
+    let mut findings = vec![release(&facts.kernel.release)];
+    let features = &facts.survey.features;
+    let needed = [
+        Feature {
+            check: "sk_lookup",
+            seen: &features.sk_lookup,
+            use_: "listen on any address and port",
+            mend: "run a kernel of 5.9 or newer that has CONFIG_NET and CONFIG_BPF_SYSCALL",
+        },
+        Feature {
+            check: "redirect-peer",
+            seen: &features.redirect_peer,
+            use_: "lead packets past the host's rules",
+            mend: NEWER,
+        },
+        Feature {
+            check: "redirect-neigh",
+            seen: &features.redirect_neigh,
+            use_: "send replies straight to the wire",
+            mend: NEWER,
+        },
+        Feature {
+            check: "veth",
+            seen: &features.veth,
+            use_: "reach its private network namespace",
+            mend: "install the kernel's module veth (CONFIG_VETH)",
+        },
+    ];
+    findings.extend(needed.into_iter().map(feature));
+    findings.push(tcx(features.tcx));
+    findings.push(btf(&features.btf));
+    findings.push(lockdown(&facts.kernel.lockdown));
+    findings
+}
+
+fn release(release: &Seen<String>) -> Finding {
+    const CHECK: &str = "kernel";
+    let release = match release {
+        Ok(release) => release,
+        Err(unseen) => return Finding::unseen(CHECK, "the kernel's release", unseen),
+    };
+    match version(release) {
+        Some(version) if version >= OLDEST => Finding::ok(CHECK, format!("Linux {release}")),
+        Some(_) => Finding::fatal(CHECK, format!("Linux {release} is too old"), NEWER),
+        None => Finding::note(
+            CHECK,
+            format!("the kernel calls itself '{}'", release.escape_debug()),
+            "make sure that it is a Linux of 5.10 or newer",
+        ),
+    }
+}
+
+/// The version that a release begins with: 6.12 as `(6, 12)`.
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn feature(feature: Feature<'_>) -> Finding {
+    let Feature { check, seen, use_, mend } = feature;
+    match seen {
+        Ok(true) => Finding::ok(check, format!("the kernel has it (to {use_})")),
+        Ok(false) => {
+            Finding::fatal(check, format!("the kernel lacks what is needed to {use_}"), mend)
+        }
+        Err(unseen) => Finding::unseen(check, &format!("what is needed to {use_}"), unseen),
+    }
+}
+
+fn tcx(has_tcx: bool) -> Finding {
+    const CHECK: &str = "tcx";
+    if has_tcx {
+        return Finding::ok(CHECK, "programs are attached by links, which end with the process");
+    }
+    Finding::note(
+        CHECK,
+        "the kernel has none (before 6.6): programs are attached as clsact filters, which outlive \
+         a killed process, let everything by, and go with the next start or `foreword cleanup`",
+        "nothing, or run a kernel of 6.6 or newer",
+    )
+}
+
+fn btf(seen: &Seen<bool>) -> Finding {
+    const CHECK: &str = "btf";
+    match seen {
+        Ok(true) => Finding::ok(CHECK, "bpftool shows maps with their fields' names"),
+        Ok(false) => Finding::note(
+            CHECK,
+            "the kernel takes no BTF: bpftool shows bytes without names",
+            "nothing; it is for people who look at maps",
+        ),
+        Err(unseen) => Finding::unseen(CHECK, "whether the kernel takes BTF", unseen),
+    }
+}
+
+fn lockdown(seen: &Seen<Option<String>>) -> Finding {
+    const CHECK: &str = "lockdown";
+    match seen.as_ref().map(Option::as_deref) {
+        Ok(Some("confidentiality")) => Finding::note(
+            CHECK,
+            "confidentiality: eBPF may not read the kernel's memory, which no program of ours does",
+            "if attach is refused, start the kernel with lockdown=integrity",
+        ),
+        Ok(Some(mode)) => Finding::ok(CHECK, format!("{mode}: nothing that is needed is refused")),
+        Ok(None) => Finding::ok(CHECK, "the kernel shows none"),
+        Err(unseen) => Finding::unseen(CHECK, "the lockdown mode", unseen),
+    }
+}

@@ -1,0 +1,149 @@
+//! Whose programs packets meet on an interface, and in which order.
+
+use proxy_common::names::{GUARD, STEER};
+
+use super::Finding;
+use crate::steer::survey::interfaces::Interface;
+use crate::steer::survey::programs::{Chain, OUR_PRIORITY, Program, Slot, XdpPlace, XdpProgram};
+
+const INGRESS: &str = "ingress";
+const EGRESS: &str = "egress";
+const XDP: &str = "xdp";
+
+/// How names begin that tell whose a program is.
+const OWNERS: [(&str, &str); 9] = [
+    ("cil_", "Cilium"),
+    ("cali", "Calico"),
+    ("handle_ingress", "AWS network policy agent"),
+    ("handle_egress", "AWS network policy agent"),
+    ("aws_", "AWS VPC CNI"),
+    ("tc_dispatcher", "bpfman"),
+    ("xdp_dispatcher", "libxdp"),
+    ("kmesh_", "Kmesh"),
+    ("retina_", "Retina"),
+];
+
+pub fn judge(interface: &Interface, has_tcx: bool) -> Vec<Finding> {
+    let mut findings: Vec<_> = interface.xdp.iter().map(xdp).collect();
+    findings.push(ingress(&interface.ingress, has_tcx));
+    findings.extend(egress(&interface.egress));
+    findings.extend(unseen(INGRESS, &interface.ingress));
+    findings.extend(unseen(EGRESS, &interface.egress));
+    findings
+}
+
+fn is_ours(name: &str) -> bool {
+    name.starts_with("foreword_")
+}
+
+/// A program's name, and whose it is as far as the name tells.
+fn named(name: &str) -> String {
+    let owner = OWNERS.iter().find(|(prefix, _)| name.starts_with(prefix));
+    let name = name.escape_debug();
+    owner.map_or_else(|| name.to_string(), |(_, owner)| format!("{name} ({owner})"))
+}
+
+fn list<'a>(programs: impl IntoIterator<Item = &'a Program>) -> String {
+    let names: Vec<_> = programs.into_iter().map(|program| named(&program.name)).collect();
+    names.join(", ")
+}
+
+/// Others' programs relative to steer: those before it, and those behind.
+struct Order<'a> {
+    before: Vec<&'a Program>,
+    behind: Vec<&'a Program>,
+    is_attached: bool,
+}
+
+impl<'a> Order<'a> {
+    fn of(chain: &'a Chain, has_tcx: bool) -> Self {
+        let steer = chain.programs().position(|program| program.name == STEER);
+        let is_before = |(place, program): (usize, &Program)| match (steer, program.slot) {
+            (Some(steer), _) => place < steer,
+            // Where it will stand: before everything, but for filters where it is one itself.
+            (None, Slot::Tcx) => false,
+            (None, Slot::Clsact(priority)) => !has_tcx && priority <= OUR_PRIORITY,
+        };
+        let others = chain.programs().enumerate().filter(|(_, program)| !is_ours(&program.name));
+        let (before, behind): (Vec<_>, Vec<_>) = others.partition(|entry| is_before(*entry));
+        let programs = |entries: Vec<(usize, &'a Program)>| entries.into_iter().map(|e| e.1);
+        Self {
+            before: programs(before).collect(),
+            behind: programs(behind).collect(),
+            is_attached: steer.is_some(),
+        }
+    }
+}
+
+fn ingress(chain: &Chain, has_tcx: bool) -> Finding {
+    let Order { before, behind, is_attached } = Order::of(chain, has_tcx);
+    let runs = if is_attached { "runs" } else { "will run" };
+    if !before.is_empty() {
+        let run = if before.len() == 1 { "runs" } else { "run" };
+        let what = format!(
+            "{} {run} before {STEER}, which sees what they let by and no more{}",
+            list(before.iter().copied()),
+            if behind.is_empty() {
+                String::new()
+            } else {
+                format!("; it {runs} before {}", list(behind))
+            }
+        );
+        return Finding::warning(INGRESS, what, mend(&before));
+    }
+    if behind.is_empty() {
+        let what = match is_attached {
+            true => format!("{STEER} runs, and no program of others"),
+            false => "no program of others".to_owned(),
+        };
+        return Finding::ok(INGRESS, what);
+    }
+    let what = format!("{STEER} {runs} before {}: what is not ours goes on to it", list(behind));
+    Finding::ok(INGRESS, what)
+}
+
+fn mend(before: &[&Program]) -> String {
+    let priorities = before.iter().any(|program| program.slot != Slot::Tcx);
+    if priorities {
+        return format!("give it a priority above {OUR_PRIORITY}, or attach with --hook tcx");
+    }
+    "start Foreword after it: whoever attaches last can be first (--take-over loses no connection)"
+        .to_owned()
+}
+
+fn egress(chain: &Chain) -> Option<Finding> {
+    let others: Vec<_> = chain.programs().filter(|program| !is_ours(&program.name)).collect();
+    if others.is_empty() {
+        return None;
+    }
+    let what = format!("{}: replies to clients pass there, as all that leaves does", list(others));
+    Some(Finding::ok(EGRESS, what))
+}
+
+/// There is room for one, and it comes before everything.
+fn xdp(program: &XdpProgram) -> Finding {
+    let place = match program.place {
+        XdpPlace::Hardware => "in the card",
+        XdpPlace::Driver => "in the driver",
+        XdpPlace::Generic => "in generic XDP",
+    };
+    let name = match &program.name {
+        Ok(name) if name == GUARD => {
+            return Finding::ok(XDP, format!("{GUARD} stands {place}, before everything"));
+        }
+        Ok(name) => named(name),
+        Err(unseen) => format!("a program whose name could not be seen ({unseen})"),
+    };
+    Finding::note(
+        XDP,
+        format!("{name} runs {place}, before {STEER}: what it drops or redirects never gets there"),
+        "leave --guard-hook as it is, or tc, since XDP has room for one; if it balances the \
+         protected ports itself, switch that off there",
+    )
+}
+
+fn unseen(check: &'static str, chain: &Chain) -> Option<Finding> {
+    let halves = [("tcx", &chain.tcx), ("clsact", &chain.clsact)];
+    let (half, why) = halves.iter().find_map(|(half, seen)| Some((half, seen.as_ref().err()?)))?;
+    Some(Finding::unseen(check, &format!("the programs on {half}"), why))
+}

@@ -1,0 +1,127 @@
+//! The kernel's settings that matter, and those that people think matter.
+
+use super::Finding;
+use super::facts::{Facts, Setting};
+
+pub fn judge(facts: &Facts) -> Vec<Finding> {
+    let settings = &facts.settings;
+    let all = [
+        jit(&settings.jit),
+        jit_harden(&settings.jit_harden),
+        unprivileged(&settings.unprivileged_bpf),
+        stats(&settings.bpf_stats),
+        syncookies(&settings.syncookies),
+        rp_filter(&settings.rp_filter),
+        src_valid_mark(&settings.src_valid_mark),
+        forwarding(&settings.forwarding),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// A setting's value as a word; `None` if it could not be had.
+fn word(setting: &Setting) -> Option<&str> {
+    setting.as_ref().ok()?.as_deref()
+}
+
+fn jit(setting: &Setting) -> Option<Finding> {
+    const CHECK: &str = "bpf-jit";
+    Some(match (word(setting), setting) {
+        (Some("0"), _) => Finding::warning(
+            CHECK,
+            "net.core.bpf_jit_enable is 0: programs are interpreted, at several times the cost",
+            "sysctl net.core.bpf_jit_enable=1",
+        ),
+        (Some(_), _) => Finding::ok(CHECK, "programs are compiled"),
+        (None, Err(unseen)) => Finding::unseen(CHECK, "net.core.bpf_jit_enable", unseen),
+        (None, Ok(_)) => Finding::note(
+            CHECK,
+            "net.core.bpf_jit_enable is shown in the node's own network namespace only",
+            "make sure there that it is not 0",
+        ),
+    })
+}
+
+/// Readable by root only, and good as it is in most places.
+fn jit_harden(setting: &Setting) -> Option<Finding> {
+    (word(setting)? == "2").then(|| {
+        Finding::note(
+            "bpf-jit-harden",
+            "net.core.bpf_jit_harden is 2: root's programs are hardened, too, and slower",
+            "1 hardens ordinary users' programs only",
+        )
+    })
+}
+
+fn unprivileged(setting: &Setting) -> Option<Finding> {
+    const CHECK: &str = "bpf-users";
+    Some(match word(setting)? {
+        "0" => Finding::note(
+            CHECK,
+            "kernel.unprivileged_bpf_disabled is 0: any user may load some kinds of programs, \
+             which Foreword has no need of",
+            "sysctl kernel.unprivileged_bpf_disabled=2",
+        ),
+        _ => Finding::ok(CHECK, "only privileged users may load programs, and Foreword is one"),
+    })
+}
+
+fn stats(setting: &Setting) -> Option<Finding> {
+    (word(setting)? == "1").then(|| {
+        Finding::note(
+            "bpf-stats",
+            "kernel.bpf_stats_enabled is 1: the kernel takes the time of each program's run",
+            "sysctl kernel.bpf_stats_enabled=0, when nobody measures",
+        )
+    })
+}
+
+fn syncookies(setting: &Setting) -> Option<Finding> {
+    const CHECK: &str = "syncookies";
+    Some(match word(setting)? {
+        "0" => Finding::warning(
+            CHECK,
+            "net.ipv4.tcp_syncookies is 0: a flood of first packets shuts clients out",
+            "sysctl net.ipv4.tcp_syncookies=1",
+        ),
+        "2" => Finding::note(
+            CHECK,
+            "net.ipv4.tcp_syncookies is 2: every connection begins with a cookie, and may lose \
+             options by it",
+            "1 sends cookies when they are needed",
+        ),
+        _ => Finding::ok(CHECK, "sent when they are needed"),
+    })
+}
+
+fn rp_filter(setting: &Setting) -> Option<Finding> {
+    const CHECK: &str = "rp_filter";
+    Some(match word(setting)? {
+        "1" => Finding::note(
+            CHECK,
+            "net.ipv4.conf.all.rp_filter is 1: with --source client, servers on this node can't \
+             see IPv4 clients; nothing else minds",
+            "for that, set it to 2 or 0; each card has its own",
+        ),
+        _ => Finding::ok(CHECK, "in nobody's way, --source client included"),
+    })
+}
+
+fn src_valid_mark(setting: &Setting) -> Option<Finding> {
+    (word(setting)? == "1").then(|| {
+        Finding::note(
+            "src_valid_mark",
+            "net.ipv4.conf.all.src_valid_mark is 1, as VPNs by marks need it",
+            "nothing: steered packets carry no mark, and are not judged by it",
+        )
+    })
+}
+
+fn forwarding(settings: &[Setting; 2]) -> Option<Finding> {
+    let [v4, v6] = settings.each_ref().map(|setting| match word(setting) {
+        Some("0") => "off",
+        Some(_) => "on",
+        None => "unknown",
+    });
+    let what = format!("IPv4 {v4}, IPv6 {v6}; Foreword needs neither");
+    Some(Finding::ok("forwarding", what))
+}

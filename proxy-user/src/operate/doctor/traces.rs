@@ -1,0 +1,70 @@
+//! What others, and earlier runs, have left on the node.
+
+use super::Finding;
+use crate::steer::survey::Survey;
+use crate::steer::survey::leftovers::Leftovers;
+use crate::steer::survey::services::Services;
+use crate::sys::unseen::Seen;
+
+pub fn judge(survey: &Survey) -> Vec<Finding> {
+    let mut findings = vec![leftovers(&survey.leftovers)];
+    findings.extend(services(&survey.services));
+    findings
+}
+
+fn leftovers(seen: &Seen<Leftovers>) -> Finding {
+    const CHECK: &str = "leftovers";
+    let left = match seen {
+        Ok(left) if left.is_empty() => {
+            return Finding::ok(CHECK, "no killed instance has left anything");
+        }
+        Ok(left) => left,
+        Err(unseen) => return Finding::unseen(CHECK, "what killed instances have left", unseen),
+    };
+    let folders = left.pins.iter().chain(&left.cgroups).map(|path| path.display().to_string());
+    let links = left.links.iter().map(|link| format!("the link {link}"));
+    let filters = left.filters.iter().map(|interface| format!("a filter on {interface}"));
+    let all: Vec<_> = filters.chain(links).chain(folders).collect();
+    let what = format!("a killed instance has left {}; all of it is idle", all.join(", "));
+    Finding::note(
+        CHECK,
+        what,
+        "the next start on the same interfaces removes it, or `foreword cleanup`",
+    )
+}
+
+fn services(services: &Services) -> Vec<Finding> {
+    const CHECK: &str = "services";
+    let works = "it neither sees steered connections nor gets in their way, and balances our own";
+    let mut findings = Vec::new();
+    for (seen, mode) in [(&services.iptables, "iptables"), (&services.nftables, "nftables")] {
+        match seen {
+            Ok(true) => findings.push(Finding::ok(CHECK, format!("kube-proxy ({mode}): {works}"))),
+            Ok(false) => {}
+            Err(unseen) => {
+                let what = format!("whether kube-proxy is there ({mode})");
+                findings.push(Finding::unseen(CHECK, &what, unseen));
+            }
+        }
+    }
+    if services.ipvs {
+        findings.push(Finding::note(
+            CHECK,
+            "kube-proxy (ipvs, by its interface kube-ipvs0): steering passes below it as below \
+             the others, but is not tested with it",
+            "nothing; or kube-proxy's nftables mode, which succeeds it",
+        ));
+    }
+    if services.cilium {
+        findings.push(Finding::note(
+            CHECK,
+            "Cilium is there (by its interface cilium_host), and may balance services itself, by \
+             eBPF",
+            "see to it that its programs run behind foreword_steer, as the ingress lines say",
+        ));
+    }
+    if findings.is_empty() {
+        findings.push(Finding::ok(CHECK, "no kube-proxy, and no eBPF in its place"));
+    }
+    findings
+}
