@@ -39,14 +39,9 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
             use_: "send replies straight to the wire",
             mend: NEWER,
         },
-        Feature {
-            check: "veth",
-            seen: &features.veth,
-            use_: "reach its private network namespace",
-            mend: "install the kernel's module veth (CONFIG_VETH)",
-        },
     ];
     findings.extend(needed.into_iter().map(feature));
+    findings.push(veth(&features.veth));
     findings.push(tcx(features.tcx));
     findings.push(btf(&features.btf));
     findings.push(lockdown(&facts.kernel.lockdown));
@@ -84,6 +79,27 @@ fn feature(feature: Feature<'_>) -> Finding {
             Finding::fatal(check, format!("the kernel lacks what is needed to {use_}"), mend)
         }
         Err(unseen) => Finding::unseen(check, &format!("what is needed to {use_}"), unseen),
+    }
+}
+
+fn veth(seen: &Seen<bool>) -> Finding {
+    const CHECK: &str = "veth";
+    const MEND: &str = "install the kernel's module veth (CONFIG_VETH)";
+    match seen {
+        Ok(true) => {
+            Finding::ok(CHECK, "the kernel has it (to reach the private network namespace)")
+        }
+        Ok(false) => Finding::fatal(
+            CHECK,
+            "the kernel lacks it, and there is no way to the private network namespace",
+            MEND,
+        ),
+        // Only making one would tell.
+        Err(unseen) => Finding::note(
+            CHECK,
+            format!("whether the kernel has it is unknown: {unseen}"),
+            format!("if attach can't make a veth, {MEND}"),
+        ),
     }
 }
 

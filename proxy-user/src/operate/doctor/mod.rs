@@ -11,6 +11,8 @@ mod kernel;
 mod order;
 mod process;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod traces;
 
 use std::fmt;

@@ -24,11 +24,10 @@ const OWNERS: [(&str, &str); 9] = [
 ];
 
 pub fn judge(interface: &Interface, has_tcx: bool) -> Vec<Finding> {
+    let Interface { ingress: inward, egress: outward, .. } = interface;
     let mut findings: Vec<_> = interface.xdp.iter().map(xdp).collect();
-    findings.push(ingress(&interface.ingress, has_tcx));
-    findings.extend(egress(&interface.egress));
-    findings.extend(unseen(INGRESS, &interface.ingress));
-    findings.extend(unseen(EGRESS, &interface.egress));
+    findings.push(unseen(INGRESS, inward).unwrap_or_else(|| ingress(inward, has_tcx)));
+    findings.extend(unseen(EGRESS, outward).or_else(|| egress(outward)));
     findings
 }
 
@@ -78,27 +77,21 @@ impl<'a> Order<'a> {
 fn ingress(chain: &Chain, has_tcx: bool) -> Finding {
     let Order { before, behind, is_attached } = Order::of(chain, has_tcx);
     let runs = if is_attached { "runs" } else { "will run" };
+    let others = list(behind);
     if !before.is_empty() {
         let run = if before.len() == 1 { "runs" } else { "run" };
-        let what = format!(
-            "{} {run} before {STEER}, which sees what they let by and no more{}",
-            list(before.iter().copied()),
-            if behind.is_empty() {
-                String::new()
-            } else {
-                format!("; it {runs} before {}", list(behind))
-            }
-        );
+        let names = list(before.iter().copied());
+        let mut what = format!("{names} {run} before {STEER}, which gets what they let by");
+        if !others.is_empty() {
+            what += &format!("; it {runs} before {others}");
+        }
         return Finding::warning(INGRESS, what, mend(&before));
     }
-    if behind.is_empty() {
-        let what = match is_attached {
-            true => format!("{STEER} runs, and no program of others"),
-            false => "no program of others".to_owned(),
-        };
-        return Finding::ok(INGRESS, what);
-    }
-    let what = format!("{STEER} {runs} before {}: what is not ours goes on to it", list(behind));
+    let what = match (others.is_empty(), is_attached) {
+        (true, true) => format!("{STEER} runs, and no program of others"),
+        (true, false) => "no program of others".to_owned(),
+        (false, _) => format!("{STEER} {runs} before {others}: what is not ours goes on there"),
+    };
     Finding::ok(INGRESS, what)
 }
 
@@ -142,8 +135,13 @@ fn xdp(program: &XdpProgram) -> Finding {
     )
 }
 
+/// The finding of a chain that could not be seen whole: nothing can be said of its order.
 fn unseen(check: &'static str, chain: &Chain) -> Option<Finding> {
     let halves = [("tcx", &chain.tcx), ("clsact", &chain.clsact)];
     let (half, why) = halves.iter().find_map(|(half, seen)| Some((half, seen.as_ref().err()?)))?;
-    Some(Finding::unseen(check, &format!("the programs on {half}"), why))
+    let others = match list(chain.programs()) {
+        names if names.is_empty() => String::new(),
+        names => format!(" (besides {names})"),
+    };
+    Some(Finding::unseen(check, &format!("the programs on {half}{others}"), why))
 }

@@ -1,0 +1,173 @@
+//! Interfaces, and the order of programs on them.
+
+use super::super::Verdict::{Fatal, Note, Warning};
+use super::{assert_bad, assert_fine, broken, broken_interface, hidden, program};
+use crate::steer::survey::programs::{Slot, XdpPlace, XdpProgram};
+
+#[test]
+fn an_absent_interface_is_fatal_and_the_others_are_named() {
+    let report = broken(|facts| facts.survey.absent = vec!["nic".to_owned()]);
+    assert_bad(&report, Fatal, "interface", &["nic: there is no such", "lo, eth0"]);
+}
+
+#[test]
+fn no_interface_at_all_is_a_warning() {
+    let report = broken(|facts| facts.survey.interfaces = Ok(Vec::new()));
+    assert_bad(&report, Warning, "interface", &["no interface is up"]);
+    let report = broken(|facts| facts.survey.interfaces = hidden());
+    assert_bad(&report, Note, "interface", &["made up"]);
+}
+
+#[test]
+fn an_interface_is_judged_by_its_state() {
+    let report = broken_interface(|nic| {
+        nic.is_ethernet = false;
+        nic.framing = "PPP".to_owned();
+    });
+    assert_bad(&report, Fatal, "interface", &["eth0: ", "PPP", "not steered"]);
+    let report = broken_interface(|nic| nic.is_up = false);
+    assert_bad(&report, Warning, "interface", &["down", "ip link set eth0 up"]);
+    let report = broken_interface(|nic| nic.mtu = 1279);
+    assert_bad(&report, Warning, "interface", &["1279", "IPv6"]);
+    assert_fine(&broken_interface(|nic| nic.mtu = 1280), "interface", &["MTU 1280", "driver ena"]);
+}
+
+#[test]
+fn where_the_guard_would_stand_is_told() {
+    assert_fine(&broken_interface(|_| {}), "interface", &["the guard stands there"]);
+    let report = broken_interface(|nic| nic.native_xdp = Ok(false));
+    assert_fine(&report, "interface", &["no XDP: the guard stands in TC"]);
+    let report = broken_interface(|nic| {
+        nic.kind = Some("veth".to_owned());
+        nic.suits_native_xdp = false;
+    });
+    assert_fine(&report, "interface", &["virtual (veth)", "stands in TC: it is virtual"]);
+    let report = broken_interface(|nic| nic.native_xdp = hidden());
+    assert_fine(&report, "interface", &["unknown: made up"]);
+}
+
+#[test]
+fn vlans_are_to_be_named_themselves() {
+    let report = broken_interface(|nic| nic.vlans = vec!["eth0.5".into(), "eth0.6".into()]);
+    assert_bad(&report, Note, "vlans", &["eth0.5, eth0.6 as well"]);
+}
+
+#[test]
+fn a_hold_is_a_warning_while_nobody_steers() {
+    let held = |steered_by| {
+        broken_interface(|nic| {
+            nic.hold = Ok(true);
+            nic.steered_by = steered_by;
+        })
+    };
+    assert_bad(&held(None), Warning, "hold", &["are dropped", "foreword cleanup"]);
+    assert_fine(&held(Some(7)), "hold", &["stay closed"]);
+    assert_fine(&held(Some(7)), "steered", &["(pid 7)", "--take-over"]);
+    assert_fine(&held(Some(0)), "steered", &["another pid namespace"]);
+    let report = broken_interface(|nic| nic.hold = hidden());
+    assert_bad(&report, Note, "hold", &["made up"]);
+}
+
+#[test]
+fn what_runs_behind_steer_is_fine() {
+    let report = broken_interface(|nic| {
+        nic.ingress.tcx =
+            Ok(vec![program("foreword_steer", Slot::Tcx), program("cil_from_netdev", Slot::Tcx)]);
+        nic.ingress.clsact = Ok(vec![program("cali_tc_preambl", Slot::Clsact(1))]);
+    });
+    let order = "foreword_steer runs before cil_from_netdev (Cilium), cali_tc_preambl (Calico)";
+    assert_fine(&report, "ingress", &[order]);
+    let alone = broken_interface(|nic| {
+        nic.ingress.tcx =
+            Ok(vec![program("foreword_steer", Slot::Tcx), program("foreword_hold", Slot::Tcx)]);
+    });
+    assert_fine(&alone, "ingress", &["foreword_steer runs, and no program of others"]);
+}
+
+#[test]
+fn what_runs_before_steer_is_a_warning() {
+    let report = broken_interface(|nic| {
+        nic.ingress.tcx = Ok(vec![
+            program("cil_from_netdev", Slot::Tcx),
+            program("foreword_steer", Slot::Tcx),
+            program("handle_ingress", Slot::Tcx),
+        ]);
+    });
+    let before = "cil_from_netdev (Cilium) runs before foreword_steer";
+    let behind = "it runs before handle_ingress (AWS network policy agent)";
+    assert_bad(&report, Warning, "ingress", &[before, behind, "--take-over"]);
+    let on_clsact = broken_interface(|nic| {
+        nic.ingress.clsact = Ok(vec![
+            program("theirs", Slot::Clsact(3)),
+            program("foreword_steer", Slot::Clsact(20)),
+        ]);
+    });
+    assert_bad(&on_clsact, Warning, "ingress", &["theirs runs before", "priority above 20"]);
+}
+
+#[test]
+fn before_an_attach_the_order_is_foretold() {
+    let will_be = |has_tcx, slot| {
+        broken(|facts| {
+            let mut nic = super::healthy_interface();
+            let half =
+                if slot == Slot::Tcx { &mut nic.ingress.tcx } else { &mut nic.ingress.clsact };
+            *half = Ok(vec![program("theirs", slot)]);
+            facts.survey.interfaces = Ok(vec![nic]);
+            facts.survey.features.tcx = has_tcx;
+        })
+    };
+    for slot in [Slot::Tcx, Slot::Clsact(1), Slot::Clsact(21)] {
+        let words = ["foreword_steer will run before theirs"];
+        assert_fine(&will_be(true, slot), "ingress", &words);
+    }
+    let ingress = |slot| {
+        let report = will_be(false, slot);
+        let finding = report.findings.into_iter().find(|finding| finding.check == "ingress");
+        finding.expect("there is always one")
+    };
+    let before = ingress(Slot::Clsact(20));
+    assert_eq!(before.verdict, Warning, "{before}");
+    assert!(before.what.contains("theirs runs before foreword_steer"), "{before}");
+    let behind = ingress(Slot::Clsact(21));
+    assert!(behind.what.contains("foreword_steer will run before theirs"), "{behind}");
+}
+
+#[test]
+fn programs_at_egress_are_named() {
+    let report = broken_interface(|nic| {
+        nic.egress.tcx = Ok(vec![program("foreword_egress", Slot::Tcx)]);
+    });
+    assert!(report.findings.iter().all(|finding| finding.check != "egress"), "ours is no news");
+    let report = broken_interface(|nic| {
+        nic.egress.tcx = Ok(vec![program("cil_to_netdev", Slot::Tcx)]);
+    });
+    assert_fine(&report, "egress", &["cil_to_netdev (Cilium)"]);
+}
+
+#[test]
+fn programs_that_could_not_be_seen_are_not_absent() {
+    let report = broken_interface(|nic| nic.ingress.tcx = hidden());
+    assert_bad(&report, Note, "ingress", &["the programs on tcx", "made up"]);
+    assert!(!report.to_string().contains("no program of others"), "{report}");
+    let report = broken_interface(|nic| nic.egress.clsact = hidden());
+    assert_bad(&report, Note, "egress", &["the programs on clsact", "made up"]);
+}
+
+#[test]
+fn xdp_is_ours_or_a_note() {
+    let with = |name: Result<&str, ()>, place| {
+        broken_interface(|nic| {
+            let name = name.map_or_else(|()| hidden(), |name| Ok(name.to_owned()));
+            nic.xdp = vec![XdpProgram { name, place }];
+        })
+    };
+    let ours = with(Ok("foreword_guard"), XdpPlace::Driver);
+    assert_fine(&ours, "xdp", &["foreword_guard stands in the driver"]);
+    let theirs = with(Ok("cil_xdp_entry"), XdpPlace::Driver);
+    let words = ["cil_xdp_entry (Cilium) runs in the driver", "before foreword_steer"];
+    assert_bad(&theirs, Note, "xdp", &words);
+    assert_bad(&with(Ok("x"), XdpPlace::Generic), Note, "xdp", &["generic XDP"]);
+    assert_bad(&with(Ok("x"), XdpPlace::Hardware), Note, "xdp", &["in the card"]);
+    assert_bad(&with(Err(()), XdpPlace::Driver), Note, "xdp", &["name could not be seen"]);
+}

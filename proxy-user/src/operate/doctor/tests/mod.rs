@@ -1,0 +1,186 @@
+//! Every verdict, from made-up facts. The healthy node is the same for all; each test breaks one
+//! thing about it, and asserts that this finding alone changes.
+
+mod interfaces;
+mod node;
+
+use super::facts::{Facts, Kernel, Process, Settings};
+use super::{Finding, Report, Verdict, judge};
+use crate::steer::survey::Survey;
+use crate::steer::survey::features::Features;
+use crate::steer::survey::interfaces::Interface;
+use crate::steer::survey::leftovers::Leftovers;
+use crate::steer::survey::programs::{Chain, Program, Slot};
+use crate::steer::survey::services::Services;
+use crate::sys::unseen::{Seen, Unseen};
+
+/// A value of a kernel setting.
+fn set(value: &str) -> Seen<Option<String>> {
+    Ok(Some(value.to_owned()))
+}
+
+fn hidden<T>() -> Seen<T> {
+    Err(Unseen::because("made up"))
+}
+
+fn empty_chain() -> Chain {
+    Chain { tcx: Ok(Vec::new()), clsact: Ok(Vec::new()) }
+}
+
+fn program(name: &str, slot: Slot) -> Program {
+    Program { name: name.to_owned(), slot }
+}
+
+fn healthy_interface() -> Interface {
+    Interface {
+        name: "eth0".to_owned(),
+        mtu: 1500,
+        is_up: true,
+        is_ethernet: true,
+        framing: "ETHER".to_owned(),
+        kind: None,
+        driver: Some("ena".to_owned()),
+        vlans: Vec::new(),
+        native_xdp: Ok(true),
+        suits_native_xdp: true,
+        ingress: empty_chain(),
+        egress: empty_chain(),
+        xdp: Vec::new(),
+        steered_by: None,
+        hold: Ok(false),
+    }
+}
+
+fn healthy() -> Facts {
+    Facts {
+        kernel: Kernel { release: Ok("6.12.3-cloud-amd64".to_owned()), lockdown: Ok(None) },
+        process: Process {
+            missing: Ok(Vec::new()),
+            has_resource: false,
+            files: Ok((1024, 65536)),
+            cpus: Ok(2),
+        },
+        settings: Settings {
+            jit: set("1"),
+            jit_harden: set("0"),
+            unprivileged_bpf: set("2"),
+            bpf_stats: set("0"),
+            syncookies: set("1"),
+            rp_filter: set("2"),
+            src_valid_mark: set("0"),
+            forwarding: [set("0"), set("1")],
+            pipe_size: set("1048576"),
+            pipe_pages_soft: set("16384"),
+            pipe_pages_hard: set("0"),
+        },
+        cgroup: Ok("/sys/fs/cgroup".into()),
+        survey: Survey {
+            features: Features {
+                sk_lookup: Ok(true),
+                tcx: true,
+                redirect_peer: Ok(true),
+                redirect_neigh: Ok(true),
+                btf: Ok(true),
+                veth: Ok(true),
+            },
+            bpffs: Ok(true),
+            interfaces: Ok(vec![healthy_interface()]),
+            absent: Vec::new(),
+            names: vec!["lo".to_owned(), "eth0".to_owned()],
+            leftovers: Ok(Leftovers::default()),
+            services: Services {
+                iptables: Ok(false),
+                nftables: Ok(false),
+                ipvs: false,
+                cilium: false,
+            },
+        },
+    }
+}
+
+/// A node on which one thing is not as it should be.
+fn broken(how: impl FnOnce(&mut Facts)) -> Report {
+    let mut facts = healthy();
+    how(&mut facts);
+    judge(&facts)
+}
+
+/// A node with one interface, which is not as it should be.
+fn broken_interface(how: impl FnOnce(&mut Interface)) -> Report {
+    broken(|facts| {
+        let mut interface = healthy_interface();
+        how(&mut interface);
+        facts.survey.interfaces = Ok(vec![interface]);
+    })
+}
+
+/// Asserts that one finding is not ok, and returns it.
+#[track_caller]
+fn only_bad(report: &Report) -> &Finding {
+    let bad: Vec<_> = report.findings.iter().filter(|f| f.verdict != Verdict::Ok).collect();
+    let [finding] = bad[..] else { panic!("not one: {bad:#?}") };
+    assert_eq!(report.verdict, finding.verdict);
+    assert!(finding.mend.as_ref().is_some_and(|mend| !mend.is_empty()), "{finding:?}");
+    finding
+}
+
+/// Asserts the check, the verdict and some words of the one finding that is not ok.
+#[track_caller]
+fn assert_bad(report: &Report, verdict: Verdict, check: &str, words: &[&str]) {
+    let finding = only_bad(report);
+    let line = finding.to_string();
+    assert_eq!((finding.verdict, finding.check), (verdict, check), "{line}");
+    assert!(words.iter().all(|word| line.contains(word)), "not all of {words:?}: {line}");
+}
+
+/// Asserts that all is well, and that one check says some words.
+#[track_caller]
+fn assert_fine(report: &Report, check: &str, words: &[&str]) {
+    assert_eq!(report.verdict, Verdict::Ok, "{report}");
+    let line = report.findings.iter().filter(|finding| finding.check == check);
+    let line: String = line.map(ToString::to_string).collect();
+    assert!(!line.is_empty() && words.iter().all(|word| line.contains(word)), "{words:?}: {line}");
+}
+
+#[test]
+fn a_healthy_node_is_all_ok() {
+    let report = judge(&healthy());
+    assert_eq!(report.verdict, Verdict::Ok, "{report}");
+    assert!(!report.is_fatal());
+    assert!(report.findings.iter().all(|finding| finding.mend.is_none()), "{report}");
+}
+
+#[test]
+fn each_finding_is_one_line() {
+    let report = broken(|facts| facts.survey.absent = vec!["a\nb\u{1b}[2J".to_owned()]);
+    let text = report.to_string();
+    assert_eq!(text.lines().count(), report.findings.len(), "{text}");
+    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+}
+
+#[test]
+fn the_worst_finding_is_the_reports_verdict() {
+    let warned = broken(|facts| facts.settings.syncookies = set("0"));
+    assert!(!warned.is_fatal());
+    let fatal = broken(|facts| {
+        facts.settings.syncookies = set("0");
+        facts.survey.features.redirect_peer = Ok(false);
+        facts.settings.rp_filter = set("1");
+    });
+    assert_eq!(fatal.verdict, Verdict::Fatal);
+    assert!(fatal.is_fatal());
+}
+
+#[test]
+fn json_has_the_same_words() {
+    let report = broken(|facts| facts.survey.absent = vec!["nic".to_owned()]);
+    let json = serde_json::to_value(&report).expect("plain data");
+    assert_eq!(json["verdict"], "fatal");
+    let findings = json["findings"].as_array().expect("a list");
+    assert_eq!(findings.len(), report.findings.len());
+    let absent = findings.iter().find(|finding| finding["verdict"] == "fatal").expect("one");
+    assert_eq!(absent["check"], "interface");
+    assert_eq!(absent["interface"], "nic");
+    assert!(absent["mend"].is_string(), "{absent}");
+    assert_eq!(findings[0]["interface"], serde_json::Value::Null, "nothing of the node's has one");
+}

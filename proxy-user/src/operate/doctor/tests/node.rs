@@ -1,0 +1,168 @@
+//! The kernel, this process, the settings, and what others left.
+
+use super::super::Verdict::{Fatal, Note, Warning};
+use super::{assert_bad, assert_fine, broken, hidden, only_bad, set};
+use crate::steer::survey::leftovers::Leftovers;
+
+#[test]
+fn the_release_decides_by_its_version() {
+    for (release, verdict) in [("5.9.16", Fatal), ("4.19.0-27-amd64", Fatal), ("mine", Note)] {
+        let report = broken(|facts| facts.kernel.release = Ok(release.to_owned()));
+        assert_bad(&report, verdict, "kernel", &[release, "5.10 or newer"]);
+    }
+    for release in ["5.10.0", "5.15-rc1", "6.6.0+", "10.1.2"] {
+        let report = broken(|facts| facts.kernel.release = Ok(release.to_owned()));
+        assert_fine(&report, "kernel", &[release]);
+    }
+    let report = broken(|facts| facts.kernel.release = hidden());
+    assert_bad(&report, Note, "kernel", &["made up"]);
+}
+
+#[test]
+fn a_lacking_feature_is_fatal_and_an_unseen_one_is_not() {
+    for (seen, verdict, words) in [(Ok(false), Fatal, "lacks"), (hidden(), Note, "made up")] {
+        let report = broken(|facts| facts.survey.features.sk_lookup = seen.clone());
+        assert_bad(&report, verdict, "sk_lookup", &[words]);
+        let report = broken(|facts| facts.survey.features.redirect_peer = seen.clone());
+        assert_bad(&report, verdict, "redirect-peer", &[words]);
+        let report = broken(|facts| facts.survey.features.redirect_neigh = seen.clone());
+        assert_bad(&report, verdict, "redirect-neigh", &[words]);
+        let report = broken(|facts| facts.survey.features.veth = seen.clone());
+        assert_bad(&report, verdict, "veth", &[words, "CONFIG_VETH"]);
+        let report = broken(|facts| facts.survey.features.btf = seen.clone());
+        assert_eq!((only_bad(&report).verdict, only_bad(&report).check), (Note, "btf"));
+    }
+}
+
+#[test]
+fn without_tcx_it_says_what_clsact_means() {
+    let report = broken(|facts| facts.survey.features.tcx = false);
+    assert_bad(&report, Note, "tcx", &["clsact", "outlive", "foreword cleanup", "6.6"]);
+}
+
+#[test]
+fn only_confidentiality_is_worth_a_note() {
+    let lockdown = |mode: &str| broken(|facts| facts.kernel.lockdown = set(mode));
+    assert_bad(&lockdown("confidentiality"), Note, "lockdown", &["lockdown=integrity"]);
+    assert_fine(&lockdown("integrity"), "lockdown", &["integrity"]);
+    assert_fine(&lockdown("none"), "lockdown", &["none"]);
+    let unseen = broken(|facts| facts.kernel.lockdown = hidden());
+    assert_bad(&unseen, Note, "lockdown", &["made up"]);
+}
+
+#[test]
+fn missing_capabilities_are_fatal_and_named() {
+    let without =
+        |missing: &[&'static str]| broken(|facts| facts.process.missing = Ok(missing.to_vec()));
+    let one = without(&["CAP_NET_ADMIN"]);
+    assert_bad(&one, Fatal, "capabilities", &["CAP_NET_ADMIN is missing", "as root"]);
+    let both = without(&["CAP_NET_ADMIN", "CAP_SYS_ADMIN"]);
+    assert_bad(&both, Fatal, "capabilities", &["CAP_NET_ADMIN and CAP_SYS_ADMIN are missing"]);
+    let unseen = broken(|facts| facts.process.missing = hidden());
+    assert_bad(&unseen, Note, "capabilities", &["made up"]);
+}
+
+#[test]
+fn mounts_are_missed_by_what_needs_them() {
+    let report = broken(|facts| facts.cgroup = hidden());
+    assert_bad(&report, Warning, "cgroup2", &["not shown", "mount -t cgroup2"]);
+    let report = broken(|facts| facts.survey.bpffs = Ok(false));
+    assert_bad(&report, Note, "bpffs", &["attach mounts it"]);
+    let report = broken(|facts| facts.survey.bpffs = hidden());
+    assert_bad(&report, Fatal, "bpffs", &["made up", "CONFIG_BPF_SYSCALL"]);
+}
+
+#[test]
+fn the_limit_of_files_is_told_in_connections() {
+    let with = |hard| broken(|facts| facts.process.files = Ok((256, hard)));
+    assert_bad(&with(255), Fatal, "files", &["too few to start", "LimitNOFILE"]);
+    assert_bad(&with(256), Warning, "files", &["about 0 connections"]);
+    assert_bad(&with(2254), Warning, "files", &["about 999 connections"]);
+    assert_fine(&with(2256), "files", &["about 1000 connections", "or 333 that all move bulk"]);
+    let unseen = broken(|facts| facts.process.files = hidden());
+    assert_bad(&unseen, Note, "files", &["made up"]);
+}
+
+#[test]
+fn short_pipes_are_a_warning_unless_a_capability_lifts_the_limit() {
+    let short = |has_resource| {
+        broken(|facts| {
+            facts.settings.pipe_size = set("262143");
+            facts.process.has_resource = has_resource;
+        })
+    };
+    assert_bad(&short(false), Warning, "pipes", &["262143", "64 KiB", "fs.pipe-max-size=262144"]);
+    assert_fine(&short(true), "pipes", &["256 KiB", "does not bind us"]);
+    let exact = broken(|facts| facts.settings.pipe_size = set("262144"));
+    assert_fine(&exact, "pipes", &["does not bind us"]);
+    let unseen = broken(|facts| facts.settings.pipe_size = hidden());
+    assert_bad(&unseen, Note, "pipes", &["could not be seen"]);
+}
+
+#[test]
+fn an_ordinary_users_share_of_pipes_is_counted() {
+    let report = broken(|facts| {
+        facts.process.missing = Ok(vec!["CAP_SYS_ADMIN"]);
+        facts.settings.pipe_pages_hard = set("32768");
+    });
+    let pipes = report.findings.iter().find(|finding| finding.check == "pipes");
+    let line = pipes.map(ToString::to_string).unwrap_or_default();
+    assert!(line.contains("has 256 of them") && line.contains("and 512"), "{line}");
+}
+
+#[test]
+fn settings_are_judged_by_their_values() {
+    let jit = |value| broken(|facts| facts.settings.jit = value);
+    assert_bad(&jit(set("0")), Warning, "bpf-jit", &["sysctl net.core.bpf_jit_enable=1"]);
+    assert_bad(&jit(Ok(None)), Note, "bpf-jit", &["network namespace"]);
+    assert_bad(&jit(hidden()), Note, "bpf-jit", &["made up"]);
+    assert_fine(&jit(set("2")), "bpf-jit", &["compiled"]);
+    let report = broken(|facts| facts.settings.jit_harden = set("2"));
+    assert_bad(&report, Note, "bpf-jit-harden", &["slower"]);
+    let report = broken(|facts| facts.settings.unprivileged_bpf = set("0"));
+    assert_bad(&report, Note, "bpf-users", &["no need"]);
+    let report = broken(|facts| facts.settings.bpf_stats = set("1"));
+    assert_bad(&report, Note, "bpf-stats", &["takes the time"]);
+    let syncookies = |value| broken(|facts| facts.settings.syncookies = set(value));
+    assert_bad(&syncookies("0"), Warning, "syncookies", &["flood"]);
+    assert_bad(&syncookies("2"), Note, "syncookies", &["every connection"]);
+    let rp_filter = |value| broken(|facts| facts.settings.rp_filter = set(value));
+    assert_bad(&rp_filter("1"), Note, "rp_filter", &["--source client", "2 or 0"]);
+    assert_fine(&rp_filter("0"), "rp_filter", &[]);
+    let report = broken(|facts| facts.settings.src_valid_mark = set("1"));
+    assert_bad(&report, Note, "src_valid_mark", &["no mark"]);
+    let report = broken(|facts| facts.settings.forwarding = [set("1"), Ok(None)]);
+    assert_fine(&report, "forwarding", &["IPv4 on, IPv6 unknown", "needs neither"]);
+}
+
+#[test]
+fn everything_that_was_left_is_named() {
+    let report = broken(|facts| {
+        facts.survey.leftovers = Ok(Leftovers {
+            pins: vec!["/sys/fs/bpf/foreword/7".into()],
+            links: vec!["fwd7".to_owned()],
+            cgroups: vec!["/sys/fs/cgroup/foreword.7".into()],
+            filters: vec!["eth1".to_owned()],
+        });
+    });
+    let words = ["a filter on eth1", "the link fwd7", "foreword/7", "foreword.7", "cleanup"];
+    assert_bad(&report, Note, "leftovers", &words);
+    let unseen = broken(|facts| facts.survey.leftovers = hidden());
+    assert_bad(&unseen, Note, "leftovers", &["made up", "root"]);
+}
+
+#[test]
+fn whoever_balances_services_is_named() {
+    let report = broken(|facts| facts.survey.services.iptables = Ok(true));
+    assert_fine(&report, "services", &["kube-proxy (iptables)"]);
+    let report = broken(|facts| facts.survey.services.nftables = Ok(true));
+    assert_fine(&report, "services", &["kube-proxy (nftables)"]);
+    assert_fine(&broken(|_| {}), "services", &["no kube-proxy"]);
+    let report = broken(|facts| facts.survey.services.ipvs = true);
+    assert_bad(&report, Note, "services", &["ipvs", "not tested"]);
+    let report = broken(|facts| facts.survey.services.cilium = true);
+    assert_bad(&report, Note, "services", &["Cilium", "behind foreword_steer"]);
+    let report = broken(|facts| facts.survey.services.iptables = hidden());
+    assert_bad(&report, Note, "services", &["(iptables)", "made up"]);
+    assert!(!report.to_string().contains("no kube-proxy"), "what was not seen is not absent");
+}
