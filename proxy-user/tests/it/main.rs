@@ -10,7 +10,8 @@
 //! Foreword between them, [`probe`] tells whether it is in the way, [`maps`] reads its maps,
 //! [`config_file`] has it run by one,
 //! [`footprint`] knows what it must not leave behind, [`fault`] makes one of its system calls fail.
-//! [`rules`] is a node's packet filter, [`counters`] count packets elsewhere. The other modules are
+//! [`rules`] is a node's packet filter, [`stranger`] somebody else's program, [`counters`] count
+//! packets elsewhere. The other modules are
 //! tests.
 
 #[macro_use]
@@ -26,6 +27,7 @@ mod maps;
 mod probe;
 mod rules;
 mod scene;
+mod stranger;
 mod talk;
 mod wire;
 mod witness;
@@ -37,6 +39,7 @@ mod by_destination;
 mod cutover;
 mod death;
 mod destinations;
+mod doctor;
 mod errors;
 mod existing;
 mod failed_start;

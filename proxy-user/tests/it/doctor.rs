@@ -1,0 +1,335 @@
+//! `foreword doctor`: what it says of nodes in every state, and that it changes nothing.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use serde_json::Value;
+use xtask::lab::{Family, Lab, Netns, wait_until};
+
+use crate::client::PATIENCE;
+use crate::footprint::NodeState;
+use crate::hooks::hooks;
+use crate::probe::{FLAGS, cleanup};
+use crate::rules::Form;
+use crate::scene::{attach, lab, site};
+use crate::setup::{Scratch, foreword};
+use crate::stranger::{Place, Stranger};
+
+any_family!(
+    a_healthy_node_is_fit,
+    without_names_every_interface_that_matters_is_looked_at,
+    a_missing_interface_is_fatal,
+    an_interface_that_is_down_is_a_warning,
+    a_running_foreword_is_seen,
+    programs_of_others_are_named_in_their_order,
+    a_program_before_ours_is_a_warning,
+    filters_of_others_are_named,
+    an_xdp_program_of_others_is_named,
+    what_a_killed_instance_left_is_named,
+    a_hold_without_a_process_is_a_warning,
+    an_ordinary_user_is_told_what_could_not_be_seen,
+    a_low_limit_of_files_is_told,
+    kube_proxy_is_recognised_in_both_forms,
+);
+
+/// What the doctor said, as JSON.
+struct Visit {
+    report: Value,
+    code: Option<i32>,
+}
+
+impl Visit {
+    fn of(node: &Netns, interfaces: &[&str]) -> Self {
+        let mut command = node.command(foreword());
+        command.args(["doctor", "--json"]).args(interfaces);
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Self {
+        let output = command.output().expect("the binary can be run");
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        let report = serde_json::from_str(&stdout).unwrap_or_else(|error| {
+            panic!("{error}: {stdout}{}", String::from_utf8_lossy(&output.stderr))
+        });
+        Self { report, code: output.status.code() }
+    }
+
+    fn findings(&self) -> impl Iterator<Item = &Value> {
+        self.report["findings"].as_array().into_iter().flatten()
+    }
+
+    /// Whether some finding of this check and verdict says all of these words.
+    fn says(&self, check: &str, verdict: &str, words: &[&str]) -> bool {
+        self.findings().filter(|it| it["check"] == check && it["verdict"] == verdict).any(|it| {
+            let text = it.to_string();
+            words.iter().all(|word| text.contains(word))
+        })
+    }
+
+    #[track_caller]
+    fn assert_says(&self, check: &str, verdict: &str, words: &[&str]) -> &Self {
+        assert!(
+            self.says(check, verdict, words),
+            "no {verdict} {check} {words:?}: {:#}",
+            self.report
+        );
+        self
+    }
+
+    #[track_caller]
+    fn assert_has_no(&self, check: &str) -> &Self {
+        assert!(self.findings().all(|it| it["check"] != check), "{check}: {:#}", self.report);
+        self
+    }
+
+    /// Nothing worse than a note.
+    #[track_caller]
+    fn assert_fit(&self) -> &Self {
+        let worst = &self.report["verdict"];
+        assert!(worst == "ok" || worst == "note", "{:#}", self.report);
+        assert_eq!(self.code, Some(0));
+        self
+    }
+
+    /// The worst is a warning, which is no failure.
+    #[track_caller]
+    fn assert_warned(&self) -> &Self {
+        assert_eq!(self.report["verdict"], "warning", "{:#}", self.report);
+        assert_eq!(self.code, Some(0));
+        self
+    }
+
+    #[track_caller]
+    fn assert_fatal(&self) -> &Self {
+        assert_eq!(self.report["verdict"], "fatal", "{:#}", self.report);
+        assert_eq!(self.code, Some(1));
+        self
+    }
+}
+
+fn a_healthy_node_is_fit() {
+    let lab = lab();
+    let before = NodeState::of(&lab.node);
+    let visit = Visit::of(&lab.node, &["eth0"]);
+    visit.assert_fit();
+    for feature in ["kernel", "sk_lookup", "redirect-peer", "redirect-neigh", "veth"] {
+        visit.assert_says(feature, "ok", &[]);
+    }
+    visit.assert_says("capabilities", "ok", &["CAP_NET_ADMIN"]);
+    visit.assert_says("interface", "ok", &["eth0", "Ethernet", "MTU 1500", "virtual (veth)"]);
+    visit.assert_says("ingress", "ok", &["no program of others"]);
+    visit.assert_says("services", "ok", &["no kube-proxy"]);
+    visit.assert_has_no("steered").assert_has_no("hold").assert_has_no("xdp");
+    before.assert_restored(&lab.node);
+
+    let mut command = lab.node.command(foreword());
+    let output = command.args(["doctor", "eth0"]).output().expect("the binary can be run");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text.lines().count(), visit.findings().count(), "one line each: {text}");
+    for line in text.lines() {
+        let verdict = line.split(' ').next().unwrap_or_default();
+        assert!(["ok", "note"].contains(&verdict), "{line}");
+        assert_eq!(verdict != "ok", line.contains("; to do: "), "{line}");
+    }
+}
+
+fn without_names_every_interface_that_matters_is_looked_at() {
+    let lab = lab();
+    let _foreword = attach(&lab, FLAGS);
+    lab.node.ip("link add idle type veth peer name idle1").expect("root may make links");
+    let visit = Visit::of(&lab.node, &[]);
+    let of_check = |it: &&Value| it["check"] == "interface";
+    let mut names: Vec<_> =
+        visit.findings().filter(of_check).filter_map(|it| it["interface"].as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["eth0", "eth1"], "neither lo, nor one that is down, nor our own veth");
+}
+
+fn a_missing_interface_is_fatal() {
+    let lab = lab();
+    let visit = Visit::of(&lab.node, &["eth0", "nope0"]);
+    visit.assert_fatal().assert_says("interface", "fatal", &["nope0", "eth1"]);
+    visit.assert_says("interface", "ok", &["eth0"]);
+}
+
+fn an_interface_that_is_down_is_a_warning() {
+    let lab = lab();
+    lab.node.ip("link set eth1 down").expect("it is there");
+    let visit = Visit::of(&lab.node, &["eth1"]);
+    visit.assert_warned().assert_says("interface", "warning", &["ip link set eth1 up"]);
+}
+
+fn a_running_foreword_is_seen() {
+    for hook in hooks() {
+        let lab = lab();
+        let mut foreword = attach(&lab, &format!("{FLAGS} --hook {hook}"));
+        let before = NodeState::of(&lab.node);
+        let visit = Visit::of(&lab.node, &["eth0"]);
+        let pid = format!("(pid {})", foreword.pid());
+        visit.assert_fit().assert_says("steered", "ok", &[&pid, "--take-over"]);
+        visit.assert_says("ingress", "ok", &["foreword_steer runs, and no program of others"]);
+        before.assert_restored(&lab.node);
+        let left = visit.findings().find(|it| it["check"] == "leftovers").expect("it looks");
+        let pins = format!("/foreword/{}", foreword.pid());
+        assert!(!left["what"].as_str().unwrap_or_default().contains(&pins), "it lives: {left}");
+
+        assert_eq!(foreword.terminate().expect("it ends").code(), Some(0));
+        Visit::of(&lab.node, &["eth0"]).assert_fit().assert_has_no("steered");
+    }
+}
+
+fn programs_of_others_are_named_in_their_order() {
+    if !hooks().contains(&"tcx") {
+        return;
+    }
+    let lab = lab();
+    let _theirs = Stranger::at_tc(&lab.node, "eth0", "cil_from_netde", Place::TcxLast);
+    let before = Visit::of(&lab.node, &["eth0"]);
+    let order = "will run before cil_from_netde (Cilium)";
+    before.assert_fit().assert_says("ingress", "ok", &[order]);
+
+    let _foreword = attach(&lab, FLAGS);
+    let _others = Stranger::at_tc(&lab.node, "eth0", "cali_from_node", Place::Clsact(1));
+    let order = "foreword_steer runs before cil_from_netde (Cilium), cali_from_node (Calico)";
+    Visit::of(&lab.node, &["eth0"]).assert_fit().assert_says("ingress", "ok", &[order]);
+}
+
+fn a_program_before_ours_is_a_warning() {
+    for hook in hooks() {
+        let lab = lab();
+        let _foreword = attach(&lab, &format!("{FLAGS} --hook {hook}"));
+        let (place, mend) = match *hook {
+            "tcx" => (Place::TcxFirst, "--take-over"),
+            _ => (Place::Clsact(1), "priority above 20"),
+        };
+        let _theirs = Stranger::at_tc(&lab.node, "eth0", "their_own_prog", place);
+        let visit = Visit::of(&lab.node, &["eth0"]);
+        let words = ["their_own_prog runs before foreword_steer", mend];
+        visit.assert_warned().assert_says("ingress", "warning", &words);
+    }
+}
+
+fn filters_of_others_are_named() {
+    let lab = lab();
+    for arguments in [
+        "qdisc add dev eth0 clsact",
+        "filter add dev eth0 ingress prio 30 protocol all bpf bytecode 1,6_0_0_0",
+        "filter add dev eth0 egress prio 30 protocol ip bpf bytecode 1,6_0_0_0",
+    ] {
+        let mut tc = lab.node.command("tc");
+        // The bytecode, which matches nothing, is one word with blanks in it.
+        tc.args(arguments.split(' ').map(|word| word.replace('_', " ")));
+        crate::setup::output_of(tc);
+    }
+    let visit = Visit::of(&lab.node, &["eth0"]);
+    visit.assert_fit().assert_says("ingress", "ok", &["will run before bpf: "]);
+    visit.assert_says("egress", "ok", &["bpf: replies"]);
+}
+
+fn an_xdp_program_of_others_is_named() {
+    let lab = lab();
+    let _theirs = Stranger::at_xdp(&lab.node, "eth0", "xdp_dispatcher");
+    let visit = Visit::of(&lab.node, &["eth0"]);
+    let words = ["xdp_dispatcher (libxdp) runs in generic XDP", "--guard-hook"];
+    visit.assert_fit().assert_says("xdp", "note", &words);
+    Visit::of(&lab.node, &["eth1"]).assert_fit().assert_has_no("xdp");
+}
+
+fn what_a_killed_instance_left_is_named() {
+    let lab = lab();
+    let mut foreword = attach(&lab, &format!("{FLAGS} --hook clsact"));
+    let pins = format!("/sys/fs/bpf/foreword/{}", foreword.pid());
+    foreword.kill().expect("it runs");
+    // The kernel takes its time to remove a dead namespace's links.
+    let veth = format!("link show fwd{}", foreword.pid());
+    wait_until(PATIENCE, "the veth's end", || lab.node.ip(&veth).is_err()).expect("it goes");
+    let before = NodeState::of(&lab.node);
+    let visit = Visit::of(&lab.node, &["eth0"]);
+    let words = [&*pins, "a filter on eth0", "foreword cleanup"];
+    visit.assert_fit().assert_says("leftovers", "note", &words).assert_has_no("steered");
+    before.assert_restored(&lab.node);
+
+    cleanup(&lab.node);
+    let visit = Visit::of(&lab.node, &["eth0"]);
+    assert!(!visit.says("leftovers", "note", &["a filter on eth0"]), "{:#}", visit.report);
+    assert!(!visit.says("leftovers", "note", &[&pins]), "{:#}", visit.report);
+}
+
+fn a_hold_without_a_process_is_a_warning() {
+    for hook in hooks() {
+        let lab = lab();
+        let mut foreword = attach(&lab, &format!("{FLAGS} --when-absent drop --hook {hook}"));
+        Visit::of(&lab.node, &["eth0"]).assert_fit().assert_says("hold", "ok", &["stay closed"]);
+        foreword.kill().expect("it runs");
+        let visit = Visit::of(&lab.node, &["eth0"]);
+        visit.assert_warned().assert_says("hold", "warning", &["foreword cleanup"]);
+        cleanup(&lab.node);
+        Visit::of(&lab.node, &["eth0"]).assert_has_no("hold");
+    }
+}
+
+/// The doctor, as `setpriv` starts it with these options.
+fn visit_restricted(lab: &Lab, options: &[&str]) -> Visit {
+    let scratch = Scratch::new();
+    let copy = scratch.path().join("foreword");
+    fs::copy(foreword(), &copy).expect("the binary can be read");
+    for path in [scratch.path(), &copy] {
+        let readable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(path, readable).expect("a file of ours takes a mode");
+    }
+    let mut command = lab.node.command("setpriv");
+    command.args(options).arg(&copy).args(["doctor", "--json", "eth0"]);
+    Visit::run(command)
+}
+
+fn an_ordinary_user_is_told_what_could_not_be_seen() {
+    let lab = lab();
+    let _theirs = Stranger::at_tc(&lab.node, "eth0", "cali_from_node", Place::Clsact(1));
+    let user = ["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"];
+    let visit = visit_restricted(&lab, &user);
+    visit.assert_fatal().assert_says("capabilities", "fatal", &["CAP_SYS_ADMIN", "as root"]);
+    for check in ["sk_lookup", "redirect-peer", "btf", "services", "leftovers"] {
+        visit.assert_says(check, "note", &["could not be seen", "as root"]);
+    }
+    // What anybody may see is seen.
+    visit.assert_says("kernel", "ok", &["Linux"]);
+    visit.assert_says("interface", "ok", &["eth0", "MTU 1500"]);
+    if hooks().contains(&"tcx") {
+        let words = ["the programs on tcx (besides cali_from_node (Calico)) could not be seen"];
+        visit.assert_says("ingress", "note", &words);
+    }
+
+    let one = ["--bounding-set=-net_admin", "--inh-caps=-net_admin"];
+    let visit = visit_restricted(&lab, &one);
+    visit.assert_fatal().assert_says("capabilities", "fatal", &["CAP_NET_ADMIN is missing"]);
+    visit.assert_says("services", "note", &["could not be seen"]);
+}
+
+fn a_low_limit_of_files_is_told() {
+    let lab = lab();
+    let limited = |files: u32| {
+        let mut command = lab.node.command("prlimit");
+        command.arg(format!("--nofile={files}:{files}")).arg(foreword());
+        command.args(["doctor", "--json", "eth0"]);
+        Visit::run(command)
+    };
+    limited(200).assert_fatal().assert_says("files", "fatal", &["200", "LimitNOFILE"]);
+    limited(1256).assert_warned().assert_says("files", "warning", &["about 500 connections"]);
+    limited(10_256).assert_fit().assert_says("files", "ok", &["about 5000 connections"]);
+}
+
+fn kube_proxy_is_recognised_in_both_forms() {
+    for form in Form::BOTH {
+        let site = site();
+        form.install_kube_proxy(&site, Family::V4);
+        let visit = Visit::of(&site.node, &[]);
+        let [ours, other] = match form {
+            Form::Iptables => ["kube-proxy (iptables)", "kube-proxy (nftables)"],
+            Form::Nftables => ["kube-proxy (nftables)", "kube-proxy (iptables)"],
+        };
+        visit.assert_says("services", "ok", &[ours]);
+        assert!(!visit.says("services", "ok", &[other]), "{:#}", visit.report);
+        assert!(!visit.says("services", "ok", &["no kube-proxy"]), "{:#}", visit.report);
+    }
+}
