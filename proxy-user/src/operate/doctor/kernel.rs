@@ -14,7 +14,6 @@ struct Feature<'a> {
     seen: &'a Seen<bool>,
     /// What Foreword does with it.
     use_: &'static str,
-    mend: &'static str,
 }
 
 pub fn judge(facts: &Facts) -> Vec<Finding> {
@@ -25,22 +24,19 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
             check: "sk_lookup",
             seen: &features.sk_lookup,
             use_: "listen on any address and port",
-            mend: "run a kernel of 5.9 or newer that has CONFIG_NET and CONFIG_BPF_SYSCALL",
         },
         Feature {
             check: "redirect-peer",
             seen: &features.redirect_peer,
             use_: "lead packets past the host's rules",
-            mend: NEWER,
         },
         Feature {
             check: "redirect-neigh",
             seen: &features.redirect_neigh,
             use_: "send replies straight to the wire",
-            mend: NEWER,
         },
     ];
-    findings.extend(needed.into_iter().map(feature));
+    findings.extend(needed.iter().map(feature));
     findings.push(veth(&features.veth));
     findings.push(tcx(features.tcx));
     findings.push(btf(&features.btf));
@@ -71,12 +67,12 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-fn feature(feature: Feature<'_>) -> Finding {
-    let Feature { check, seen, use_, mend } = feature;
+fn feature(feature: &Feature<'_>) -> Finding {
+    let Feature { check, seen, use_ } = *feature;
     match seen {
         Ok(true) => Finding::ok(check, format!("the kernel has it (to {use_})")),
         Ok(false) => {
-            Finding::fatal(check, format!("the kernel lacks what is needed to {use_}"), mend)
+            Finding::fatal(check, format!("the kernel lacks what is needed to {use_}"), NEWER)
         }
         Err(unseen) => Finding::unseen(check, &format!("what is needed to {use_}"), unseen),
     }

@@ -91,7 +91,11 @@ impl Finding {
     }
 
     fn unseen(check: &'static str, what: &str, why: &Unseen) -> Self {
-        Self::note(check, format!("{what} could not be seen: {why}"), "as root, doctor sees more")
+        Self::note(
+            check,
+            format!("{what} could not be seen: {why}"),
+            "run doctor as root, if that is for want of privileges",
+        )
     }
 
     fn on(self, interface: &str) -> Self {

@@ -11,16 +11,13 @@ const EGRESS: &str = "egress";
 const XDP: &str = "xdp";
 
 /// How names begin that tell whose a program is.
-const OWNERS: [(&str, &str); 9] = [
+const OWNERS: [(&str, &str); 6] = [
     ("cil_", "Cilium"),
     ("cali", "Calico"),
     ("handle_ingress", "AWS network policy agent"),
     ("handle_egress", "AWS network policy agent"),
-    ("aws_", "AWS VPC CNI"),
     ("tc_dispatcher", "bpfman"),
     ("xdp_dispatcher", "libxdp"),
-    ("kmesh_", "Kmesh"),
-    ("retina_", "Retina"),
 ];
 
 pub fn judge(interface: &Interface, has_tcx: bool) -> Vec<Finding> {
@@ -81,10 +78,9 @@ fn ingress(chain: &Chain, has_tcx: bool) -> Finding {
     if !before.is_empty() {
         let run = if before.len() == 1 { "runs" } else { "run" };
         let names = list(before.iter().copied());
-        let mut what = format!("{names} {run} before {STEER}, which gets what they let by");
-        if !others.is_empty() {
-            what += &format!("; it {runs} before {others}");
-        }
+        let after =
+            if others.is_empty() { String::new() } else { format!("; it {runs} before {others}") };
+        let what = format!("{names} {run} before {STEER}, which gets what they let by{after}");
         return Finding::warning(INGRESS, what, mend(&before));
     }
     let what = match (others.is_empty(), is_attached) {

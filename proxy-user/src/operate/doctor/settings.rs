@@ -6,14 +6,14 @@ use super::facts::{Facts, Setting};
 pub fn judge(facts: &Facts) -> Vec<Finding> {
     let settings = &facts.settings;
     let all = [
-        jit(&settings.jit),
+        Some(jit(&settings.jit)),
         jit_harden(&settings.jit_harden),
         unprivileged(&settings.unprivileged_bpf),
         stats(&settings.bpf_stats),
         syncookies(&settings.syncookies),
         rp_filter(&settings.rp_filter),
         src_valid_mark(&settings.src_valid_mark),
-        forwarding(&settings.forwarding),
+        Some(forwarding(&settings.forwarding)),
     ];
     all.into_iter().flatten().collect()
 }
@@ -23,9 +23,9 @@ fn word(setting: &Setting) -> Option<&str> {
     setting.as_ref().ok()?.as_deref()
 }
 
-fn jit(setting: &Setting) -> Option<Finding> {
+fn jit(setting: &Setting) -> Finding {
     const CHECK: &str = "bpf-jit";
-    Some(match (word(setting), setting) {
+    match (word(setting), setting) {
         (Some("0"), _) => Finding::warning(
             CHECK,
             "net.core.bpf_jit_enable is 0: programs are interpreted, at several times the cost",
@@ -38,7 +38,7 @@ fn jit(setting: &Setting) -> Option<Finding> {
             "net.core.bpf_jit_enable is shown in the node's own network namespace only",
             "make sure there that it is not 0",
         ),
-    })
+    }
 }
 
 /// Readable by root only, and good as it is in most places.
@@ -116,12 +116,12 @@ fn src_valid_mark(setting: &Setting) -> Option<Finding> {
     })
 }
 
-fn forwarding(settings: &[Setting; 2]) -> Option<Finding> {
+fn forwarding(settings: &[Setting; 2]) -> Finding {
     let [v4, v6] = settings.each_ref().map(|setting| match word(setting) {
         Some("0") => "off",
         Some(_) => "on",
         None => "unknown",
     });
     let what = format!("IPv4 {v4}, IPv6 {v6}; Foreword needs neither");
-    Some(Finding::ok("forwarding", what))
+    Finding::ok("forwarding", what)
 }

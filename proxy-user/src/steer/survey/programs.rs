@@ -90,10 +90,7 @@ pub fn names() -> Names {
 
 /// The chains of an interface: its ingress and its egress.
 pub fn chains(index: u32, interface: &str, has_tcx: bool) -> [Chain; 2] {
-    let tcx = |place| match has_tcx {
-        true => tcx(interface, place),
-        false => Ok(Vec::new()),
-    };
+    let tcx = |place| if has_tcx { tcx(interface, place) } else { Ok(Vec::new()) };
     let [ingress, egress] = filters(index);
     [
         Chain { tcx: tcx(TcAttachType::Ingress), clsact: ingress },

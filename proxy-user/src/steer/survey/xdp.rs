@@ -1,7 +1,6 @@
 //! Which interfaces' drivers have a place for XDP, as the kernel says since Linux 6.3.
 
 use std::collections::BTreeMap;
-use std::io;
 
 use netlink_sys::protocols::NETLINK_GENERIC;
 
@@ -27,7 +26,7 @@ pub fn native() -> Seen<BTreeMap<u32, bool>> {
     let Some(family) = family else {
         return Err(Unseen::because("this kernel (before 6.3) does not tell"));
     };
-    let devices = dump(NETLINK_GENERIC, family, &GET_DEVICES).map_err(io::Error::from)?;
+    let devices = dump(NETLINK_GENERIC, family, &GET_DEVICES)?;
     Ok(devices.iter().filter_map(|message| device(attributes(message))).collect())
 }
 

@@ -15,6 +15,7 @@ use crate::steer::survey::services::Services;
 use crate::sys::unseen::{Seen, Unseen};
 
 /// A value of a kernel setting.
+#[allow(clippy::unnecessary_wraps, reason = "it is what the facts hold")]
 fn set(value: &str) -> Seen<Option<String>> {
     Ok(Some(value.to_owned()))
 }
