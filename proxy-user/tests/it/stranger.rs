@@ -2,7 +2,6 @@
 //!
 //! Made of a copy of our own object, in which one name is written over with another as long.
 
-use std::fs;
 use std::mem;
 
 use aya::Ebpf;
@@ -11,7 +10,9 @@ use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode};
 use proxy_common::names::{GUARD, STEER};
 use xtask::lab::Netns;
 
-const OBJECT: &str = concat!(env!("OUT_DIR"), "/foreword-ebpf");
+/// The object that is part of the binary, and of this one: the tests also run where nothing was
+/// built.
+const OBJECT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/foreword-ebpf"));
 
 /// Programs under another name, attached as long as the value lives, on clsact as long as the
 /// interface does.
@@ -72,7 +73,7 @@ impl Stranger {
 
 fn load_as(ours: &str, name: &str) -> Ebpf {
     assert_eq!(ours.len(), name.len(), "'{name}' is to be written over '{ours}'");
-    let mut bytes = fs::read(OBJECT).expect("the build left it there");
+    let mut bytes = OBJECT.to_vec();
     while let Some(at) = bytes.windows(ours.len()).position(|window| window == ours.as_bytes()) {
         bytes[at..at + name.len()].copy_from_slice(name.as_bytes());
     }
