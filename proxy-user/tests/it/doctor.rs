@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -13,7 +14,7 @@ use crate::hooks::hooks;
 use crate::probe::{FLAGS, cleanup};
 use crate::rules::Form;
 use crate::scene::{attach, lab, site};
-use crate::setup::{Scratch, foreword};
+use crate::setup::{Scratch, foreword, output_of};
 use crate::stranger::{Place, Stranger};
 
 any_family!(
@@ -220,7 +221,7 @@ fn filters_of_others_are_named() {
         let mut tc = lab.node.command("tc");
         // The bytecode, which matches nothing, is one word with blanks in it.
         tc.args(arguments.split(' ').map(|word| word.replace('_', " ")));
-        crate::setup::output_of(tc);
+        output_of(tc);
     }
     let visit = Visit::of(&lab.node, &["eth0"]);
     visit.assert_fit().assert_says("ingress", "ok", &["will run before bpf: "]);
@@ -246,8 +247,12 @@ fn what_a_killed_instance_left_is_named() {
     wait_until(PATIENCE, "the veth's end", || lab.node.ip(&veth).is_err()).expect("it goes");
     let before = NodeState::of(&lab.node);
     let visit = Visit::of(&lab.node, &["eth0"]);
-    let words = [&*pins, "a filter on eth0", "foreword cleanup"];
+    let words = ["a filter on eth0", "foreword cleanup"];
     visit.assert_fit().assert_says("leftovers", "note", &words).assert_has_no("steered");
+    // Pins are the whole node's: another test's start may have swept them.
+    if Path::new(&pins).is_dir() {
+        visit.assert_says("leftovers", "note", &[&pins]);
+    }
     before.assert_restored(&lab.node);
 
     cleanup(&lab.node);
@@ -265,7 +270,11 @@ fn a_hold_without_a_process_is_a_warning() {
         let visit = Visit::of(&lab.node, &["eth0"]);
         visit.assert_warned().assert_says("hold", "warning", &["foreword cleanup"]);
         cleanup(&lab.node);
-        Visit::of(&lab.node, &["eth0"]).assert_has_no("hold");
+        // The kernel lets go of an unpinned link a moment later.
+        let is_lifted =
+            || Visit::of(&lab.node, &["eth0"]).findings().all(|it| it["check"] != "hold");
+        wait_until(PATIENCE, "the hold's end", is_lifted)
+            .unwrap_or_else(|error| panic!("{hook}: {error}"));
     }
 }
 
@@ -273,11 +282,13 @@ fn a_hold_without_a_process_is_a_warning() {
 fn visit_restricted(lab: &Lab, options: &[&str]) -> Visit {
     let scratch = Scratch::new();
     let copy = scratch.path().join("foreword");
-    fs::copy(foreword(), &copy).expect("the binary can be read");
-    for path in [scratch.path(), &copy] {
-        let readable = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(path, readable).expect("a file of ours takes a mode");
-    }
+    // By another process: a copy that was open for writing in this one might be so still in a child
+    // of another test's, and could not be executed.
+    let mut install = Command::new("install");
+    install.arg("--mode=755").arg(foreword()).arg(&copy);
+    output_of(install);
+    let readable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(scratch.path(), readable).expect("a folder of ours takes a mode");
     let mut command = lab.node.command("setpriv");
     command.args(options).arg(&copy).args(["doctor", "--json", "eth0"]);
     Visit::run(command)

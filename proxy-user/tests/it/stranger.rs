@@ -2,11 +2,12 @@
 //!
 //! Made of a copy of our own object, in which one name is written over with another as long.
 
+use std::io::ErrorKind;
 use std::mem;
 
 use aya::Ebpf;
 use aya::programs::tc::{NlOptions, TcAttachOptions, qdisc_add_clsact};
-use aya::programs::{LinkOrder, SchedClassifier, TcAttachType, Xdp, XdpMode};
+use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
 use proxy_common::names::{GUARD, STEER};
 use xtask::lab::Netns;
 
@@ -37,7 +38,7 @@ impl Stranger {
         let mut object = load_as(STEER, name);
         let program = object.program_mut(name).expect("a program of that name");
         let program: &mut SchedClassifier = program.try_into().expect("of this type");
-        program.load().expect("the verifier takes it");
+        persist(|| program.load());
         let options = match place {
             Place::TcxFirst => TcAttachOptions::TcxOrder(LinkOrder::first()),
             Place::TcxLast => TcAttachOptions::TcxOrder(LinkOrder::last()),
@@ -65,10 +66,26 @@ impl Stranger {
         let mut object = load_as(GUARD, name);
         let program = object.program_mut(name).expect("a program of that name");
         let program: &mut Xdp = program.try_into().expect("of this type");
-        program.load().expect("the verifier takes it");
+        persist(|| program.load());
         netns.run(|| program.attach(interface, XdpMode::Skb).map(drop).expect("it attaches"));
         Self { _object: object }
     }
+}
+
+/// The verifier gives up on a long program when a signal comes in between.
+fn persist(mut load: impl FnMut() -> Result<(), ProgramError>) {
+    let mut result = load();
+    for _ in 0..5 {
+        match &result {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.kind() == ErrorKind::WouldBlock =>
+            {
+                result = load();
+            }
+            _ => break,
+        }
+    }
+    result.expect("the verifier takes it");
 }
 
 fn load_as(ours: &str, name: &str) -> Ebpf {

@@ -2,7 +2,7 @@
 //! let go of again; none is attached.
 
 use std::fs;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use aya::programs::{ProgramError, ProgramType};
@@ -13,6 +13,9 @@ use super::super::hook::HookUsed;
 use crate::config::settings::Hook;
 use crate::sys::kernel;
 use crate::sys::unseen::{Seen, Unseen};
+
+/// How often a program is offered to the verifier at most.
+const OFFERS: u32 = 5;
 
 /// Each feature: whether it is there.
 #[derive(Clone, Debug)]
@@ -34,8 +37,8 @@ pub struct Features {
 impl Features {
     /// Asks the kernel. `links` are those of this namespace.
     pub fn probe(links: &[LinkMessage]) -> Self {
-        let helper = |helper| readable(is_helper_supported(ProgramType::SchedClassifier, helper));
-        let sk_lookup = readable(is_program_supported(ProgramType::SkLookup));
+        let helper = |helper| offer(|| is_helper_supported(ProgramType::SchedClassifier, helper));
+        let sk_lookup = offer(|| is_program_supported(ProgramType::SkLookup));
         let btf = match &sk_lookup {
             // Whoever may not load a program may not load BTF: its absence would mean nothing.
             Err(unseen) => Err(unseen.clone()),
@@ -50,6 +53,25 @@ impl Features {
             veth: veth(links),
         }
     }
+}
+
+/// Offers a program to the verifier, which gives up when a signal comes in between: that says
+/// nothing, and is tried again.
+fn offer(probe: impl Fn() -> Result<bool, ProgramError>) -> Seen<bool> {
+    let was_disturbed = |result: &Result<bool, ProgramError>| match result {
+        Err(ProgramError::SyscallError(error)) => {
+            matches!(error.io_error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+        }
+        _ => false,
+    };
+    let mut result = probe();
+    for _ in 1..OFFERS {
+        if !was_disturbed(&result) {
+            break;
+        }
+        result = probe();
+    }
+    readable(result)
 }
 
 /// The kernel's own word, without the library's around it.
