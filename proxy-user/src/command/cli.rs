@@ -204,10 +204,15 @@ pub struct Decode {
 /// Where to look.
 #[derive(Args, Debug)]
 pub struct Doctor {
-    /// Interfaces that load-balancer traffic arrives on [default: all that are up and have
-    /// Ethernet's framing].
+    /// Interfaces that load-balancer traffic arrives on, or patterns such as 'eni*' [default: all
+    /// that are up and have Ethernet's framing].
     #[arg(value_name = "IFACE")]
     pub interfaces: Vec<String>,
+
+    /// A configuration file: look at its interfaces, and whether the node will do what its rules
+    /// ask.
+    #[arg(long, value_name = "PATH", conflicts_with = "interfaces")]
+    pub config: Option<PathBuf>,
 
     /// Write JSON.
     #[arg(long)]

@@ -3,20 +3,35 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::Context as _;
 
+use super::Failure;
 use super::cli::Doctor;
+use crate::config::validate;
+use crate::config::word::Word;
+use crate::operate::config_file::ConfigFile;
 use crate::operate::doctor::facts::Facts;
-use crate::operate::doctor::judge;
+use crate::operate::doctor::intent::Intent;
+use crate::operate::doctor::{judge, text};
 
 /// Exit code 1 if Foreword would not work here, 0 otherwise.
-pub fn run(arguments: &Doctor) -> Result<ExitCode> {
-    let report = judge(&Facts::gather(&arguments.interfaces));
+pub fn run(arguments: &Doctor) -> Result<ExitCode, Failure> {
+    let intent = intent(arguments)?;
+    let report = judge(&Facts::gather(&intent), &intent);
     let text = if arguments.json {
         serde_json::to_string_pretty(&report).context("cannot write JSON")? + "\n"
     } else {
-        report.to_string()
+        text::describe(&report)
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;
     Ok(ExitCode::from(u8::from(report.is_fatal())))
+}
+
+fn intent(arguments: &Doctor) -> Result<Intent, Failure> {
+    if let Some(path) = &arguments.config {
+        let (_, settings) = ConfigFile::open(path)?;
+        return Ok(Intent::from(settings));
+    }
+    let words: Vec<_> = arguments.interfaces.iter().map(|word| Word::from(word.as_str())).collect();
+    Ok(Intent { steering: validate::interfaces(&words)?, ..Intent::default() })
 }

@@ -57,7 +57,7 @@ pub fn run() -> ExitCode {
         Command::Cutover(arguments) => cutover::run(&arguments),
         Command::Cleanup => done(cleanup::run()),
         Command::Decode(arguments) => decode::run(&arguments),
-        Command::Doctor(arguments) => doctor::run(&arguments).map_err(Failure::from),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Probe(arguments) => probe::run(&arguments),
     };
     match result {

@@ -1,7 +1,7 @@
 //! What a running process can take in, and what takes a new one.
 
 use super::field::{self, At, Field};
-use super::settings::{InterfacePattern, Rule, Settings, Source, WhenAbsent};
+use super::settings::{InterfacePattern, Rule, Settings, WhenAbsent};
 
 /// A change that takes a new process.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +34,7 @@ pub fn movable(old: &Settings, new: &Settings) -> Result<(), Unmovable> {
         (field::WORKERS, old.workers == new.workers),
         (field::ADMIN_SOCKET, old.admin.socket == new.admin.socket),
         (field::ADMIN_HTTP, old.admin.http == new.admin.http),
-        (field::SOURCE, !begins(|rule| rule.upstream.source == Source::Client)),
+        (field::SOURCE, !begins(Rule::shows_clients)),
         (field::WHEN_ABSENT, !begins(|rule| rule.when_absent == WhenAbsent::Drop)),
         (field::GUARD, !begins(Rule::is_guarded)),
     ];

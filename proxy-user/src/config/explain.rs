@@ -49,7 +49,7 @@ fn explain_rule(rule: &Rule) -> Vec<(&'static str, String)> {
     let Rule { ports, inbound, outbound, upstream, .. } = rule;
     let seen = match upstream.source {
         Source::Node => "which sees this node as its peer",
-        Source::Client => "which sees the client as its peer",
+        Source::Client => "which sees the client as its peer, and has to answer by this node",
     };
     let addresses = match rule.destinations.as_slice() {
         [] => "any address".to_owned(),

@@ -93,6 +93,11 @@ impl Rule {
         self.only_sources().is_some() || self.guard.syn_limit.is_some()
     }
 
+    /// Whether its upstream sees clients' addresses.
+    pub fn shows_clients(&self) -> bool {
+        self.upstream.source == Source::Client
+    }
+
     /// The ranges that alone may open connections, as [`crate::policy`] judges them too; `None`:
     /// anybody may.
     pub fn only_sources(&self) -> Option<impl Iterator<Item = Cidr> + '_> {

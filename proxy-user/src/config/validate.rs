@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::field::{self, At, Field};
 use super::raw::RawConfig;
-use super::settings::{Mode, Settings, Source};
+use super::settings::{Mode, Settings, Source, Steering};
 use super::word::{Position, Word};
 use crate::address::CidrError;
 
@@ -113,6 +113,12 @@ pub enum Written {
     File,
 }
 
+/// Judges interfaces that were named on a command line; `None`: there are none.
+pub fn interfaces(words: &[Word]) -> Result<Option<Steering>, Invalid> {
+    let patterns = steering::patterns(At::Flags, field::INTERFACES, words)?;
+    Ok((!patterns.is_empty()).then(|| Steering::on(patterns)))
+}
+
 /// Judges a configuration. Looks upstreams' names up, which can take as long as DNS does.
 pub fn validate(raw: &RawConfig, written: Written) -> Result<Settings, Invalid> {
     let at = match written {
@@ -120,7 +126,7 @@ pub fn validate(raw: &RawConfig, written: Written) -> Result<Settings, Invalid> 
         Written::File => At::File,
     };
     let rules = rules::rules(raw, written)?;
-    let shows_client = rules.iter().any(|rule| rule.upstream.source == Source::Client);
+    let shows_client = rules.iter().any(|rule| rule.shows_clients());
     let source = if shows_client { Source::Client } else { Source::Node };
     Ok(Settings {
         steering: steering::steering(raw, at, source)?,

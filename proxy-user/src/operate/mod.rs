@@ -1,6 +1,7 @@
 //! What whoever runs Foreword gets to see of it.
 
 pub mod admin;
+pub mod budget;
 pub mod config_file;
 pub mod doctor;
 pub mod logs;

@@ -1,49 +1,83 @@
-//! What a configuration asks for and this node, as it is now, will not give. Said at the start,
-//! so that nobody has to conclude it from time-outs.
+//! What a configuration asks for and this node, as it is now, will not give. Said at the start and
+//! by the doctor, so that nobody has to conclude it from time-outs.
 
-use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
-use super::attachment::Attachment;
-use super::netlink::{self, LOOPBACK};
+use super::netlink::{self, LOOPBACK, Link};
 use super::sysctl;
 use crate::address::UpstreamAddr;
-use crate::config::Settings;
-use crate::config::settings::{Source, UpstreamAddress};
+use crate::config::field::{self, At};
+use crate::config::settings::{Rule, UpstreamAddress};
 
-/// A sentence for each thing that will not work.
-pub fn on(settings: &Settings, attachments: &BTreeMap<u32, Attachment>) -> Vec<String> {
-    let mut advice = Vec::new();
-    let shows_clients = settings.rules.iter().filter(|r| r.upstream.source == Source::Client);
-    for rule in shows_clients {
-        if advice.is_empty() && sysctl::get("ipv4/conf/all/rp_filter").as_deref() == Some("1") {
-            advice.push(
-                "net.ipv4.conf.all.rp_filter is 1, so that servers on this node can't see IPv4 \
-                 clients (--source client); set it to 2 or 0, for which the cards have their own"
-                    .to_owned(),
-            );
-        }
-        if let UpstreamAddress::Fixed { addresses, .. } = &rule.upstream.address {
-            advice.extend(addresses.iter().filter_map(|upstream| on_way(*upstream, attachments)));
-        }
-    }
-    advice
+/// Something that will not work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// What.
+    pub what: String,
+    /// What to do about it.
+    pub mend: String,
 }
 
-/// Whether an upstream's answers to clients can be expected where we look for them.
-fn on_way(upstream: UpstreamAddr, attachments: &BTreeMap<u32, Attachment>) -> Option<String> {
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.what, self.mend)
+    }
+}
+
+/// What the node's reverse-path filter keeps from the rules.
+pub fn on_filter(rules: &[Arc<Rule>]) -> Option<Advice> {
+    let is_strict = || sysctl::get("ipv4/conf/all/rp_filter").as_deref() == Some("1");
+    (rules.iter().any(|rule| rule.shows_clients()) && is_strict()).then(|| Advice {
+        what: "net.ipv4.conf.all.rp_filter is 1, so that servers on this node can't see IPv4 \
+               clients (--source client)"
+            .to_owned(),
+        mend: "set it to 2 or 0, for which the cards have their own".to_owned(),
+    })
+}
+
+/// Upstreams whose answers to clients can't be expected where we look for them. `is_watched` says
+/// of which interfaces, by index, we do.
+pub fn on_upstreams(
+    rules: &[Arc<Rule>],
+    at: At<'_>,
+    is_watched: impl Fn(u32) -> bool,
+) -> Vec<Advice> {
+    let links = netlink::here(async |handle| netlink::links(&handle).await).unwrap_or_default();
+    let upstreams = rules.iter().filter(|rule| rule.shows_clients()).flat_map(|rule| {
+        match &rule.upstream.address {
+            UpstreamAddress::Fixed { addresses, .. } => addresses.as_slice(),
+            UpstreamAddress::Original => &[],
+        }
+    });
+    upstreams.filter_map(|upstream| on_way(*upstream, at, &links, &is_watched)).collect()
+}
+
+fn on_way(
+    upstream: UpstreamAddr,
+    at: At<'_>,
+    links: &[Link],
+    is_watched: impl Fn(u32) -> bool,
+) -> Option<Advice> {
     let to = upstream.get().ip();
     let way = netlink::here(async |handle| netlink::way_to(&handle, to).await);
     let Ok(Some(way)) = way else {
-        return Some(format!("there is no route to the upstream {upstream}"));
+        return Some(Advice {
+            what: format!("there is no route to the upstream {upstream}"),
+            mend: "add one, or name an address that this node can reach".to_owned(),
+        });
     };
     // What is local is caught on its way out to the client.
-    if way == LOOPBACK || attachments.contains_key(&way) {
+    if way == LOOPBACK || is_watched(way) {
         return None;
     }
-    let names = netlink::here(async |handle| netlink::links(&handle).await).unwrap_or_default();
-    let name = names.iter().find(|link| link.index == way).map_or("?", |link| link.name.as_str());
-    Some(format!(
-        "the upstream {upstream} is reached by {name}, where its answers to clients are not looked \
-         for; write --upstream-interface {name}, or its connections end with upstream-timeout"
-    ))
+    let name = links.iter().find(|link| link.index == way).map_or("?", |link| link.name.as_str());
+    let fix = at.write(field::UPSTREAM_INTERFACES, name);
+    Some(Advice {
+        what: format!(
+            "the upstream {upstream} is reached by {name}, where its answers to clients are not \
+             looked for"
+        ),
+        mend: format!("write {fix}, or its connections end with upstream-timeout"),
+    })
 }

@@ -91,7 +91,8 @@ pub fn select(settings: &Steering, links: &[Link]) -> Selection {
         .collect()
 }
 
-fn is_for(pattern: &InterfacePattern, link: &Link) -> bool {
+/// Whether the pattern is for this link.
+pub fn is_for(pattern: &InterfacePattern, link: &Link) -> bool {
     match pattern.exact() {
         Some(name) => name == link.name,
         None => {
@@ -105,8 +106,7 @@ fn is_for(pattern: &InterfacePattern, link: &Link) -> bool {
 /// Says which interfaces there are, if one that was named is not among them. A pattern may be for
 /// none yet.
 pub fn require_named(settings: &Steering, links: &[Link]) -> Result<()> {
-    let all = settings.interfaces.iter().chain(&settings.upstream_interfaces);
-    for name in all.filter_map(InterfacePattern::exact) {
+    for name in settings.named().filter_map(InterfacePattern::exact) {
         if !links.iter().any(|link| link.name == name) {
             let there: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
             bail!("there is no interface '{name}'; there is {}", there.join(", "));

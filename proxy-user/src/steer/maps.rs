@@ -20,7 +20,7 @@ use super::object::Object;
 use super::pinned::{Tracked, read};
 use crate::address::Cidr;
 use crate::config::Settings;
-use crate::config::settings::{self, Mode, Source, UpstreamAddress, WhenAbsent};
+use crate::config::settings::{self, Mode, UpstreamAddress, WhenAbsent};
 use crate::sys::socket::Listeners;
 
 /// Maps that are pinned for people to look at.
@@ -50,7 +50,7 @@ impl Object {
         let numbers = self.new_numbers(settings.rules.len())?;
         for (number, rule) in numbers.clone().zip(&settings.rules) {
             self.set_trust(number, rule)?;
-            if rule.upstream.source == Source::Client {
+            if rule.shows_clients() {
                 self.set_backs(rule)?;
             }
         }

@@ -11,7 +11,7 @@
 //! Interfaces may come and go meanwhile: [`Steering::look_again`] brings what is attached in line
 //! with what is there.
 
-mod advice;
+pub mod advice;
 mod attachment;
 mod hold;
 mod hook;
@@ -36,6 +36,7 @@ use proxy_common::Reason;
 use proxy_common::abi::{ABI_VERSION, NODE_ANSWERS, NODE_REPLY_BY_ARRIVAL, Node, Stats};
 use proxy_common::names::UPSTREAM_MARK;
 
+use self::advice::Advice;
 pub use self::attachment::GuardUsed;
 use self::attachment::{Attachment, Plan};
 pub use self::hook::HookUsed;
@@ -48,7 +49,8 @@ use self::object::{Links, Object};
 use self::pinned::Tracked;
 use self::pins::Instance;
 use crate::config::Settings;
-use crate::config::settings::{self, Reply, Source, WhenAbsent};
+use crate::config::field::At;
+use crate::config::settings::{self, Reply, WhenAbsent};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::netns::Namespace;
 use crate::sys::slots::Slots;
@@ -94,9 +96,8 @@ impl Steering {
     /// How many low descriptors it wants: so many are to be reserved before anything is opened.
     pub fn slots(settings: &Settings) -> usize {
         let steering = &settings.steering;
-        let patterns = steering.interfaces.iter().chain(&steering.upstream_interfaces);
-        let exact = patterns.clone().filter(|pattern| pattern.exact().is_some()).count();
-        let later = if exact < patterns.count() { SLOTS_FOR_LATER } else { 0 };
+        let exact = steering.named().filter(|pattern| pattern.exact().is_some()).count();
+        let later = if exact < steering.named().count() { SLOTS_FOR_LATER } else { 0 };
         Links::COUNT + exact * Plan::LINKS + later
     }
 
@@ -289,8 +290,11 @@ impl Steering {
     }
 
     /// What the settings ask for and this node will not give, one sentence each.
-    pub fn advice(&self, settings: &Settings) -> Vec<String> {
-        advice::on(settings, &self.attachments)
+    pub fn advice(&self, settings: &Settings, at: At<'_>) -> Vec<Advice> {
+        let is_watched = |link| self.attachments.contains_key(&link);
+        let mut advice = Vec::from_iter(advice::on_filter(&settings.rules));
+        advice.extend(advice::on_upstreams(&settings.rules, at, is_watched));
+        advice
     }
 
     /// The instance's number.
@@ -364,7 +368,7 @@ fn plan(settings: &Settings) -> Result<Plan> {
     Ok(Plan {
         hook: HookUsed::choose(settings.steering.hook)?,
         guard: rules.iter().any(settings::Rule::is_guarded).then_some(settings.steering.guard_hook),
-        answers: rules.iter().any(|rule| rule.upstream.source == Source::Client),
+        answers: rules.iter().any(settings::Rule::shows_clients),
         hold: rules.iter().any(|rule| rule.when_absent == WhenAbsent::Drop),
     })
 }

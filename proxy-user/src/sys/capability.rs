@@ -51,9 +51,6 @@ fn held() -> io::Result<u64> {
     Ok(line.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).unwrap_or(0))
 }
 
-/// Descriptors that a run needs before it has served a single connection, and some to spare.
-pub const LEAST_FILES: u64 = 256;
-
 /// How many files this process may open: as it is, and as far as it may raise that itself.
 pub fn file_limits() -> nix::Result<(u64, u64)> {
     getrlimit(Resource::RLIMIT_NOFILE)

@@ -1,6 +1,7 @@
 //! `foreword doctor`: what it says of nodes in every state, and that it changes nothing.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -9,11 +10,12 @@ use serde_json::Value;
 use xtask::lab::{Family, Lab, Netns, wait_until};
 
 use crate::client::PATIENCE;
+use crate::config_file::ConfigFile;
 use crate::footprint::NodeState;
 use crate::hooks::hooks;
 use crate::probe::{FLAGS, cleanup};
 use crate::rules::Form;
-use crate::scene::{attach, lab, site};
+use crate::scene::{PORT, attach, lab, site};
 use crate::setup::{Scratch, foreword, output_of};
 use crate::stranger::{Place, Stranger};
 
@@ -21,6 +23,9 @@ any_family!(
     a_healthy_node_is_fit,
     without_names_every_interface_that_matters_is_looked_at,
     a_missing_interface_is_fatal,
+    a_pattern_is_for_interfaces_that_are_there_or_come,
+    what_upstreams_that_see_clients_need_is_told,
+    what_a_file_asks_in_vain_is_fatal,
     an_interface_that_is_down_is_a_warning,
     a_running_foreword_is_seen,
     programs_of_others_are_named_in_their_order,
@@ -57,7 +62,8 @@ impl Visit {
     }
 
     fn findings(&self) -> impl Iterator<Item = &Value> {
-        self.report["findings"].as_array().into_iter().flatten()
+        let sections = self.report["sections"].as_array().into_iter().flatten();
+        sections.filter_map(|section| section["findings"].as_array()).flatten()
     }
 
     /// Whether some finding of this check and verdict says all of these words.
@@ -126,13 +132,16 @@ fn a_healthy_node_is_fit() {
 
     let mut command = lab.node.command(foreword());
     let output = command.args(["doctor", "eth0"]).output().expect("the binary can be run");
+    assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(text.lines().count(), visit.findings().count(), "one line each: {text}");
-    for line in text.lines() {
-        let verdict = line.split(' ').next().unwrap_or_default();
-        assert!(["ok", "note"].contains(&verdict), "{line}");
-        assert_eq!(verdict != "ok", line.contains("; to do: "), "{line}");
+    for finding in visit.findings() {
+        let [verdict, check] = ["verdict", "check"].map(|key| finding[key].as_str().unwrap());
+        let line = format!("  {verdict:<8} {check} ");
+        assert!(text.lines().any(|it| it.starts_with(&line)), "{line}: {text}");
     }
+    let headings: Vec<_> = text.lines().filter(|line| !line.starts_with(' ')).collect();
+    assert!(headings.contains(&"interface eth0"), "{text}");
+    assert!(headings.last().is_some_and(|line| line.starts_with("fit for Foreword")), "{text}");
 }
 
 fn without_names_every_interface_that_matters_is_looked_at() {
@@ -152,6 +161,81 @@ fn a_missing_interface_is_fatal() {
     let visit = Visit::of(&lab.node, &["eth0", "nope0"]);
     visit.assert_fatal().assert_says("interface", "fatal", &["nope0", "eth1"]);
     visit.assert_says("interface", "ok", &["eth0"]);
+}
+
+fn a_pattern_is_for_interfaces_that_are_there_or_come() {
+    let lab = lab();
+    let visit = Visit::of(&lab.node, &["eth*", "eni*"]);
+    visit.assert_fit().assert_says("interface", "note", &["eni*", "come later"]);
+    for name in ["eth0", "eth1"] {
+        visit.assert_says("interface", "ok", &[name]);
+    }
+    let mut command = lab.node.command(foreword());
+    let output = command.args(["doctor", "a/b"]).output().expect("the binary can be run");
+    assert_eq!(output.status.code(), Some(2));
+    let refusal = String::from_utf8_lossy(&output.stderr);
+    assert!(refusal.contains("'a/b' is not valid"), "{refusal}");
+}
+
+/// A visit with a file whose one rule shows clients to this upstream.
+fn visit_showing_clients(node: &Netns, lines: &str, upstream: &str) -> Visit {
+    let file = ConfigFile::saying(&format!(
+        "interfaces: [eth0]\n{lines}\nrules:\n  - name: web\n    ports: [80]\n    inbound: \
+         {{mode: \"off\"}}\n    outbound: {{version: none}}\n    upstream: {{address: \
+         \"{upstream}\", source: client}}\n"
+    ));
+    let mut command = node.command(foreword());
+    command.args(["doctor", "--json", "--config"]).arg(file.path());
+    Visit::run(command)
+}
+
+fn what_upstreams_that_see_clients_need_is_told() {
+    let lab = lab();
+    for family in Family::BOTH {
+        let upstream = SocketAddr::new(family.backend(), PORT).to_string();
+        let visit = visit_showing_clients(&lab.node, "", &upstream);
+        let words = ["is reached by eth1", "write upstreamInterfaces: eth1"];
+        visit.assert_warned().assert_says("upstream", "warning", &words);
+
+        let lines = "upstreamInterfaces: [eth1]";
+        let visit = visit_showing_clients(&lab.node, lines, &upstream);
+        let words = ["rule web", "answers have to come by this node", "another host needs"];
+        visit.assert_fit().assert_says("upstream", "note", &words);
+        visit.assert_says("interface", "ok", &["eth1", "upstreams answer by it"]);
+        assert!(!visit.says("upstream", "note", &["kube-proxy"]), "{:#}", visit.report);
+    }
+    visit_showing_clients(&lab.node, "", "198.51.100.1:80").assert_warned().assert_says(
+        "upstream",
+        "warning",
+        &["there is no route", "198.51.100.1:80"],
+    );
+
+    let site = site();
+    Form::Nftables.install_kube_proxy(&site, Family::V4);
+    let words = ["kube-proxy is passed by", "write source: node"];
+    visit_showing_clients(&site.node, "", "original").assert_says("upstream", "note", &words);
+}
+
+fn what_a_file_asks_in_vain_is_fatal() {
+    let lab = lab();
+    let _theirs = Stranger::at_xdp(&lab.node, "eth0", "xdp_dispatcher");
+    let visit = visit_showing_clients(&lab.node, "guardHook: generic", "original");
+    // Nothing is guarded: everybody may connect.
+    visit.assert_fit().assert_has_no("guard");
+
+    let file = ConfigFile::saying(
+        "interfaces: [eth0]\nguardHook: generic\nrules:\n  - name: web\n    ports: [80]\n    \
+         inbound: {mode: require, trusted: [192.0.2.0/24]}\n    outbound: {version: none}\n",
+    );
+    let run = |arguments: &[&str]| {
+        let mut command = lab.node.command(foreword());
+        command.args(arguments).arg("--config").arg(file.path());
+        command
+    };
+    let visit = Visit::run(run(&["doctor", "--json"]));
+    visit.assert_fatal().assert_says("guard", "fatal", &["room for one", "guardHook: auto"]);
+    let output = run(&["run"]).output().expect("the binary can be run");
+    assert_eq!(output.status.code(), Some(1), "the doctor is right");
 }
 
 fn an_interface_that_is_down_is_a_warning() {
@@ -326,8 +410,8 @@ fn a_low_limit_of_files_is_told() {
         Visit::run(command)
     };
     limited(200).assert_fatal().assert_says("files", "fatal", &["200", "LimitNOFILE"]);
-    limited(1256).assert_warned().assert_says("files", "warning", &["about 500 connections"]);
-    limited(10_256).assert_fit().assert_says("files", "ok", &["about 5000 connections"]);
+    limited(1224).assert_warned().assert_says("files", "warning", &[": 500 connections"]);
+    limited(10_224).assert_fit().assert_says("files", "ok", &[": 5000 connections"]);
 }
 
 fn kube_proxy_is_recognised_in_both_forms() {

@@ -2,7 +2,6 @@
 //! everything that can happen to them.
 
 mod answer;
-mod budget;
 mod events;
 mod reload;
 mod say;
@@ -17,7 +16,6 @@ use anyhow::{Context as _, Result, bail};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 
-use self::budget::Budget;
 use self::events::{End, Events, HangUps, Signals};
 use self::reload::Reloading;
 use self::say::{describe, say};
@@ -28,13 +26,14 @@ use crate::config::raw::defaults;
 use crate::operate::admin::Desk;
 use crate::operate::admin::http::HttpServer;
 use crate::operate::admin::socket::AdminSocket;
+use crate::operate::budget::Budget;
 use crate::operate::config_file::ConfigFile;
 use crate::operate::report::{self, Reloads, State};
 use crate::operate::summary::Summary;
 use crate::relay::{Counts, Workers};
 use crate::steer::watch::LinkNews;
 use crate::steer::{Steering, Successor};
-use crate::sys::capability::{self, LEAST_FILES};
+use crate::sys::capability;
 use crate::sys::slots::Slots;
 
 /// How often the maps for sight are brought up to date.
@@ -166,8 +165,8 @@ impl Service {
         let mut lines = self.steering.describe();
         let rules = self.settings.rules.iter();
         lines.extend(rules.map(|rule| format!("rule      {}", describe(rule))));
-        let mut advice = self.steering.advice(&self.settings);
-        advice.extend(self.shortage());
+        let mut advice = self.steering.advice(&self.settings, self.written());
+        advice.extend(self.budget.shortage(self.written(), self.settings.limits));
         lines.extend(advice.iter().map(|advice| format!("warning   {advice}")));
         lines.push(format!("workers   {}", self.relay.count()));
         let limits = self.budget.describe(self.settings.limits, self.relay.limit());
@@ -177,10 +176,9 @@ impl Service {
         io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
     }
 
-    /// What the limit of open files does not allow.
-    fn shortage(&self) -> Option<String> {
-        let at = if self.reloading.is_some() { At::File } else { At::Flags };
-        self.budget.shortage(at, self.settings.limits)
+    /// Where the settings were written.
+    fn written(&self) -> At<'static> {
+        if self.reloading.is_some() { At::File } else { At::Flags }
     }
 
     /// Serves until there is a reason to end, and ends what new connections are.

@@ -103,7 +103,8 @@ impl Service {
         let mut settings = Settings { take_over: self.settings.take_over, ..settings };
         let tightened = self.tightened.keep(&mut settings);
         lines.extend(tightened.lines());
-        lines.extend(self.budget.shortage(At::File, settings.limits));
+        let shortage = self.budget.shortage(At::File, settings.limits);
+        lines.extend(shortage.map(|advice| advice.to_string()));
         self.apply(settings)?;
         self.tightened = tightened;
         if let Some(reloading) = &mut self.reloading {

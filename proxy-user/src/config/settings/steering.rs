@@ -19,6 +19,24 @@ pub struct Steering {
     pub reply: Reply,
 }
 
+impl Steering {
+    /// What it is for these interfaces, at least one, if nothing else is said.
+    pub fn on(interfaces: Vec<InterfacePattern>) -> Self {
+        Self {
+            interfaces,
+            upstream_interfaces: Vec::new(),
+            hook: Hook::default(),
+            guard_hook: GuardHook::default(),
+            reply: Reply::default(),
+        }
+    }
+
+    /// All that are named, whatever for.
+    pub fn named(&self) -> impl Iterator<Item = &InterfacePattern> {
+        self.interfaces.iter().chain(&self.upstream_interfaces)
+    }
+}
+
 /// A network interface's name, or a pattern of names with `*`, `?` and `[…]`: 1 to 15 bytes, no
 /// slash, no white space.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -40,7 +40,11 @@ pub(super) fn steering(raw: &RawConfig, at: At<'_>, source: Source) -> Result<St
     })
 }
 
-fn patterns(at: At<'_>, field: Field, words: &[Word]) -> Result<Vec<InterfacePattern>, Invalid> {
+pub(super) fn patterns(
+    at: At<'_>,
+    field: Field,
+    words: &[Word],
+) -> Result<Vec<InterfacePattern>, Invalid> {
     let mut patterns = Vec::with_capacity(words.len());
     for word in words {
         let unfit = |c: char| c == '/' || c.is_whitespace();

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::thread;
 
+use super::intent::Intent;
 use crate::steer::survey::{self, Survey};
 use crate::sys::unseen::Seen;
 use crate::sys::{capability, cgroup, kernel};
@@ -76,14 +77,14 @@ pub struct Settings {
 }
 
 impl Facts {
-    /// Looks at everything, and at the interfaces of these names, or at all that matter.
-    pub fn gather(interfaces: &[String]) -> Self {
+    /// Looks at everything that matters to what is meant.
+    pub fn gather(intent: &Intent) -> Self {
         Self {
             kernel: Kernel { release: kernel::release(), lockdown: kernel::lockdown() },
             process: Process::look(),
             settings: Settings::read(),
             cgroup: Ok(cgroup::mount_point()).and_then(|found| Ok(found?)),
-            survey: survey::look(interfaces),
+            survey: survey::look(intent.steering.as_ref(), &intent.rules),
         }
     }
 }

@@ -1,50 +1,66 @@
 //! The interfaces that load balancers' traffic arrives by.
 
-use super::{Finding, order};
+use super::intent::Intent;
+use super::{Finding, Section, guard, order};
+use crate::config::settings::{GuardHook, InterfacePattern};
 use crate::steer::survey::Survey;
-use crate::steer::survey::interfaces::Interface;
+use crate::steer::survey::interfaces::{Interface, Role};
+
+const CHECK: &str = "interface";
 
 /// What IPv6 asks of a link, in bytes.
 const LEAST_MTU: u32 = 1280;
 
-pub fn judge(survey: &Survey) -> Vec<Finding> {
-    let mut findings: Vec<_> =
-        survey.absent.iter().map(|name| absent(name, &survey.names)).collect();
+pub fn judge(survey: &Survey, intent: &Intent) -> Vec<Option<Section>> {
+    let absent = survey.absent.iter();
+    let mut sections: Vec<_> = absent
+        .map(|pattern| Section::on(&pattern.to_string(), vec![absence(pattern, &survey.names)]))
+        .collect();
     match &survey.interfaces {
         Ok(interfaces) => {
             if interfaces.is_empty() && survey.absent.is_empty() {
-                findings.push(none());
+                sections.push(Section::new("interfaces", vec![none()]));
             }
-            let of = |interface| one(interface, survey.features.tcx);
-            findings.extend(interfaces.iter().flat_map(of));
+            let tcx = intent.uses_tcx(survey.features.tcx);
+            let of = |it: &Interface| Section::on(&it.name, one(it, tcx, intent.guard_hook()));
+            sections.extend(interfaces.iter().map(of));
         }
-        Err(unseen) => findings.push(Finding::unseen("interface", "the interfaces", unseen)),
+        Err(unseen) => {
+            let finding = Finding::unseen(CHECK, "the interfaces", unseen);
+            sections.push(Section::new("interfaces", vec![finding]));
+        }
     }
-    findings
+    sections
 }
 
-fn absent(name: &str, names: &[String]) -> Finding {
-    let what = format!("there is no such interface; there is {}", names.join(", "));
-    let mend = "name one that is there; attach also takes patterns, such as 'eth*'";
-    Finding::fatal("interface", what, mend).on(name)
+fn absence(pattern: &InterfacePattern, names: &[String]) -> Finding {
+    let there = names.join(", ");
+    if pattern.exact().is_some() {
+        let what = format!("there is no such interface; there is {there}");
+        return Finding::fatal(CHECK, what, "name one that is there, or a pattern, such as 'eth*'");
+    }
+    let what = format!("no interface has such a name now; there is {there}");
+    Finding::note(CHECK, what, "nothing, if they come later: then they are attached to")
 }
 
 fn none() -> Finding {
     let what = "no interface is up that has Ethernet's framing, loopback aside";
-    Finding::warning("interface", what, "bring one up, or name the ones that are meant")
+    Finding::warning(CHECK, what, "bring one up, or name the ones that are meant")
 }
 
-fn one(interface: &Interface, has_tcx: bool) -> Vec<Finding> {
+fn one(interface: &Interface, uses_tcx: bool, wanted: Option<GuardHook>) -> Vec<Finding> {
     let mut findings = vec![state(interface)];
+    if interface.role == Role::Protected {
+        findings.extend(wanted.map(|wanted| guard::judge(interface, wanted)));
+    }
     findings.extend(vlans(interface));
     findings.extend(steered(interface));
     findings.extend(held(interface));
-    findings.extend(order::judge(interface, has_tcx));
-    findings.into_iter().map(|finding| finding.on(&interface.name)).collect()
+    findings.extend(order::judge(interface, uses_tcx));
+    findings
 }
 
 fn state(interface: &Interface) -> Finding {
-    const CHECK: &str = "interface";
     let Interface { mtu, framing, name, .. } = interface;
     if !interface.is_ethernet {
         let what = format!("its frames don't begin as Ethernet's ({framing}), and are not steered");
@@ -67,20 +83,11 @@ fn state(interface: &Interface) -> Finding {
         (None, Some(driver)) => format!("driver {driver}"),
         (None, None) => "driver unknown".to_owned(),
     };
-    Finding::ok(CHECK, format!("up, Ethernet, MTU {mtu}, {device}; {}", guard(interface)))
-}
-
-/// Where the guard would stand by itself.
-fn guard(interface: &Interface) -> String {
-    match &interface.native_xdp {
-        Ok(true) if interface.suits_native_xdp => "its driver has XDP: the guard stands there",
-        Ok(true) => {
-            "its driver has XDP, but the guard stands in TC: it is virtual, or has sub-interfaces"
-        }
-        Ok(false) => "its driver has no XDP: the guard stands in TC",
-        Err(unseen) => return format!("whether its driver has XDP is unknown: {unseen}"),
-    }
-    .to_owned()
+    let role = match interface.role {
+        Role::Protected => "",
+        Role::Upstream => "; upstreams answer by it",
+    };
+    Finding::ok(CHECK, format!("up, Ethernet, MTU {mtu}, {device}{role}"))
 }
 
 fn vlans(interface: &Interface) -> Option<Finding> {

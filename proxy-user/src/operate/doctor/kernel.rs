@@ -2,6 +2,8 @@
 
 use super::Finding;
 use super::facts::Facts;
+use super::intent::Intent;
+use crate::config::settings::Hook;
 use crate::sys::unseen::Seen;
 
 /// The oldest kernel with everything that is needed.
@@ -16,7 +18,7 @@ struct Feature<'a> {
     use_: &'static str,
 }
 
-pub fn judge(facts: &Facts) -> Vec<Finding> {
+pub fn judge(facts: &Facts, intent: &Intent) -> Vec<Finding> {
     let mut findings = vec![release(&facts.kernel.release)];
     let features = &facts.survey.features;
     let needed = [
@@ -38,7 +40,8 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     ];
     findings.extend(needed.iter().map(feature));
     findings.push(veth(&features.veth));
-    findings.push(tcx(features.tcx));
+    findings.push(tcx(features.tcx, intent.hook()));
+    findings.extend((!intent.uses_tcx(features.tcx)).then(|| clsact(&features.clsact)));
     findings.push(btf(&features.btf));
     findings.push(lockdown(&facts.kernel.lockdown));
     findings
@@ -79,37 +82,57 @@ fn feature(feature: &Feature<'_>) -> Finding {
 }
 
 fn veth(seen: &Seen<bool>) -> Finding {
-    const CHECK: &str = "veth";
     const MEND: &str = "install the kernel's module veth (CONFIG_VETH)";
+    part("veth", seen, "reach the private network namespace", MEND)
+}
+
+fn clsact(seen: &Seen<bool>) -> Finding {
+    const MEND: &str = "install the kernel's modules sch_ingress and cls_bpf (CONFIG_NET_CLS_BPF), or run a \
+         kernel of 6.6 or newer";
+    part("clsact", seen, "attach programs as filters", MEND)
+}
+
+/// What is said of a part of the kernel that can be a module.
+fn part(check: &'static str, seen: &Seen<bool>, use_: &str, mend: &'static str) -> Finding {
     match seen {
-        Ok(true) => {
-            Finding::ok(CHECK, "the kernel has it (to reach the private network namespace)")
+        Ok(true) => Finding::ok(check, format!("the kernel has it (to {use_})")),
+        Ok(false) => {
+            Finding::fatal(check, format!("the kernel lacks what is needed to {use_}"), mend)
         }
-        Ok(false) => Finding::fatal(
-            CHECK,
-            "the kernel lacks it, and there is no way to the private network namespace",
-            MEND,
-        ),
-        // Only making one would tell.
+        // Only using it would tell.
         Err(unseen) => Finding::note(
-            CHECK,
-            format!("whether the kernel has it is unknown: {unseen}"),
-            format!("if attach can't make a veth, {MEND}"),
+            check,
+            format!("whether the kernel has it (to {use_}) is unknown: {unseen}"),
+            format!("nothing, unless attach fails for want of it; then {mend}"),
         ),
     }
 }
 
-fn tcx(has_tcx: bool) -> Finding {
+fn tcx(has_tcx: bool, hook: Hook) -> Finding {
     const CHECK: &str = "tcx";
-    if has_tcx {
-        return Finding::ok(CHECK, "programs are attached by links, which end with the process");
+    match (has_tcx, hook) {
+        (true, Hook::Clsact) => Finding::note(
+            CHECK,
+            "the kernel has it, but programs are to be attached as clsact filters, which outlive a \
+             killed process",
+            "write hook: auto, unless there is a reason",
+        ),
+        (true, _) => {
+            Finding::ok(CHECK, "programs are attached by links, which end with the process")
+        }
+        (false, Hook::Tcx) => Finding::fatal(
+            CHECK,
+            "the kernel has none (before 6.6), and hook: tcx asks for it",
+            "write hook: auto, or run a kernel of 6.6 or newer",
+        ),
+        (false, _) => Finding::note(
+            CHECK,
+            "the kernel has none (before 6.6): programs are attached as clsact filters, which \
+             outlive a killed process, let everything by, and go with the next start or `foreword \
+             cleanup`",
+            "nothing, or run a kernel of 6.6 or newer",
+        ),
     }
-    Finding::note(
-        CHECK,
-        "the kernel has none (before 6.6): programs are attached as clsact filters, which outlive \
-         a killed process, let everything by, and go with the next start or `foreword cleanup`",
-        "nothing, or run a kernel of 6.6 or newer",
-    )
 }
 
 fn btf(seen: &Seen<bool>) -> Finding {

@@ -2,17 +2,21 @@
 //!
 //! [`facts`] looks, [`judge`] thinks: it knows no kernel, so that every verdict can be had from
 //! made-up facts. Neither changes anything. What could not be seen is a finding of its own, never
-//! a good one. What one configuration in particular asks of the node is not judged: that would be
-//! a second argument of [`judge`].
+//! a good one. What is meant to run here is an [`intent`]; without one, the node is judged for
+//! anything that Foreword can do.
 
 pub mod facts;
+mod guard;
+pub mod intent;
 mod interface;
 mod kernel;
 mod order;
 mod process;
+mod rules;
 mod settings;
 #[cfg(test)]
 mod tests;
+pub mod text;
 mod traces;
 
 use std::fmt;
@@ -20,6 +24,7 @@ use std::fmt;
 use serde::Serialize;
 
 use self::facts::Facts;
+use self::intent::Intent;
 use crate::sys::unseen::Unseen;
 
 /// How bad something is.
@@ -97,24 +102,27 @@ impl Finding {
             "run doctor as root, if that is for want of privileges",
         )
     }
-
-    fn on(self, interface: &str) -> Self {
-        // Whoever names interfaces on the command line may write anything.
-        Self { interface: Some(interface.escape_debug().to_string()), ..self }
-    }
 }
 
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<8} {:<14} ", self.verdict, self.check)?;
-        if let Some(interface) = &self.interface {
-            write!(f, "{interface}: ")?;
-        }
-        f.write_str(&self.what)?;
-        match &self.mend {
-            Some(mend) => write!(f, "; to do: {mend}"),
-            None => Ok(()),
-        }
+/// Findings about one thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Section {
+    /// Which.
+    pub about: String,
+    /// The findings, at least one.
+    pub findings: Vec<Finding>,
+}
+
+impl Section {
+    fn new(about: impl Into<String>, findings: Vec<Finding>) -> Option<Self> {
+        (!findings.is_empty()).then(|| Self { about: about.into(), findings })
+    }
+
+    fn on(interface: &str, findings: Vec<Finding>) -> Option<Self> {
+        // Whoever names interfaces on the command line may write anything.
+        let interface = interface.escape_debug().to_string();
+        let on = |finding| Finding { interface: Some(interface.clone()), ..finding };
+        Self::new(format!("interface {interface}"), findings.into_iter().map(on).collect())
     }
 }
 
@@ -123,32 +131,33 @@ impl fmt::Display for Finding {
 pub struct Report {
     /// The worst of the findings' verdicts.
     pub verdict: Verdict,
-    /// The findings.
-    pub findings: Vec<Finding>,
+    /// What there is to say about each thing.
+    pub sections: Vec<Section>,
 }
 
 impl Report {
+    /// Everything, whatever it is about.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.sections.iter().flat_map(|section| &section.findings)
+    }
+
     /// Whether Foreword would not work here.
     pub fn is_fatal(&self) -> bool {
         self.verdict == Verdict::Fatal
     }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.findings.iter().try_for_each(|finding| writeln!(f, "{finding}"))
-    }
-}
-
-/// Judges what was seen.
-pub fn judge(facts: &Facts) -> Report {
-    let findings: Vec<_> = kernel::judge(facts)
-        .into_iter()
-        .chain(process::judge(facts))
-        .chain(settings::judge(facts))
-        .chain(interface::judge(&facts.survey))
-        .chain(traces::judge(&facts.survey))
-        .collect();
-    let verdict = findings.iter().map(|finding| finding.verdict).max();
-    Report { verdict: verdict.unwrap_or(Verdict::Ok), findings }
+/// Judges what was seen, for what is meant.
+pub fn judge(facts: &Facts, intent: &Intent) -> Report {
+    let mut sections = vec![
+        Section::new("kernel", kernel::judge(facts, intent)),
+        Section::new("this process", process::judge(facts, intent)),
+        Section::new("sysctls", settings::judge(facts)),
+    ];
+    sections.extend(interface::judge(&facts.survey, intent));
+    sections.push(Section::new("rules", rules::judge(&facts.survey, intent)));
+    sections.push(Section::new("others on this node", traces::judge(&facts.survey)));
+    let sections: Vec<_> = sections.into_iter().flatten().collect();
+    let verdicts = sections.iter().flat_map(|section| &section.findings).map(|it| it.verdict);
+    Report { verdict: verdicts.max().unwrap_or(Verdict::Ok), sections }
 }

@@ -1,9 +1,9 @@
 //! Whose programs packets meet on an interface, and in which order.
 
-use proxy_common::names::{GUARD, STEER};
+use proxy_common::names::{ANSWER, GUARD, STEER};
 
 use super::Finding;
-use crate::steer::survey::interfaces::Interface;
+use crate::steer::survey::interfaces::{Interface, Role};
 use crate::steer::survey::programs::{Chain, OUR_PRIORITY, Program, Slot, XdpPlace, XdpProgram};
 
 const INGRESS: &str = "ingress";
@@ -14,16 +14,20 @@ const XDP: &str = "xdp";
 const OWNERS: [(&str, &str); 6] = [
     ("cil_", "Cilium"),
     ("cali", "Calico"),
-    ("handle_ingress", "AWS network policy agent"),
-    ("handle_egress", "AWS network policy agent"),
+    ("handle_ingress", "perhaps the AWS network policy agent"),
+    ("handle_egress", "perhaps the AWS network policy agent"),
     ("tc_dispatcher", "bpfman"),
     ("xdp_dispatcher", "libxdp"),
 ];
 
-pub fn judge(interface: &Interface, has_tcx: bool) -> Vec<Finding> {
+pub fn judge(interface: &Interface, uses_tcx: bool) -> Vec<Finding> {
     let Interface { ingress: inward, egress: outward, .. } = interface;
+    let ours = match interface.role {
+        Role::Protected => STEER,
+        Role::Upstream => ANSWER,
+    };
     let mut findings: Vec<_> = interface.xdp.iter().map(xdp).collect();
-    findings.push(unseen(INGRESS, inward).unwrap_or_else(|| ingress(inward, has_tcx)));
+    findings.push(unseen(INGRESS, inward).unwrap_or_else(|| ingress(inward, ours, uses_tcx)));
     findings.extend(unseen(EGRESS, outward).or_else(|| egress(outward)));
     findings
 }
@@ -44,21 +48,24 @@ fn list<'a>(programs: impl IntoIterator<Item = &'a Program>) -> String {
     names.join(", ")
 }
 
-/// Others' programs relative to steer: those before it, and those behind.
+/// Others' programs relative to ours: those before it, and those behind.
 struct Order<'a> {
     before: Vec<&'a Program>,
     behind: Vec<&'a Program>,
     is_attached: bool,
+    /// Whether ours is attached by tcx, or will be.
+    by_tcx: bool,
 }
 
 impl<'a> Order<'a> {
-    fn of(chain: &'a Chain, has_tcx: bool) -> Self {
-        let steer = chain.programs().position(|program| program.name == STEER);
-        let is_before = |(place, program): (usize, &Program)| match (steer, program.slot) {
-            (Some(steer), _) => place < steer,
-            // Where it will stand: before everything, but for filters where it is one itself.
-            (None, Slot::Tcx) => false,
-            (None, Slot::Clsact(priority)) => !has_tcx && priority <= OUR_PRIORITY,
+    fn of(chain: &'a Chain, ours: &str, uses_tcx: bool) -> Self {
+        let at = chain.programs().position(|program| program.name == ours);
+        let slot = at.and_then(|at| chain.programs().nth(at)).map(|program| program.slot);
+        let is_before = |(place, program): (usize, &Program)| match (at, program.slot) {
+            (Some(at), _) => place < at,
+            // Where it will stand: first by its own way, and tcx comes before filters.
+            (None, Slot::Tcx) => !uses_tcx,
+            (None, Slot::Clsact(priority)) => !uses_tcx && priority <= OUR_PRIORITY,
         };
         let others = chain.programs().enumerate().filter(|(_, program)| !is_ours(&program.name));
         let (before, behind): (Vec<_>, Vec<_>) = others.partition(|entry| is_before(*entry));
@@ -66,38 +73,45 @@ impl<'a> Order<'a> {
         Self {
             before: programs(before).collect(),
             behind: programs(behind).collect(),
-            is_attached: steer.is_some(),
+            is_attached: at.is_some(),
+            by_tcx: slot.map_or(uses_tcx, |slot| slot == Slot::Tcx),
         }
+    }
+
+    fn mend(&self) -> String {
+        if self.by_tcx {
+            return "start Foreword after it: whoever attaches last can be first (a second `foreword \
+                    run`, or attach with --take-over, loses no connection)"
+                .to_owned();
+        }
+        if self.before.iter().all(|program| program.slot == Slot::Tcx) {
+            return "attach by tcx as well (--hook auto)".to_owned();
+        }
+        format!(
+            "give it a priority above {OUR_PRIORITY}, or attach by tcx (--hook auto, Linux 6.6)"
+        )
     }
 }
 
-fn ingress(chain: &Chain, has_tcx: bool) -> Finding {
-    let Order { before, behind, is_attached } = Order::of(chain, has_tcx);
-    let runs = if is_attached { "runs" } else { "will run" };
-    let others = list(behind);
+fn ingress(chain: &Chain, ours: &str, uses_tcx: bool) -> Finding {
+    let order = Order::of(chain, ours, uses_tcx);
+    let Order { before, behind, is_attached, .. } = &order;
+    let runs = if *is_attached { "runs" } else { "will run" };
+    let others = list(behind.iter().copied());
     if !before.is_empty() {
         let run = if before.len() == 1 { "runs" } else { "run" };
         let names = list(before.iter().copied());
         let after =
             if others.is_empty() { String::new() } else { format!("; it {runs} before {others}") };
-        let what = format!("{names} {run} before {STEER}, which gets what they let by{after}");
-        return Finding::warning(INGRESS, what, mend(&before));
+        let what = format!("{names} {run} before {ours}, which gets what they let by{after}");
+        return Finding::warning(INGRESS, what, order.mend());
     }
     let what = match (others.is_empty(), is_attached) {
-        (true, true) => format!("{STEER} runs, and no program of others"),
+        (true, true) => format!("{ours} runs, and no program of others"),
         (true, false) => "no program of others".to_owned(),
-        (false, _) => format!("{STEER} {runs} before {others}: what is not ours goes on there"),
+        (false, _) => format!("{ours} {runs} before {others}: what is not ours goes on there"),
     };
     Finding::ok(INGRESS, what)
-}
-
-fn mend(before: &[&Program]) -> String {
-    let priorities = before.iter().any(|program| program.slot != Slot::Tcx);
-    if priorities {
-        return format!("give it a priority above {OUR_PRIORITY}, or attach with --hook tcx");
-    }
-    "start Foreword after it: whoever attaches last can be first (--take-over loses no connection)"
-        .to_owned()
 }
 
 fn egress(chain: &Chain) -> Option<Finding> {

@@ -1,27 +1,29 @@
 //! What this process may do and use. A Foreword that is started in another way may fare otherwise.
 
+use std::num::NonZeroUsize;
+
 use super::Finding;
 use super::facts::{Facts, Process, Setting, Settings};
-use crate::sys::capability::LEAST_FILES;
+use super::intent::Intent;
+use crate::config::field::At;
+use crate::operate::budget::Budget;
+use crate::steer::advice::Advice;
 use crate::sys::pipe::CAPACITY;
 use crate::sys::unseen::Seen;
 
-/// Descriptors of a connection, and of one that moves bulk both ways, with a pipe for each.
-const FILES_EACH: u64 = 2;
-const FILES_EACH_IN_BULK: u64 = 6;
 /// Fewer connections than that deserve a word.
 const FEW_CONNECTIONS: u64 = 1000;
 /// A page, on most machines; good enough to say how many pipes there can be.
 const PAGE: u64 = 4096;
 
-pub fn judge(facts: &Facts) -> Vec<Finding> {
+pub fn judge(facts: &Facts, intent: &Intent) -> Vec<Finding> {
     vec![
         capabilities(&facts.process.missing),
         cgroup(facts),
         bpffs(&facts.survey.bpffs),
-        files(&facts.process.files),
+        files(&facts.process.files, intent),
         pipes(&facts.process, &facts.settings),
-        cpus(&facts.process.cpus),
+        workers(&facts.process.cpus, intent.workers),
     ]
 }
 
@@ -75,23 +77,26 @@ fn bpffs(mounted: &Seen<bool>) -> Finding {
     }
 }
 
-fn files(limits: &Seen<(u64, u64)>) -> Finding {
+fn files(limits: &Seen<(u64, u64)>, intent: &Intent) -> Finding {
     const CHECK: &str = "files";
-    const MEND: &str = "raise the hard limit (ulimit -Hn, LimitNOFILE=)";
+    const MEND: &str = "raise the hard limit (ulimit -Hn, or LimitNOFILE= of systemd)";
     let (soft, hard) = match limits {
         Ok(limits) => *limits,
         Err(unseen) => return Finding::unseen(CHECK, "the limit of open files", unseen),
     };
-    let may = format!("{hard} files may be open (soft limit {soft}, which attach raises)");
-    if hard < LEAST_FILES {
-        return Finding::fatal(CHECK, format!("{may}, too few to start"), MEND);
+    let budget = match Budget::of(hard) {
+        Ok(budget) => budget,
+        Err(error) => return Finding::fatal(CHECK, error.to_string(), MEND),
+    };
+    if let Some(Advice { what, mend }) = budget.shortage(At::File, intent.limits) {
+        return Finding::warning(CHECK, what, mend);
     }
-    let most = (hard - LEAST_FILES) / FILES_EACH;
-    let in_bulk = (hard - LEAST_FILES) / FILES_EACH_IN_BULK;
+    let connections = budget.connections;
     let what = format!(
-        "{may}: enough for about {most} connections, or {in_bulk} that all move bulk both ways"
+        "{hard} may be open (soft limit {soft}, raised at the start): {connections} connections \
+         at once"
     );
-    if most < FEW_CONNECTIONS {
+    if connections < FEW_CONNECTIONS {
         Finding::warning(CHECK, what, MEND)
     } else {
         Finding::ok(CHECK, what)
@@ -141,10 +146,18 @@ fn number(setting: &Setting) -> Option<u64> {
     setting.as_ref().ok()?.as_deref()?.parse().ok()
 }
 
-fn cpus(cpus: &Seen<usize>) -> Finding {
+fn workers(cpus: &Seen<usize>, workers: Option<NonZeroUsize>) -> Finding {
     const CHECK: &str = "cpus";
-    match cpus {
-        Ok(cpus) => Finding::ok(CHECK, format!("{cpus} allowed, so that there are {cpus} workers")),
-        Err(unseen) => Finding::unseen(CHECK, "how many CPUs are allowed", unseen),
+    match (cpus, workers) {
+        (Ok(cpus), None) => Finding::ok(CHECK, format!("{cpus} allowed: a worker on each")),
+        (Ok(cpus), Some(workers)) if workers.get() <= *cpus => {
+            Finding::ok(CHECK, format!("{cpus} allowed, for {workers} workers"))
+        }
+        (Ok(cpus), Some(workers)) => Finding::note(
+            CHECK,
+            format!("{cpus} allowed, for {workers} workers: some share a CPU"),
+            "leave workers out: there is one for each CPU then",
+        ),
+        (Err(unseen), _) => Finding::unseen(CHECK, "how many CPUs are allowed", unseen),
     }
 }

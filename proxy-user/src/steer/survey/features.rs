@@ -32,6 +32,8 @@ pub struct Features {
     pub btf: Seen<bool>,
     /// Virtual links in pairs.
     pub veth: Seen<bool>,
+    /// Filters on clsact that are eBPF.
+    pub clsact: Seen<bool>,
 }
 
 impl Features {
@@ -50,7 +52,8 @@ impl Features {
             redirect_peer: helper(BpfHelper::BPF_FUNC_redirect_peer),
             redirect_neigh: helper(BpfHelper::BPF_FUNC_redirect_neigh),
             btf,
-            veth: veth(links),
+            veth: if links.iter().any(is_veth) { Ok(true) } else { part("veth") },
+            clsact: part("sch_ingress").and_then(|there| Ok(there && part("cls_bpf")?)),
         }
     }
 }
@@ -82,22 +85,25 @@ pub fn readable<T>(result: Result<T, ProgramError>) -> Seen<T> {
     })
 }
 
-/// Whether there are veths: one is there, or the kernel's lists of its parts have them. Making one
-/// would tell for sure, and change something.
-fn veth(links: &[LinkMessage]) -> Seen<bool> {
-    if links.iter().any(is_veth) || Path::new("/sys/module/veth").is_dir() {
+/// Whether the kernel has a part that can be a module: it is there, or on the kernel's lists. Using
+/// it would tell for sure, and change something.
+fn part(module: &str) -> Seen<bool> {
+    if Path::new("/sys/module").join(module).is_dir() {
         return Ok(true);
     }
     let modules = Path::new("/lib/modules").join(kernel::release()?);
     let lists = ["modules.builtin", "modules.dep"].map(|list| modules.join(list));
     let texts = lists.map(fs::read_to_string).into_iter().collect::<io::Result<Vec<_>>>();
     let texts = texts.map_err(|_| {
-        Unseen::because(format!(
-            "there is none now, and no list of modules in {}",
-            modules.display()
-        ))
+        let modules = modules.display();
+        Unseen::because(format!("it is not in use, and there is no list of modules in {modules}"))
     })?;
-    Ok(texts.iter().any(|text| text.contains("/veth.ko")))
+    // One line each: a path, perhaps compressed, perhaps with what it depends on.
+    let file = format!("/{module}.ko");
+    Ok(texts
+        .iter()
+        .flat_map(|text| text.lines())
+        .any(|line| line.split(':').next().is_some_and(|path| path.contains(&file))))
 }
 
 fn is_veth(link: &LinkMessage) -> bool {

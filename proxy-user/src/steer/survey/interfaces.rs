@@ -8,7 +8,8 @@ use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerTy
 use proxy_common::names::HOLD;
 
 use super::super::hook::HookUsed;
-use super::super::interface::NetworkInterface;
+pub use super::super::interface::Role;
+use super::super::interface::{NetworkInterface, Selection};
 use super::super::netlink::{LOOPBACK, Link, read_link};
 use super::super::{hold, lock, veth};
 use super::programs::{self, Chain, Names, XdpProgram};
@@ -21,6 +22,8 @@ use crate::sys::unseen::{Seen, Unseen};
 pub struct Interface {
     /// Its name.
     pub name: String,
+    /// What it is for, or would be.
+    pub role: Role,
     /// Its MTU, in bytes.
     pub mtu: u32,
     /// Whether somebody has brought it up.
@@ -51,27 +54,26 @@ pub struct Interface {
     pub hold: Seen<bool>,
 }
 
-/// Looks at the interfaces of these names, or at all that are up and have Ethernet's framing.
-/// What Foreword has made for itself is not looked at unless it is named.
-pub fn look(messages: &[LinkMessage], names: &[String]) -> Vec<Interface> {
+/// Looks at the selected interfaces, or at all that are up and have Ethernet's framing, but for
+/// what Foreword has made for itself.
+pub fn look(messages: &[LinkMessage], selection: Option<&Selection>) -> Vec<Interface> {
     let links: Vec<_> = messages.iter().cloned().map(read_link).collect();
     let has_tcx = matches!(HookUsed::choose(Hook::Auto), Ok(HookUsed::Tcx));
     let (programs, native) = (programs::names(), xdp::native());
+    let context = Context { links: &links, programs: &programs, native: &native, has_tcx };
+    let role = |message, link: &Link| match selection {
+        Some(selection) => selection.get(&link.index).map(|(_, role)| *role),
+        None => is_likely(message, link).then_some(Role::Protected),
+    };
     let pairs = messages.iter().zip(&links);
-    let wanted = pairs.filter(|(message, link)| {
-        let suits = is_up(message) && is_ethernet(message, link);
-        let ours = veth::instance_of(link).is_some();
-        match names {
-            [] => suits && !ours && link.index != LOOPBACK,
-            names => names.contains(&link.name),
-        }
-    });
-    wanted
-        .map(|(message, link)| {
-            let context = Context { links: &links, programs: &programs, native: &native, has_tcx };
-            context.look_at(message, link)
-        })
-        .collect()
+    let roles = pairs.filter_map(|(message, link)| Some((message, link, role(message, link)?)));
+    roles.map(|(message, link, role)| context.look_at(message, link, role)).collect()
+}
+
+/// Whether load balancers' traffic could arrive by it.
+fn is_likely(message: &LinkMessage, link: &Link) -> bool {
+    let is_ours = veth::instance_of(link).is_some();
+    is_up(message) && is_ethernet(message, link) && !is_ours && link.index != LOOPBACK
 }
 
 /// What is known before an interface is looked at.
@@ -83,13 +85,14 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
-    fn look_at(&self, message: &LinkMessage, link: &Link) -> Interface {
+    fn look_at(&self, message: &LinkMessage, link: &Link, role: Role) -> Interface {
         let [ingress, egress] = programs::chains(link.index, &link.name, self.has_tcx);
         let vlans = self.links.iter().filter(|other| other.lower == Some(link.index));
         let native = self.native.clone().and_then(|native| {
             native.get(&link.index).copied().ok_or_else(|| Unseen::because("the kernel is silent"))
         });
         Interface {
+            role,
             mtu: link.mtu,
             is_up: is_up(message),
             is_ethernet: is_ethernet(message, link),

@@ -14,11 +14,17 @@ pub mod programs;
 pub mod services;
 mod xdp;
 
+use std::sync::Arc;
+
 use self::features::Features;
 use self::interfaces::Interface;
 use self::leftovers::Leftovers;
 use self::services::Services;
-use super::{netlink, pins, sysctl};
+use super::advice::{self, Advice};
+use super::netlink::{self, Link};
+use super::{interface, pins, sysctl};
+use crate::config::field::At;
+use crate::config::settings::{InterfacePattern, Rule, Steering};
 use crate::sys::unseen::{Seen, Unseen};
 
 /// Everything that was seen.
@@ -30,37 +36,44 @@ pub struct Survey {
     pub bpffs: Seen<bool>,
     /// The interfaces that were asked for and are there.
     pub interfaces: Seen<Vec<Interface>>,
-    /// Those that were asked for and are not.
-    pub absent: Vec<String>,
+    /// Those that were asked for and are not: names, and patterns that are for none.
+    pub absent: Vec<InterfacePattern>,
     /// The names of all interfaces.
     pub names: Vec<String>,
     /// What dead instances have left.
     pub leftovers: Seen<Leftovers>,
     /// Who balances the connections to services.
     pub services: Services,
+    /// What the rules ask for and this node will not give.
+    pub advice: Vec<Advice>,
 }
 
-/// Looks at the node, and at the interfaces of these names; without names, at all that load
-/// balancers' traffic could arrive by.
-pub fn look(names: &[String]) -> Survey {
+/// Looks at the node, and at the interfaces that are meant; if nobody says which, at all that load
+/// balancers' traffic could arrive by. And at what the rules of a file need.
+pub fn look(meant: Option<&Steering>, rules: &[Arc<Rule>]) -> Survey {
     let messages = netlink::here(async |handle| netlink::link_messages(&handle).await);
     let messages = messages.map_err(|error| Unseen::because(format!("{error:#}")));
     let all = messages.clone().unwrap_or_default().into_iter().map(netlink::read_link);
     let all: Vec<_> = all.collect();
-    let is_there = |name: &String| all.iter().any(|link| link.name == *name);
-    let absent = match &messages {
-        Ok(_) => names.iter().filter(|name| !is_there(name)).cloned().collect(),
-        Err(_) => Vec::new(),
-    };
+    let selection = meant.map(|meant| interface::select(meant, &all));
+    let is_watched = |link| selection.as_ref().is_some_and(|them| them.contains_key(&link));
     Survey {
         features: Features::probe(messages.as_deref().unwrap_or_default()),
         bpffs: pins::is_mounted().map_err(Unseen::from),
-        interfaces: messages.map(|messages| interfaces::look(&messages, names)),
-        absent,
+        absent: meant.filter(|_| messages.is_ok()).map_or_else(Vec::new, |it| absent(it, &all)),
+        interfaces: messages.map(|messages| interfaces::look(&messages, selection.as_ref())),
         leftovers: Leftovers::find(&all),
         services: Services::look(&all),
+        advice: advice::on_upstreams(rules, At::File, is_watched),
         names: all.into_iter().map(|link| link.name).collect(),
     }
+}
+
+/// Those that are meant of which there is none.
+fn absent(meant: &Steering, links: &[Link]) -> Vec<InterfacePattern> {
+    let is_absent =
+        |pattern: &&InterfacePattern| !links.iter().any(|link| interface::is_for(pattern, link));
+    meant.named().filter(is_absent).cloned().collect()
 }
 
 /// A sysctl below `net`, of this network namespace; `None` if it has no such thing, or nobody may

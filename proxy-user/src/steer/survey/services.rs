@@ -41,6 +41,11 @@ struct NftChain {
 }
 
 impl Services {
+    /// Whether there is a kube-proxy, in any mode.
+    pub fn has_kube_proxy(&self) -> bool {
+        self.ipvs || [&self.iptables, &self.nftables].iter().any(|seen| matches!(seen, Ok(true)))
+    }
+
     /// Looks for all of them.
     pub fn look(links: &[Link]) -> Self {
         let chains = nft_chains();

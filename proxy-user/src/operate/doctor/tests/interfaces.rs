@@ -1,13 +1,19 @@
 //! Interfaces, and the order of programs on them.
 
 use super::super::Verdict::{Fatal, Note, Warning};
+use super::super::text;
 use super::{assert_bad, assert_fine, broken, broken_interface, hidden, program};
+use crate::config::validate::interfaces;
 use crate::steer::survey::programs::{Slot, XdpPlace, XdpProgram};
 
 #[test]
 fn an_absent_interface_is_fatal_and_the_others_are_named() {
-    let report = broken(|facts| facts.survey.absent = vec!["nic".to_owned()]);
-    assert_bad(&report, Fatal, "interface", &["nic: there is no such", "lo, eth0"]);
+    let without = |name: &str| {
+        let steering = interfaces(&[name.into()]).expect("a name or pattern").expect("one");
+        broken(|facts| facts.survey.absent = steering.interfaces)
+    };
+    assert_bad(&without("nic"), Fatal, "interface", &["nic: there is no such", "lo, eth0"]);
+    assert_bad(&without("eni*"), Note, "interface", &["eni*: no interface", "come later"]);
 }
 
 #[test]
@@ -34,16 +40,17 @@ fn an_interface_is_judged_by_its_state() {
 
 #[test]
 fn where_the_guard_would_stand_is_told() {
-    assert_fine(&broken_interface(|_| {}), "interface", &["the guard stands there"]);
+    assert_fine(&broken_interface(|_| {}), "guard", &["in XDP, in the driver"]);
     let report = broken_interface(|nic| nic.native_xdp = Ok(false));
-    assert_fine(&report, "interface", &["no XDP: the guard stands in TC"]);
+    assert_fine(&report, "guard", &["in TC: the driver has no XDP"]);
     let report = broken_interface(|nic| {
         nic.kind = Some("veth".to_owned());
         nic.suits_native_xdp = false;
     });
-    assert_fine(&report, "interface", &["virtual (veth)", "stands in TC: it is virtual"]);
+    assert_fine(&report, "interface", &["virtual (veth)"]);
+    assert_fine(&report, "guard", &["in TC", "it is virtual"]);
     let report = broken_interface(|nic| nic.native_xdp = hidden());
-    assert_fine(&report, "interface", &["unknown: made up"]);
+    assert_fine(&report, "guard", &["unknown (made up)"]);
 }
 
 #[test]
@@ -94,7 +101,7 @@ fn what_runs_before_steer_is_a_warning() {
         ]);
     });
     let before = "cil_from_netdev (Cilium) runs before foreword_steer";
-    let behind = "it runs before handle_ingress (AWS network policy agent)";
+    let behind = "it runs before handle_ingress (perhaps the AWS network policy agent)";
     assert_bad(&report, Warning, "ingress", &[before, behind, "--take-over"]);
     let on_clsact = broken_interface(|nic| {
         nic.ingress.clsact = Ok(vec![
@@ -103,6 +110,11 @@ fn what_runs_before_steer_is_a_warning() {
         ]);
     });
     assert_bad(&on_clsact, Warning, "ingress", &["theirs runs before", "priority above 20"]);
+    let by_tcx = broken_interface(|nic| {
+        nic.ingress.tcx = Ok(vec![program("theirs", Slot::Tcx)]);
+        nic.ingress.clsact = Ok(vec![program("foreword_steer", Slot::Clsact(20))]);
+    });
+    assert_bad(&by_tcx, Warning, "ingress", &["theirs runs before", "tcx as well"]);
 }
 
 #[test]
@@ -123,14 +135,14 @@ fn before_an_attach_the_order_is_foretold() {
     }
     let ingress = |slot| {
         let report = will_be(false, slot);
-        let finding = report.findings.into_iter().find(|finding| finding.check == "ingress");
-        finding.expect("there is always one")
+        let finding = report.findings().find(|finding| finding.check == "ingress");
+        finding.cloned().expect("there is always one")
     };
     let before = ingress(Slot::Clsact(20));
-    assert_eq!(before.verdict, Warning, "{before}");
-    assert!(before.what.contains("theirs runs before foreword_steer"), "{before}");
+    assert_eq!(before.verdict, Warning, "{before:?}");
+    assert!(before.what.contains("theirs runs before foreword_steer"), "{before:?}");
     let behind = ingress(Slot::Clsact(21));
-    assert!(behind.what.contains("foreword_steer will run before theirs"), "{behind}");
+    assert!(behind.what.contains("foreword_steer will run before theirs"), "{behind:?}");
 }
 
 #[test]
@@ -138,7 +150,7 @@ fn programs_at_egress_are_named() {
     let report = broken_interface(|nic| {
         nic.egress.tcx = Ok(vec![program("foreword_egress", Slot::Tcx)]);
     });
-    assert!(report.findings.iter().all(|finding| finding.check != "egress"), "ours is no news");
+    assert!(report.findings().all(|finding| finding.check != "egress"), "ours is no news");
     let report = broken_interface(|nic| {
         nic.egress.tcx = Ok(vec![program("cil_to_netdev", Slot::Tcx)]);
     });
@@ -149,7 +161,7 @@ fn programs_at_egress_are_named() {
 fn programs_that_could_not_be_seen_are_not_absent() {
     let report = broken_interface(|nic| nic.ingress.tcx = hidden());
     assert_bad(&report, Note, "ingress", &["the programs on tcx", "made up"]);
-    assert!(!report.to_string().contains("no program of others"), "{report}");
+    assert!(!text::describe(&report).contains("no program of others"), "{report:#?}");
     let report = broken_interface(|nic| nic.egress.clsact = hidden());
     assert_bad(&report, Note, "egress", &["the programs on clsact", "made up"]);
 }

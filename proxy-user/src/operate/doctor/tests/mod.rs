@@ -1,14 +1,16 @@
 //! Every verdict, from made-up facts. The healthy node is the same for all; each test breaks one
 //! thing about it, and asserts that this finding alone changes.
 
+mod intents;
 mod interfaces;
 mod node;
 
 use super::facts::{Facts, Kernel, Process, Settings};
-use super::{Finding, Report, Verdict, judge};
+use super::intent::Intent;
+use super::{Finding, Report, Verdict, judge, text};
 use crate::steer::survey::Survey;
 use crate::steer::survey::features::Features;
-use crate::steer::survey::interfaces::Interface;
+use crate::steer::survey::interfaces::{Interface, Role};
 use crate::steer::survey::leftovers::Leftovers;
 use crate::steer::survey::programs::{Chain, Program, Slot};
 use crate::steer::survey::services::Services;
@@ -35,6 +37,7 @@ fn program(name: &str, slot: Slot) -> Program {
 fn healthy_interface() -> Interface {
     Interface {
         name: "eth0".to_owned(),
+        role: Role::Protected,
         mtu: 1500,
         is_up: true,
         is_ethernet: true,
@@ -83,6 +86,7 @@ fn healthy() -> Facts {
                 redirect_neigh: Ok(true),
                 btf: Ok(true),
                 veth: Ok(true),
+                clsact: Ok(true),
             },
             bpffs: Ok(true),
             interfaces: Ok(vec![healthy_interface()]),
@@ -95,6 +99,7 @@ fn healthy() -> Facts {
                 ipvs: false,
                 cilium: false,
             },
+            advice: Vec::new(),
         },
     }
 }
@@ -103,7 +108,7 @@ fn healthy() -> Facts {
 fn broken(how: impl FnOnce(&mut Facts)) -> Report {
     let mut facts = healthy();
     how(&mut facts);
-    judge(&facts)
+    judge(&facts, &Intent::default())
 }
 
 /// A node with one interface, which is not as it should be.
@@ -115,10 +120,17 @@ fn broken_interface(how: impl FnOnce(&mut Interface)) -> Report {
     })
 }
 
+/// Everything that a finding says.
+fn words_of(finding: &Finding) -> String {
+    let Finding { interface, what, mend, .. } = finding;
+    let interface = interface.as_deref().unwrap_or("-");
+    format!("{interface}: {what}; {}", mend.as_deref().unwrap_or("-"))
+}
+
 /// Asserts that one finding is not ok, and returns it.
 #[track_caller]
 fn only_bad(report: &Report) -> &Finding {
-    let bad: Vec<_> = report.findings.iter().filter(|f| f.verdict != Verdict::Ok).collect();
+    let bad: Vec<_> = report.findings().filter(|f| f.verdict != Verdict::Ok).collect();
     let [finding] = bad[..] else { panic!("not one: {bad:#?}") };
     assert_eq!(report.verdict, finding.verdict);
     assert!(finding.mend.as_ref().is_some_and(|mend| !mend.is_empty()), "{finding:?}");
@@ -129,7 +141,7 @@ fn only_bad(report: &Report) -> &Finding {
 #[track_caller]
 fn assert_bad(report: &Report, verdict: Verdict, check: &str, words: &[&str]) {
     let finding = only_bad(report);
-    let line = finding.to_string();
+    let line = words_of(finding);
     assert_eq!((finding.verdict, finding.check), (verdict, check), "{line}");
     assert!(words.iter().all(|word| line.contains(word)), "not all of {words:?}: {line}");
 }
@@ -137,26 +149,54 @@ fn assert_bad(report: &Report, verdict: Verdict, check: &str, words: &[&str]) {
 /// Asserts that all is well, and that one check says some words.
 #[track_caller]
 fn assert_fine(report: &Report, check: &str, words: &[&str]) {
-    assert_eq!(report.verdict, Verdict::Ok, "{report}");
-    let line = report.findings.iter().filter(|finding| finding.check == check);
-    let line: String = line.map(ToString::to_string).collect();
+    assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
+    let line = report.findings().filter(|finding| finding.check == check);
+    let line: String = line.map(words_of).collect();
     assert!(!line.is_empty() && words.iter().all(|word| line.contains(word)), "{words:?}: {line}");
 }
 
 #[test]
 fn a_healthy_node_is_all_ok() {
-    let report = judge(&healthy());
-    assert_eq!(report.verdict, Verdict::Ok, "{report}");
+    let report = judge(&healthy(), &Intent::default());
+    assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
     assert!(!report.is_fatal());
-    assert!(report.findings.iter().all(|finding| finding.mend.is_none()), "{report}");
+    assert!(report.findings().all(|finding| finding.mend.is_none()), "{report:#?}");
+    assert!(text::describe(&report).ends_with("\nfit for Foreword\n"));
 }
 
 #[test]
-fn each_finding_is_one_line() {
-    let report = broken(|facts| facts.survey.absent = vec!["a\nb\u{1b}[2J".to_owned()]);
-    let text = report.to_string();
-    assert_eq!(text.lines().count(), report.findings.len(), "{text}");
+fn what_others_have_named_breaks_no_line() {
+    let name = "a\nb\u{1b}[2J";
+    let report = broken_interface(|nic| {
+        nic.name = name.to_owned();
+        nic.ingress.tcx = Ok(vec![program(name, Slot::Tcx)]);
+    });
+    let text = text::describe(&report);
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+    assert!(text.contains(r"interface a\nb\u{1b}[2J"), "{text}");
+}
+
+#[test]
+fn a_report_is_read_from_the_top_to_its_conclusion() {
+    let report = broken(|facts| {
+        facts.settings.syncookies = set("0");
+        facts.survey.features.veth = hidden();
+    });
+    let text = text::describe(&report);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.first(), Some(&"kernel"), "{text}");
+    assert_eq!(lines[1], "  ok       kernel          Linux 6.12.3-cloud-amd64");
+    let at = lines.iter().position(|line| line.starts_with("  warning  syncookies"));
+    let mend = lines[at.expect("a line of its own") + 1];
+    assert_eq!(mend.trim_start(), "to do: sysctl net.ipv4.tcp_syncookies=1");
+    assert!(lines.iter().all(|line| line.chars().count() <= 100), "{text}");
+    let conclusion = "fit for Foreword, but not for all of it, or not well: 1 warning, 1 note";
+    assert_eq!(lines.last(), Some(&conclusion), "{text}");
+    let many = broken(|facts| {
+        facts.survey.features.sk_lookup = Ok(false);
+        facts.survey.features.redirect_peer = Ok(false);
+    });
+    assert!(text::describe(&many).ends_with("\nnot fit for Foreword: 2 obstacles\n"));
 }
 
 #[test]
@@ -174,14 +214,15 @@ fn the_worst_finding_is_the_reports_verdict() {
 
 #[test]
 fn json_has_the_same_words() {
-    let report = broken(|facts| facts.survey.absent = vec!["nic".to_owned()]);
+    let report = broken_interface(|nic| nic.is_up = false);
     let json = serde_json::to_value(&report).expect("plain data");
-    assert_eq!(json["verdict"], "fatal");
-    let findings = json["findings"].as_array().expect("a list");
-    assert_eq!(findings.len(), report.findings.len());
-    let absent = findings.iter().find(|finding| finding["verdict"] == "fatal").expect("one");
-    assert_eq!(absent["check"], "interface");
-    assert_eq!(absent["interface"], "nic");
-    assert!(absent["mend"].is_string(), "{absent}");
-    assert_eq!(findings[0]["interface"], serde_json::Value::Null, "nothing of the node's has one");
+    assert_eq!(json["verdict"], "warning");
+    let sections = json["sections"].as_array().expect("a list");
+    assert_eq!(sections[0]["about"], "kernel");
+    assert_eq!(sections[0]["findings"][0]["interface"], serde_json::Value::Null);
+    let nic = sections.iter().find(|section| section["about"] == "interface eth0").expect("one");
+    let down = &nic["findings"][0];
+    assert_eq!((&down["check"], &down["interface"]), (&"interface".into(), &"eth0".into()));
+    assert_eq!(down["verdict"], "warning");
+    assert_eq!(down["mend"], "ip link set eth0 up");
 }

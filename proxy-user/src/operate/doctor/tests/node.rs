@@ -1,8 +1,9 @@
 //! The kernel, this process, the settings, and what others left.
 
-use super::super::Verdict::{Fatal, Note, Warning};
+use super::super::Verdict::{self, Fatal, Note, Warning};
 use super::{assert_bad, assert_fine, broken, hidden, only_bad, set};
 use crate::steer::survey::leftovers::Leftovers;
+use crate::sys::unseen::Seen;
 
 #[test]
 fn the_release_decides_by_its_version() {
@@ -41,6 +42,22 @@ fn without_tcx_it_says_what_clsact_means() {
 }
 
 #[test]
+fn what_filters_need_matters_only_without_tcx() {
+    let clsact = |tcx, seen: Seen<bool>| {
+        let report = broken(|facts| {
+            facts.survey.features.tcx = tcx;
+            facts.survey.features.clsact = seen;
+        });
+        let finding = report.findings().find(|finding| finding.check == "clsact");
+        finding.map(|finding| finding.verdict)
+    };
+    assert_eq!(clsact(true, Ok(false)), None);
+    assert_eq!(clsact(false, Ok(true)), Some(Verdict::Ok));
+    assert_eq!(clsact(false, hidden()), Some(Note));
+    assert_eq!(clsact(false, Ok(false)), Some(Fatal));
+}
+
+#[test]
 fn only_confidentiality_is_worth_a_note() {
     let lockdown = |mode: &str| broken(|facts| facts.kernel.lockdown = set(mode));
     assert_bad(&lockdown("confidentiality"), Note, "lockdown", &["lockdown=integrity"]);
@@ -75,10 +92,10 @@ fn mounts_are_missed_by_what_needs_them() {
 #[test]
 fn the_limit_of_files_is_told_in_connections() {
     let with = |hard| broken(|facts| facts.process.files = Ok((256, hard)));
-    assert_bad(&with(255), Fatal, "files", &["too few to start", "LimitNOFILE"]);
-    assert_bad(&with(256), Warning, "files", &["about 0 connections"]);
-    assert_bad(&with(2254), Warning, "files", &["about 999 connections"]);
-    assert_fine(&with(2256), "files", &["about 1000 connections", "or 333 that all move bulk"]);
+    assert_bad(&with(225), Fatal, "files", &["allow 226", "LimitNOFILE"]);
+    assert_bad(&with(226), Warning, "files", &[": 1 connections"]);
+    assert_bad(&with(2222), Warning, "files", &[": 999 connections"]);
+    assert_fine(&with(2224), "files", &[": 1000 connections"]);
     let unseen = broken(|facts| facts.process.files = hidden());
     assert_bad(&unseen, Note, "files", &["made up"]);
 }
@@ -105,8 +122,8 @@ fn an_ordinary_users_share_of_pipes_is_counted() {
         facts.process.missing = Ok(vec!["CAP_SYS_ADMIN"]);
         facts.settings.pipe_pages_hard = set("32768");
     });
-    let pipes = report.findings.iter().find(|finding| finding.check == "pipes");
-    let line = pipes.map(ToString::to_string).unwrap_or_default();
+    let pipes = report.findings().find(|finding| finding.check == "pipes");
+    let line = pipes.map(super::words_of).unwrap_or_default();
     assert!(line.contains("has 256 of them") && line.contains("and 512"), "{line}");
 }
 
@@ -164,5 +181,5 @@ fn whoever_balances_services_is_named() {
     assert_bad(&report, Note, "services", &["Cilium", "behind foreword_steer"]);
     let report = broken(|facts| facts.survey.services.iptables = hidden());
     assert_bad(&report, Note, "services", &["(iptables)", "made up"]);
-    assert!(!report.to_string().contains("no kube-proxy"), "what was not seen is not absent");
+    assert!(!format!("{report:?}").contains("no kube-proxy"), "what was not seen is not absent");
 }

@@ -4,6 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::config::field::{self, At};
 use crate::config::settings::ConnectionLimits;
+use crate::steer::advice::Advice;
 
 /// Descriptors of a run that has served no connection: programs, maps, listeners, some to spare.
 const OWN: u64 = 192;
@@ -43,16 +44,14 @@ impl Budget {
     }
 
     /// What was asked for and can't be had, and how to have it.
-    pub fn shortage(&self, at: At<'_>, limits: ConnectionLimits) -> Option<String> {
+    pub fn shortage(&self, at: At<'_>, limits: ConnectionLimits) -> Option<Advice> {
         let asked = u64::from(limits.connections?.get());
         let (files, allowed) = (self.files, self.connections);
         let needed = OWN + PIPES * FILES_OF_A_PIPE + asked * FILES_OF_A_CONNECTION;
-        (asked > allowed).then(|| {
-            format!(
-                "{}: {files} files may be open, which is enough for {allowed}; allow {needed} \
-                 (LimitNOFILE= of systemd, or ulimit -n)",
-                at.write(field::MAX_CONNECTIONS, &asked.to_string())
-            )
+        let limit = at.write(field::MAX_CONNECTIONS, &asked.to_string());
+        (asked > allowed).then(|| Advice {
+            what: format!("{limit}: {files} files may be open, which is enough for {allowed}"),
+            mend: format!("allow {needed} (LimitNOFILE= of systemd, or ulimit -n)"),
         })
     }
 }
@@ -72,7 +71,7 @@ mod tests {
         let budget = Budget::of(1024).unwrap();
         assert_eq!(budget.connections, 400);
         assert_eq!(budget.shortage(At::File, asked(400)), None);
-        let words = budget.shortage(At::File, asked(401)).unwrap();
+        let words = budget.shortage(At::File, asked(401)).unwrap().to_string();
         assert!(words.starts_with("limits.connections: 401: 1024 files may be open"), "{words}");
         assert!(words.contains("allow 1026"), "{words}");
         assert_eq!(Budget::of(1026).unwrap().connections, 401);

@@ -1,0 +1,63 @@
+//! Where the guard will stand on an interface, and what is in its place.
+
+use proxy_common::names::GUARD;
+
+use super::Finding;
+use crate::config::settings::GuardHook;
+use crate::steer::survey::interfaces::Interface;
+use crate::steer::survey::programs::XdpProgram;
+
+const CHECK: &str = "guard";
+
+pub fn judge(interface: &Interface, wanted: GuardHook) -> Finding {
+    match wanted {
+        GuardHook::Auto => Finding::ok(CHECK, by_itself(interface)),
+        GuardHook::Tc => Finding::ok(CHECK, "stands in TC, as asked"),
+        GuardHook::Generic => in_xdp(interface, "in generic XDP"),
+        GuardHook::Native => match &interface.native_xdp {
+            Ok(true) => in_xdp(interface, "in its driver"),
+            Ok(false) => Finding::fatal(
+                CHECK,
+                "its driver has no XDP, and guardHook: native asks for it",
+                "write guardHook: auto",
+            ),
+            Err(unseen) => Finding::unseen(CHECK, "whether its driver has XDP", unseen),
+        },
+    }
+}
+
+fn by_itself(interface: &Interface) -> String {
+    match &interface.native_xdp {
+        Ok(true) if !interface.suits_native_xdp => {
+            "stands in TC: the driver has XDP, but it is virtual, or has sub-interfaces"
+        }
+        Ok(true) if others(interface).next().is_some() => {
+            "stands in TC: the driver has XDP, but somebody else is there"
+        }
+        Ok(true) => "stands in XDP, in the driver (in TC, if that refuses)",
+        Ok(false) => "stands in TC: the driver has no XDP",
+        Err(unseen) => {
+            return format!("stands in XDP if the driver has it, which is unknown ({unseen})");
+        }
+    }
+    .to_owned()
+}
+
+/// Asked for, so that a start without it is none.
+fn in_xdp(interface: &Interface, place: &str) -> Finding {
+    if others(interface).next().is_some() {
+        return Finding::fatal(
+            CHECK,
+            format!(
+                "is to stand {place}, where somebody else's program is, and there is room for one"
+            ),
+            "write guardHook: auto",
+        );
+    }
+    Finding::ok(CHECK, format!("stands {place}, as asked"))
+}
+
+/// What others have there; a program without a name is somebody else's.
+fn others(interface: &Interface) -> impl Iterator<Item = &XdpProgram> {
+    interface.xdp.iter().filter(|program| program.name.as_deref() != Ok(GUARD))
+}

@@ -1,0 +1,48 @@
+//! What the rules ask of the node and of the network around it.
+
+use super::Finding;
+use super::intent::Intent;
+use crate::config::settings::{Rule, UpstreamAddress};
+use crate::steer::survey::Survey;
+
+const CHECK: &str = "upstream";
+
+pub fn judge(survey: &Survey, intent: &Intent) -> Vec<Finding> {
+    let advice = survey.advice.iter();
+    let mut findings: Vec<_> =
+        advice.map(|advice| Finding::warning(CHECK, &advice.what, &advice.mend)).collect();
+    for rule in intent.showing_clients() {
+        findings.push(way_back(rule));
+        findings.extend(survey.services.has_kube_proxy().then(|| passed_by(rule)));
+    }
+    findings
+}
+
+/// Nothing on this node tells by which way another host would answer.
+fn way_back(rule: &Rule) -> Finding {
+    Finding::note(
+        CHECK,
+        format!(
+            "rule {}: the upstream sees the client's address, so its answers have to come by this \
+             node (source: client)",
+            rule.name
+        ),
+        "nothing for a pod or server of this node; another host needs this node as its way to the \
+         clients",
+    )
+}
+
+fn passed_by(rule: &Rule) -> Finding {
+    let mend = match rule.upstream.address {
+        UpstreamAddress::Original => {
+            "write source: node, unless load balancers send to pods' and servers' own addresses"
+        }
+        UpstreamAddress::Fixed { .. } => "name a pod's or a server's own address",
+    };
+    let what = format!(
+        "rule {}: kube-proxy is passed by, and nobody answers at a cluster address or node port \
+         (source: client)",
+        rule.name
+    );
+    Finding::note(CHECK, what, mend)
+}
