@@ -22,7 +22,7 @@ use self::leftovers::Leftovers;
 use self::services::Services;
 use super::advice::{self, Advice};
 use super::netlink::{self, Link};
-use super::{interface, pins, sysctl};
+use super::{interface, pins};
 use crate::config::field::At;
 use crate::config::settings::{InterfacePattern, Rule, Steering};
 use crate::sys::unseen::{Seen, Unseen};
@@ -74,10 +74,4 @@ fn absent(meant: &Steering, links: &[Link]) -> Vec<InterfacePattern> {
     let is_absent =
         |pattern: &&InterfacePattern| !links.iter().any(|link| interface::is_for(pattern, link));
     meant.named().filter(is_absent).cloned().collect()
-}
-
-/// A sysctl below `net`, of this network namespace; `None` if it has no such thing, or nobody may
-/// read it.
-pub fn net_setting(name: &str) -> Option<String> {
-    sysctl::get(name)
 }
