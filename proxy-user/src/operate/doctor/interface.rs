@@ -106,7 +106,10 @@ fn steered(interface: &Interface) -> Option<Finding> {
         0 => "of another pid namespace".to_owned(),
         pid => format!("(pid {pid})"),
     };
-    let what = format!("steered by a Foreword {who}; a second one succeeds it with --take-over");
+    let what = format!(
+        "steered by a Foreword {who}; a second one succeeds it (`foreword run`, or \
+         attach with --take-over)"
+    );
     Some(Finding::ok("steered", what))
 }
 

@@ -152,7 +152,7 @@ pub fn judge(facts: &Facts, intent: &Intent) -> Report {
     let mut sections = vec![
         Section::new("kernel", kernel::judge(facts, intent)),
         Section::new("this process", process::judge(facts, intent)),
-        Section::new("sysctls", settings::judge(facts)),
+        Section::new("sysctls", settings::judge(facts, intent)),
     ];
     sections.extend(interface::judge(&facts.survey, intent));
     sections.push(Section::new("rules", rules::judge(&facts.survey, intent)));

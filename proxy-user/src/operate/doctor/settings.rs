@@ -2,8 +2,9 @@
 
 use super::Finding;
 use super::facts::{Facts, Setting};
+use super::intent::Intent;
 
-pub fn judge(facts: &Facts) -> Vec<Finding> {
+pub fn judge(facts: &Facts, intent: &Intent) -> Vec<Finding> {
     let settings = &facts.settings;
     let all = [
         Some(jit(&settings.jit)),
@@ -11,7 +12,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
         unprivileged(&settings.unprivileged_bpf),
         stats(&settings.bpf_stats),
         syncookies(&settings.syncookies),
-        rp_filter(&settings.rp_filter),
+        rp_filter(&settings.rp_filter, intent),
         src_valid_mark(&settings.src_valid_mark),
         Some(forwarding(&settings.forwarding)),
     ];
@@ -93,16 +94,18 @@ fn syncookies(setting: &Setting) -> Option<Finding> {
     })
 }
 
-fn rp_filter(setting: &Setting) -> Option<Finding> {
+fn rp_filter(setting: &Setting, intent: &Intent) -> Option<Finding> {
     const CHECK: &str = "rp_filter";
-    Some(match word(setting)? {
-        "1" => Finding::note(
-            CHECK,
-            "net.ipv4.conf.all.rp_filter is 1: with --source client, servers on this node can't \
-             see IPv4 clients; nothing else minds",
-            "for that, set it to 2 or 0; each card has its own",
-        ),
-        _ => Finding::ok(CHECK, "in nobody's way, --source client included"),
+    const WHAT: &str = "net.ipv4.conf.all.rp_filter is 1: with --source client, servers on this \
+                        node can't see IPv4 clients; nothing else minds";
+    const MEND: &str = "set it to 2 or 0; each card has its own";
+    let is_strict = word(setting)? == "1";
+    Some(match (is_strict, &intent.rules[..]) {
+        (true, []) => Finding::note(CHECK, WHAT, format!("for that, {MEND}")),
+        (true, _) if intent.showing_clients().next().is_some() => {
+            Finding::warning(CHECK, WHAT, MEND)
+        }
+        _ => Finding::ok(CHECK, "in nobody's way"),
     })
 }
 

@@ -26,7 +26,7 @@ pub const OUR_PRIORITY: u16 = PRIORITY;
 /// A program at TC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Program {
-    /// Its name; for a filter that is no eBPF program, its kind.
+    /// Its name; of a filter without one, what kind it is.
     pub name: String,
     /// How it is attached.
     pub slot: Slot,
@@ -139,7 +139,7 @@ fn filter(message: &TcMessage) -> Option<(u16, String)> {
             _ => {}
         }
     }
-    Some((priority, name.or(kind)?))
+    Some((priority, name.or_else(|| Some(format!("a {} filter", kind?)))?))
 }
 
 fn program_name(option: &TcOption) -> Option<String> {

@@ -1,15 +1,14 @@
 //! What a file asks of the node.
 
 use super::super::Verdict::{Fatal, Note, Warning};
+use super::super::facts::Facts;
 use super::super::intent::Intent;
 use super::super::{Report, judge};
-use super::{assert_bad, assert_fine, healthy, hidden, program};
+use super::{assert_bad, assert_fine, healthy, hidden, program, set};
 use crate::config::{Written, file, validate};
 use crate::steer::advice::Advice;
 use crate::steer::survey::interfaces::Role;
 use crate::steer::survey::programs::{Slot, XdpPlace, XdpProgram};
-
-use super::super::facts::Facts;
 
 /// A file with these lines, and a rule with these of its own.
 fn intent(lines: &str, of_rule: &str) -> Intent {
@@ -129,6 +128,16 @@ fn proxied_by_node() -> usize {
     let by_node = intent("", "upstream: {source: node}");
     let report = judged(|facts| facts.survey.services.nftables = Ok(true), &by_node);
     report.findings().filter(|finding| finding.check == "upstream").count()
+}
+
+#[test]
+fn a_strict_filter_matters_to_servers_that_see_clients() {
+    let strict =
+        |of_rule| judged(|facts| facts.settings.rp_filter = set("1"), &intent("", of_rule));
+    assert_fine(&strict(""), "rp_filter", &["in nobody's way"]);
+    let report = strict("upstream: {source: client}");
+    let finding = report.findings().find(|finding| finding.check == "rp_filter").expect("one");
+    assert_eq!((finding.verdict, report.verdict), (Warning, Warning), "{finding:?}");
 }
 
 #[test]
