@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::field::{self, At, Field};
 use super::raw::RawConfig;
-use super::settings::{Mode, Settings, Source, Steering};
+use super::settings::{Mode, Rule, Settings, Source, Steering};
 use super::word::{Position, Word};
 use crate::address::CidrError;
 
@@ -126,7 +126,7 @@ pub fn validate(raw: &RawConfig, written: Written) -> Result<Settings, Invalid> 
         Written::File => At::File,
     };
     let rules = rules::rules(raw, written)?;
-    let shows_client = rules.iter().any(|rule| rule.shows_clients());
+    let shows_client = rules.iter().any(Rule::shows_clients);
     let source = if shows_client { Source::Client } else { Source::Node };
     Ok(Settings {
         steering: steering::steering(raw, at, source)?,

@@ -2,7 +2,6 @@
 //! by the doctor, so that nobody has to conclude it from time-outs.
 
 use std::fmt;
-use std::sync::Arc;
 
 use super::netlink::{self, LOOPBACK, Link};
 use super::sysctl;
@@ -26,9 +25,9 @@ impl fmt::Display for Advice {
 }
 
 /// What the node's reverse-path filter keeps from the rules.
-pub fn on_filter(rules: &[Arc<Rule>]) -> Option<Advice> {
+pub fn on_filter(rules: &[Rule]) -> Option<Advice> {
     let is_strict = || sysctl::get("ipv4/conf/all/rp_filter").as_deref() == Some("1");
-    (rules.iter().any(|rule| rule.shows_clients()) && is_strict()).then(|| Advice {
+    (rules.iter().any(Rule::shows_clients) && is_strict()).then(|| Advice {
         what: "net.ipv4.conf.all.rp_filter is 1, so that servers on this node can't see IPv4 \
                clients (--source client)"
             .to_owned(),
@@ -38,11 +37,7 @@ pub fn on_filter(rules: &[Arc<Rule>]) -> Option<Advice> {
 
 /// Upstreams whose answers to clients can't be expected where we look for them. `is_watched` says
 /// of which interfaces, by index, we do.
-pub fn on_upstreams(
-    rules: &[Arc<Rule>],
-    at: At<'_>,
-    is_watched: impl Fn(u32) -> bool,
-) -> Vec<Advice> {
+pub fn on_upstreams(rules: &[Rule], at: At<'_>, is_watched: impl Fn(u32) -> bool) -> Vec<Advice> {
     let links = netlink::here(async |handle| netlink::links(&handle).await).unwrap_or_default();
     let upstreams = rules.iter().filter(|rule| rule.shows_clients()).flat_map(|rule| {
         match &rule.upstream.address {

@@ -1,7 +1,6 @@
 //! What Foreword is to do on this node, as far as whoever asks has said.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 
 use crate::config;
 use crate::config::settings::{ConnectionLimits, GuardHook, Hook, Rule, Steering};
@@ -16,7 +15,7 @@ pub struct Intent {
     /// Within these limits.
     pub limits: ConnectionLimits,
     /// By these rules; none: nobody has said.
-    pub rules: Vec<Arc<Rule>>,
+    pub rules: Vec<Rule>,
 }
 
 impl From<config::Settings> for Intent {
@@ -40,12 +39,12 @@ impl Intent {
     /// Where the guard is to stand; `None`: there is nothing to guard.
     pub fn guard_hook(&self) -> Option<GuardHook> {
         let hook = self.steering.as_ref().map_or_else(GuardHook::default, |it| it.guard_hook);
-        let is_needed = self.rules.is_empty() || self.rules.iter().any(|rule| rule.is_guarded());
+        let is_needed = self.rules.is_empty() || self.rules.iter().any(Rule::is_guarded);
         is_needed.then_some(hook)
     }
 
     /// The rules whose upstreams see clients' addresses.
     pub fn showing_clients(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.iter().map(Arc::as_ref).filter(|rule| rule.shows_clients())
+        self.rules.iter().filter(|rule| rule.shows_clients())
     }
 }

@@ -14,8 +14,6 @@ pub mod programs;
 pub mod services;
 mod xdp;
 
-use std::sync::Arc;
-
 use self::features::Features;
 use self::interfaces::Interface;
 use self::leftovers::Leftovers;
@@ -50,7 +48,7 @@ pub struct Survey {
 
 /// Looks at the node, and at the interfaces that are meant; if nobody says which, at all that load
 /// balancers' traffic could arrive by. And at what the rules of a file need.
-pub fn look(meant: Option<&Steering>, rules: &[Arc<Rule>]) -> Survey {
+pub fn look(meant: Option<&Steering>, rules: &[Rule]) -> Survey {
     let messages = netlink::here(async |handle| netlink::link_messages(&handle).await);
     let messages = messages.map_err(|error| Unseen::because(format!("{error:#}")));
     let all = messages.clone().unwrap_or_default().into_iter().map(netlink::read_link);
