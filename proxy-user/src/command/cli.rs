@@ -41,6 +41,9 @@ pub enum Command {
     /// Say whether all load balancers send headers, and have a rule require them when they do. Exit
     /// code 1: not all do.
     Cutover(Cutover),
+    /// Print the configuration file for what kgateway's ListenerPolicy and BackendConfigPolicy
+    /// documents ask for, with a comment on each field that has no counterpart.
+    Import(Import),
     /// Remove what instances that were killed have left behind.
     Cleanup,
     /// Say what bytes are: a header, part by part, or what is wrong with them (exit code 1).
@@ -174,6 +177,27 @@ pub struct Cutover {
     /// Write JSON.
     #[arg(long, conflicts_with = "tighten")]
     pub json: bool,
+}
+
+/// Documents, and what they can't know.
+#[derive(Args, Debug)]
+pub struct Import {
+    /// Files with Kubernetes objects, in YAML or JSON; or - for standard input, which is also read
+    /// if nothing is given.
+    #[arg(value_name = "FILE|-")]
+    pub files: Vec<PathBuf>,
+
+    /// Interfaces that load-balancer traffic arrives on.
+    #[arg(long, value_name = "IFACE", value_delimiter = ',')]
+    pub interface: Vec<String>,
+
+    /// Ports of the rule whose ports no document says; RULE=443 if there are several such rules.
+    #[arg(long, value_name = "[RULE=]PORT|A-B", value_delimiter = ',')]
+    pub port: Vec<String>,
+
+    /// Address ranges whose headers are believed: the load balancers'.
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    pub trust: Vec<String>,
 }
 
 /// Bytes, and how to look at them.

@@ -8,6 +8,7 @@ mod connections;
 mod cutover;
 mod decode;
 mod doctor;
+mod import;
 mod probe;
 mod reload;
 mod run;
@@ -32,6 +33,9 @@ enum Failure {
     /// The configuration file can't be used; exit code 2.
     #[error("{0}")]
     File(#[from] BadFile),
+    /// A document can't be imported; exit code 2.
+    #[error("{0}")]
+    Import(#[from] import::CannotImport),
     /// What was to be hex is none; exit code 2.
     #[error("the hex text is not valid: {0}")]
     Hex(#[from] HexError),
@@ -55,6 +59,7 @@ pub fn run() -> ExitCode {
         Command::Status(arguments) => status::run(&arguments).map_err(Failure::from),
         Command::Connections(arguments) => connections::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Cutover(arguments) => cutover::run(&arguments),
+        Command::Import(arguments) => import::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Cleanup => done(cleanup::run()),
         Command::Decode(arguments) => decode::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
@@ -65,7 +70,7 @@ pub fn run() -> ExitCode {
         Err(failure) => {
             eprintln!("error: {failure}");
             ExitCode::from(match failure {
-                Failure::Usage(_) | Failure::File(_) | Failure::Hex(_) => 2,
+                Failure::Usage(_) | Failure::File(_) | Failure::Import(_) | Failure::Hex(_) => 2,
                 Failure::Run(_) => 1,
             })
         }

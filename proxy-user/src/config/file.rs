@@ -13,19 +13,23 @@ const ALIKE: f64 = 0.75;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Misread {
-    message: String,
+    pub(super) message: String,
     /// Where the mistake is.
     pub position: Option<Position>,
 }
 
 /// Reads a file's text.
 pub fn parse(text: &str) -> Result<RawConfig, Misread> {
-    serde_saphyr::from_str(text).map_err(|error| {
+    serde_saphyr::from_str(text).map_err(Misread::from)
+}
+
+impl From<serde_saphyr::Error> for Misread {
+    fn from(error: serde_saphyr::Error) -> Self {
         let position = error.location().filter(|location| location.line() > 0);
         let position =
             position.map(|location| Position { line: location.line(), column: location.column() });
-        Misread { message: describe(&error), position }
-    })
+        Self { message: describe(&error), position }
+    }
 }
 
 /// The JSON Schema of a file.

@@ -10,6 +10,7 @@ pub mod difference;
 pub mod explain;
 pub mod field;
 pub mod file;
+pub mod import;
 pub mod raw;
 pub mod settings;
 pub mod validate;

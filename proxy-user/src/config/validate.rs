@@ -19,7 +19,7 @@ pub(crate) mod inbound;
 mod limits;
 mod outbound;
 mod ports;
-mod rules;
+pub(super) mod rules;
 mod steering;
 mod upstream;
 

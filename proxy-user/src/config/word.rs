@@ -17,6 +17,14 @@ pub struct Position {
     pub column: u64,
 }
 
+/// A file's name, with a place in it where there is one.
+pub fn place(file: impl fmt::Display, position: Option<Position>) -> String {
+    match position {
+        Some(Position { line, column }) => format!("{file}:{line}:{column}"),
+        None => file.to_string(),
+    }
+}
+
 /// A value, word for word: nobody has judged it. Numbers are words, too.
 #[derive(Clone, Debug)]
 pub struct Word {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::file::{Misread, parse};
-use crate::config::word::Position;
+use crate::config::word::place;
 use crate::config::{Invalid, RawConfig, Settings, Written, validate};
 use crate::sys::file_watch::FolderWatch;
 
@@ -30,7 +30,7 @@ pub enum BadFile {
         error: io::Error,
     },
     /// It is no configuration.
-    #[error("{place}: {error}", place = place(.path, .error.position))]
+    #[error("{place}: {error}", place = place(.path.display(), .error.position))]
     Misread {
         /// The file.
         path: PathBuf,
@@ -38,20 +38,13 @@ pub enum BadFile {
         error: Misread,
     },
     /// It says something that makes no sense.
-    #[error("{place}: {error}", place = place(.path, .error.position()))]
+    #[error("{place}: {error}", place = place(.path.display(), .error.position()))]
     Invalid {
         /// The file.
         path: PathBuf,
         /// Why.
         error: Invalid,
     },
-}
-
-fn place(path: &Path, position: Option<Position>) -> String {
-    match position {
-        Some(Position { line, column }) => format!("{}:{line}:{column}", path.display()),
-        None => path.display().to_string(),
-    }
 }
 
 /// What a file says, word for word and judged.

@@ -1,8 +1,9 @@
-//! `foreword decode` and `foreword probe` as a person runs them: the built binary, real servers on
+//! `foreword decode`, `probe` and `import` as a person runs them: the built binary, real servers on
 //! loopback, no privileges.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on is to stop")]
 
 mod decode;
+mod import;
 mod probe;
 mod servers;
 

@@ -12,7 +12,7 @@ use crate::config::settings::Rule;
 use crate::config::word::Word;
 
 /// Longest name of a rule: it is a label of metrics.
-const LONGEST_NAME: usize = 63;
+pub(in crate::config) const LONGEST_NAME: usize = 63;
 /// As many as the eBPF maps are made for.
 const MOST_RULES: usize = 1024;
 
@@ -73,12 +73,15 @@ fn rule(at: At<'_>, raw: &RawRule) -> Result<Rule, Invalid> {
 }
 
 fn name(at: At<'_>, word: &Word) -> Result<(), Invalid> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if word.is_empty() || word.len() > LONGEST_NAME || !word.chars().all(fits) {
+    if word.is_empty() || word.len() > LONGEST_NAME || !word.chars().all(fits_into_name) {
         let fix = format!("write 1 to {LONGEST_NAME} letters, digits, or any of - _ .");
         return Err(at.refuse(field::NAME, word, fix));
     }
     Ok(())
+}
+
+pub(in crate::config) fn fits_into_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_.".contains(c)
 }
 
 /// Address ranges.
