@@ -6,6 +6,7 @@ use super::Import;
 use super::counterpart::Note;
 use super::join::Rule;
 use crate::config::settings::Mode;
+use crate::header::Version;
 
 /// Longest line with a comment.
 const WIDTH: usize = 100;
@@ -52,6 +53,10 @@ fn write_rule(f: &mut fmt::Formatter<'_>, rule: &Rule) -> fmt::Result {
     comment(f, "      ", &format!("{}.", rule.on_version))?;
     let version = rule.version.map_or_else(|| "none".to_owned(), |version| version.to_string());
     writeln!(f, "      version: {version}")?;
+    if rule.version == Some(Version::V2) {
+        comment(f, "      ", TLVS)?;
+        writeln!(f, "      tlvs: {{ pass: none }}")?;
+    }
     if let Some(on_upstream) = &rule.on_upstream {
         writeln!(f, "    upstream:")?;
         comment(f, "      ", &format!("{on_upstream}."))?;
@@ -66,6 +71,7 @@ fn write_rule(f: &mut fmt::Formatter<'_>, rule: &Rule) -> fmt::Result {
 const TRUSTED: &str = "who sends headers: the load balancers, such as [10.0.0.0/24]. kgateway \
                        believes everybody; for that, write [\"0.0.0.0/0\", \"::/0\"]";
 
+const TLVS: &str = "As kgateway does it. Leave this out to pass the load balancer's TLVs on.";
 const UNTRUSTED: &str = "Others are served without a header, and refused with one. Write refuse to \
                          turn them away.";
 
