@@ -41,8 +41,8 @@ pub enum Command {
     /// Say whether all load balancers send headers, and have a rule require them when they do. Exit
     /// code 1: not all do.
     Cutover(Cutover),
-    /// Print the configuration file for what kgateway's ListenerPolicy and BackendConfigPolicy
-    /// documents ask for, with a comment on each field that has no counterpart.
+    /// Print the configuration file for what kgateway's listener and backend policies ask for, with
+    /// a comment on each field that has no counterpart.
     Import(Import),
     /// Remove what instances that were killed have left behind.
     Cleanup,

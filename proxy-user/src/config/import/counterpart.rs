@@ -132,7 +132,7 @@ fn collect(
             }
         }
         _ => match notes.iter_mut().find(|note| note.instead == instead) {
-            Some(note) => note.paths.push(path.to_owned()),
+            Some(same) => same.paths.push(path.to_owned()),
             None => notes.push(Note::of(path, instead)),
         },
     }

@@ -155,9 +155,9 @@ fn listener_policy(identity: &Identity, mut spec: Fields) -> Result<Reading, Bad
     let mut listeners = Vec::new();
     let mut add = |name: String, config: Fields, port: Option<u16>| {
         let origin = format!("{}, {}", identity.words, config.path);
-        let (mode, more) = mode(config)?;
+        let (mode, told) = mode(config)?;
         let targets = targets.clone();
-        notes.extend(more);
+        notes.extend(told);
         listeners.push(Listener { name, origin, targets, port, without: Vec::new(), mode });
         Ok(())
     };
@@ -212,8 +212,8 @@ fn port(entry: &mut Fields) -> Result<u16, BadDocument> {
 fn set_apart(spec: &Fields, listeners: &mut [Listener]) -> Result<(), BadDocument> {
     let mut ports: Vec<u16> = listeners.iter().filter_map(|listener| listener.port).collect();
     ports.sort_unstable();
-    if let Some(twice) = ports.windows(2).find(|pair| pair[0] == pair[1]) {
-        let message = format!("spec.perPort has port {} twice; leave one out", twice[0]);
+    if let Some([twice, _]) = ports.windows(2).find(|pair| pair[0] == pair[1]) {
+        let message = format!("spec.perPort has port {twice} twice; leave one out");
         return Err(spec.bad(spec.position, message));
     }
     for listener in listeners.iter_mut().filter(|listener| listener.port.is_none()) {
