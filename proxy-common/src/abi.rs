@@ -5,7 +5,7 @@
 //! Ports and counters are in the host's byte order, addresses in the network's.
 
 /// Version of this layout. Pinned maps of another version are not read.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// An IPv6 address, or an IPv4 one in its mapped form (`::ffff:a.b.c.d`); network byte order.
 pub type Address = [u8; 16];
@@ -21,6 +21,15 @@ pub const LISTENER_V6: u32 = 1;
 pub struct PortKey {
     /// The destination port, in the host's byte order.
     pub port: u16,
+}
+
+/// Entries of `foreword_ports`, of 64 ports each.
+pub const PORT_WORDS: usize = (1 << 16) / 64;
+
+/// Where a port's bit is in `foreword_ports`: which entry, and which bit of it.
+#[inline]
+pub const fn port_bit(port: u16) -> (u32, u64) {
+    (port as u32 / 64, 1 << (port % 64))
 }
 
 /// Value of `foreword_rules`.
@@ -135,7 +144,7 @@ pub struct Node {
     pub private_ns: u32,
     /// Packets with this mark are our own on their way to an upstream; 0: there is no such mark.
     pub own_mark: u32,
-    /// Any of [`NODE_REPLY_BY_ARRIVAL`] and [`NODE_ANSWERS`].
+    /// Any of [`NODE_REPLY_BY_ARRIVAL`], [`NODE_ANSWERS`] and [`NODE_BARE`].
     pub flags: u32,
     /// The link-layer address of the veth's inner end, and two zeros.
     pub inner: [u8; 8],
@@ -145,6 +154,8 @@ pub struct Node {
 pub const NODE_REPLY_BY_ARRIVAL: u32 = 1;
 /// [`Node::flags`]: some upstreams see, and answer, the clients themselves.
 pub const NODE_ANSWERS: u32 = 2;
+/// [`Node::flags`]: some interface's packets have no Ethernet header, as a tunnel's.
+pub const NODE_BARE: u32 = 4;
 
 /// Key of `foreword_paths`: a connection, as the node sees it.
 #[repr(C)]

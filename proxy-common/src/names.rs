@@ -25,6 +25,8 @@ pub const TRACK: &str = "foreword_track";
 
 /// Port → rule.
 pub const RULES: &str = "foreword_rules";
+/// A bit for each port that has a rule.
+pub const PORTS: &str = "foreword_ports";
 /// Port and destination → rule.
 pub const DESTINATIONS: &str = "foreword_dests";
 /// Rule and source → may open connections.
@@ -91,6 +93,7 @@ const _: () = {
         DROPS,
         HELD,
         DESTINATIONS,
+        PORTS,
     ];
     let mut i = 0;
     while i < names.len() {

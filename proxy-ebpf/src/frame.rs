@@ -10,9 +10,9 @@ use aya_ebpf::helpers::generated::bpf_skb_load_bytes_relative;
 use aya_ebpf::programs::{TcContext, XdpContext};
 
 /// Octets of an Ethernet header without tags.
-const ETHERNET_LEN: usize = 14;
+pub const ETHERNET_LEN: usize = 14;
 /// Where its protocol stands.
-const ETHERTYPE: usize = 12;
+pub const ETHERTYPE: usize = 12;
 
 /// A packet that can be read.
 pub trait Frame {
@@ -26,6 +26,7 @@ pub trait Frame {
 /// Plain octets: no padding, and every bit pattern is a value.
 pub trait Wire {}
 impl Wire for u8 {}
+impl Wire for u16 {}
 impl Wire for [u8; 2] {}
 impl Wire for [u8; 4] {}
 impl Wire for [u16; 2] {}
@@ -77,6 +78,18 @@ impl Frame for EthernetFrame {
     fn load<T: Wire>(&self, at: u32) -> Option<T> {
         read(self.network + at as usize, self.end)
     }
+}
+
+/// What is at `address` of a packet's linear part, unless that is beyond `end`.
+#[inline(always)]
+pub fn at<'a, T: Wire>(address: usize, end: usize) -> Option<&'a T> {
+    if address + size_of::<T>() > end {
+        return None;
+    }
+    // SAFETY: within the packet, which stays where it is as long as nothing changes it, and any
+    // octets are a `T`. Where a CPU wants words to be aligned, the kernel aligns network headers
+    // to them, and the verifier refuses whatever isn't.
+    Some(unsafe { &*(address as *const T) })
 }
 
 /// Reads at `address`, unless that is beyond `end`.

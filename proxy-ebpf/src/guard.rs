@@ -26,8 +26,7 @@ pub fn guard(ctx: &XdpContext) -> Option<Reason> {
     if !packet.opens() || packet.is_from_loopback() {
         return None;
     }
-    let rule = rule_of(packet.destination_port, || packet.destination_address())?;
-    turn_away(rule, packet.source_address())
+    turn_away(rule_of(&packet)?, packet.source_address())
 }
 
 /// Why a source may not open a connection now, if so.

@@ -48,11 +48,12 @@ const _: () = assert!(size_of::<Route>() == size_of::<bpf_fib_lookup>());
 /// Redirects a segment to its way out; `None` leaves it to the host's stack.
 #[inline(always)]
 pub fn send_home(ctx: &TcContext) -> Option<i32> {
-    let packet = Packet::parse(ctx)?;
+    let node = NODE.get(0)?;
+    let packet = Packet::read(ctx, node)?;
     if packet.kind != Kind::Tcp {
         return None;
     }
-    if NODE.get(0)?.flags & NODE_REPLY_BY_ARRIVAL != 0
+    if node.flags & NODE_REPLY_BY_ARRIVAL != 0
         && let Some(action) = path::send_back(ctx, &packet)
     {
         count(|s| &mut s.returned);

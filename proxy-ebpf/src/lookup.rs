@@ -7,7 +7,7 @@ use aya_ebpf::programs::SkLookupContext;
 
 use proxy_common::abi::{LISTENER_V4, LISTENER_V6};
 
-use crate::maps::{LISTENERS, count, rule_of_port};
+use crate::maps::{LISTENERS, count, has_rule};
 use crate::packet::{AF_INET6, IPPROTO_TCP};
 
 /// Assigns our listener of the packet's family, if the port has a rule.
@@ -19,7 +19,7 @@ pub fn choose_listener(ctx: &SkLookupContext) {
         unsafe { ((*lookup).protocol, (*lookup).family, (*lookup).local_port) };
     // The context holds the local port in the host's byte order.
     // A retired rule is as good as any: what steer has sent is to be served.
-    if protocol != u32::from(IPPROTO_TCP) || rule_of_port((port as u16).to_be()).is_none() {
+    if protocol != u32::from(IPPROTO_TCP) || !has_rule((port as u16).to_be()) {
         return;
     }
     let listener = if family == AF_INET6 { LISTENER_V6 } else { LISTENER_V4 };

@@ -9,6 +9,7 @@
 mod answer;
 mod egress;
 mod frame;
+mod glance;
 mod guard;
 mod hold;
 mod homeward;
@@ -37,7 +38,7 @@ pub fn foreword_guard(ctx: XdpContext) -> u32 {
 /// TC ingress of each protected interface.
 #[classifier]
 pub fn foreword_steer(ctx: TcContext) -> i32 {
-    steer::steer(&ctx).unwrap_or(TCX_NEXT)
+    steer::steer(&ctx)
 }
 
 /// TC ingress of each protected interface, behind steer.

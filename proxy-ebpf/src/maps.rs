@@ -6,9 +6,12 @@ use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, SockM
 use aya_ebpf::macros::btf_map;
 use proxy_common::Reason;
 use proxy_common::abi::{
-    Address, Conn, ConnKey, DestinationKey, Hold, Nic, NicKey, Node, Path, PathKey, PortKey,
-    RULE_BY_DESTINATION, Rate, RateKey, ReasonCount, Rule, SCOPE_BITS, Stats, TrustKey, scope,
+    Conn, ConnKey, DestinationKey, Hold, Nic, NicKey, Node, PORT_WORDS, Path, PathKey, PortKey,
+    RULE_BY_DESTINATION, Rate, RateKey, ReasonCount, Rule, SCOPE_BITS, Stats, TrustKey, port_bit,
+    scope,
 };
+
+use crate::packet::Packet;
 
 /// Ports there are.
 const PORTS: usize = 1 << 16;
@@ -23,6 +26,10 @@ const SOCKETS: usize = 1 << 17;
 
 #[btf_map(name = "foreword_rules")]
 pub static RULES: HashMap<PortKey, Rule, PORTS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();
+
+/// A bit for each port that has a rule: every packet is asked this, and most are asked no more.
+#[btf_map(name = "foreword_ports")]
+pub static RULED: Array<u64, PORT_WORDS> = Array::new();
 
 #[btf_map(name = "foreword_dests")]
 pub static DESTINATIONS: LpmTrie<DestinationKey, Rule, RANGES> = LpmTrie::new();
@@ -88,22 +95,24 @@ pub fn count_drop(reason: Reason) {
     }
 }
 
-/// The rule for packets to this port, given in network byte order, of this destination.
+/// Whether there is a rule for a destination port given in network byte order.
 #[inline(always)]
-pub fn rule_of(port: u16, destination: impl FnOnce() -> Address) -> Option<Rule> {
-    let rule = rule_of_port(port)?;
+pub fn has_rule(port: u16) -> bool {
+    let (word, bit) = port_bit(u16::from_be(port));
+    RULED.get(word).is_some_and(|bits| bits & bit != 0)
+}
+
+/// The rule for packets to this one's destination.
+#[inline(always)]
+pub fn rule_of(packet: &Packet) -> Option<Rule> {
+    let port = u16::from_be(packet.destination_port);
+    // SAFETY: no program writes this map, and the value is copied before anything else runs.
+    let rule = unsafe { RULES.get(PortKey { port }) }.copied()?;
     if rule.flags & RULE_BY_DESTINATION == 0 {
         return Some(rule);
     }
-    let destination = destination();
-    let scope = scope(u16::from_be(port).into(), destination);
+    let destination = packet.destination_address();
+    let scope = scope(port.into(), destination);
     let key = Key::new(SCOPE_BITS + 128, DestinationKey { scope, destination });
     Some(DESTINATIONS.get(&key).copied().unwrap_or(rule))
-}
-
-/// The rule of a destination port given in network byte order, whatever the destination.
-#[inline(always)]
-pub fn rule_of_port(port: u16) -> Option<Rule> {
-    // SAFETY: no program writes this map, and the value is copied before anything else runs.
-    unsafe { RULES.get(PortKey { port: u16::from_be(port) }) }.copied()
 }

@@ -8,12 +8,16 @@ use proxy_common::abi::Address;
 
 use crate::frame::{Frame, Wire};
 
-const ETH_P_IP: u32 = (0x0800_u16).to_be() as u32;
-const ETH_P_IPV6: u32 = (0x86dd_u16).to_be() as u32;
+/// IPv4, in network byte order.
+pub const ETH_P_IP: u32 = (0x0800_u16).to_be() as u32;
+/// IPv6, in network byte order.
+pub const ETH_P_IPV6: u32 = (0x86dd_u16).to_be() as u32;
 
 const IPPROTO_ICMP: u8 = 1;
 /// TCP's protocol number.
 pub const IPPROTO_TCP: u8 = 6;
+/// UDP's protocol number.
+pub const IPPROTO_UDP: u8 = 17;
 const IPPROTO_ICMPV6: u8 = 58;
 
 /// Extension headers that we follow before giving up; real packets carry one or two.
@@ -48,10 +52,26 @@ pub struct Ipv4Header {
     id: u16,
     fragment: u16,
     ttl: u8,
-    protocol: u8,
+    /// Number of the protocol of what follows.
+    pub protocol: u8,
     checksum: u16,
-    source: u32,
-    destination: u32,
+    /// Source address.
+    pub source: u32,
+    /// Destination address.
+    pub destination: u32,
+}
+
+impl Ipv4Header {
+    /// The fragment's offset.
+    const OFFSET: u16 = 0x1fff_u16.to_be();
+    /// "More fragments".
+    const MORE: u16 = 0x2000_u16.to_be();
+
+    /// Whether it has no options, and the packet is in one piece.
+    #[inline(always)]
+    pub fn is_plain(&self) -> bool {
+        self.version_ihl == 0x45 && self.fragment & (Self::OFFSET | Self::MORE) == 0
+    }
 }
 
 /// The IPv6 header, as on the wire.
@@ -60,10 +80,13 @@ pub struct Ipv4Header {
 pub struct Ipv6Header {
     version_class_flow: u32,
     payload_length: u16,
-    next_header: u8,
+    /// Number of the protocol of what follows, or of an extension.
+    pub next_header: u8,
     hop_limit: u8,
-    source: [u32; 4],
-    destination: [u32; 4],
+    /// Source address.
+    pub source: [u32; 4],
+    /// Destination address.
+    pub destination: [u32; 4],
 }
 
 /// The TCP header without options, as on the wire.
@@ -77,13 +100,19 @@ pub struct TcpHeader {
     sequence: u32,
     acknowledgement: u32,
     offset: u8,
-    flags: u8,
+    /// What the segment does.
+    pub flags: TcpFlags,
     window: u16,
     checksum: u16,
     urgent: u16,
 }
 
-impl TcpHeader {
+/// What a segment does.
+#[repr(transparent)]
+#[derive(Clone, Copy, Default)]
+pub struct TcpFlags(u8);
+
+impl TcpFlags {
     const FIN: u8 = 0x01;
     const SYN: u8 = 0x02;
     const RST: u8 = 0x04;
@@ -92,13 +121,13 @@ impl TcpHeader {
     /// A connection's first packet.
     #[inline(always)]
     pub fn opens(&self) -> bool {
-        self.flags & (Self::FIN | Self::SYN | Self::RST | Self::ACK) == Self::SYN
+        self.0 & (Self::FIN | Self::SYN | Self::RST | Self::ACK) == Self::SYN
     }
 
     /// An acknowledgement that neither opens nor aborts; it may carry data or FIN.
     #[inline(always)]
     pub fn acknowledges(&self) -> bool {
-        self.flags & (Self::SYN | Self::RST | Self::ACK) == Self::ACK
+        self.0 & (Self::SYN | Self::RST | Self::ACK) == Self::ACK
     }
 }
 
@@ -118,8 +147,10 @@ pub struct Packet {
     pub source_port: u16,
     /// Port of `destination`.
     pub destination_port: u16,
-    /// The TCP header; zero for an error or a fragment.
-    pub tcp: TcpHeader,
+    /// What it does; nothing for an error or a fragment.
+    pub flags: TcpFlags,
+    /// Where the TCP header is, in octets behind the start of the network header.
+    pub transport: u32,
 }
 
 /// One IP header read: where it leads.
@@ -150,6 +181,27 @@ impl Packet {
         }
     }
 
+    /// A whole segment.
+    #[inline(always)]
+    pub fn segment(
+        family: u32,
+        source: [u32; 4],
+        destination: [u32; 4],
+        transport: u32,
+        tcp: &TcpHeader,
+    ) -> Self {
+        Self {
+            family,
+            kind: Kind::Tcp,
+            source,
+            destination,
+            source_port: tcp.source,
+            destination_port: tcp.destination,
+            flags: tcp.flags,
+            transport,
+        }
+    }
+
     /// Reads the headers of TCP only.
     #[inline(always)]
     pub fn parse_tcp(frame: &impl Frame) -> Option<Self> {
@@ -163,7 +215,7 @@ impl Packet {
     /// Whether it opens a connection, as far as one can see.
     #[inline(always)]
     pub fn opens(&self) -> bool {
-        self.kind == Kind::Tcp && self.tcp.opens()
+        self.flags.opens()
     }
 
     /// The same with its ends changed over: whom its answer belongs to.
@@ -225,21 +277,21 @@ impl Packet {
 
     #[inline(always)]
     fn tcp(frame: &impl Frame, family: u32, ip: &Network) -> Option<Self> {
+        if !ip.first_fragment {
+            let tcp: TcpHeader = frame.load(ip.next)?;
+            return Some(Self::segment(family, ip.source, ip.destination, ip.next, &tcp));
+        }
         // A first fragment can be too short for the whole header, never for the ports.
         let ports: [u16; 2] = frame.load(ip.next)?;
-        let (kind, tcp) = if ip.first_fragment {
-            (Kind::Fragment, TcpHeader::default())
-        } else {
-            (Kind::Tcp, frame.load(ip.next)?)
-        };
         Some(Self {
             family,
-            kind,
+            kind: Kind::Fragment,
             source: ip.source,
             destination: ip.destination,
             source_port: ports[0],
             destination_port: ports[1],
-            tcp,
+            flags: TcpFlags::default(),
+            transport: ip.next,
         })
     }
 
@@ -258,7 +310,8 @@ impl Packet {
             destination: quoted.source,
             source_port: ports[1],
             destination_port: ports[0],
-            tcp: TcpHeader::default(),
+            flags: TcpFlags::default(),
+            transport: quoted.next,
         })
     }
 }
@@ -276,15 +329,13 @@ impl Network {
 
     #[inline(always)]
     fn ipv4(frame: &impl Frame, at: u32) -> Option<Self> {
-        const OFFSET: u16 = 0x1fff_u16.to_be();
-        const MORE: u16 = 0x2000_u16.to_be();
         let ip: Ipv4Header = frame.load(at)?;
-        if ip.fragment & OFFSET != 0 {
+        if ip.fragment & Ipv4Header::OFFSET != 0 {
             return None;
         }
         Some(Self {
             protocol: ip.protocol,
-            first_fragment: ip.fragment & MORE != 0,
+            first_fragment: ip.fragment & Ipv4Header::MORE != 0,
             next: at + u32::from(ip.version_ihl & 0xf) * 4,
             source: [ip.source, 0, 0, 0],
             destination: [ip.destination, 0, 0, 0],

@@ -13,6 +13,8 @@ use aya_ebpf::cty::c_long;
 use aya_ebpf::helpers::generated::{bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie};
 use aya_ebpf::programs::TcContext;
 
+use crate::frame::Frame;
+use crate::glance::{Ends, Segment};
 use crate::packet::{AF_INET, Kind, Packet, TcpHeader};
 
 const TUPLE4_SIZE: u32 = size_of::<Tuple4>() as u32;
@@ -38,16 +40,13 @@ pub fn owner(ctx: &TcContext, packet: &Packet, private_ns: u32) -> Owner {
     if sk.is_null() {
         return Owner::None;
     }
-    // SAFETY: not null, and referenced by the lookup until the release below. A volatile read
-    // keeps the compiler from merging this with other reads, which the verifier refuses.
-    let listening = unsafe { (&raw const (*sk).state).read_volatile() } == BPF_TCP_LISTEN;
-    let owner = if !listening {
+    let owner = if !is_in_state(sk, BPF_TCP_LISTEN) {
         Owner::Flow
     } else if packet.kind != Kind::Tcp {
         Owner::None
-    } else if packet.tcp.opens() {
+    } else if packet.flags.opens() {
         Owner::NewConnection
-    } else if packet.tcp.acknowledges() && proves_cookie(packet, sk) {
+    } else if packet.flags.acknowledges() && proves_cookie(ctx, packet, sk) {
         Owner::SynCookie
     } else {
         Owner::None
@@ -55,6 +54,22 @@ pub fn owner(ctx: &TcContext, packet: &Packet, private_ns: u32) -> Owner {
     // SAFETY: releases the reference that the lookup took, once, on every path.
     unsafe { bpf_sk_release(sk.cast()) };
     owner
+}
+
+/// Whether a segment belongs to a connection in the namespace of this id, in whatever state: the
+/// short form of [`owner`]'s question.
+#[inline(always)]
+pub fn has_connection<Ip: Ends>(ctx: &TcContext, segment: &Segment<Ip>, private_ns: u32) -> bool {
+    let (skb, ends) = (ctx.skb.skb.cast(), segment.ends().cast_mut());
+    // SAFETY: the ends are of the stated size, and the kernel only reads them.
+    let sk = unsafe { bpf_skc_lookup_tcp(skb, ends, Ip::SIZE, private_ns.into(), 0) };
+    if sk.is_null() {
+        return false;
+    }
+    let listening = is_in_state(sk, BPF_TCP_LISTEN);
+    // SAFETY: releases the reference that the lookup took, once, on every path.
+    unsafe { bpf_sk_release(sk.cast()) };
+    !listening
 }
 
 /// Whether a first packet is one that this node sent itself: somebody here waits for the answer
@@ -65,11 +80,18 @@ pub fn comes_back(ctx: &TcContext, packet: &Packet, namespace: u64) -> bool {
     if sk.is_null() {
         return false;
     }
-    // SAFETY: as in `owner`.
-    let waits = unsafe { (&raw const (*sk).state).read_volatile() } == BPF_TCP_SYN_SENT;
+    let waits = is_in_state(sk, BPF_TCP_SYN_SENT);
     // SAFETY: releases the reference that the lookup took, once, on every path.
     unsafe { bpf_sk_release(sk.cast()) };
     waits
+}
+
+/// Asked of a socket that was found and is not yet released.
+#[inline(always)]
+fn is_in_state(sk: *const bpf_sock, state: u32) -> bool {
+    // SAFETY: not null, and referenced by the lookup until the release. A volatile read keeps the
+    // compiler from merging this with other reads, which the verifier refuses.
+    unsafe { (&raw const (*sk).state).read_volatile() == state }
 }
 
 /// The namespace that the packet is in.
@@ -107,8 +129,8 @@ fn find(ctx: &TcContext, packet: &Packet, namespace: u64) -> *mut bpf_sock {
 /// Whether an ACK answers a SYN cookie that this listener sent. A listener that has sent none
 /// lately says no at once.
 #[inline(always)]
-fn proves_cookie(packet: &Packet, listener: *mut bpf_sock) -> bool {
-    let mut tcp = packet.tcp;
+fn proves_cookie(ctx: &TcContext, packet: &Packet, listener: *mut bpf_sock) -> bool {
+    let Some(mut tcp) = Frame::load::<TcpHeader>(ctx, packet.transport) else { return false };
     let result = if packet.family == AF_INET {
         check_cookie(listener, &mut packet.ipv4_header(), &mut tcp)
     } else {

@@ -5,7 +5,8 @@
 //! neither is, as after the process's death, the packet goes its ordinary way. Connections that
 //! were there before us have no socket of ours and are left alone.
 
-use aya_ebpf::bindings::TC_ACT_SHOT;
+use aya_ebpf::bindings::tcx_action_base::TCX_NEXT;
+use aya_ebpf::bindings::{__sk_buff, TC_ACT_SHOT};
 use aya_ebpf::helpers::generated::bpf_redirect_peer;
 use aya_ebpf::programs::TcContext;
 use proxy_common::Reason;
@@ -14,22 +15,79 @@ use proxy_common::abi::{
     Rule,
 };
 
+use crate::glance::{Ends, Glance, Segment, glance};
 use crate::guard::turn_away;
-use crate::maps::{NICS, NODE, count, count_drop, rule_of};
+use crate::maps::{NICS, NODE, count, count_drop, has_rule, rule_of};
 use crate::packet::{Kind, Packet};
 use crate::path;
-use crate::socket::{OWN_NAMESPACE, Owner, comes_back, owner};
+use crate::socket::{OWN_NAMESPACE, Owner, comes_back, has_connection, owner};
 
 /// `PACKET_HOST` of `include/uapi/linux/if_packet.h`: sent to this node, not merely seen by it.
 const PACKET_HOST: u32 = 0;
 /// The index of `lo` in every namespace.
 const LOOPBACK: u32 = 1;
 
-/// Redirects the packet if it is ours, drops it if the rule wants that; `None` leaves it alone.
+/// What is to be done with a packet, as far as a glance at it tells.
+enum Sight {
+    /// It belongs to a connection of ours.
+    Flow,
+    /// It is no business of ours.
+    NotOurs,
+    /// It is to be looked at closely.
+    Unclear,
+}
+
+/// What is to be done with a packet: redirect it if it is ours, drop it if the rule wants that, or
+/// leave it alone.
+///
+/// Segments of our connections, and whatever goes to other ports, are told at a glance. All else
+/// is rare, and is decided [`closely`].
 #[inline(always)]
-pub fn steer(ctx: &TcContext) -> Option<i32> {
+pub fn steer(ctx: &TcContext) -> i32 {
+    let Some(node) = NODE.get(0) else { return TCX_NEXT };
+    let sight = match glance(ctx, node) {
+        Glance::Ipv4(segment) => sight(ctx, node, segment),
+        Glance::Ipv6(segment) => sight(ctx, node, segment),
+        Glance::NotOurs => Sight::NotOurs,
+        Glance::Unclear => Sight::Unclear,
+    };
+    match sight {
+        Sight::Flow => {
+            count(|s| &mut s.steered_flow);
+            redirect_inside(node)
+        }
+        Sight::NotOurs => TCX_NEXT,
+        Sight::Unclear => closely(ctx.skb.skb),
+    }
+}
+
+#[inline(always)]
+fn sight<Ip: Ends>(ctx: &TcContext, node: &Node, segment: &Segment<Ip>) -> Sight {
+    if !has_rule(segment.tcp.destination) {
+        return Sight::NotOurs;
+    }
+    let is_plain = !segment.tcp.flags.opens()
+        && node.flags & NODE_REPLY_BY_ARRIVAL == 0
+        && !is_elsewhere(ctx, node.own_mark);
+    if is_plain && has_connection(ctx, segment, node.private_ns) {
+        Sight::Flow
+    } else {
+        Sight::Unclear
+    }
+}
+
+/// Decides about any packet. Code of its own, so that what most packets run is short: it lies in
+/// few of the CPU's cache lines.
+#[cold]
+#[inline(never)]
+fn closely(skb: *mut __sk_buff) -> i32 {
+    decide(&TcContext::new(skb)).unwrap_or(TCX_NEXT)
+}
+
+#[inline(always)]
+fn decide(ctx: &TcContext) -> Option<i32> {
     let packet = Packet::parse(ctx)?;
-    let rule = rule_of(packet.destination_port, || packet.destination_address())?;
+    let rule = rule_of(&packet)?;
     let node = NODE.get(0)?;
     if is_exempt(ctx, &packet, node.own_mark) {
         return None;
@@ -77,18 +135,20 @@ pub fn redirect_inside(node: &Node) -> i32 {
     unsafe { bpf_redirect_peer(node.veth, 0) as i32 }
 }
 
-/// Loopback sources go through unchanged, and our own upstream connections must not come back to
-/// us. A frame that a promiscuous interface overheard is nobody's here, and one with a VLAN tag
-/// belongs to the sub-interface.
+/// Loopback sources go through unchanged, and so does what is none of this interface's.
 #[inline(always)]
 pub fn is_exempt(ctx: &TcContext, packet: &Packet, own_mark: u32) -> bool {
+    is_elsewhere(ctx, own_mark) || packet.is_from_loopback()
+}
+
+/// Our own upstream connections must not come back to us. A frame that a promiscuous interface
+/// overheard is nobody's here, and one with a VLAN tag belongs to the sub-interface.
+#[inline(always)]
+fn is_elsewhere(ctx: &TcContext, own_mark: u32) -> bool {
     let skb = ctx.skb.skb;
     // SAFETY: the context is valid as long as the program runs, and these fields are readable.
     let (pkt_type, mark, vlan) = unsafe { ((*skb).pkt_type, (*skb).mark, (*skb).vlan_present) };
-    pkt_type != PACKET_HOST
-        || vlan != 0
-        || (own_mark != 0 && mark == own_mark)
-        || packet.is_from_loopback()
+    pkt_type != PACKET_HOST || vlan != 0 || (own_mark != 0 && mark == own_mark)
 }
 
 /// Whether we or others on this node sent the packet out ourselves, to an address that nobody

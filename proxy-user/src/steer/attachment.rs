@@ -117,6 +117,9 @@ impl Attachment {
             instance.note_qdisc(self.interface.index())?;
             self.qdisc = Clsact::add(self.interface.name())?;
         }
+        if !self.interface.has_ethernet() {
+            object.expect_bare_packets()?;
+        }
         if plan.answers {
             self.attach_tc(object, names::ANSWER, TcAttachType::Ingress, plan.hook, slots)?;
             self.attach_tc(object, names::EGRESS, TcAttachType::Egress, plan.hook, slots)?;

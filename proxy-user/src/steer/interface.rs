@@ -38,6 +38,11 @@ impl NetworkInterface {
         self.link.mtu
     }
 
+    /// Whether its packets have an Ethernet header.
+    pub fn has_ethernet(&self) -> bool {
+        self.link.has_ethernet
+    }
+
     /// Whether XDP belongs into its driver: a piece of hardware, whose driver may have a place for
     /// it. Virtual links have none, or lose their offloads to it. And tagged frames may reach the
     /// driver's XDP without their tags, and would be taken for the interface's own.

@@ -10,9 +10,9 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, SockMap};
 use proxy_common::Reason;
 use proxy_common::abi::{
-    Address, DestinationKey, Hold, LISTENER_V4, LISTENER_V6, NIC_XDP, Nic, NicKey, Node, PortKey,
-    REASON_NAME_LEN, RULE_BY_DESTINATION, RULE_REQUIRE, RULE_RETIRED, RULE_TRUSTED_ONLY,
-    ReasonCount, Rule, SCOPE_BITS, Stats, TrustKey, scope, scope_owner,
+    Address, DestinationKey, Hold, LISTENER_V4, LISTENER_V6, NIC_XDP, NODE_BARE, Nic, NicKey, Node,
+    PortKey, REASON_NAME_LEN, RULE_BY_DESTINATION, RULE_REQUIRE, RULE_RETIRED, RULE_TRUSTED_ONLY,
+    ReasonCount, Rule, SCOPE_BITS, Stats, TrustKey, port_bit, scope, scope_owner,
 };
 use proxy_common::names;
 
@@ -108,6 +108,17 @@ impl Object {
         for key in before.into_iter().filter(|key| !ports.contains_key(&key.port)) {
             rules.insert(key, RETIRED, 0).context("cannot retire a rule")?;
         }
+        self.mark_ports(ports.into_keys())
+    }
+
+    /// Has the programs look for rules of these ports. They never stop to, since no rule is ever
+    /// removed.
+    fn mark_ports(&mut self, ports: impl Iterator<Item = u16>) -> Result<()> {
+        let mut words = Array::<_, u64>::try_from(self.map_mut(names::PORTS)?)?;
+        for (word, bit) in ports.map(port_bit) {
+            let bits = words.get(&word, 0).context("cannot read the ports")?;
+            words.set(word, bits | bit, 0).context("cannot write a port")?;
+        }
         Ok(())
     }
 
@@ -193,6 +204,13 @@ impl Object {
     pub fn set_node(&mut self, node: Node) -> Result<()> {
         let mut map = Array::<_, Node>::try_from(self.map_mut(names::NODE)?)?;
         map.set(0, node, 0).context("cannot write the node's facts")
+    }
+
+    /// Tells the programs that packets may come without an Ethernet header.
+    pub fn expect_bare_packets(&mut self) -> Result<()> {
+        let map = Array::<_, Node>::try_from(self.map(names::NODE)?)?;
+        let node = map.get(&0, 0).context("cannot read the node's facts")?;
+        self.set_node(Node { flags: node.flags | NODE_BARE, ..node })
     }
 
     /// Tells steer about a protected interface.

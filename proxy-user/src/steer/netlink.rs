@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use anyhow::{Context as _, Result, anyhow, bail};
 use futures_util::TryStreamExt as _;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage,
 };
 use netlink_packet_route::neighbour::NeighbourState;
 use netlink_packet_route::route::{RouteAttribute, RouteScope, RouteType};
@@ -36,6 +36,8 @@ pub struct Link {
     pub address: Vec<u8>,
     /// The id of the namespace that its other end is in, for a veth.
     pub peer_namespace: Option<u32>,
+    /// Whether its packets have an Ethernet header.
+    pub has_ethernet: bool,
     /// The text that somebody gave it.
     pub alias: String,
     /// Whether the kernel has made it up: a veth, a bridge, a VLAN; not a piece of hardware.
@@ -111,6 +113,10 @@ pub fn read_link(message: LinkMessage) -> Link {
         mtu: 0,
         address: Vec::new(),
         peer_namespace: None,
+        has_ethernet: matches!(
+            message.header.link_layer_type,
+            LinkLayerType::Ether | LinkLayerType::Loopback
+        ),
         alias: String::new(),
         is_virtual: false,
         lower: None,
