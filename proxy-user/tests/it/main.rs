@@ -6,8 +6,8 @@
 //! headers that are sent and expected are written by hand in [`wire`], never by the product's own
 //! encoder.
 //!
-//! How to read it: [`wire`], [`client`], [`talk`] and [`backend`] are the two ends, [`scene`] puts
-//! Foreword between them, [`probe`] tells whether it is in the way, [`maps`] reads its maps,
+//! How to read it: [`wire`], [`client`], [`talk`], [`backend`] and [`bulk`] are the two ends, [`scene`]
+//! puts Foreword between them, [`probe`] tells whether it is in the way, [`maps`] reads its maps,
 //! [`config_file`] has it run by one,
 //! [`footprint`] knows what it must not leave behind, [`fault`] makes one of its system calls fail.
 //! [`rules`] is a node's packet filter, [`stranger`] somebody else's program, [`counters`] count
@@ -18,6 +18,7 @@
 mod setup;
 
 mod backend;
+mod bulk;
 mod client;
 mod config_file;
 mod counters;
@@ -50,6 +51,7 @@ mod hooks;
 mod inbound;
 mod inbound_options;
 mod inbound_split;
+mod known_faults;
 mod lifecycle;
 mod limits;
 mod logs;

@@ -10,14 +10,13 @@ use std::time::{Duration, Instant};
 use xtask::lab::{Family, Lab};
 
 use crate::backend::{Backend, Served, echo, swallow};
+use crate::bulk::{MEBIBYTE, assert_same_bulk, noise};
 use crate::client::{Client, End, Reply, reset_on_close};
 use crate::scene::{OFF, PORT, REQUIRE, Scene, attach, lab};
 use crate::wire::{join, named_client, named_destination, named_headers, v1};
 
 both_families!(
     bulk_goes_both_ways_at_once,
-    a_client_that_has_ended_still_gets_its_answer,
-    a_backend_that_has_ended_still_gets_the_rest,
     two_hundred_connections_are_served_at_once,
     a_refused_upstream_closes_the_client,
     a_silent_upstream_is_given_up,
@@ -27,35 +26,10 @@ both_families!(
     a_slow_client_slows_the_backend,
 );
 
-const MEBIBYTE: usize = 1 << 20;
-
 /// Foreword with nothing to read and nothing to write in front of the bytes. Each test asserts in
 /// its end that they came from the node, so that none can pass without a relay.
 fn relayed(family: Family, serve: impl Fn(&mut Served) + Clone + Send + 'static) -> Scene {
     Scene::serving(family, &[OFF, "--outbound none"], serve)
-}
-
-/// Bytes without a short period, so that a lost, doubled or moved block shows. `seed` must not
-/// be 0.
-fn noise(mut seed: u64, length: usize) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(length + 8);
-    while bytes.len() < length {
-        seed ^= seed << 13;
-        seed ^= seed >> 7;
-        seed ^= seed << 17;
-        bytes.extend(seed.to_le_bytes());
-    }
-    bytes.truncate(length);
-    bytes
-}
-
-/// Compares length and checksum, and names the first byte that differs.
-#[track_caller]
-fn assert_same_bulk(actual: &[u8], expected: &[u8]) {
-    let summary = |bytes: &[u8]| (bytes.len(), crc32c::crc32c(bytes));
-    let differs = actual.iter().zip(expected).position(|(a, b)| a != b);
-    assert_eq!(summary(actual), summary(expected), "first difference at {differs:?}");
-    assert_eq!(differs, None, "the same checksum by chance");
 }
 
 /// Sends and reads at the same time, half-closing after the last byte; returns what was read.
@@ -90,39 +64,6 @@ fn bulk_goes_both_ways_at_once(family: Family) {
     scene.backend.recording(0).at_end();
     let header = v1(named_client(family), named_destination(family));
     assert_same_bulk(&received.lock().expect("no thread panics with it"), &join(&header, &up));
-}
-
-/// The client's FIN must reach the backend while the other direction stays open.
-fn a_client_that_has_ended_still_gets_its_answer(family: Family) {
-    let answer = noise(3, 3 * MEBIBYTE);
-    let to_send = answer.clone();
-    let scene = relayed(family, move |served| {
-        served.read_to_end();
-        served.send(&to_send);
-    });
-    let mut client = scene.connect();
-    client.send(b"what is it?");
-    let reply = client.finish_and_rest();
-    assert_same_bulk(&reply.bytes, &answer);
-    assert_eq!(reply.end, End::Eof);
-    scene.assert_received(0, b"what is it?");
-    scene.assert_proxied(0);
-}
-
-/// The backend's FIN must reach the client while the other direction stays open.
-fn a_backend_that_has_ended_still_gets_the_rest(family: Family) {
-    let scene = relayed(family, |served| {
-        served.send(b"enough said");
-        served.finish();
-        served.read_to_end();
-    });
-    let mut client = scene.connect();
-    assert_eq!(client.rest(), Reply::ended(b"enough said"));
-    let rest = noise(4, 3 * MEBIBYTE);
-    client.send(&rest);
-    client.finish();
-    assert_same_bulk(&scene.backend.received(0), &rest);
-    scene.assert_proxied(0);
 }
 
 /// All of them open before the first one ends, each with bytes of its own.
