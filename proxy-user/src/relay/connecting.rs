@@ -6,7 +6,7 @@
 use std::io::{self, ErrorKind};
 
 use super::opening::Preamble;
-use super::stream::{Socket, Stream as _};
+use super::stream::Socket;
 use crate::sys::socket;
 
 /// What an upstream is to get first, and how much of it it has.

@@ -9,7 +9,7 @@ use std::io::{self, ErrorKind};
 use std::mem;
 
 use super::pipes::Pipes;
-use super::stream::Stream;
+use super::stream::{Conduit, Socket, Stream};
 use crate::sys::pipe::Pipe;
 
 /// Bytes copied at once; one such buffer serves a whole worker.
@@ -25,7 +25,7 @@ pub struct Shared<P = Pipe> {
     pipes: Pipes<P>,
 }
 
-impl<P: super::stream::Conduit> Shared<P> {
+impl<P: Conduit> Shared<P> {
     /// A buffer of this size, and no pipe yet.
     pub fn new(buffer: usize) -> Self {
         Self { buffer: vec![0; buffer].into_boxed_slice(), pipes: Pipes::new() }
@@ -94,12 +94,12 @@ impl<P> Flow<P> {
     }
 }
 
-impl<P: super::stream::Conduit> Flow<P> {
+impl<P: Conduit> Flow<P> {
     /// Moves what can be moved now.
     pub fn advance<S: Stream<Pipe = P>>(
         &mut self,
-        source: &S,
-        sink: &S,
+        source: &Socket<S>,
+        sink: &Socket<S>,
         shared: &mut Shared<P>,
     ) -> Result<Progress, FlowError> {
         for _ in 0..BUDGET {
@@ -119,8 +119,8 @@ impl<P: super::stream::Conduit> Flow<P> {
 
     fn step<S: Stream<Pipe = P>>(
         &mut self,
-        source: &S,
-        sink: &S,
+        source: &Socket<S>,
+        sink: &Socket<S>,
         shared: &mut Shared<P>,
     ) -> Result<Step, FlowError> {
         if !matches!(self.held, Held::Nothing) {
@@ -137,7 +137,11 @@ impl<P: super::stream::Conduit> Flow<P> {
     }
 
     /// Gives the sink some of what is held.
-    fn give<S: Stream<Pipe = P>>(&mut self, sink: &S, pipes: &mut Pipes<P>) -> io::Result<()> {
+    fn give<S: Stream<Pipe = P>>(
+        &mut self,
+        sink: &Socket<S>,
+        pipes: &mut Pipes<P>,
+    ) -> io::Result<()> {
         let given = match &mut self.held {
             Held::Nothing => 0,
             Held::Copied { bytes, written } => {
@@ -166,8 +170,8 @@ impl<P: super::stream::Conduit> Flow<P> {
     /// Reads once and writes what the sink takes at once; the rest is held.
     fn copy<S: Stream>(
         &mut self,
-        source: &S,
-        sink: &S,
+        source: &Socket<S>,
+        sink: &Socket<S>,
         buffer: &mut [u8],
     ) -> Result<(), FlowError> {
         let read = source.read(buffer).map_err(FlowError::Source)?;
@@ -194,7 +198,7 @@ impl<P: super::stream::Conduit> Flow<P> {
     /// Fills an empty pipe from the source. The pipe is borrowed only while the source has bytes.
     fn splice<S: Stream<Pipe = P>>(
         &mut self,
-        source: &S,
+        source: &Socket<S>,
         shared: &mut Shared<P>,
     ) -> io::Result<()> {
         if !source.may_have_more() {

@@ -5,7 +5,7 @@
 
 use std::io::ErrorKind;
 
-use super::stream::{Socket, Stream as _};
+use super::stream::Socket;
 use crate::header::Beginning;
 use crate::sys::socket;
 

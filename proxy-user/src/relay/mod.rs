@@ -15,6 +15,8 @@ mod ledger;
 mod live;
 mod log;
 mod mailbox;
+#[cfg(test)]
+mod model;
 mod opening;
 mod pipes;
 mod session;

@@ -1,7 +1,7 @@
 //! What a flow needs of a connection, and whether it is worth asking for it now.
 
 use std::cell::Cell;
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind};
 use std::net::{Shutdown, TcpStream};
 
 use crate::sys::pipe::Pipe;
@@ -24,13 +24,11 @@ pub trait Stream {
     /// What its bytes can be left in.
     type Pipe: Conduit;
 
-    /// Whether reading is worth a try.
-    fn may_have_more(&self) -> bool;
-    /// Reads what is there; 0 is the end of data.
+    /// Reads what is there; 0 is the end of data. Fewer bytes than asked for are all there are.
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
     /// Writes some of it.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
-    /// Moves what is there into an empty pipe; 0 is the end of data.
+    /// Moves some of what is there into an empty pipe; 0 is the end of data.
     fn fill(&self, pipe: &Self::Pipe) -> io::Result<usize>;
     /// Moves up to `length` bytes out of a pipe, which holds so many.
     fn drain(&self, pipe: &Self::Pipe, length: usize) -> io::Result<usize>;
@@ -38,26 +36,56 @@ pub trait Stream {
     fn end(&self) -> io::Result<()>;
 }
 
-/// A socket, with what the last event said of it. A call that can't succeed is not made: the
+impl Stream for TcpStream {
+    type Pipe = Pipe;
+
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut stream = self;
+        io::Read::read(&mut stream, buffer)
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut stream = self;
+        io::Write::write(&mut stream, bytes)
+    }
+
+    fn fill(&self, pipe: &Pipe) -> io::Result<usize> {
+        pipe.fill_from(self)
+    }
+
+    fn drain(&self, pipe: &Pipe, length: usize) -> io::Result<usize> {
+        pipe.drain_to(self, length)
+    }
+
+    fn end(&self) -> io::Result<()> {
+        match self.shutdown(Shutdown::Write) {
+            // A peer that is gone already needs no end.
+            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
+            result => result,
+        }
+    }
+}
+
+/// A connection, with what the last event said of it. A call that can't succeed is not made: the
 /// kernel reports a change once, so what was seen has to be remembered.
 #[derive(Debug)]
-pub struct Socket {
-    stream: TcpStream,
+pub struct Socket<S = TcpStream> {
+    stream: S,
     readable: Cell<bool>,
     writable: Cell<bool>,
     /// Nothing will come behind what is there, so a short read says nothing.
     ended: Cell<bool>,
 }
 
-impl Socket {
+impl<S> Socket<S> {
     /// One of which nothing is known: everything is worth a try.
-    pub const fn new(stream: TcpStream) -> Self {
+    pub const fn new(stream: S) -> Self {
         let (readable, writable) = (Cell::new(true), Cell::new(true));
         Self { stream, readable, writable, ended: Cell::new(false) }
     }
 
     /// The socket itself.
-    pub fn get(&self) -> &TcpStream {
+    pub fn get(&self) -> &S {
         &self.stream
     }
 
@@ -100,15 +128,15 @@ impl Socket {
     }
 }
 
-impl Stream for Socket {
-    type Pipe = Pipe;
-
-    fn may_have_more(&self) -> bool {
+impl<S: Stream> Socket<S> {
+    /// Whether reading is worth a try.
+    pub fn may_have_more(&self) -> bool {
         self.readable.get()
     }
 
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = Self::when(&self.readable, || (&self.stream).read(buffer))?;
+    /// See [`Stream::read`].
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = Self::when(&self.readable, || self.stream.read(buffer))?;
         // A short read has emptied the socket: the next byte is reported anew (epoll(7)).
         if read < buffer.len() && !self.ended.get() {
             self.readable.set(false);
@@ -116,23 +144,23 @@ impl Stream for Socket {
         Ok(read)
     }
 
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        Self::when(&self.writable, || (&self.stream).write(bytes))
+    /// See [`Stream::write`].
+    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        Self::when(&self.writable, || self.stream.write(bytes))
     }
 
-    fn fill(&self, pipe: &Pipe) -> io::Result<usize> {
-        Self::when(&self.readable, || pipe.fill_from(&self.stream))
+    /// See [`Stream::fill`].
+    pub fn fill(&self, pipe: &S::Pipe) -> io::Result<usize> {
+        Self::when(&self.readable, || self.stream.fill(pipe))
     }
 
-    fn drain(&self, pipe: &Pipe, length: usize) -> io::Result<usize> {
-        Self::when(&self.writable, || pipe.drain_to(&self.stream, length))
+    /// See [`Stream::drain`].
+    pub fn drain(&self, pipe: &S::Pipe, length: usize) -> io::Result<usize> {
+        Self::when(&self.writable, || self.stream.drain(pipe, length))
     }
 
-    fn end(&self) -> io::Result<()> {
-        match self.stream.shutdown(Shutdown::Write) {
-            // A peer that is gone already needs no end.
-            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
-            result => result,
-        }
+    /// See [`Stream::end`].
+    pub fn end(&self) -> io::Result<()> {
+        self.stream.end()
     }
 }

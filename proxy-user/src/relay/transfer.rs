@@ -5,7 +5,7 @@ use std::io;
 use proxy_common::Reason;
 
 use super::flow::{Flow, FlowError, Progress, Shared};
-use super::stream::{Conduit, Stream};
+use super::stream::{Conduit, Socket, Stream};
 use crate::sys::pipe::Pipe;
 
 /// How it ended.
@@ -81,8 +81,8 @@ impl<P: Conduit> Transfer<P> {
     /// Moves what can be moved now.
     pub fn advance<S: Stream<Pipe = P>>(
         &mut self,
-        client: &S,
-        upstream: &S,
+        client: &Socket<S>,
+        upstream: &Socket<S>,
         shared: &mut Shared<P>,
     ) -> Stand {
         let mut busy = false;

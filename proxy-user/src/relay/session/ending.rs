@@ -11,7 +11,7 @@ use proxy_common::Reason;
 use super::{Fate, Session, Stage, Turn};
 use crate::header::Origin;
 use crate::relay::opening::Declined;
-use crate::relay::stream::{Socket, Stream as _};
+use crate::relay::stream::Socket;
 use crate::relay::tally::Outcome;
 use crate::relay::transfer::Ending;
 use crate::relay::wheel::Tick;

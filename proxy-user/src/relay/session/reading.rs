@@ -7,7 +7,6 @@ use super::{Fate, Session, Stage, Turn};
 use crate::relay::clock::Clock;
 use crate::relay::log::Beginning;
 use crate::relay::opening::{Declined, Preamble};
-use crate::relay::stream::Stream as _;
 use crate::relay::worker::Worker;
 
 impl Session {

@@ -5,7 +5,6 @@ use proxy_common::Reason;
 use super::{Fate, Session, Stage, Turn};
 use crate::relay::gate::{Gate, Look};
 use crate::relay::opening::Preamble;
-use crate::relay::stream::Socket;
 use crate::relay::transfer::{Ending, Stand, Transfer};
 
 impl Session {
@@ -38,7 +37,7 @@ impl Session {
             }
         }
         let shared = &mut turn.worker.shared;
-        let stand = transfer.advance::<Socket>(&self.client, upstream, shared);
+        let stand = transfer.advance(&self.client, upstream, shared);
         if transfer.moved() != *progress {
             *progress = transfer.moved();
             self.put_off_idle_deadline(turn);
