@@ -53,6 +53,7 @@ impl Drop for Tank {
 }
 
 /// A connection, as the kernel and the peer at its other end have it.
+#[allow(clippy::struct_excessive_bools, reason = "each is true or not at any moment, by itself")]
 #[derive(Debug, Default)]
 struct Kernel {
     /// All that the peer ever sent.
@@ -217,7 +218,7 @@ impl World {
                 if !kernel.has_finished && !kernel.is_reset {
                     // No two bytes near each other are alike, nor are those of the two directions.
                     let first = kernel.sent.len() + 100 * side as usize;
-                    let bytes = (first..first + count).map(|n| (n % 251) as u8);
+                    let bytes = (0..=250_u8).cycle().skip(first % 251).take(count);
                     kernel.queue.extend(bytes.clone());
                     kernel.sent.extend(bytes);
                     kernel.has_news = true;
