@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::static_link::TARGET;
 use crate::ui;
 
 /// The workspace's root folder.
@@ -63,19 +64,25 @@ impl Profile {
 
 /// Builds `foreword`, and gives back where it lies.
 pub fn build_foreword(profile: Profile) -> Result<PathBuf> {
-    build("proxy-user", "foreword", profile)
+    build("proxy-user", "foreword", profile, &[])
+}
+
+/// Builds `foreword` without a need for other files, and gives back where it lies.
+pub fn build_static_foreword(profile: Profile) -> Result<PathBuf> {
+    build("proxy-user", "foreword", profile, &[&format!("--target={TARGET}")])
 }
 
 /// Builds these developer commands, and gives back where they lie.
 pub fn build_xtask(profile: Profile) -> Result<PathBuf> {
-    build("xtask", "xtask", profile)
+    build("xtask", "xtask", profile, &[])
 }
 
 /// Builds one binary. Cargo's own progress is shown.
-fn build(package: &str, binary: &str, profile: Profile) -> Result<PathBuf> {
+fn build(package: &str, binary: &str, profile: Profile, more: &[&str]) -> Result<PathBuf> {
     let mut command = cargo();
     command.arg("build").arg(format!("--profile={}", profile.name()));
     command.args([format!("--package={package}"), format!("--bin={binary}")]);
+    command.args(more);
     command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = command.output().context("cannot run cargo")?;
     if !output.status.success() {

@@ -3,6 +3,7 @@
 mod bench;
 mod cargo;
 mod demo;
+mod dist;
 mod fuzz;
 mod header;
 mod interrupt;
@@ -10,6 +11,7 @@ mod kernels;
 mod lint;
 mod privilege;
 mod setup;
+mod static_link;
 mod test;
 mod ui;
 
@@ -36,6 +38,8 @@ enum Command {
     Test(test::Args),
     /// Check formatting, and run clippy with warnings as errors, on the eBPF crate as well.
     Lint,
+    /// Build the static binary that is shipped, and check that it runs without any other file.
+    Dist(dist::Args),
     /// Measure Foreword against HAProxy, nginx and no proxy at all, on the same work.
     Bench(bench::Args),
     /// Fuzz the header engine and the policy; each target for 20 seconds by default.
@@ -60,6 +64,7 @@ fn run(command: Command) -> Result<()> {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Lint => lint::run(),
+        Command::Dist(args) => dist::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Kernels(args) => kernels::run(&args),

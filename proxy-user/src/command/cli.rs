@@ -13,7 +13,7 @@ pub use self::attach::Attach;
 
 /// A transparent proxy that checks and writes PROXY protocol headers, steered by eBPF.
 #[derive(Debug, Parser)]
-#[command(version, arg_required_else_help = true)]
+#[command(name = "foreword", version, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,

@@ -1,14 +1,12 @@
 //! What is tested, and what tests it: built for a machine that has no C library.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
 
 use crate::cargo::{self, cargo};
-
-/// The target that is linked statically.
-const TARGET: &str = "x86_64-unknown-linux-musl";
+use crate::static_link::TARGET;
 
 /// Two statically linked programs.
 #[derive(Debug)]
@@ -36,11 +34,4 @@ impl Binaries {
         };
         Ok(Self { foreword: find("foreword")?, tests: find("it")? })
     }
-}
-
-/// Copies a program without its debugging information, which is most of it.
-pub fn copy_stripped(from: &Path, to: &Path) -> Result<()> {
-    let mut command = Command::new("strip");
-    command.arg("--strip-debug").arg("-o").arg(to).arg(from);
-    cargo::run(&mut command)
 }

@@ -8,9 +8,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use super::binaries::{Binaries, copy_stripped};
+use super::binaries::Binaries;
 use super::debian::Kernel;
 use crate::setup::locate;
+use crate::static_link::copy_stripped;
 
 /// The first process.
 const INIT: &str = include_str!("init.sh");

@@ -32,6 +32,8 @@ pub enum Purpose {
     Fuzz,
     /// The tests, on other kernels.
     Kernels,
+    /// The binary that is shipped.
+    Dist,
     /// Everything.
     All,
 }
@@ -40,7 +42,7 @@ impl Purpose {
     /// Debian packages that there is no doing without.
     fn required(self) -> Vec<Package> {
         let more: &[&[Package]] = match self {
-            Self::Lint => &[],
+            Self::Lint | Self::Dist => &[],
             Self::Fuzz => &[debian::CXX_COMPILER],
             Self::Demo | Self::Test | Self::Bench | Self::All => &[debian::LAB],
             // All of them are packed, so none can be left out.
@@ -52,7 +54,7 @@ impl Purpose {
     /// Debian packages without which something is left out, and says so itself.
     fn wanted(self) -> Vec<Package> {
         match self {
-            Self::Lint | Self::Fuzz | Self::Kernels => Vec::new(),
+            Self::Lint | Self::Fuzz | Self::Kernels | Self::Dist => Vec::new(),
             Self::Demo => debian::PEERS.to_vec(),
             Self::Test => [debian::PEERS, debian::FOR_TESTS].concat(),
             Self::Bench | Self::All => {
@@ -64,8 +66,9 @@ impl Purpose {
     fn components(self) -> &'static [rust::Component] {
         match self {
             Self::Demo | Self::Test | Self::Bench | Self::Fuzz => &[rust::SOURCE],
-            Self::Kernels => &[rust::SOURCE, rust::STATIC],
-            Self::Lint | Self::All => &[rust::SOURCE, rust::FORMATTER, rust::CLIPPY],
+            Self::Kernels | Self::Dist => &[rust::SOURCE, rust::STATIC],
+            Self::Lint => &[rust::SOURCE, rust::FORMATTER, rust::CLIPPY],
+            Self::All => &[rust::SOURCE, rust::FORMATTER, rust::CLIPPY, rust::STATIC],
         }
     }
 }
