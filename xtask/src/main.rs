@@ -9,6 +9,7 @@ mod header;
 mod interrupt;
 mod kernels;
 mod lint;
+mod manifests;
 mod privilege;
 mod setup;
 mod static_link;
@@ -40,6 +41,8 @@ enum Command {
     Lint,
     /// Build the static binary that is shipped, and check that it runs without any other file.
     Dist(dist::Args),
+    /// Render the Kubernetes manifests, and check them against several versions' schemas.
+    Manifests,
     /// Measure Foreword against HAProxy, nginx and no proxy at all, on the same work.
     Bench(bench::Args),
     /// Fuzz the header engine and the policy; each target for 20 seconds by default.
@@ -65,6 +68,7 @@ fn run(command: Command) -> Result<()> {
         Command::Test(args) => test::run(&args),
         Command::Lint => lint::run(),
         Command::Dist(args) => dist::run(&args),
+        Command::Manifests => manifests::run(),
         Command::Bench(args) => bench::run(&args),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Kernels(args) => kernels::run(&args),

@@ -79,6 +79,12 @@ pub const FOR_TESTS: &[Package] = &[
     Package::program("python3", "python3"),
 ];
 
+/// What the manifests are checked with, besides what pip installs.
+pub const FOR_MANIFESTS: &[Package] = &[
+    Package::program("python3", "python3"),
+    Package::file("python3-venv", "/usr/share/doc/python3-venv"),
+];
+
 /// What other kernels are unpacked and booted with, and what is linked statically for them.
 pub const FOR_KERNELS: &[Package] = &[
     Package::program("qemu-system-x86", "qemu-system-x86_64"),

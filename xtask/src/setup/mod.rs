@@ -34,6 +34,8 @@ pub enum Purpose {
     Kernels,
     /// The binary that is shipped.
     Dist,
+    /// Checking the manifests, which takes no build of ours.
+    Manifests,
     /// Everything.
     All,
 }
@@ -44,6 +46,7 @@ impl Purpose {
         let more: &[&[Package]] = match self {
             Self::Lint | Self::Dist => &[],
             Self::Fuzz => &[debian::CXX_COMPILER],
+            Self::Manifests => &[debian::FOR_MANIFESTS],
             Self::Demo | Self::Test | Self::Bench | Self::All => &[debian::LAB],
             // All of them are packed, so none can be left out.
             Self::Kernels => &[debian::LAB, debian::PEERS, debian::FOR_TESTS, debian::FOR_KERNELS],
@@ -54,7 +57,7 @@ impl Purpose {
     /// Debian packages without which something is left out, and says so itself.
     fn wanted(self) -> Vec<Package> {
         match self {
-            Self::Lint | Self::Fuzz | Self::Kernels | Self::Dist => Vec::new(),
+            Self::Lint | Self::Fuzz | Self::Kernels | Self::Dist | Self::Manifests => Vec::new(),
             Self::Demo => debian::PEERS.to_vec(),
             Self::Test => [debian::PEERS, debian::FOR_TESTS].concat(),
             Self::Bench | Self::All => {
@@ -63,8 +66,14 @@ impl Purpose {
         }
     }
 
+    /// Whether anything of ours is built for it, beyond these commands.
+    fn builds(self) -> bool {
+        self != Self::Manifests
+    }
+
     fn components(self) -> &'static [rust::Component] {
         match self {
+            Self::Manifests => &[],
             Self::Demo | Self::Test | Self::Bench | Self::Fuzz => &[rust::SOURCE],
             Self::Kernels | Self::Dist => &[rust::SOURCE, rust::STATIC],
             Self::Lint => &[rust::SOURCE, rust::FORMATTER, rust::CLIPPY],
@@ -85,9 +94,11 @@ pub fn run(purpose: Purpose) -> Result<()> {
             ui::warn(&format!("something will be left out: {error:#}"));
         }
     }
-    let toolchain = Toolchain::find()?;
-    acted |= toolchain.require(purpose.components())?;
-    acted |= linker::require(&toolchain)?;
+    if purpose.builds() {
+        let toolchain = Toolchain::find()?;
+        acted |= toolchain.require(purpose.components())?;
+        acted |= linker::require(&toolchain)?;
+    }
     if purpose == Purpose::Fuzz {
         acted |= fuzzer::require()?;
     }
