@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use crate::sys::sysctls;
+
 /// What an administrator tunes on a node and expects every connection to follow, steered or not.
 const FOLLOWED: [&str; 24] = [
     "core/somaxconn",
@@ -47,7 +49,7 @@ pub fn read_followed() -> Vec<Setting> {
 /// namespace may not choose, stays at the kernel's default.
 pub fn follow(settings: &[Setting]) {
     for (name, value) in settings {
-        if let Err(error) = fs::write(path(name), value) {
+        if let Err(error) = sysctls::write(&path(name), value) {
             tracing::debug!(%error, name, "the host's value is not followed");
         }
     }
@@ -60,7 +62,7 @@ pub fn get(name: &str) -> Option<String> {
 
 /// Writes one value that has to be.
 pub fn set(name: &str, value: &str) -> Result<()> {
-    fs::write(path(name), value).with_context(|| format!("cannot set net/{name} to {value}"))
+    sysctls::write(&path(name), value).with_context(|| format!("cannot set net/{name} to {value}"))
 }
 
 /// Whether this kernel has IPv6.

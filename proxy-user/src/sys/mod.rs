@@ -13,4 +13,5 @@ pub mod pipe;
 pub mod poll;
 pub mod slots;
 pub mod socket;
+pub mod sysctls;
 pub mod unseen;
