@@ -225,7 +225,7 @@ fn all_ids(listing: &Value) -> Option<BTreeSet<u64>> {
 }
 
 /// Every place where cgroup2 is mounted, from mountinfo.
-fn cgroup2_mounts() -> Vec<PathBuf> {
+pub fn cgroup2_mounts() -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("proc is mounted");
     let of_cgroup2 = mounts.lines().filter(|line| line.contains(" - cgroup2 "));
     of_cgroup2.filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from).collect()

@@ -64,6 +64,7 @@ mod peers;
 mod relay;
 mod reload;
 mod return_path;
+mod sandbox;
 mod sight;
 mod source_client;
 mod takeover;

@@ -79,7 +79,17 @@ macro_rules! any_family {
 /// is skipped, and says so past the harness's capture.
 pub fn is_ready() -> bool {
     static MISSING: OnceLock<Option<String>> = OnceLock::new();
-    let Some(missing) = MISSING.get_or_init(missing) else { return true };
+    MISSING.get_or_init(missing).as_deref().is_none_or(skip)
+}
+
+/// The same for a test that runs programs besides [`TOOLS`], which other machines of ours lack.
+pub fn has_tools(tools: &[&str]) -> bool {
+    let absent = absent(tools);
+    absent.is_empty() || skip(&format!("not installed: {}", absent.join(", ")))
+}
+
+/// Says why a test is skipped, where it may be; not ready, in any case.
+fn skip(missing: &str) -> bool {
     assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "on CI nothing is skipped: {missing}");
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     let _ = writeln!(std::io::stderr(), "skipped: {name}: {missing}");
@@ -91,9 +101,13 @@ fn missing() -> Option<String> {
     if !geteuid().is_root() {
         return Some("network namespaces need root; run `cargo xtask test`".to_owned());
     }
-    let absent: Vec<_> = TOOLS.into_iter().filter(|tool| !is_installed(tool)).collect();
+    let absent = absent(&TOOLS);
     (!absent.is_empty())
         .then(|| format!("not installed: {}; run `cargo xtask test`", absent.join(", ")))
+}
+
+fn absent<'a>(tools: &[&'a str]) -> Vec<&'a str> {
+    tools.iter().copied().filter(|tool| !is_installed(tool)).collect()
 }
 
 fn is_installed(tool: &str) -> bool {

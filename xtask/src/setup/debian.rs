@@ -77,6 +77,7 @@ pub const FOR_TESTS: &[Package] = &[
     Package::program("hping3", "hping3"),
     Package::program("ethtool", "ethtool"),
     Package::program("python3", "python3"),
+    Package::program("systemd", "systemd-analyze"),
 ];
 
 /// What the manifests are checked with, besides what pip installs.
