@@ -2,8 +2,9 @@
 
 use anyhow::Context as _;
 
+use super::Failure;
 use super::cli::Attach;
-use super::{Failure, service};
+use super::service::{self, Retirement};
 use crate::config::{Settings, Written, validate};
 use crate::operate::logs;
 use crate::steer::Steering;
@@ -17,5 +18,5 @@ pub fn run(arguments: Attach) -> Result<(), Failure> {
     // Before anything else opens a descriptor.
     let slots = Slots::reserve(Steering::slots(&settings)).context("cannot open /dev/null")?;
     logs::start(log.into());
-    Ok(service::run(settings, slots, None)?)
+    Ok(service::run(settings, slots, None, Retirement::Exit)?)
 }

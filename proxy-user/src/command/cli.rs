@@ -85,6 +85,11 @@ pub struct Run {
     /// How lines of the log are written.
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     pub log: LogFormat,
+
+    /// When another Foreword has taken over, and the last connection has ended, wait for a signal
+    /// instead of exiting: for Kubernetes, which would start it again, against its successor.
+    #[arg(long)]
+    pub stay: bool,
 }
 
 /// Where the configuration is.

@@ -2,8 +2,9 @@
 
 use anyhow::Context as _;
 
+use super::Failure;
 use super::cli::Run;
-use super::{Failure, service};
+use super::service::{self, Retirement};
 use crate::config::Settings;
 use crate::operate::config_file::ConfigFile;
 use crate::operate::logs;
@@ -17,5 +18,6 @@ pub fn run(arguments: &Run) -> Result<(), Failure> {
     // Before anything else opens a descriptor.
     let slots = Slots::reserve(Steering::slots(&settings)).context("cannot open /dev/null")?;
     logs::start(arguments.log.into());
-    Ok(service::run(settings, slots, Some(file))?)
+    let retirement = if arguments.stay { Retirement::Wait } else { Retirement::Exit };
+    Ok(service::run(settings, slots, Some(file), retirement)?)
 }

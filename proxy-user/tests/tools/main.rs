@@ -1,11 +1,12 @@
 //! `foreword decode`, `probe` and `import` as a person runs them: the built binary, real servers on
-//! loopback, no privileges.
+//! loopback, no privileges. And what is shipped with it: it has to be valid.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on is to stop")]
 
 mod decode;
 mod import;
 mod probe;
 mod servers;
+mod shipped;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};

@@ -36,6 +36,11 @@ impl Foreword {
     /// The same by a command that ends in the binary: something else may stand before it.
     pub fn run_by(mut command: Command, config: &Path) -> Result<Self> {
         command.arg("run").arg("--config").arg(config);
+        Self::start(command)
+    }
+
+    /// A whole command line that comes to a `foreword run`.
+    pub fn start(command: Command) -> Result<Self> {
         let mut daemon = Daemon::start("foreword", command)?;
         daemon.wait_for_line("ready", PATIENCE)?;
         Ok(Self(daemon))

@@ -13,7 +13,7 @@ import yaml
 # Kinds that a cluster knows from a custom resource definition, which is not part of the schemas.
 WITHOUT_SCHEMA = {("monitoring.coreos.com/v1", "ServiceMonitor")}
 
-# `cargo xtask dist` builds for it, and README.md says that these are needed.
+# README.md says that these are needed, and tests run with no others.
 CAPABILITIES = {"add": ["NET_ADMIN", "SYS_ADMIN"], "drop": ["ALL"]}
 
 
@@ -59,6 +59,8 @@ def between(documents):
     rolling = daemon_sets[0]["spec"]["updateStrategy"].get("rollingUpdate", {})
     if (rolling.get("maxSurge"), rolling.get("maxUnavailable")) != (1, 0):
         yield "an update is no takeover: maxSurge must be 1, maxUnavailable 0"
+    if "--stay" not in container["args"]:
+        yield "without --stay the old pod is started again in an update, and takes over from the new"
     if pod.get("automountServiceAccountToken") is not False:
         yield "it has a service account token"
 

@@ -20,11 +20,12 @@ use tools::Tools;
 const VERSIONS: [&str; 4] = ["1.30", "1.33", "1.35", "1.37"];
 
 /// Words of a rendered manifest, what they are replaced by, and what has to be said about it.
-const FAULTS: [(&str, &str, &str); 7] = [
+const FAULTS: [(&str, &str, &str); 8] = [
     ("hostNetwork: true", "hostNetwrok: true", "hostNetwrok"),
     ("maxSurge: 1", "maxSurge: {}", "maxSurge"),
     ("apiVersion: apps/v1\n", "apiVersion: extensions/v1beta1\n", "there is no extensions/v1beta1"),
     ("maxSurge: 1", "maxSurge: 0", "no takeover"),
+    ("- --stay", "- --log=json", "without --stay"),
     ("- SYS_ADMIN", "- SYS_PTRACE", "other rights"),
     ("drainTimeout: 30s", "drainTimeout: 5m", "terminationGracePeriodSeconds"),
     (

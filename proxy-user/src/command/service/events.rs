@@ -32,6 +32,7 @@ pub enum End {
 pub struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    have_come: bool,
 }
 
 impl Signals {
@@ -40,6 +41,7 @@ impl Signals {
         Ok(Self {
             interrupt: catch(SignalKind::interrupt())?,
             terminate: catch(SignalKind::terminate())?,
+            have_come: false,
         })
     }
 
@@ -49,6 +51,12 @@ impl Signals {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }
+        self.have_come = true;
+    }
+
+    /// Whether somebody has asked for an end already.
+    pub fn have_come(&self) -> bool {
+        self.have_come
     }
 }
 

@@ -60,9 +60,23 @@ pub struct Service {
     admin: Admin,
 }
 
+/// What is left to do when a successor serves, and the last connection has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retirement {
+    Exit,
+    /// Hold nothing, and wait for a signal: whoever started us would start us again, and that run
+    /// would take over from its successor.
+    Wait,
+}
+
 /// Runs until a signal, a successor or a failure ends it. With a file, it is read again when it
 /// changes.
-pub fn run(settings: Settings, slots: Slots, file: Option<ConfigFile>) -> Result<()> {
+pub fn run(
+    settings: Settings,
+    slots: Slots,
+    file: Option<ConfigFile>,
+    retirement: Retirement,
+) -> Result<()> {
     require_privileges()?;
     let files = capability::raise_file_limit().context("cannot raise the limit of open files")?;
     let budget = Budget::of(files)?;
@@ -113,7 +127,12 @@ pub fn run(settings: Settings, slots: Slots, file: Option<ConfigFile>) -> Result
     service.steering.keep_holds();
     let stopped = runtime.block_on(service.live(&mut events));
     service.end();
-    stopped
+    stopped?;
+    if retirement == Retirement::Wait && !events.signals.have_come() {
+        say(format_args!("retired: waiting for a signal"));
+        runtime.block_on(events.signals.end());
+    }
+    Ok(())
 }
 
 /// Where it is looked at.
