@@ -95,7 +95,7 @@ fn greet(lab: &Lab, family: Family, backend: &Backend) {
 }
 
 /// What HTTP answers in the node: the status, and the body.
-fn get(lab: &Lab, path: &str) -> (String, String) {
+pub fn get(lab: &Lab, path: &str) -> (String, String) {
     let mut curl = lab.node.command("curl");
     curl.args(["--silent", "--max-time", "5", "--write-out", "\n%{http_code}"]);
     let output = curl.arg(format!("http://{HTTP}{path}")).output().expect("curl is installed");

@@ -3,19 +3,22 @@
 # one under test. That matters: systemd with a machine's own units and root would clean its /tmp and
 # set its sysctls.
 #
-# Arguments: an empty folder, the program, the unit, what is added to it. New are the namespaces of
+# Arguments: an empty folder, the program, the unit, its configuration. New are the namespaces of
 # mounts, processes, cgroups, IPC and names; the network's is the node's.
 set -eu
-root=$1 program=$2 unit=$3 addition=$4
+root=$1 program=$2 unit=$3 config=$4
 
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 tmpfs "$root"
 cd "$root"
 mkdir -p usr etc proc sys dev run tmp root old var/tmp
 for link in bin sbin lib lib64; do ln -s "usr/$link" "$link"; done
-cp "$program" program
 mount --bind /usr usr
 mount -o remount,bind,ro usr
+mount -t tmpfs -o mode=755 tmpfs usr/local
+mkdir -p usr/local/bin etc/foreword
+cp "$program" usr/local/bin/foreword
+cp "$config" etc/foreword/config.yaml
 mount -t proc proc proc
 mount --bind proc/sys proc/sys
 mount -o remount,bind,ro proc/sys
@@ -29,10 +32,17 @@ for device in null zero full random urandom; do
 done
 ln -s pts/ptmx dev/ptmx
 mount -t tmpfs -o mode=755 tmpfs run
-mkdir -p run/units/foreword.service.d
-cp "$unit" run/units/foreword.service
-cp "$addition" run/units/foreword.service.d/test.conf
-printf '[Unit]\nDefaultDependencies=no\nWants=foreword.service\n' >run/units/test.target
+mkdir -p run/units/foreword@.service.d
+cp "$unit" run/units/foreword@.service
+# The only additions: without units that are not there, and with a journal of our own.
+cat >run/units/foreword@.service.d/test.conf <<'END'
+[Unit]
+DefaultDependencies=no
+[Service]
+StandardOutput=append:/run/output-%i
+StandardError=inherit
+END
+printf '[Unit]\nDefaultDependencies=no\nWants=foreword@one.service\n' >run/units/test.target
 echo 'root:x:0:0:root:/root:/bin/sh' >etc/passwd
 echo 'root:x:0:' >etc/group
 echo '0123456789abcdef0123456789abcdef' >etc/machine-id
