@@ -40,6 +40,7 @@ mod by_destination;
 mod cutover;
 mod death;
 mod destinations;
+mod diagnose;
 mod doctor;
 mod errors;
 mod existing;

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use xtask::lab::{Daemon, Family};
@@ -20,6 +21,28 @@ any_family!(each_program_runs_and_is_measured);
 /// The kernel's switch: how long programs run is measured while it is on.
 const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
 
+/// The kernel times programs as long as it is there; no other test switches that meanwhile.
+pub struct Timing {
+    before: String,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Timing {
+    pub fn on() -> Self {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = fs::read_to_string(SWITCH).expect("the kernel has it");
+        fs::write(SWITCH, "1").expect("root may switch it on");
+        Self { before, _alone: alone }
+    }
+}
+
+impl Drop for Timing {
+    fn drop(&mut self) {
+        let _ = fs::write(SWITCH, self.before.trim());
+    }
+}
+
 /// Programs that every packet meets somewhere.
 const PROGRAMS: [&str; 8] = [
     "foreword_guard",
@@ -33,8 +56,7 @@ const PROGRAMS: [&str; 8] = [
 ];
 
 fn each_program_runs_and_is_measured() {
-    let before = fs::read_to_string(SWITCH).expect("the kernel has it");
-    fs::write(SWITCH, "1").expect("root may switch it on");
+    let _timing = Timing::on();
     for family in Family::BOTH {
         let flags = "--outbound v1 --guard-hook native --when-absent drop --source client \
                      --upstream-interface eth1";
@@ -58,7 +80,6 @@ fn each_program_runs_and_is_measured() {
         drop(scene.foreword);
         crate::probe::cleanup(&scene.lab.node);
     }
-    fs::write(SWITCH, before.trim()).expect("root may switch it off");
 }
 
 /// Runs of one of the process's programs, and nanoseconds of all of them.

@@ -127,6 +127,10 @@ fn gauge(
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use serde_json::Value;
 
     use super::super::Traffic;
     use super::*;
@@ -141,6 +145,7 @@ mod tests {
             interfaces: vec![interface],
             rules: vec![Rule { name: "web".into(), does: None, traffic }],
             packets: [("returned".to_owned(), 7)].into(),
+            dropped_packets: [("syn-rate".to_owned(), 1)].into(),
             ..Status::default()
         }
     }
@@ -177,5 +182,46 @@ mod tests {
             assert!(once.insert(name), "{name} is there twice:\n{text}");
         }
         assert!(once.len() > 10, "{once:?}");
+    }
+
+    /// Names of all series, as Prometheus keeps them.
+    fn names() -> BTreeSet<String> {
+        let text = encode(&status()).unwrap();
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let names = types.map(|(name, kind)| match kind {
+            "counter" => format!("{name}_total"),
+            _ => name.to_owned(),
+        });
+        names.collect()
+    }
+
+    /// The words of a text that could be names of series.
+    fn mentioned(text: &str) -> BTreeSet<String> {
+        let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_'));
+        words.filter(|word| word.starts_with("foreword_")).map(str::to_owned).collect()
+    }
+
+    fn shipped(path: &str) -> String {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    #[test]
+    fn every_name_is_in_the_readme() {
+        let missing: Vec<_> =
+            names().difference(&mentioned(&shipped("README.md"))).cloned().collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    /// Both ways: a panel without data, and a number that nobody sees.
+    #[test]
+    fn the_dashboard_shows_every_name_and_no_other() {
+        let dashboard: Value =
+            serde_json::from_str(&shipped("scripts/grafana/foreword.json")).unwrap();
+        let panels = dashboard["panels"].as_array().unwrap();
+        let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap());
+        let shown: BTreeSet<_> =
+            targets.flat_map(|target| mentioned(target["expr"].as_str().unwrap())).collect();
+        assert_eq!(shown, names());
     }
 }
