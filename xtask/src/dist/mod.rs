@@ -42,9 +42,10 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("the binary is linked for {TARGET}, and this machine is {ARCH}");
     }
     setup::run(Purpose::Dist)?;
-    let binary = match args.quick {
-        false => build(Profile::Release, "dist")?,
-        true => build(Profile::Dev, "dist-quick")?,
+    let binary = if args.quick {
+        build(Profile::Dev, "dist-quick")?
+    } else {
+        build(Profile::Release, "dist")?
     };
     check(&binary)?;
     println!("{}", binary.display());
