@@ -24,6 +24,9 @@ pub fn require_static(file: &[u8]) -> Result<()> {
             .checked_mul(size)
             .and_then(|offset| offset.checked_add(table))
             .context("the program headers are out of bounds")?;
+        if offset(header, size)? > file.len() as u64 {
+            bail!("the file ends within a program header");
+        }
         match u32::try_from(number(file, header, 4)?)? {
             PT_INTERP => bail!("it asks for an interpreter"),
             PT_DYNAMIC => {
