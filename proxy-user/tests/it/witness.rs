@@ -6,11 +6,11 @@
 use std::fs;
 
 use aya::Ebpf;
-use aya::maps::{Array, PerCpuArray};
+use aya::maps::{Array, HashMap, PerCpuArray};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
-use proxy_common::abi::{Node, Stats, port_bit};
-use proxy_common::names::{NODE, PORTS, STATS, STEER};
+use proxy_common::abi::{Node, PortKey, Rule, Stats, port_bit};
+use proxy_common::names::{NODE, PORTS, RULES, STATS, STEER};
 use xtask::lab::Netns;
 
 /// The object that is part of the binary.
@@ -40,6 +40,12 @@ impl Witness {
     ) -> Self {
         let bytes = fs::read(OBJECT).expect("the build left it there");
         let mut object = Ebpf::load(&bytes).expect("it loads");
+        let mut rules = HashMap::<_, PortKey, Rule>::try_from(object.map_mut(RULES).expect("map"))
+            .expect("of this type");
+        for &port in ports {
+            let rule = Rule { rule: 0, flags: 0, syn_limit: 0 };
+            rules.insert(PortKey { port }, rule, 0).expect("there is room");
+        }
         let mut words =
             Array::<_, u64>::try_from(object.map_mut(PORTS).expect("map")).expect("of this type");
         for (word, bit) in ports.iter().copied().map(port_bit) {
