@@ -189,6 +189,25 @@ pub struct Hold {
     pub dropped: u64,
 }
 
+/// Value of `foreword_said`, one per CPU: how much was written to the log of late.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The second that `lines` is of, by `CLOCK_MONOTONIC`.
+    pub second: u64,
+    /// Lines written in that second.
+    pub lines: u64,
+    /// Lines left out since the last one was written.
+    pub left_out: u64,
+}
+
+/// Index in `foreword_said` of lines about dropped packets.
+pub const SAID_DROPS: u32 = 0;
+/// Index in `foreword_said` of lines about connections that are steered or left alone.
+pub const SAID_CONNECTIONS: u32 = 1;
+/// Entries of `foreword_said`.
+pub const SAID_KINDS: usize = 2;
+
 /// The value of `foreword_stats`, one per CPU. Counts packets, not bytes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -333,6 +352,7 @@ assert_layout! {
     PathKey: 2 * 16 + 2 * 4,
     Path: 4 + 2 * 6,
     Hold: 8,
+    Said: 3 * 8,
     Stats: 14 * 8,
     ConnKey: 8,
     Conn: 2 * 16 + 4 * 4 + 2 * 8,

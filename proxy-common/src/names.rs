@@ -49,6 +49,8 @@ pub const NODE: &str = "foreword_node";
 pub const LISTENERS: &str = "foreword_listen";
 /// Packet counters, one entry per CPU.
 pub const STATS: &str = "foreword_stats";
+/// Lines written to the log of late, one entry per CPU.
+pub const SAID: &str = "foreword_said";
 /// Connection counters by [`crate::Reason`], written by userspace.
 pub const REASONS: &str = "foreword_reason";
 /// Live connections, by socket cookie.
@@ -94,6 +96,7 @@ const _: () = {
         HELD,
         DESTINATIONS,
         PORTS,
+        SAID,
     ];
     let mut i = 0;
     while i < names.len() {

@@ -14,6 +14,7 @@ use proxy_common::abi::{
 };
 
 use crate::frame::EthernetFrame;
+use crate::log;
 use crate::maps::{RATES, TRUST, rule_of};
 use crate::packet::Packet;
 
@@ -26,7 +27,10 @@ pub fn guard(ctx: &XdpContext) -> Option<Reason> {
     if !packet.opens() || packet.is_from_loopback() {
         return None;
     }
-    turn_away(rule_of(&packet)?, packet.source_address())
+    let reason = turn_away(rule_of(&packet)?, packet.source_address())?;
+    // SAFETY: the context is valid as long as the program runs.
+    log::dropped(reason, &packet, unsafe { (*ctx.ctx).ingress_ifindex });
+    Some(reason)
 }
 
 /// Why a source may not open a connection now, if so.

@@ -13,6 +13,7 @@ mod glance;
 mod guard;
 mod hold;
 mod homeward;
+mod log;
 mod lookup;
 mod maps;
 mod packet;

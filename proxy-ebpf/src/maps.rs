@@ -7,8 +7,8 @@ use aya_ebpf::macros::btf_map;
 use proxy_common::Reason;
 use proxy_common::abi::{
     Conn, ConnKey, DestinationKey, Hold, Nic, NicKey, Node, PORT_WORDS, Path, PathKey, PortKey,
-    RULE_BY_DESTINATION, Rate, RateKey, ReasonCount, Rule, SCOPE_BITS, Stats, TrustKey, port_bit,
-    scope,
+    RULE_BY_DESTINATION, Rate, RateKey, ReasonCount, Rule, SAID_KINDS, SCOPE_BITS, Said, Stats,
+    TrustKey, port_bit, scope,
 };
 
 use crate::packet::Packet;
@@ -66,6 +66,10 @@ pub static LISTENERS: SockMap<2> = SockMap::new();
 
 #[btf_map(name = "foreword_stats")]
 pub static STATS: PerCpuArray<Stats, 1> = PerCpuArray::new();
+
+/// By what the lines are about.
+#[btf_map(name = "foreword_said")]
+pub static SAID: PerCpuArray<Said, SAID_KINDS> = PerCpuArray::new();
 
 /// Written by userspace; here so that it is created, typed and pinned with the others.
 #[btf_map(name = "foreword_reason")]

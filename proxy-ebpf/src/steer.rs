@@ -17,6 +17,7 @@ use proxy_common::abi::{
 
 use crate::glance::{Ends, Glance, Segment, glance};
 use crate::guard::turn_away;
+use crate::log;
 use crate::maps::{NICS, NODE, count, count_drop, has_rule, rule_of};
 use crate::packet::{Kind, Packet};
 use crate::path;
@@ -94,24 +95,23 @@ fn decide(ctx: &TcContext) -> Option<i32> {
     }
     let owner = owner(ctx, &packet, node.private_ns);
     if packet.kind == Kind::Fragment {
-        return fragment(rule, owner);
+        return fragment(ctx, rule, owner, &packet);
     }
     if packet.opens() && owner != Owner::None && is_own(ctx, &packet, node) {
-        count_drop(Reason::UpstreamLoop);
-        return Some(TC_ACT_SHOT);
+        return Some(drop(ctx, Reason::UpstreamLoop, &packet));
     }
     match owner {
         // A connection that is there goes on, whatever has become of its rule.
-        Owner::NewConnection if rule.flags & RULE_RETIRED != 0 => return pass(),
-        Owner::None => return pass(),
+        Owner::NewConnection if rule.flags & RULE_RETIRED != 0 => return pass(ctx, &packet),
+        Owner::None => return pass(ctx, &packet),
         Owner::Flow if packet.kind == Kind::IcmpError => count(|s| &mut s.steered_icmp),
         Owner::Flow => count(|s| &mut s.steered_flow),
         Owner::NewConnection => {
             if let Some(reason) = guard(ctx, rule, &packet) {
-                count_drop(reason);
-                return Some(TC_ACT_SHOT);
+                return Some(drop(ctx, reason, &packet));
             }
             count(|s| &mut s.steered_syn);
+            log::steered(&packet, interface(ctx));
         }
         Owner::SynCookie => count(|s| &mut s.steered_cookie),
     }
@@ -123,9 +123,25 @@ fn decide(ctx: &TcContext) -> Option<i32> {
 
 /// Leaves a packet to a protected port alone.
 #[inline(always)]
-fn pass() -> Option<i32> {
+fn pass(ctx: &TcContext, packet: &Packet) -> Option<i32> {
     count(|s| &mut s.passed);
+    log::passed(packet, interface(ctx));
     None
+}
+
+/// Drops the packet, and says why.
+#[inline(always)]
+fn drop(ctx: &TcContext, reason: Reason, packet: &Packet) -> i32 {
+    count_drop(reason);
+    log::dropped(reason, packet, interface(ctx));
+    TC_ACT_SHOT
+}
+
+/// The index of the interface that it came in by.
+#[inline(always)]
+fn interface(ctx: &TcContext) -> u32 {
+    // SAFETY: the context is valid as long as the program runs.
+    unsafe { (*ctx.skb.skb).ifindex }
 }
 
 /// Moves the packet to the inner end of the veth.
@@ -156,8 +172,7 @@ fn is_elsewhere(ctx: &TcContext, own_mark: u32) -> bool {
 /// On `lo`, coming back is what packets do.
 #[inline(always)]
 fn is_own(ctx: &TcContext, packet: &Packet, node: &Node) -> bool {
-    // SAFETY: the context is valid as long as the program runs.
-    if unsafe { (*ctx.skb.skb).ifindex } == LOOPBACK {
+    if interface(ctx) == LOOPBACK {
         return false;
     }
     comes_back(ctx, packet, OWN_NAMESPACE)
@@ -167,10 +182,9 @@ fn is_own(ctx: &TcContext, packet: &Packet, node: &Node) -> bool {
 /// What the guard says, where it has no hook of its own.
 #[inline(always)]
 fn guard(ctx: &TcContext, rule: Rule, packet: &Packet) -> Option<Reason> {
-    // SAFETY: the context is valid as long as the program runs.
-    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
+    let key = NicKey { ifindex: interface(ctx) };
     // SAFETY: no program writes this map, and the value is copied before anything else runs.
-    let nic = unsafe { NICS.get(NicKey { ifindex }) }.copied();
+    let nic = unsafe { NICS.get(key) }.copied();
     if matches!(nic, Some(Nic { flags }) if flags & NIC_XDP != 0) {
         return None;
     }
@@ -181,11 +195,10 @@ fn guard(ctx: &TcContext, rule: Rule, packet: &Packet) -> Option<Reason> {
 /// header is required nothing may get by; and a connection of ours would be reset by the host,
 /// which doesn't know it, where a drop lets the sender try again in smaller pieces.
 #[inline(always)]
-fn fragment(rule: Rule, owner: Owner) -> Option<i32> {
+fn fragment(ctx: &TcContext, rule: Rule, owner: Owner, packet: &Packet) -> Option<i32> {
     if rule.flags & RULE_REQUIRE != 0 || owner == Owner::Flow {
         count(|s| &mut s.fragment_dropped);
-        count_drop(Reason::Fragment);
-        return Some(TC_ACT_SHOT);
+        return Some(drop(ctx, Reason::Fragment, packet));
     }
     count(|s| &mut s.fragment_passed);
     None

@@ -21,6 +21,7 @@ mod maps;
 mod namespace;
 mod netlink;
 mod object;
+mod packet_log;
 pub mod pinned;
 mod pins;
 pub mod survey;

@@ -15,6 +15,7 @@ use proxy_common::names;
 use super::attachment::Plan;
 use super::hook::{Clsact, HookUsed};
 use super::namespace::PrivateNamespace;
+use super::packet_log::{PacketLog, Verbosity};
 use crate::config::settings::{GuardHook, Reply};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::slots::Slots;
@@ -28,12 +29,33 @@ pub struct Object {
     ebpf: Ebpf,
     /// Numbers that rules have had.
     numbers: u32,
+    /// What the programs say, where that is wanted.
+    log: Option<PacketLog>,
 }
 
 impl Object {
-    /// Loads the programs that the plan needs; the kernel's verifier has the last word on each.
+    /// Loads the programs that the plan needs; the kernel's verifier has the last word on each. A
+    /// kernel that refuses them for the sake of the log gets them without.
     pub fn load(plan: Plan, reply: Reply) -> Result<Self> {
+        let verbosity = Verbosity::of_log();
+        if verbosity == Verbosity::Off {
+            return Self::load_with(plan, reply, Verbosity::Off);
+        }
+        let object = Self::load_with(plan, reply, verbosity).and_then(Self::with_log);
+        object.or_else(|error| {
+            tracing::warn!(error = %format!("{error:#}"), "packets are not logged");
+            Self::load_with(plan, reply, Verbosity::Off)
+        })
+    }
+
+    fn with_log(mut self) -> Result<Self> {
+        self.log = Some(PacketLog::start(&mut self.ebpf).context("cannot read the packet log")?);
+        Ok(self)
+    }
+
+    fn load_with(plan: Plan, reply: Reply, verbosity: Verbosity) -> Result<Self> {
         let mut loader = EbpfLoader::new();
+        verbosity.set(&mut loader);
         // The kernel sets an LRU map's memory aside at once.
         if reply == Reply::Route {
             loader.map_max_entries(names::PATHS, 1);
@@ -42,7 +64,7 @@ impl Object {
             loader.map_max_entries(names::RATES, 1);
         }
         let ebpf = loader.load(OBJECT).context("cannot load the eBPF object")?;
-        let mut object = Self { ebpf, numbers: 0 };
+        let mut object = Self { ebpf, numbers: 0, log: None };
         object.load_classifier(names::STEER)?;
         object.load_classifier(names::RETURN)?;
         refused(names::LOOKUP, object.program::<SkLookup>(names::LOOKUP)?.load())?;

@@ -99,7 +99,7 @@ fn serve(scene: &Scene, header: &[u8]) -> Result<(), String> {
 
 /// Floods while `work` runs, and says how many first packets were sent: by hping3 where it can,
 /// which is in IPv4; from addresses that nobody has.
-fn during_flood<T: Send>(scene: &Scene, work: impl FnOnce() -> T + Send) -> (u64, T) {
+pub fn during_flood<T: Send>(scene: &Scene, work: impl FnOnce() -> T + Send) -> (u64, T) {
     match scene.family {
         Family::V4 => {
             let before = received(&scene.lab);

@@ -61,6 +61,7 @@ mod numbers;
 mod odd_packets;
 mod outbound;
 mod outbound_tlvs;
+mod packet_log;
 mod peers;
 mod relay;
 mod reload;

@@ -23,8 +23,13 @@ const ROOMS: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates that one room alone may name.
-const PRIVATE_CRATES: [(&str, &str); 4] =
-    [("aya", "steer"), ("rtnetlink", "steer"), ("ppp", "header"), ("clap", "command")];
+const PRIVATE_CRATES: [(&str, &str); 5] = [
+    ("aya", "steer"),
+    ("aya_log", "steer"),
+    ("rtnetlink", "steer"),
+    ("ppp", "header"),
+    ("clap", "command"),
+];
 
 /// Crates that pure rooms may not name.
 const IMPURE_CRATES: [&str; 5] = ["tokio", "aya", "libc", "nix", "socket2"];

@@ -34,7 +34,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(1800);
 
 /// What is run where nothing else is asked for: loading, attaching and detaching by each hook, both
 /// directions of a connection, and all that depends on what the kernel makes of our packets.
-const TESTS: [&str; 17] = [
+const TESTS: [&str; 18] = [
     "attachment::how_it_is_attached_is_reported",
     "hooks::",
     "vlan::",
@@ -46,6 +46,7 @@ const TESTS: [&str; 17] = [
     "odd_packets::a_smaller_mtu_on_the_way_is_learned",
     "source_client::a_server_on_this_node_sees_the_client",
     "guard::only_trusted_sources_reach_a_socket",
+    "packet_log::a_dropped_packet_is_logged",
     "sight::packets_are_counted",
     "lifecycle::clsact_leaves_nothing",
     "lifecycle::sigint_detaches_as_well",
