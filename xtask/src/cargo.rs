@@ -64,32 +64,54 @@ impl Profile {
 
 /// Builds `foreword`, and gives back where it lies.
 pub fn build_foreword(profile: Profile) -> Result<PathBuf> {
-    build("proxy-user", "foreword", profile, &[])
+    build("proxy-user", Kind::Binary, "foreword", profile, &[])
 }
 
 /// Builds `foreword` without a need for other files, and gives back where it lies.
 pub fn build_static_foreword(profile: Profile) -> Result<PathBuf> {
-    build("proxy-user", "foreword", profile, &[&format!("--target={TARGET}")])
+    build("proxy-user", Kind::Binary, "foreword", profile, &[&format!("--target={TARGET}")])
+}
+
+/// Builds Foreword's relay behind a listener, and gives back where it lies.
+pub fn build_listener(profile: Profile) -> Result<PathBuf> {
+    build("proxy-user", Kind::Example, "listener", profile, &[])
 }
 
 /// Builds these developer commands, and gives back where they lie.
 pub fn build_xtask(profile: Profile) -> Result<PathBuf> {
-    build("xtask", "xtask", profile, &[])
+    build("xtask", Kind::Binary, "xtask", profile, &[])
 }
 
-/// Builds one binary. Cargo's own progress is shown.
-fn build(package: &str, binary: &str, profile: Profile, more: &[&str]) -> Result<PathBuf> {
+/// What a program is to its package.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Binary,
+    Example,
+}
+
+/// Builds one program. Cargo's own progress is shown.
+fn build(
+    package: &str,
+    kind: Kind,
+    name: &str,
+    profile: Profile,
+    more: &[&str],
+) -> Result<PathBuf> {
+    let target = match kind {
+        Kind::Binary => format!("--bin={name}"),
+        Kind::Example => format!("--example={name}"),
+    };
     let mut command = cargo();
     command.arg("build").arg(format!("--profile={}", profile.name()));
-    command.args([format!("--package={package}"), format!("--bin={binary}")]);
+    command.args([format!("--package={package}"), target]);
     command.args(more);
     command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = command.output().context("cannot run cargo")?;
     if !output.status.success() {
-        bail!("cannot build {binary}; cargo's messages are above");
+        bail!("cannot build {name}; cargo's messages are above");
     }
-    executable(&output.stdout, binary)
-        .with_context(|| format!("cargo built {binary} and does not say where"))
+    executable(&output.stdout, name)
+        .with_context(|| format!("cargo built {name} and does not say where"))
 }
 
 /// Finds the path of a binary among cargo's JSON messages, one on each line.

@@ -31,8 +31,8 @@ impl Listeners {
     /// reach, and transparent, so that steered connections keep their original destination. Each
     /// worker's join the same reuse-port groups.
     pub fn open() -> io::Result<Self> {
-        let v4 = listener(Domain::IPV4, (Ipv4Addr::LOCALHOST, LISTENER_PORT).into())?;
-        let v6 = match listener(Domain::IPV6, (Ipv6Addr::LOCALHOST, LISTENER_PORT).into()) {
+        let v4 = listen((Ipv4Addr::LOCALHOST, LISTENER_PORT).into())?;
+        let v6 = match listen((Ipv6Addr::LOCALHOST, LISTENER_PORT).into()) {
             Ok(listener) => Some(listener),
             Err(error) if is_missing_family(&error) => None,
             Err(error) => return Err(error),
@@ -41,7 +41,9 @@ impl Listeners {
     }
 }
 
-fn listener(domain: Domain, address: SocketAddr) -> io::Result<TcpListener> {
+/// A listener that takes what is sent to it for any address.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     if domain == Domain::IPV6 {
         socket.set_only_v6(true)?;

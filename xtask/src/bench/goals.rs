@@ -98,7 +98,9 @@ fn judge_one(results: &Results, setup: Setup, target: &Target) -> Goal {
     let &(what, measure, metric, _, figure, limit) = target;
     let case = |contender| (setup, measure, contender);
     let median = |contender| results.summary(case(contender), metric).map(|it| it.median);
-    let own = median(Contender::Foreword);
+    let foreword =
+        if measure == Measure::Ebpf { Contender::steered_in(setup) } else { Contender::Foreword };
+    let own = median(foreword);
     let gain = |over| Some(metric.gain(own?, median(over)?));
     let least = |least: f64, peer| Some(gain(peer)?.min(least));
     let (measured, at_least) = match figure {
@@ -114,7 +116,7 @@ fn judge_one(results: &Results, setup: Setup, target: &Target) -> Goal {
     let is_enough = |value| if at_least { value >= limit } else { value <= limit };
     let verdict = match measured {
         Some(value) if is_enough(value) => Verdict::Reached,
-        None if !results.has_failed(case(Contender::Foreword)) => Verdict::NotMeasured,
+        None if !results.has_failed(case(foreword)) => Verdict::NotMeasured,
         _ => Verdict::Missed,
     };
     let what = format!("{what}, {}", setup.title());

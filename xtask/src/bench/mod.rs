@@ -44,6 +44,7 @@ use crate::{interrupt, privilege, ui};
 use cpu::Cpus;
 use machine::Machine;
 use plan::{Contender, Measure, Plan, Setup};
+use proxy::Binaries;
 use report::Report;
 
 /// How busy others may be, in CPUs, before the numbers mean little.
@@ -73,15 +74,18 @@ pub struct Args {
     /// Where the document goes [default: beside the samples].
     #[arg(long, value_name = "PATH")]
     markdown: Option<PathBuf>,
-    /// Everything is set up and built: measure this `foreword`.
-    #[arg(long, hide = true, value_name = "FOREWORD", requires = "json")]
-    in_lab: Option<PathBuf>,
+    /// Everything is set up and built: measure this `foreword`, and this listener of its relay.
+    #[arg(long, hide = true, num_args = 2, value_names = ["FOREWORD", "LISTENER"], requires = "json")]
+    in_lab: Vec<PathBuf>,
 }
 
 /// Sets up, builds, measures, and reports.
 pub fn run(args: &Args) -> Result<()> {
-    match (&args.in_lab, &args.json) {
-        (Some(foreword), Some(json)) => measure(args, foreword, json),
+    match (&args.in_lab[..], &args.json) {
+        ([foreword, listener], Some(json)) => {
+            let (foreword, listener) = (foreword.clone(), listener.clone());
+            measure(args, Binaries { foreword, listener }, json)
+        }
         _ => prepare(args),
     }
 }
@@ -91,10 +95,11 @@ fn prepare(args: &Args) -> Result<()> {
     setup::run(Purpose::Bench)?;
     ui::note("building foreword and the load for release");
     let foreword = cargo::build_foreword(Profile::Release)?;
+    let listener = cargo::build_listener(Profile::Release)?;
     let program = cargo::build_xtask(Profile::Release)?;
     let mut command =
         privilege::command(program, "make network namespaces, attach Foreword and pin CPUs")?;
-    command.args(env::args_os().skip(1)).arg("--in-lab").arg(foreword);
+    command.args(env::args_os().skip(1)).arg("--in-lab").args([foreword, listener]);
     if args.json.is_none() {
         let folder = cargo::target_dir()?.join("bench");
         // Made here, so that it belongs to whoever asked.
@@ -105,18 +110,18 @@ fn prepare(args: &Args) -> Result<()> {
     Err(command.exec()).context("cannot run the benchmark")
 }
 
-fn measure(args: &Args, foreword: &Path, json: &Path) -> Result<()> {
+fn measure(args: &Args, binaries: Binaries, json: &Path) -> Result<()> {
     let started = Instant::now();
     interrupt::watch()?;
     raise_file_limit()?;
     let cpus = Cpus::choose()?;
     let plan = Plan::new(args.quick, &args.setup, &args.contender, &args.only);
-    let machine = Machine::look(foreword)?;
+    let machine = Machine::look(&binaries.foreword)?;
     if machine.background > QUIET {
         let busy = machine.background;
         ui::warn(&format!("others keep {busy:.2} CPUs busy: the numbers will be worth little"));
     }
-    let results = run::run(&plan, cpus, foreword)?;
+    let results = run::run(&plan, cpus, binaries)?;
 
     let report = Report::new(&plan, &machine, cpus, &results);
     let svg = args.svg.clone().unwrap_or_else(|| json.with_extension("svg"));

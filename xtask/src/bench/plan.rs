@@ -17,8 +17,10 @@ pub enum Contender {
     HaproxyTuned,
     /// nginx's stream module.
     Nginx,
-    /// `foreword attach`.
+    /// Foreword; where the others have listeners, its relay behind a listener of its own.
     Foreword,
+    /// `foreword attach lo`, where the others have listeners.
+    ForewordOnLo,
 }
 
 impl Contender {
@@ -33,6 +35,20 @@ impl Contender {
             Self::HaproxyTuned => "HAProxy, tuned",
             Self::Nginx => "nginx",
             Self::Foreword => "Foreword",
+            Self::ForewordOnLo => "Foreword, on lo",
+        }
+    }
+
+    /// Whether it can be compared there with anybody.
+    pub fn takes_part_in(self, setup: Setup) -> bool {
+        self != Self::ForewordOnLo || setup == Setup::Plain
+    }
+
+    /// Foreword with its eBPF programs.
+    pub fn steered_in(setup: Setup) -> Self {
+        match setup {
+            Setup::Plain => Self::ForewordOnLo,
+            Setup::Transparent => Self::Foreword,
         }
     }
 }
@@ -106,10 +122,10 @@ impl Measure {
     }
 
     /// Whether there is something to measure: without a proxy there are no system calls of one.
-    pub fn applies_to(self, contender: Contender) -> bool {
+    pub fn applies_to(self, setup: Setup, contender: Contender) -> bool {
         match self {
             Self::Syscalls => contender != Contender::Direct,
-            Self::Ebpf => contender == Contender::Foreword,
+            Self::Ebpf => contender == Contender::steered_in(setup),
             _ => true,
         }
     }
@@ -163,22 +179,29 @@ impl Plan {
 
     /// The order of one round: measure by measure, and within each all contenders in a row, each
     /// round beginning with another one.
-    pub fn round(&self, round: usize) -> Vec<(Measure, Contender)> {
-        let start = round % self.contenders.len();
-        let (later, first) = self.contenders.split_at(start);
+    pub fn round(&self, setup: Setup, round: usize) -> Vec<(Measure, Contender)> {
+        let contenders = self.contenders_in(setup);
+        let start = round % contenders.len().max(1);
+        let (later, first) = contenders.split_at(start);
         let contenders = || first.iter().chain(later).copied();
         let measures = self.measures.iter().copied();
         measures
             .filter(|&measure| round < self.rounds_of(measure))
             .flat_map(|measure| contenders().map(move |contender| (measure, contender)))
-            .filter(|(measure, contender)| measure.applies_to(*contender))
+            .filter(|(measure, contender)| measure.applies_to(setup, *contender))
             .collect()
+    }
+
+    /// Who takes part.
+    pub fn contenders_in(&self, setup: Setup) -> Vec<Contender> {
+        self.contenders.iter().copied().filter(|it| it.takes_part_in(setup)).collect()
     }
 
     /// How many samples will be taken.
     pub fn samples(&self) -> usize {
-        let each: usize = (0..self.rounds).map(|round| self.round(round).len()).sum();
-        each * self.setups.len()
+        let rounds =
+            self.setups.iter().flat_map(|&setup| (0..self.rounds).map(move |it| (setup, it)));
+        rounds.map(|(setup, round)| self.round(setup, round).len()).sum()
     }
 }
 
@@ -197,7 +220,7 @@ mod tests {
         let contenders = [Contender::Foreword, Contender::Direct, Contender::Nginx];
         let plan = Plan::new(true, &[], &contenders, &[Measure::Short, Measure::Bulk1]);
         assert_eq!(
-            plan.round(1),
+            plan.round(Setup::Transparent, 1),
             [
                 (Measure::Bulk1, Contender::Nginx),
                 (Measure::Bulk1, Contender::Foreword),
@@ -213,7 +236,15 @@ mod tests {
     #[test]
     fn counts_are_taken_less_often_and_only_where_there_is_something_to_count() {
         let plan = Plan::new(true, &[Setup::Plain], &[], &[Measure::Syscalls, Measure::Ebpf]);
-        assert_eq!(plan.samples(), 4 + 1);
-        assert!(plan.round(1).is_empty());
+        assert_eq!(plan.samples(), 5 + 1);
+        assert!(plan.round(Setup::Plain, 1).is_empty());
+    }
+
+    #[test]
+    fn only_one_of_forewords_two_ways_has_programs() {
+        let plan = Plan::new(true, &[], &[], &[Measure::Ebpf]);
+        let of = |setup| plan.round(setup, 0);
+        assert_eq!(of(Setup::Plain), [(Measure::Ebpf, Contender::ForewordOnLo)]);
+        assert_eq!(of(Setup::Transparent), [(Measure::Ebpf, Contender::Foreword)]);
     }
 }

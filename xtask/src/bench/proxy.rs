@@ -1,7 +1,7 @@
 //! A running contender: its process, its configuration, its CPU.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -18,6 +18,16 @@ const STOP: Duration = Duration::from_secs(5);
 const HAPROXY: &str = include_str!("proxy/haproxy.cfg");
 const HAPROXY_TUNED: &str = include_str!("proxy/haproxy-tuned.cfg");
 const NGINX: &str = include_str!("proxy/nginx.conf");
+const LISTENER: &str = include_str!("proxy/listener.yaml");
+
+/// What was built for the run.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    /// `foreword`.
+    pub foreword: PathBuf,
+    /// Its relay behind a listener, which is an example of its crate.
+    pub listener: PathBuf,
+}
 
 /// A proxy that runs in its network's node. Dropping it ends it.
 #[derive(Debug)]
@@ -33,28 +43,35 @@ enum Process {
 }
 
 impl Proxy {
-    /// Starts a contender; `None` where there is nothing to start. `foreword` is its binary, and
-    /// `folder` is for files of the peers.
+    /// Starts a contender; `None` where there is nothing to start. `folder` is for files.
     pub fn start(
         network: &Network,
         setup: Setup,
         contender: Contender,
-        foreword: &Path,
+        binaries: &Binaries,
         folder: &Path,
     ) -> Result<Option<Self>> {
+        let Place { service, upstream, client, .. } = network.place();
         let haproxy = &["-db", "-f"][..];
         let nginx = &["-e", "stderr", "-p", ".", "-c"][..];
+        let at = service.to_string();
         let (program, options, template) = match contender {
             Contender::Direct => return Ok(None),
-            Contender::Foreword => return Self::attach(network, foreword).map(Some),
-            Contender::Haproxy => ("haproxy", haproxy, HAPROXY),
-            Contender::HaproxyTuned => ("haproxy", haproxy, HAPROXY_TUNED),
-            Contender::Nginx => ("nginx", nginx, NGINX),
+            _ if contender == Contender::steered_in(setup) => {
+                return Self::attach(network, &binaries.foreword).map(Some);
+            }
+            Contender::Foreword | Contender::ForewordOnLo => {
+                (binaries.listener.as_path(), &[at.as_str()][..], LISTENER)
+            }
+            Contender::Haproxy => (Path::new("haproxy"), haproxy, HAPROXY),
+            Contender::HaproxyTuned => (Path::new("haproxy"), haproxy, HAPROXY_TUNED),
+            Contender::Nginx => (Path::new("nginx"), nginx, NGINX),
         };
         let transparent = if setup == Setup::Transparent { " transparent" } else { "" };
         let configuration = template
             .replace("{TRANSPARENT}", transparent)
-            .replace("{UPSTREAM}", &network.place().upstream.to_string());
+            .replace("{CLIENT}", &client.to_string())
+            .replace("{UPSTREAM}", &upstream.to_string());
         let name = format!("{setup:?}-{contender:?}").to_lowercase();
         let file = folder.join(&name);
         fs::write(&file, &configuration)

@@ -1,7 +1,5 @@
 //! The run: set-up by set-up, round by round, measure by measure, contender by contender.
 
-use std::path::Path;
-
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
@@ -9,16 +7,16 @@ use super::cpu::Cpus;
 use super::measure;
 use super::plan::{Plan, Setup};
 use super::progress::Progress;
+use super::proxy::Binaries;
 use super::results::Results;
 use super::stage::{Environment, Stage};
 use crate::{interrupt, ui};
 
 /// Takes all samples of a plan. Contenders that fail are part of the results; an error is only
 /// what ends the whole run.
-pub fn run(plan: &Plan, cpus: Cpus, foreword: &Path) -> Result<Results> {
+pub fn run(plan: &Plan, cpus: Cpus, binaries: Binaries) -> Result<Results> {
     let folder = TempDir::with_prefix("foreword-bench-").context("cannot make a folder")?;
-    let foreword = foreword.to_owned();
-    let environment = Environment { cpus, foreword, folder: folder.path().to_owned() };
+    let environment = Environment { cpus, binaries, folder: folder.path().to_owned() };
     let mut results = Results::default();
     let mut progress = Progress::new(plan.samples());
     for &setup in &plan.setups {
@@ -36,7 +34,7 @@ fn run_setup(
 ) -> Result<()> {
     let mut stages = raise(setup, plan, environment, results)?;
     for round in 0..plan.rounds {
-        for (measure, contender) in plan.round(round) {
+        for (measure, contender) in plan.round(setup, round) {
             interrupt::check()?;
             let (who, work) = (contender.title(), measure.title());
             progress.begin(&format!("{who}, {}: {work}", setup.title()));
@@ -62,7 +60,7 @@ fn raise(
     results: &mut Results,
 ) -> Result<Vec<Stage>> {
     let mut stages = Vec::new();
-    for &contender in &plan.contenders {
+    for contender in plan.contenders_in(setup) {
         interrupt::check()?;
         match Stage::new(setup, contender, environment) {
             Ok(stage) => {

@@ -11,7 +11,7 @@ use super::cpu::{self, Cpus};
 use super::load;
 use super::network::{Network, Place};
 use super::plan::{Contender, Setup};
-use super::proxy::Proxy;
+use super::proxy::{Binaries, Proxy};
 use super::server::Server;
 
 /// How long a contender may take until the first connection gets through.
@@ -25,8 +25,8 @@ const WARM_UP: usize = 64;
 pub struct Environment {
     /// Who runs where.
     pub cpus: Cpus,
-    /// The built `foreword`.
-    pub foreword: PathBuf,
+    /// What was built.
+    pub binaries: Binaries,
     /// For files that proxies want.
     pub folder: PathBuf,
 }
@@ -65,8 +65,8 @@ impl Stage {
     /// Ends the contender and starts it anew.
     pub fn restart(&mut self) -> Result<()> {
         self.proxy = None;
-        let Environment { foreword, folder, .. } = &self.environment;
-        self.proxy = Proxy::start(&self.network, self.setup, self.contender, foreword, folder)?;
+        let Environment { binaries, folder, .. } = &self.environment;
+        self.proxy = Proxy::start(&self.network, self.setup, self.contender, binaries, folder)?;
         self.wait_until_open()?;
         // A proxy may have started further processes by now.
         self.pin_proxy(self.environment.cpus.proxy)?;

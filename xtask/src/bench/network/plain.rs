@@ -23,9 +23,11 @@ pub const PLACE: Place = Place {
 /// What is fair here, and what is not.
 pub const DESCRIPTION: &str = "Client, proxy and server are on `lo` of one namespace, with the \
     addresses 10.9.0.1 and 10.9.0.2; there are no firewall rules and there is no connection \
-    tracking. The peers listen at 10.9.0.2:9000. Foreword has no plain listener: it is attached \
-    to `lo` and steers what comes from 10.9.0.1 into its private namespace and back, so its \
-    packets pass one more veth pair and two eBPF programs. That is counted against it.";
+    tracking. The contenders listen at 10.9.0.2:9000. Foreword, the product, has no such \
+    listener: *Foreword* is its relay, the same code, behind one that is made for this comparison \
+    (`proxy-user/examples/listener.rs`). *Foreword, on lo* is the product itself, which steers \
+    what comes from 10.9.0.1 into its private namespace and back, so that its packets pass one more \
+    veth pair and two eBPF programs.";
 
 /// Makes the namespace. Whoever connects to the node's address does so from the client's.
 pub fn make(contender: Contender) -> Result<Netns> {

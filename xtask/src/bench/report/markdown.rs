@@ -78,7 +78,8 @@ fn section(report: &Report<'_>, setup: Setup, measure: Measure) -> String {
     text += &row(std::iter::once(String::new()).chain(titles).chain(ratios));
     text += &row((0..=metrics.len() + bases.len())
         .map(|column| if column == 0 { "---".to_owned() } else { "---:".to_owned() }));
-    for &contender in report.plan.contenders.iter().filter(|it| measure.applies_to(**it)) {
+    let contenders = report.plan.contenders_in(setup).into_iter();
+    for contender in contenders.filter(|it| measure.applies_to(setup, *it)) {
         let case = (setup, measure, contender);
         let values = metrics.iter().map(|&metric| value(report, case, metric));
         let ratios = bases.iter().map(|&base| {

@@ -135,7 +135,7 @@ impl Canvas {
         let width = gain.unwrap_or_default() * scale;
         let class = match contender {
             Contender::Direct => "direct",
-            Contender::Foreword => "foreword",
+            Contender::Foreword | Contender::ForewordOnLo => "foreword",
             _ => "peer",
         };
         let (top, baseline) = (self.y, self.y + BASELINE);

@@ -1,0 +1,42 @@
+//! The relay without steering: workers behind an ordinary listener, serving the rules of a
+//! configuration file. `cargo xtask bench` sets it beside the listeners of other proxies.
+//!
+//! Not part of the product: where a connection was aimed is taken to be the listener's own address.
+//!
+//! ```console
+//! $ listener 10.9.0.2:9000 foreword.yaml
+//! ```
+
+use std::env;
+use std::net::SocketAddrV4;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use foreword::operate::budget::Budget;
+use foreword::operate::config_file::ConfigFile;
+use foreword::operate::logs;
+use foreword::relay::Workers;
+use foreword::sys::capability;
+use foreword::sys::netns::Namespace;
+use foreword::sys::socket::{self, Listeners};
+
+fn main() -> Result<()> {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let [address, config] = &arguments[..] else { bail!("usage: listener ADDRESS CONFIG") };
+    let address: SocketAddrV4 = address.parse().context("ADDRESS is IPv4 and a port")?;
+    let (_, settings) = ConfigFile::open(Path::new(config))?;
+    logs::start(logs::Format::Text);
+    let budget = Budget::of(capability::raise_file_limit()?)?;
+    let count = settings.workers.map_or(1, Into::into);
+    let listen = || Ok(Listeners { v4: socket::listen(address.into())?, v6: None });
+    let listeners: Result<Vec<_>> = (0..count).map(|_| listen()).collect();
+    // Where clients' addresses would be used, if a rule wanted that.
+    let private = Namespace::create()?;
+    let workers = Workers::start(&settings, budget.connections, listeners?, None, &private)?;
+    println!("ready: {count} workers at {address}");
+    while !workers.has_stopped() {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    bail!("a worker has stopped");
+}
