@@ -38,6 +38,11 @@ impl Connecting {
         Self { preamble, written: 0, attempt: 0 }
     }
 
+    /// Whether some of it is written.
+    pub const fn is_under_way(&self) -> bool {
+        self.written > 0
+    }
+
     /// Writes to a connection that has just been begun.
     pub fn begin(&mut self, upstream: &Socket) -> First {
         self.written = 0;

@@ -95,14 +95,19 @@ impl<P> Flow<P> {
 }
 
 impl<P: Conduit> Flow<P> {
-    /// Moves what can be moved now.
+    /// Moves what can be moved now. The last flow of a connection leaves the end of data to the
+    /// close, which follows at once and says it, too.
     pub fn advance<S: Stream<Pipe = P>>(
         &mut self,
         source: &Socket<S>,
         sink: &Socket<S>,
         shared: &mut Shared<P>,
+        is_last: bool,
     ) -> Result<Progress, FlowError> {
         for _ in 0..BUDGET {
+            if is_last && self.has_given_all() {
+                return Ok(Progress::Done);
+            }
             match self.step(source, sink, shared) {
                 Ok(Step::More) => {}
                 Ok(Step::Done) => return Ok(Progress::Done),
@@ -117,21 +122,26 @@ impl<P: Conduit> Flow<P> {
         Ok(Progress::Busy)
     }
 
+    fn has_given_all(&self) -> bool {
+        self.source_ended && matches!(self.held, Held::Nothing)
+    }
+
     fn step<S: Stream<Pipe = P>>(
         &mut self,
         source: &Socket<S>,
         sink: &Socket<S>,
         shared: &mut Shared<P>,
     ) -> Result<Step, FlowError> {
-        if !matches!(self.held, Held::Nothing) {
-            self.give(sink, &mut shared.pipes).map_err(FlowError::Sink)?;
-        } else if self.source_ended {
+        if self.has_given_all() {
             return sink.end().map(|()| Step::Done).map_err(FlowError::Sink);
-        } else {
+        }
+        if matches!(self.held, Held::Nothing) {
             match self.way {
                 Way::Copy => self.copy(source, sink, &mut shared.buffer)?,
                 Way::Splice => self.splice(source, shared).map_err(FlowError::Source)?,
             }
+        } else {
+            self.give(sink, &mut shared.pipes).map_err(FlowError::Sink)?;
         }
         Ok(Step::More)
     }
@@ -182,8 +192,11 @@ impl<P: Conduit> Flow<P> {
         if read >= buffer.len() / 2 {
             self.way = Way::Splice;
         }
+        let is_all = read < buffer.len() && source.has_ended_in_order();
         let bytes = &buffer[..read];
-        let written = match sink.write(bytes) {
+        // The next step finds the end.
+        let written = if is_all { sink.write_before_end(bytes) } else { sink.write(bytes) };
+        let written = match written {
             Ok(written) => written,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             Err(error) => return Err(FlowError::Sink(error)),

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use proxy_common::Reason;
-use tracing::field::{DisplayValue, display};
+use tracing::Level;
 
 use super::tally::Outcome;
 use crate::address::{OriginalDst, PeerAddr, UpstreamAddr};
@@ -29,8 +29,8 @@ pub struct Ended {
     pub bytes: (u64, u64),
     /// What the upstream was told as the connection's name.
     pub unique_id: Option<String>,
-    /// The first bytes of one that was refused for them.
-    pub beginning: Beginning,
+    /// The first bytes of one that was refused for them; apart, since most are not.
+    pub beginning: Option<Box<Beginning>>,
 }
 
 impl Ended {
@@ -43,7 +43,7 @@ impl Ended {
             upstream: None,
             bytes: (0, 0),
             unique_id: None,
-            beginning: Beginning::NONE,
+            beginning: None,
         }
     }
 }
@@ -61,16 +61,13 @@ impl Beginning {
     const HEADER: usize = 107;
     /// Of payload: enough to tell the protocol, too little for what it says.
     const PAYLOAD: usize = 16;
-    /// Nothing was read.
-    pub const NONE: Self = Self { bytes: [0; Self::HEADER], length: 0 };
-
-    /// Of bytes for which a connection was refused.
-    pub fn of(read: &[u8], reason: Reason) -> Self {
+    /// Of bytes for which a connection was refused; `None` if there are none.
+    pub fn of(read: &[u8], reason: Reason) -> Option<Box<Self>> {
         let room = if reason == Reason::NoHeader { Self::PAYLOAD } else { Self::HEADER };
         let length = read.len().min(room);
         let mut bytes = [0; Self::HEADER];
         bytes[..length].copy_from_slice(&read[..length]);
-        Self { bytes, length }
+        (length > 0).then(|| Box::new(Self { bytes, length }))
     }
 }
 
@@ -106,6 +103,7 @@ impl Log {
         let left_out = match outcome {
             Outcome::Refused(_) if self.may_write() => self.left_out.take(),
             Outcome::Refused(_) => return self.left_out.set(self.left_out.get() + 1),
+            _ if !tracing::enabled!(Level::DEBUG) => return,
             _ => 0,
         };
         let Ended { peer, destination, upstream, bytes, origin, unique_id, beginning } = ended;
@@ -120,7 +118,7 @@ impl Log {
         match outcome {
             Outcome::Refused(reason) => tracing::info!(
                 %reason, %peer, %client, %destination, %upstream, bytes_in, bytes_out, ?age,
-                unique_id, read = some(beginning), left_out, "refused or cut short"
+                unique_id, read = beginning.as_ref().map(display), left_out, "refused or cut short"
             ),
             outcome => tracing::debug!(
                 ?outcome, %peer, %client, %destination, %upstream, bytes_in, bytes_out, ?age,
@@ -140,11 +138,6 @@ impl Log {
     }
 }
 
-/// What there is to show, if there is.
-fn some(beginning: &Beginning) -> Option<DisplayValue<&Beginning>> {
-    (beginning.length > 0).then(|| display(beginning))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,10 +145,12 @@ mod tests {
     #[test]
     fn payload_is_shown_only_so_far() {
         let bytes = [0xab; 200];
-        let shown = |reason| Beginning::of(&bytes, reason).to_string();
+        let shown = |reason| Beginning::of(&bytes, reason).unwrap().to_string();
         assert_eq!(shown(Reason::NoHeader), "ab".repeat(16));
         assert_eq!(shown(Reason::V1Port), "ab".repeat(107));
-        assert_eq!(Beginning::of(b"PROXY", Reason::HeaderTimeout).to_string(), "50524f5859");
+        let some = Beginning::of(b"PROXY", Reason::HeaderTimeout).unwrap();
+        assert_eq!(some.to_string(), "50524f5859");
+        assert!(Beginning::of(b"", Reason::HeaderTimeout).is_none());
     }
 
     #[test]

@@ -97,6 +97,8 @@ pub struct Session {
     /// When it was accepted, in milliseconds of the worker's clock.
     started: u64,
     is_settled: bool,
+    /// Whether small writes to the upstream leave at once.
+    is_prompt: bool,
     /// Given back when it is dropped.
     _place: Place,
     source_place: Option<SourcePlace>,
@@ -130,6 +132,7 @@ impl Session {
             served,
             started: worker.clock.milliseconds(),
             is_settled: false,
+            is_prompt: false,
             _place: place,
             source_place: None,
             deadline: Tick::NEVER,
@@ -207,6 +210,15 @@ impl Session {
         if let Some(upstream) = self.upstream.as_ref().filter(|_| is_news) {
             // A connection that has failed will say so by itself.
             let _ = socket::keep_alive(upstream.get());
+        }
+    }
+
+    /// The first write to the upstream is not the last one: the next may be small, and must not
+    /// wait until the first is acknowledged. Many connections have only one.
+    fn be_prompt(&mut self) {
+        let is_news = !mem::replace(&mut self.is_prompt, true);
+        if let Some(upstream) = self.upstream.as_ref().filter(|_| is_news) {
+            let _ = socket::send_at_once(upstream.get());
         }
     }
 

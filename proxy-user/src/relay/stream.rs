@@ -6,6 +6,7 @@ use std::net::{Shutdown, TcpStream};
 
 use crate::sys::pipe::Pipe;
 use crate::sys::poll::Event;
+use crate::sys::socket;
 
 /// A pipe that bytes can be left in on their way.
 pub trait Conduit: Sized {
@@ -28,6 +29,8 @@ pub trait Stream {
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
     /// Writes some of it.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// The same with the last bytes, if the end of data follows at once.
+    fn write_before_end(&self, bytes: &[u8]) -> io::Result<usize>;
     /// Moves some of what is there into an empty pipe; 0 is the end of data.
     fn fill(&self, pipe: &Self::Pipe) -> io::Result<usize>;
     /// Moves up to `length` bytes out of a pipe, which holds so many.
@@ -47,6 +50,10 @@ impl Stream for TcpStream {
     fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut stream = self;
         io::Write::write(&mut stream, bytes)
+    }
+
+    fn write_before_end(&self, bytes: &[u8]) -> io::Result<usize> {
+        socket::send_before_end(self, bytes)
     }
 
     fn fill(&self, pipe: &Pipe) -> io::Result<usize> {
@@ -75,13 +82,15 @@ pub struct Socket<S = TcpStream> {
     writable: Cell<bool>,
     /// Nothing will come behind what is there, so a short read says nothing.
     ended: Cell<bool>,
+    /// It has failed, and may do so again before what is there is read.
+    failed: Cell<bool>,
 }
 
 impl<S> Socket<S> {
     /// One of which nothing is known: everything is worth a try.
     pub const fn new(stream: S) -> Self {
         let (readable, writable) = (Cell::new(true), Cell::new(true));
-        Self { stream, readable, writable, ended: Cell::new(false) }
+        Self { stream, readable, writable, ended: Cell::new(false), failed: Cell::new(false) }
     }
 
     /// The socket itself.
@@ -94,11 +103,17 @@ impl<S> Socket<S> {
         self.readable.set(self.readable.get() || event.readable);
         self.writable.set(self.writable.get() || event.writable);
         self.ended.set(self.ended.get() || event.ended);
+        self.failed.set(self.failed.get() || event.failed);
     }
 
     /// Whether the peer has said that it will send no more.
     pub fn has_ended(&self) -> bool {
         self.ended.get()
+    }
+
+    /// Whether it has, and the connection is whole.
+    pub fn has_ended_in_order(&self) -> bool {
+        self.ended.get() && !self.failed.get()
     }
 
     /// What is there was looked at and left there: only more of it is news.
@@ -147,6 +162,11 @@ impl<S: Stream> Socket<S> {
     /// See [`Stream::write`].
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         Self::when(&self.writable, || self.stream.write(bytes))
+    }
+
+    /// See [`Stream::write_before_end`].
+    pub fn write_before_end(&self, bytes: &[u8]) -> io::Result<usize> {
+        Self::when(&self.writable, || self.stream.write_before_end(bytes))
     }
 
     /// See [`Stream::fill`].

@@ -11,9 +11,11 @@ use crate::sys::pipe::Pipe;
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Both sides have said their last byte, and the other side has it.
+    /// Both sides have said their last byte, and the other side has it. One of them is yet to be
+    /// told that it was the last, by a close.
     Complete,
-    /// The upstream takes no more, but everything that it said has been passed on.
+    /// The upstream takes no more, but everything that it said has been passed on, except that it
+    /// was the last.
     UpstreamLeft,
     /// The connection broke, and both sides are to learn it.
     Broken(Reason),
@@ -87,7 +89,7 @@ impl<P: Conduit> Transfer<P> {
     ) -> Stand {
         let mut busy = false;
         if self.inward_state == Inward::Flowing {
-            match self.inward.advance(client, upstream, shared) {
+            match self.inward.advance(client, upstream, shared, self.outward_ended) {
                 Ok(Progress::Done) => self.inward_state = Inward::Ended,
                 Ok(progress) => busy |= progress == Progress::Busy,
                 // It may have answered before it left; that is still on its way to the client.
@@ -99,7 +101,8 @@ impl<P: Conduit> Transfer<P> {
             }
         }
         if !self.outward_ended {
-            match self.outward.advance(upstream, client, shared) {
+            let is_last = matches!(self.inward_state, Inward::Ended | Inward::Unwanted);
+            match self.outward.advance(upstream, client, shared, is_last) {
                 Ok(Progress::Done) => self.outward_ended = true,
                 Ok(progress) => busy |= progress == Progress::Busy,
                 Err(FlowError::Source(error)) => return broken(Reason::UpstreamReset, &error),

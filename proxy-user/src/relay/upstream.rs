@@ -9,7 +9,7 @@ use proxy_common::Reason;
 use crate::address::{ClientAddr, OriginalDst, UpstreamAddr};
 use crate::config::settings::{Source, Upstream, UpstreamAddress};
 use crate::sys::netns::{Elsewhere, Namespace};
-use crate::sys::socket;
+use crate::sys::socket::{self, Opener};
 
 /// Where a worker's upstream sockets come from.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Attempts<'a> {
     pub destination: OriginalDst,
     /// Whose connection it is; `None`: the node's own, whatever the rule says.
     pub client: Option<ClientAddr>,
+    /// Whether there is something to write as soon as one has answered.
+    pub speaks_first: bool,
 }
 
 impl Attempts<'_> {
@@ -37,6 +39,14 @@ impl Attempts<'_> {
         match &self.upstream.address {
             UpstreamAddress::Original => (number == 0).then(|| self.destination.as_upstream()),
             UpstreamAddress::Fixed { addresses, .. } => addresses.get(number).copied(),
+        }
+    }
+
+    fn opener(self) -> Opener {
+        match (self.speaks_first, self.upstream.fast_open) {
+            (false, _) => Opener::Silence,
+            (true, false) => Opener::Bytes,
+            (true, true) => Opener::BytesAtOnce,
         }
     }
 }
@@ -71,15 +81,15 @@ impl Departure {
         upstream: UpstreamAddr,
         attempts: Attempts<'_>,
     ) -> Result<TcpStream, Reason> {
-        let fast_open = attempts.upstream.fast_open;
+        let opener = attempts.opener();
         let client = attempts.client.filter(|_| attempts.upstream.source == Source::Client);
         let connected = match client {
             None => {
-                let opened = socket::upstream(upstream.get(), self.mark, fast_open);
-                opened.and_then(|socket| socket::connect(socket, upstream.get()))
+                let made = socket::upstream(upstream.get(), self.mark, opener);
+                made.and_then(|socket| socket::connect(socket, upstream.get()))
             }
             Some(client) if can_stand_for(client, upstream) => {
-                self.connect_as(client, upstream, fast_open)
+                self.connect_as(client, upstream, opener)
             }
             Some(_) => return Err(Reason::ClientAddress),
         };
@@ -91,12 +101,12 @@ impl Departure {
         &self,
         client: ClientAddr,
         upstream: UpstreamAddr,
-        fast_open: bool,
+        opener: Opener,
     ) -> io::Result<TcpStream> {
         let to = upstream.get();
         let connect_from = |from| {
-            let opened = self.clients.visit(|| socket::upstream_from(from, to, fast_open));
-            opened.and_then(|socket| socket::connect(socket, to))
+            let made = self.clients.visit(|| socket::upstream_from(from, to, opener));
+            made.and_then(|socket| socket::connect(socket, to))
         };
         match connect_from(client.get()) {
             Err(error) if socket::is_port_taken(&error) => {

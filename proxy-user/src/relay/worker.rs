@@ -23,17 +23,19 @@ use super::unique_id::UniqueIds;
 use super::upstream::Departure;
 use super::wheel::{Tick, Wheel};
 use crate::address::{OriginalDst, PeerAddr};
+use crate::sys::alarm::Alarm;
 use crate::sys::poll::{Event, Poller};
 use crate::sys::socket::{self, Listeners};
 
-/// Connections accepted in a row before others get their turn.
-const ACCEPTS: usize = 64;
 /// How long a worker that can't accept for want of descriptors or memory leaves it be.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
+/// Connections accepted in a row before others get their turn.
+const ACCEPTS: usize = 64;
 /// What events of the listeners and of the mailbox are called; sessions count up from 0.
 const LISTENERS: [u64; 2] = [u64::MAX, u64::MAX - 1];
 const MAILBOX: u64 = u64::MAX - 2;
+const ALARM: u64 = u64::MAX - 3;
 
 /// What a worker's sessions act with.
 #[derive(Debug)]
@@ -102,6 +104,9 @@ pub struct Round {
     born: Vec<u64>,
     births: u64,
     wheel: Wheel<Due>,
+    alarm: Alarm,
+    /// What the alarm is set to.
+    wakes_at: Option<Tick>,
     /// Sessions that could go on at once.
     busy: Vec<usize>,
     /// Sessions that are over. They keep their places for the rest of a round, in which there may
@@ -115,6 +120,8 @@ impl Round {
     pub fn new(worker: Worker, listeners: Listeners, mailbox: Mailbox) -> Result<Self> {
         let listeners: Vec<_> = [Some(listeners.v4), listeners.v6].into_iter().flatten().collect();
         worker.poller.add_level(&mailbox, MAILBOX).context("cannot watch the mailbox")?;
+        let alarm = Alarm::new().context("cannot make a timer")?;
+        worker.poller.add(&alarm, ALARM).context("cannot watch the timer")?;
         let round = Self {
             worker,
             listeners,
@@ -123,6 +130,8 @@ impl Round {
             born: Vec::new(),
             births: 0,
             wheel: Wheel::new(),
+            alarm,
+            wakes_at: None,
             busy: Vec::new(),
             over: Vec::new(),
             stopped: false,
@@ -155,17 +164,28 @@ impl Round {
     }
 
     fn wait(&mut self) -> Result<usize> {
-        let timeout = if self.busy.is_empty() {
-            self.wheel.next().map(|tick| self.worker.clock.until(tick))
-        } else {
-            Some(Duration::ZERO)
-        };
-        self.worker.poller.wait(timeout).context("cannot wait for events")
+        let is_idle = self.busy.is_empty();
+        if is_idle {
+            self.set_alarm()?;
+        }
+        self.worker.poller.wait(is_idle).context("cannot wait for events")
+    }
+
+    fn set_alarm(&mut self) -> Result<()> {
+        let next = self.wheel.next();
+        if next != self.wakes_at {
+            let after = next.map(|tick| self.worker.clock.until(tick));
+            self.alarm.set(after).context("cannot set the timer")?;
+            self.wakes_at = next;
+        }
+        Ok(())
     }
 
     fn dispatch(&mut self, event: Event) {
         match event.token {
             MAILBOX => self.obey(),
+            // It is for the wheel, which is turned in every round.
+            ALARM => self.wakes_at = None,
             token => match LISTENERS.iter().position(|listener| *listener == token) {
                 Some(listener) => self.accept(listener),
                 None => self.tell(token, event),

@@ -1,9 +1,10 @@
 //! The system calls that the rest of the program needs, under names that say what they are for.
 //!
-//! What is here does one thing to one kernel object, and decides nothing. `nix` and `socket2`
-//! wrap each call that we need, so there is no `unsafe` and no `libc` in this program; if one is
-//! ever needed, this is its only room.
+//! What is here does one thing to one kernel object, and decides nothing. `nix`, `rustix` and
+//! `socket2` wrap each call that we need, so there is no `unsafe` and no `libc` in this program; if
+//! one is ever needed, this is its only room.
 
+pub mod alarm;
 pub mod capability;
 pub mod cgroup;
 pub mod file_watch;

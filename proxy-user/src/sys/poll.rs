@@ -6,7 +6,6 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -22,6 +21,7 @@ pub struct Poller {
 }
 
 /// What a socket has become.
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the kernel's, by itself")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event {
     /// As it was registered.
@@ -32,6 +32,8 @@ pub struct Event {
     pub writable: bool,
     /// The peer will send no more, or the connection has failed: what is there is all.
     pub ended: bool,
+    /// The connection has failed.
+    pub failed: bool,
 }
 
 impl Poller {
@@ -58,13 +60,9 @@ impl Poller {
         Ok(self.epoll.delete(source)?)
     }
 
-    /// Waits for events, at most so long (`None`: for ever). A signal ends the wait early.
-    pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<usize> {
-        let timeout = timeout.map_or(EpollTimeout::NONE, |time| {
-            // Rounded up: whoever wakes early would only wait again.
-            let milliseconds = time.as_micros().div_ceil(1000);
-            EpollTimeout::try_from(milliseconds).unwrap_or(EpollTimeout::MAX)
-        });
+    /// Takes events, waiting for some if `may_wait`. A signal ends the wait early.
+    pub fn wait(&mut self, may_wait: bool) -> io::Result<usize> {
+        let timeout = if may_wait { EpollTimeout::NONE } else { EpollTimeout::ZERO };
         match self.epoll.wait(&mut self.events, timeout) {
             Ok(count) => Ok(count),
             Err(nix::errno::Errno::EINTR) => Ok(0),
@@ -81,6 +79,7 @@ impl Poller {
             readable: broken || flags.intersects(EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP),
             writable: broken || flags.contains(EpollFlags::EPOLLOUT),
             ended: broken || flags.contains(EpollFlags::EPOLLRDHUP),
+            failed: flags.contains(EpollFlags::EPOLLERR),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{IpBindAddressNoPort, TcpFastOpenConnect};
 use nix::sys::socket::{MsgFlags, recv, setsockopt};
+use rustix::net::{SendFlags, SocketFlags, acceptfrom_with, send};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// The listeners' port. They are alone in the private namespace, so any one will do.
@@ -78,31 +79,58 @@ fn is_one_of(error: &io::Error, codes: &[Errno]) -> bool {
 
 /// Accepts a connection that is there, with who has made it.
 pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    let (stream, peer) = listener.accept()?;
-    stream.set_nonblocking(true)?;
-    Ok((stream, peer))
+    // In one call, where the standard library makes two.
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, peer) = acceptfrom_with(listener, flags)?;
+    let peer = peer.and_then(|peer| peer.try_into().ok());
+    Ok((socket.into(), peer.ok_or(io::ErrorKind::AddrNotAvailable)?))
 }
 
-/// A socket that is to connect to an upstream; with a mark, if steering has to know it. With
-/// `fast_open`, what is written first leaves with the first packet, where the upstream's kernel
-/// has agreed to that before.
-pub fn upstream(to: SocketAddr, mark: Option<u32>, fast_open: bool) -> io::Result<Socket> {
+/// What goes out first, when a connection to an upstream is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opener {
+    /// Nothing: the upstream may have to speak first.
+    Silence,
+    /// Bytes, as soon as the upstream has answered: the kernel's acknowledgement of the answer
+    /// travels with them.
+    Bytes,
+    /// Bytes, in the very first packet where the upstream's kernel has agreed to that before
+    /// (TCP Fast Open).
+    BytesAtOnce,
+}
+
+/// A socket that is to connect to an upstream; with a mark, if steering has to know it.
+pub fn upstream(to: SocketAddr, mark: Option<u32>, opener: Opener) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking();
     let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
-    socket.set_tcp_nodelay(true)?;
     if let Some(mark) = mark {
         socket.set_mark(mark)?;
     }
-    if fast_open {
-        setsockopt(&socket, TcpFastOpenConnect, &true)?;
+    match opener {
+        Opener::Silence => {}
+        // The kernel acknowledges the answer late, and everything behind it at once as ever.
+        Opener::Bytes => socket.set_tcp_quickack(false)?,
+        Opener::BytesAtOnce => setsockopt(&socket, TcpFastOpenConnect, &true)?,
     }
     Ok(socket)
 }
 
+/// Writes bytes behind which nothing but the end of data comes, and at once: they wait for it, to
+/// leave in one packet with it.
+pub fn send_before_end(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    Ok(send(socket, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?)
+}
+
+/// Has small writes leave at once, whatever is still unacknowledged. Accepted sockets do so by
+/// their listener's example.
+pub fn send_at_once(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_nodelay(true)
+}
+
 /// The same with somebody else's address as its own. Of the calling thread's namespace, which must
 /// deliver such addresses locally.
-pub fn upstream_from(from: SocketAddr, to: SocketAddr, fast_open: bool) -> io::Result<Socket> {
-    let socket = upstream(to, None, fast_open)?;
+pub fn upstream_from(from: SocketAddr, to: SocketAddr, opener: Opener) -> io::Result<Socket> {
+    let socket = upstream(to, None, opener)?;
     if from.is_ipv6() {
         socket.set_ip_transparent_v6(true)?;
     } else {

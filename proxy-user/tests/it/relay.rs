@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use xtask::lab::{Family, Lab};
 
 use crate::backend::{Backend, Served, echo, swallow};
@@ -24,6 +25,7 @@ both_families!(
     an_upstreams_reset_reaches_the_client,
     a_slow_backend_slows_the_client,
     a_slow_client_slows_the_backend,
+    a_small_write_does_not_wait_for_an_acknowledgement,
 );
 
 /// Foreword with nothing to read and nothing to write in front of the bytes. Each test asserts in
@@ -214,5 +216,45 @@ fn a_slow_client_slows_the_backend(family: Family) {
     let reply = client.rest();
     assert_same_bulk(&reply.bytes, &noise(6, MORE_THAN_BUFFERS));
     assert_eq!(reply.end, End::Eof);
+    scene.assert_proxied(0);
+}
+
+/// A backend that acknowledges late, as most do in a conversation, would hold up every second one
+/// of a client's small writes for 40 ms.
+fn a_small_write_does_not_wait_for_an_acknowledgement(family: Family) {
+    const ROUNDS: usize = 5;
+    const APART: Duration = Duration::from_millis(5);
+    const LATE: Duration = Duration::from_millis(20);
+    let (arrived, arrivals) = mpsc::channel();
+    let scene = Scene::serving(family, &[REQUIRE, "--outbound v2"], move |served| {
+        loop {
+            SockRef::from(served.stream()).set_tcp_quickack(false).expect("it is open");
+            let Some(bytes) = served.read() else { break };
+            let _ = arrived.send((Instant::now(), bytes.len()));
+        }
+    });
+    let [_, header] = named_headers(family);
+    let mut client = scene.connect();
+    client.send(&header);
+    arrivals.recv().expect("the header arrives");
+    let mut delays: Vec<_> = (0..ROUNDS)
+        .map(|_| {
+            client.send(b"one");
+            sleep(APART);
+            let sent = Instant::now();
+            client.send(b"two");
+            let mut rest = 6;
+            loop {
+                let (arrival, length) = arrivals.recv().expect("it arrives");
+                rest -= length;
+                if rest == 0 {
+                    return arrival.saturating_duration_since(sent);
+                }
+            }
+        })
+        .collect();
+    delays.sort();
+    assert!(delays[ROUNDS / 2] < LATE, "{delays:?}");
+    drop(client);
     scene.assert_proxied(0);
 }

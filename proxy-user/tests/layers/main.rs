@@ -32,7 +32,7 @@ const PRIVATE_CRATES: [(&str, &str); 5] = [
 ];
 
 /// Crates that pure rooms may not name.
-const IMPURE_CRATES: [&str; 5] = ["tokio", "aya", "libc", "nix", "socket2"];
+const IMPURE_CRATES: [&str; 6] = ["tokio", "aya", "libc", "nix", "rustix", "socket2"];
 const PURE_ROOMS: [&str; 4] = ["address", "header", "policy", "config"];
 
 /// Each source file, with the room that it stands in.

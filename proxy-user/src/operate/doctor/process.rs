@@ -110,7 +110,7 @@ fn pipes(process: &Process, settings: &Settings) -> Finding {
         return Finding::note(
             CHECK,
             "fs.pipe-max-size could not be seen",
-            "make sure that it is 262144 or more",
+            format!("make sure that it is {wanted} or more"),
         );
     };
     if longest < wanted && !process.has_resource {
@@ -118,7 +118,7 @@ fn pipes(process: &Process, settings: &Settings) -> Finding {
             CHECK,
             format!(
                 "fs.pipe-max-size is {longest}: the relay falls back to pipes of 64 KiB, which \
-                 cost almost three times the CPU in bulk"
+                 cost several times the CPU in bulk"
             ),
             format!("sysctl fs.pipe-max-size={wanted} or more, or add CAP_SYS_RESOURCE"),
         );

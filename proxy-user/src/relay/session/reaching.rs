@@ -43,6 +43,7 @@ impl Session {
                 upstream: &self.served.rule.upstream,
                 destination: self.destination,
                 client: connecting.preamble.origin.and_then(Origin::client),
+                speaks_first: !connecting.preamble.first.is_empty(),
             };
             let begun = worker.departure.connect(attempts, &mut connecting.attempt, failed);
             // A client whose upstream can't be reached is reset, as that upstream's kernel would.
@@ -53,6 +54,7 @@ impl Session {
             if let Some(ended) = &mut self.ended {
                 ended.upstream = Some(address);
             }
+            self.is_prompt = false;
             let upstream = self.upstream.insert(ResetUnlessClosed::new(stream));
             let first = connecting.begin(upstream);
             if let First::Failed(error) = first {
@@ -62,6 +64,8 @@ impl Session {
             if worker.poller.add(upstream.get(), turn.upstream_token).is_err() {
                 return self.refuse(turn, Reason::Internal);
             }
+            // What it has said already is reported, too.
+            upstream.await_more();
             return self.take_first(turn, connecting, first);
         }
     }
@@ -85,6 +89,9 @@ impl Session {
         match first {
             First::Sent => self.start_relay(turn, &connecting.preamble),
             First::Blocked => {
+                if connecting.is_under_way() {
+                    self.be_prompt();
+                }
                 self.stage = Stage::Connecting(connecting);
                 Fate::Waiting
             }

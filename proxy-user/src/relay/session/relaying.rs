@@ -24,6 +24,10 @@ impl Session {
     }
 
     pub(super) fn relay(&mut self, turn: &mut Turn<'_>) -> Fate {
+        // What is the client's last goes out together with its end.
+        if self.client.may_have_more() && !self.client.has_ended() {
+            self.be_prompt();
+        }
         let Stage::Relaying { transfer, gate, progress } = &mut self.stage else {
             return Fate::Over;
         };

@@ -104,13 +104,13 @@ fn the_limit_of_files_is_told_in_connections() {
 fn short_pipes_are_a_warning_unless_a_capability_lifts_the_limit() {
     let short = |has_resource| {
         broken(|facts| {
-            facts.settings.pipe_size = set("262143");
+            facts.settings.pipe_size = set("524287");
             facts.process.has_resource = has_resource;
         })
     };
-    assert_bad(&short(false), Warning, "pipes", &["262143", "64 KiB", "fs.pipe-max-size=262144"]);
-    assert_fine(&short(true), "pipes", &["256 KiB", "does not bind us"]);
-    let exact = broken(|facts| facts.settings.pipe_size = set("262144"));
+    assert_bad(&short(false), Warning, "pipes", &["524287", "64 KiB", "fs.pipe-max-size=524288"]);
+    assert_fine(&short(true), "pipes", &["512 KiB", "does not bind us"]);
+    let exact = broken(|facts| facts.settings.pipe_size = set("524288"));
     assert_fine(&exact, "pipes", &["does not bind us"]);
     let unseen = broken(|facts| facts.settings.pipe_size = hidden());
     assert_bad(&unseen, Note, "pipes", &["could not be seen"]);
@@ -124,7 +124,7 @@ fn an_ordinary_users_share_of_pipes_is_counted() {
     });
     let pipes = report.findings().find(|finding| finding.check == "pipes");
     let line = pipes.map(super::words_of).unwrap_or_default();
-    assert!(line.contains("has 256 of them") && line.contains("and 512"), "{line}");
+    assert!(line.contains("has 128 of them") && line.contains("and 256"), "{line}");
 }
 
 #[test]
