@@ -12,7 +12,8 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Paragraph, Row, Table};
 use ratatui::{DefaultTerminal, Frame};
 
-use super::report::{Status, text};
+use super::report::Status;
+use super::report::text::{self, Refusal};
 
 /// Between two looks.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -63,7 +64,7 @@ pub struct View {
 }
 
 /// Counters of all runs, by whose they are and what they count.
-type Counters = BTreeMap<(u32, String, &'static str), u64>;
+type Counters = BTreeMap<(u32, String, String), u64>;
 
 impl View {
     /// The first one, without rates.
@@ -162,22 +163,39 @@ impl View {
     }
 
     fn draw_refusals(&self, frame: &mut Frame<'_>, area: Rect) {
-        let rows = self.runs.iter().flat_map(text::refusals).map(Row::new);
-        let widths = [Constraint::Length(12), Constraint::Length(16), Constraint::Min(20)];
+        let refusals = self
+            .runs
+            .iter()
+            .flat_map(|run| text::refusals(run).into_iter().map(|refusal| (run.instance, refusal)));
+        let mut rows: Vec<_> = refusals
+            .map(|(instance, Refusal { count, whose, why })| {
+                let rate = self.rate(instance, whose, why, count);
+                (rate, [number(rate), count.to_string(), whose.to_owned(), why.to_owned()])
+            })
+            .collect();
+        rows.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+        let rows = rows.into_iter().map(|(_, cells)| Row::new(cells));
+        let widths = [
+            Constraint::Length(12),
+            Constraint::Length(12),
+            Constraint::Length(16),
+            Constraint::Min(20),
+        ];
         frame.render_widget(
             Table::new(rows, widths)
-                .header(Row::new(["COUNT", "RULE", "WHY"]).style(Style::new().bold()))
+                .header(Row::new(["NOW/s", "COUNT", "RULE", "WHY"]).style(Style::new().bold()))
                 .block(Block::bordered().title(" refused or cut short, dropped ")),
             area,
         );
     }
 
     /// In a second.
-    fn rate(&self, instance: u32, rule: &str, what: &'static str, now: u64) -> f64 {
+    fn rate(&self, instance: u32, whose: &str, what: &str, now: u64) -> f64 {
         if self.seconds == 0.0 {
             return 0.0;
         }
-        let before = self.before.get(&(instance, rule.to_owned(), what)).copied().unwrap_or(now);
+        let before =
+            self.before.get(&(instance, whose.to_owned(), what.to_owned())).copied().unwrap_or(now);
         #[allow(clippy::cast_precision_loss, reason = "it is rounded to be shown")]
         let more = now.saturating_sub(before) as f64;
         more / self.seconds
@@ -186,7 +204,7 @@ impl View {
 
 fn counters(runs: &[Status]) -> Counters {
     let rules = runs.iter().flat_map(|run| run.rules.iter().map(move |rule| (run.instance, rule)));
-    let counters = rules.flat_map(|(instance, rule)| {
+    let of_rules = rules.flat_map(|(instance, rule)| {
         let traffic = &rule.traffic;
         [
             ("accepted", traffic.accepted),
@@ -194,9 +212,14 @@ fn counters(runs: &[Status]) -> Counters {
             ("in", traffic.bytes_in),
             ("out", traffic.bytes_out),
         ]
-        .map(|(what, count)| ((instance, rule.name.clone(), what), count))
+        .map(|(what, count)| ((instance, rule.name.clone(), what.to_owned()), count))
     });
-    counters.collect()
+    let of_reasons = runs.iter().flat_map(|run| {
+        text::refusals(run).into_iter().map(|Refusal { count, whose, why }| {
+            ((run.instance, whose.to_owned(), why.to_owned()), count)
+        })
+    });
+    of_rules.chain(of_reasons).collect()
 }
 
 fn number(rate: f64) -> String {
@@ -260,6 +283,9 @@ mod tests {
         assert_eq!(line("│mail")[2..7], ["100", "50", "100", "KiB", "0"], "{text}");
         let place = |rule: &str| text.lines().position(|line| line.contains(rule));
         assert!(place("│mail") < place("│web"), "what has the most comes first:\n{text}");
+        let reason = |rule: &str| text.lines().find(|line| line.contains(&format!(" {rule} ")));
+        assert!(reason("mail").is_some_and(|line| line.contains("│50 ")), "{text}");
+        assert!(reason("web").is_some_and(|line| line.contains("│5 ")), "{text}");
     }
 
     #[test]

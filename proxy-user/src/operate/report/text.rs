@@ -22,7 +22,10 @@ pub fn describe(status: &Status) -> String {
     let refusals = refusals(status);
     if !refusals.is_empty() {
         text.push('\n');
-        text.push_str(&table(["REFUSED", "RULE", "WHY"], refusals));
+        let rows = refusals.iter().map(|Refusal { count, whose, why }| {
+            [count.to_string(), (*whose).to_owned(), (*why).to_owned()]
+        });
+        text.push_str(&table(["REFUSED", "RULE", "WHY"], rows));
     }
     let packets = status.packets.iter().filter(|(_, count)| **count > 0);
     let packets: Vec<_> = packets.map(|(name, count)| format!("{count} {name}")).collect();
@@ -73,18 +76,30 @@ fn cells(rule: &Rule) -> [String; 9] {
     ]
 }
 
+/// How often something was refused.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    /// So often.
+    pub count: u64,
+    /// The rule's name; `packets` of those that came to no connection, `-` of nobody's.
+    pub whose: &'a str,
+    /// The reason's name.
+    pub why: &'a str,
+}
+
 /// What was refused and why, the most first.
-pub fn refusals(status: &Status) -> Vec<[String; 3]> {
-    let of_rules = status.rules.iter().flat_map(|rule| {
-        rule.traffic.refused.iter().map(|(reason, count)| (*count, rule.name.as_str(), reason))
-    });
-    let packets = status.dropped_packets.iter().map(|(reason, count)| (*count, "packets", reason));
-    let nobodys = status.nobodys.refused.iter().map(|(reason, count)| (*count, "-", reason));
-    let mut all: Vec<_> =
-        of_rules.chain(packets).chain(nobodys).filter(|(count, ..)| *count > 0).collect();
-    all.sort_by_key(|(count, ..)| std::cmp::Reverse(*count));
-    let rows = all.into_iter();
-    rows.map(|(count, whose, why)| [count.to_string(), whose.to_owned(), why.clone()]).collect()
+pub fn refusals(status: &Status) -> Vec<Refusal<'_>> {
+    let of_rules = status.rules.iter().map(|rule| (rule.name.as_str(), &rule.traffic.refused));
+    let others = [("packets", &status.dropped_packets), ("-", &status.nobodys.refused)].into_iter();
+    let mut all: Vec<_> = of_rules
+        .chain(others)
+        .flat_map(|(whose, counts)| {
+            counts.iter().map(move |(why, count)| Refusal { count: *count, whose, why })
+        })
+        .filter(|refusal| refusal.count > 0)
+        .collect();
+    all.sort_by_key(|refusal| std::cmp::Reverse(refusal.count));
+    all
 }
 
 /// Bytes with a unit: three digits are enough for a person.
@@ -153,7 +168,7 @@ mod tests {
             ..Status::default()
         };
         let rows = refusals(&status);
-        let whys: Vec<_> = rows.iter().map(|[_, _, why]| why.as_str()).collect();
+        let whys: Vec<_> = rows.iter().map(|refusal| refusal.why).collect();
         assert_eq!(whys, ["header-timeout", "syn-rate", "no-header"]);
         let text = describe(&status);
         assert!(text.contains("header-timeout") && text.contains("this rule is gone"), "{text}");
