@@ -85,6 +85,10 @@ pub struct Accepted {
 /// A connection, in the hands of one worker.
 #[derive(Debug)]
 pub struct Session {
+    // Given back before the sockets are closed, in the order of the fields: whoever learns of the end
+    // may come again at once.
+    _place: Place,
+    source_place: Option<SourcePlace>,
     stage: Stage,
     client: ResetUnlessClosed,
     upstream: Option<ResetUnlessClosed>,
@@ -99,9 +103,6 @@ pub struct Session {
     is_settled: bool,
     /// Whether small writes to the upstream leave at once.
     is_prompt: bool,
-    /// Given back when it is dropped.
-    _place: Place,
-    source_place: Option<SourcePlace>,
     /// When its time is up.
     pub deadline: Tick,
     /// When the worker's wheel will ask.
