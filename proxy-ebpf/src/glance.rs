@@ -12,10 +12,8 @@ use aya_ebpf::programs::TcContext;
 use proxy_common::abi::{NODE_BARE, Node};
 
 use crate::frame::{ETHERNET_LEN, ETHERTYPE, Frame as _, Wire, at};
-use crate::packet::{
-    AF_INET, AF_INET6, ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, IPPROTO_UDP, Ipv4Header, Ipv6Header,
-    Packet, TcpHeader,
-};
+use crate::header::{Ipv4Header, Ipv6Header, TcpHeader};
+use crate::packet::{AF_INET, AF_INET6, ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, IPPROTO_UDP, Packet};
 
 /// What a glance tells.
 pub enum Glance<'a> {

@@ -11,6 +11,7 @@ mod egress;
 mod frame;
 mod glance;
 mod guard;
+mod header;
 mod hold;
 mod homeward;
 mod log;

@@ -6,7 +6,8 @@
 
 use proxy_common::abi::Address;
 
-use crate::frame::{Frame, Wire};
+use crate::frame::Frame;
+use crate::header::{Ipv4Header, Ipv6Header, TcpFlags, TcpHeader};
 
 /// IPv4, in network byte order.
 pub const ETH_P_IP: u32 = (0x0800_u16).to_be() as u32;
@@ -40,95 +41,6 @@ pub enum Kind {
     IcmpError,
     /// The first fragment of a TCP segment.
     Fragment,
-}
-
-/// The IPv4 header without options, as on the wire.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct Ipv4Header {
-    version_ihl: u8,
-    tos: u8,
-    total_length: u16,
-    id: u16,
-    fragment: u16,
-    ttl: u8,
-    /// Number of the protocol of what follows.
-    pub protocol: u8,
-    checksum: u16,
-    /// Source address.
-    pub source: u32,
-    /// Destination address.
-    pub destination: u32,
-}
-
-impl Ipv4Header {
-    /// The fragment's offset.
-    const OFFSET: u16 = 0x1fff_u16.to_be();
-    /// "More fragments".
-    const MORE: u16 = 0x2000_u16.to_be();
-
-    /// Whether it has no options, and the packet is in one piece.
-    #[inline(always)]
-    pub fn is_plain(&self) -> bool {
-        self.version_ihl == 0x45 && self.fragment & (Self::OFFSET | Self::MORE) == 0
-    }
-}
-
-/// The IPv6 header, as on the wire.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct Ipv6Header {
-    version_class_flow: u32,
-    payload_length: u16,
-    /// Number of the protocol of what follows, or of an extension.
-    pub next_header: u8,
-    hop_limit: u8,
-    /// Source address.
-    pub source: [u32; 4],
-    /// Destination address.
-    pub destination: [u32; 4],
-}
-
-/// The TCP header without options, as on the wire.
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-pub struct TcpHeader {
-    /// Source port, network byte order.
-    pub source: u16,
-    /// Destination port, network byte order.
-    pub destination: u16,
-    sequence: u32,
-    acknowledgement: u32,
-    offset: u8,
-    /// What the segment does.
-    pub flags: TcpFlags,
-    window: u16,
-    checksum: u16,
-    urgent: u16,
-}
-
-/// What a segment does.
-#[repr(transparent)]
-#[derive(Clone, Copy, Default)]
-pub struct TcpFlags(u8);
-
-impl TcpFlags {
-    const FIN: u8 = 0x01;
-    const SYN: u8 = 0x02;
-    const RST: u8 = 0x04;
-    const ACK: u8 = 0x10;
-
-    /// A connection's first packet.
-    #[inline(always)]
-    pub fn opens(&self) -> bool {
-        self.0 & (Self::FIN | Self::SYN | Self::RST | Self::ACK) == Self::SYN
-    }
-
-    /// An acknowledgement that neither opens nor aborts; it may carry data or FIN.
-    #[inline(always)]
-    pub fn acknowledges(&self) -> bool {
-        self.0 & (Self::SYN | Self::RST | Self::ACK) == Self::ACK
-    }
 }
 
 /// A packet's headers. Addresses and ports are in network byte order; an IPv4 address is in the
@@ -254,25 +166,13 @@ impl Packet {
     /// An IPv4 header with this packet's addresses, for helpers that want one.
     #[inline(always)]
     pub fn ipv4_header(&self) -> Ipv4Header {
-        Ipv4Header {
-            version_ihl: 0x45,
-            protocol: IPPROTO_TCP,
-            source: self.source[0],
-            destination: self.destination[0],
-            ..Default::default()
-        }
+        Ipv4Header::of(IPPROTO_TCP, self.source[0], self.destination[0])
     }
 
     /// An IPv6 header with this packet's addresses, for helpers that want one.
     #[inline(always)]
     pub fn ipv6_header(&self) -> Ipv6Header {
-        Ipv6Header {
-            version_class_flow: 0x6000_0000_u32.to_be(),
-            next_header: IPPROTO_TCP,
-            source: self.source,
-            destination: self.destination,
-            ..Default::default()
-        }
+        Ipv6Header::of(IPPROTO_TCP, self.source, self.destination)
     }
 
     #[inline(always)]
@@ -330,13 +230,13 @@ impl Network {
     #[inline(always)]
     fn ipv4(frame: &impl Frame, at: u32) -> Option<Self> {
         let ip: Ipv4Header = frame.load(at)?;
-        if ip.fragment & Ipv4Header::OFFSET != 0 {
+        if ip.is_later_fragment() {
             return None;
         }
         Some(Self {
             protocol: ip.protocol,
-            first_fragment: ip.fragment & Ipv4Header::MORE != 0,
-            next: at + u32::from(ip.version_ihl & 0xf) * 4,
+            first_fragment: ip.has_more_fragments(),
+            next: at + ip.length(),
             source: [ip.source, 0, 0, 0],
             destination: [ip.destination, 0, 0, 0],
         })
@@ -415,11 +315,3 @@ fn is_ipv4_error(icmp_type: u8) -> bool {
 fn is_ipv6_error(icmp_type: u8) -> bool {
     matches!(icmp_type, 1..=4)
 }
-
-impl Wire for Ipv4Header {}
-impl Wire for Ipv6Header {}
-impl Wire for TcpHeader {}
-
-const _: () = assert!(size_of::<Ipv4Header>() == 20);
-const _: () = assert!(size_of::<Ipv6Header>() == 40);
-const _: () = assert!(size_of::<TcpHeader>() == 20);

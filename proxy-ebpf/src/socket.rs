@@ -15,7 +15,8 @@ use aya_ebpf::programs::TcContext;
 
 use crate::frame::Frame;
 use crate::glance::{Ends, Segment};
-use crate::packet::{AF_INET, Kind, Packet, TcpHeader};
+use crate::header::TcpHeader;
+use crate::packet::{AF_INET, Kind, Packet};
 
 const TUPLE4_SIZE: u32 = size_of::<Tuple4>() as u32;
 const TUPLE6_SIZE: u32 = size_of::<Tuple6>() as u32;

@@ -27,12 +27,12 @@ use crate::sys::alarm::Alarm;
 use crate::sys::poll::{Event, Poller};
 use crate::sys::socket::{self, Listeners};
 
+/// Connections accepted in a row before others get their turn.
+const ACCEPTS: usize = 64;
 /// How long a worker that can't accept for want of descriptors or memory leaves it be.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Connections accepted in a row before others get their turn.
-const ACCEPTS: usize = 64;
-/// What events of the listeners and of the mailbox are called; sessions count up from 0.
+/// What events of the listeners, the mailbox and the alarm are called; sessions count up from 0.
 const LISTENERS: [u64; 2] = [u64::MAX, u64::MAX - 1];
 const MAILBOX: u64 = u64::MAX - 2;
 const ALARM: u64 = u64::MAX - 3;

@@ -1,0 +1,133 @@
+//! The headers that we read, as on the wire, in network byte order.
+
+use crate::frame::Wire;
+
+/// The IPv4 header without options, as on the wire.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Ipv4Header {
+    version_ihl: u8,
+    tos: u8,
+    total_length: u16,
+    id: u16,
+    fragment: u16,
+    ttl: u8,
+    /// Number of the protocol of what follows.
+    pub protocol: u8,
+    checksum: u16,
+    /// Source address.
+    pub source: u32,
+    /// Destination address.
+    pub destination: u32,
+}
+
+impl Ipv4Header {
+    /// The fragment's offset.
+    const OFFSET: u16 = 0x1fff_u16.to_be();
+    /// "More fragments".
+    const MORE: u16 = 0x2000_u16.to_be();
+
+    /// One with these addresses, for helpers that want a header; what they don't read is 0.
+    #[inline(always)]
+    pub fn of(protocol: u8, source: u32, destination: u32) -> Self {
+        Self { version_ihl: 0x45, protocol, source, destination, ..Self::default() }
+    }
+
+    /// Its length with options, in octets.
+    #[inline(always)]
+    pub fn length(&self) -> u32 {
+        u32::from(self.version_ihl & 0xf) * 4
+    }
+
+    /// Whether the packet is a fragment but the first.
+    #[inline(always)]
+    pub fn is_later_fragment(&self) -> bool {
+        self.fragment & Self::OFFSET != 0
+    }
+
+    /// Whether further fragments follow.
+    #[inline(always)]
+    pub fn has_more_fragments(&self) -> bool {
+        self.fragment & Self::MORE != 0
+    }
+
+    /// Whether it has no options, and the packet is in one piece.
+    #[inline(always)]
+    pub fn is_plain(&self) -> bool {
+        self.version_ihl == 0x45 && self.fragment & (Self::OFFSET | Self::MORE) == 0
+    }
+}
+
+/// The IPv6 header, as on the wire.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Ipv6Header {
+    version_class_flow: u32,
+    payload_length: u16,
+    /// Number of the protocol of what follows, or of an extension.
+    pub next_header: u8,
+    hop_limit: u8,
+    /// Source address.
+    pub source: [u32; 4],
+    /// Destination address.
+    pub destination: [u32; 4],
+}
+
+impl Ipv6Header {
+    /// One with these addresses, for helpers that want a header; what they don't read is 0.
+    #[inline(always)]
+    pub fn of(next_header: u8, source: [u32; 4], destination: [u32; 4]) -> Self {
+        let version_class_flow = 0x6000_0000_u32.to_be();
+        Self { version_class_flow, next_header, source, destination, ..Self::default() }
+    }
+}
+
+/// The TCP header without options, as on the wire.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct TcpHeader {
+    /// Source port, network byte order.
+    pub source: u16,
+    /// Destination port, network byte order.
+    pub destination: u16,
+    sequence: u32,
+    acknowledgement: u32,
+    offset: u8,
+    /// What the segment does.
+    pub flags: TcpFlags,
+    window: u16,
+    checksum: u16,
+    urgent: u16,
+}
+
+/// What a segment does.
+#[repr(transparent)]
+#[derive(Clone, Copy, Default)]
+pub struct TcpFlags(u8);
+
+impl TcpFlags {
+    const FIN: u8 = 0x01;
+    const SYN: u8 = 0x02;
+    const RST: u8 = 0x04;
+    const ACK: u8 = 0x10;
+
+    /// A connection's first packet.
+    #[inline(always)]
+    pub fn opens(&self) -> bool {
+        self.0 & (Self::FIN | Self::SYN | Self::RST | Self::ACK) == Self::SYN
+    }
+
+    /// An acknowledgement that neither opens nor aborts; it may carry data or FIN.
+    #[inline(always)]
+    pub fn acknowledges(&self) -> bool {
+        self.0 & (Self::SYN | Self::RST | Self::ACK) == Self::ACK
+    }
+}
+
+impl Wire for Ipv4Header {}
+impl Wire for Ipv6Header {}
+impl Wire for TcpHeader {}
+
+const _: () = assert!(size_of::<Ipv4Header>() == 20);
+const _: () = assert!(size_of::<Ipv6Header>() == 40);
+const _: () = assert!(size_of::<TcpHeader>() == 20);
