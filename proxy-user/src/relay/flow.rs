@@ -2,8 +2,9 @@
 //! order, to its sink; then passes the end of data on.
 //!
 //! Small amounts are copied through the worker's buffer; once a read fills half of it, bytes are
-//! spliced through a pipe, until what is there would not fill half of it again. Nothing is read while something is still to
-//! be written, so a slow sink slows its source, and at most one read's worth is held.
+//! spliced through a pipe, until what is there would not fill half of it again. Nothing is read
+//! while something is still to be written, so a slow sink slows its source, and at most one read's
+//! worth is held.
 
 use std::io::{self, ErrorKind};
 use std::mem;
@@ -192,10 +193,10 @@ impl<P: Conduit> Flow<P> {
         if read >= buffer.len() / 2 {
             self.way = Way::Splice;
         }
-        let is_all = read < buffer.len() && source.has_ended_in_order();
+        self.source_ended = read < buffer.len() && source.ends_with_short_read();
         let bytes = &buffer[..read];
-        // The next step finds the end.
-        let written = if is_all { sink.write_before_end(bytes) } else { sink.write(bytes) };
+        let written =
+            if self.source_ended { sink.write_before_end(bytes) } else { sink.write(bytes) };
         let written = match written {
             Ok(written) => written,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
@@ -217,6 +218,10 @@ impl<P: Conduit> Flow<P> {
         if !source.may_have_more() {
             return Err(ErrorKind::WouldBlock.into());
         }
+        if source.is_marked() {
+            self.way = Way::Copy;
+            return Ok(());
+        }
         let Ok(pipe) = shared.pipes.take() else {
             // Out of descriptors or pipe memory: copying needs neither.
             self.way = Way::Copy;
@@ -224,8 +229,9 @@ impl<P: Conduit> Flow<P> {
         };
         // The pipe is empty, so `WouldBlock` can only mean that the source is.
         match source.fill(&pipe) {
+            // The end, or an urgent byte that came just now: a read tells.
             Ok(0) => {
-                self.source_ended = true;
+                self.way = Way::Copy;
                 shared.pipes.put_back(pipe);
             }
             Ok(length) => {

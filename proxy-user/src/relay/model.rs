@@ -1,174 +1,29 @@
 //! The transfer against a model of the kernel: short reads and writes, full and empty buffers, ends
 //! and resets in every order, and each byte compared.
 //!
-//! Flows, pool and what [`Socket`] remembers of edges are the real ones. Modelled is what is beyond
-//! [`Stream`]: a connection that blocks nobody, and an epoll that reports a change once, whenever it
-//! likes, by what is true then.
+//! Flows, pool and what [`Socket`] remembers of edges are the real ones. What is beyond them is
+//! modelled in [`kernel`].
 
-use std::cell::{Cell, RefCell, RefMut};
-use std::collections::VecDeque;
-use std::io::{self, ErrorKind};
+use std::cell::RefMut;
 use std::mem;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proxy_common::Reason;
 
+use self::kernel::{CAPACITY, End, Kernel, OPEN_PIPES, OUT_OF_PIPES, Tank};
 use super::flow::Shared;
-use super::stream::{Conduit, Socket, Stream};
+use super::stream::Socket;
 use super::transfer::{Ending, Stand, Transfer};
-use crate::sys::poll::Event;
 
-/// The worker's buffer and a pipe's size: small, so that little data meets every limit.
+mod kernel;
+
+/// The worker's buffer: small, so that little data meets every limit.
 const BUFFER: usize = 32;
-const CAPACITY: usize = 48;
 /// Calls of one turn that may find out that they came too early: a read and a write of each side.
 const TOO_EARLY: u32 = 4;
 /// Turns in a row that are bound to be enough for all there is.
 const TURNS: usize = 1000;
-
-thread_local! {
-    static OPEN_PIPES: Cell<usize> = const { Cell::new(0) };
-    static OUT_OF_PIPES: Cell<bool> = const { Cell::new(false) };
-}
-
-/// A pipe.
-#[derive(Debug)]
-struct Tank(RefCell<VecDeque<u8>>);
-
-impl Conduit for Tank {
-    fn open() -> io::Result<Self> {
-        if OUT_OF_PIPES.get() {
-            return Err(ErrorKind::QuotaExceeded.into());
-        }
-        OPEN_PIPES.set(OPEN_PIPES.get() + 1);
-        Ok(Self(RefCell::default()))
-    }
-}
-
-impl Drop for Tank {
-    fn drop(&mut self) {
-        OPEN_PIPES.set(OPEN_PIPES.get() - 1);
-    }
-}
-
-/// A connection, as the kernel and the peer at its other end have it.
-#[allow(clippy::struct_excessive_bools, reason = "each is true or not at any moment, by itself")]
-#[derive(Debug, Default)]
-struct Kernel {
-    /// All that the peer ever sent.
-    sent: Vec<u8>,
-    /// What of it is still to be read.
-    queue: VecDeque<u8>,
-    has_finished: bool,
-    is_reset: bool,
-    /// What the peer gets.
-    received: Vec<u8>,
-    is_ended: bool,
-    /// What was written last waits for the end.
-    awaits_end: bool,
-    /// Bytes that can be written before the peer takes some.
-    room: usize,
-    /// A write was refused, so room is news.
-    is_awaited: bool,
-    has_news: bool,
-    too_early: u32,
-}
-
-impl Kernel {
-    fn not_yet<T>(&mut self) -> io::Result<T> {
-        self.too_early += 1;
-        Err(ErrorKind::WouldBlock.into())
-    }
-
-    fn take(&mut self, most: usize) -> io::Result<Vec<u8>> {
-        let length = most.min(self.queue.len());
-        match length {
-            0 if self.is_reset => Err(ErrorKind::ConnectionReset.into()),
-            0 if self.has_finished => Ok(Vec::new()),
-            0 => self.not_yet(),
-            _ => Ok(self.queue.drain(..length).collect()),
-        }
-    }
-
-    fn accept(&mut self, bytes: impl ExactSizeIterator<Item = u8>) -> io::Result<usize> {
-        assert!(!self.is_ended, "something is written behind the end");
-        assert!(bytes.len() > 0, "nothing is written");
-        if self.is_reset {
-            return Err(ErrorKind::BrokenPipe.into());
-        }
-        let length = bytes.len().min(self.room);
-        if length == 0 {
-            self.is_awaited = true;
-            return self.not_yet();
-        }
-        self.received.extend(bytes.take(length));
-        self.awaits_end = false;
-        self.room -= length;
-        Ok(length)
-    }
-
-    /// What epoll says when it is asked.
-    fn event(&self) -> Event {
-        Event {
-            token: 0,
-            readable: !self.queue.is_empty() || self.has_finished || self.is_reset,
-            writable: self.room > 0 || self.is_reset,
-            ended: self.has_finished || self.is_reset,
-            failed: self.is_reset,
-        }
-    }
-}
-
-/// Our end of it. Splices move at most so many bytes at once.
-#[derive(Debug)]
-struct End {
-    kernel: RefCell<Kernel>,
-    grain: usize,
-}
-
-impl Stream for End {
-    type Pipe = Tank;
-
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.kernel.borrow_mut().take(buffer.len())?;
-        buffer[..bytes.len()].copy_from_slice(&bytes);
-        Ok(bytes.len())
-    }
-
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        self.kernel.borrow_mut().accept(bytes.iter().copied())
-    }
-
-    fn write_before_end(&self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.write(bytes)?;
-        self.kernel.borrow_mut().awaits_end = written == bytes.len();
-        Ok(written)
-    }
-
-    fn fill(&self, pipe: &Tank) -> io::Result<usize> {
-        let mut pipe = pipe.0.borrow_mut();
-        assert!(pipe.is_empty(), "a pipe has bytes of somebody in it");
-        pipe.extend(self.kernel.borrow_mut().take(self.grain.min(CAPACITY))?);
-        Ok(pipe.len())
-    }
-
-    fn drain(&self, pipe: &Tank, length: usize) -> io::Result<usize> {
-        let mut pipe = pipe.0.borrow_mut();
-        assert_eq!(pipe.len(), length, "what is thought to be in the pipe");
-        let most = length.min(self.grain);
-        let given = self.kernel.borrow_mut().accept(pipe.range(..most).copied())?;
-        pipe.drain(..given);
-        Ok(given)
-    }
-
-    fn end(&self) -> io::Result<()> {
-        let mut kernel = self.kernel.borrow_mut();
-        assert!(!kernel.is_ended, "it is ended twice");
-        kernel.is_ended = true;
-        Ok(())
-    }
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Side {
@@ -179,8 +34,8 @@ enum Side {
 /// What happens next.
 #[derive(Clone, Copy, Debug)]
 enum Happening {
-    /// The peer of this side sends.
-    Sends(Side, usize),
+    /// The peer of this side sends, and may say that the last byte is urgent.
+    Sends(Side, usize, bool),
     /// It says that this was all.
     Finishes(Side),
     /// It breaks the connection, and what it sent before may be lost with it.
@@ -205,10 +60,7 @@ struct World {
 impl World {
     fn new(is_gated: bool, room: usize, grain: usize) -> Self {
         OUT_OF_PIPES.set(false);
-        let end = || {
-            let kernel = Kernel { room, ..Kernel::default() };
-            Socket::new(End { kernel: RefCell::new(kernel), grain })
-        };
+        let end = || Socket::new(End::new(room, grain));
         Self {
             ends: [end(), end()],
             transfer: Transfer::new(is_gated),
@@ -218,41 +70,21 @@ impl World {
     }
 
     fn kernel(&self, side: Side) -> RefMut<'_, Kernel> {
-        self.ends[side as usize].get().kernel.borrow_mut()
+        self.ends[side as usize].get().kernel()
     }
 
     fn happens(&mut self, happening: Happening) {
         match happening {
-            Happening::Sends(side, count) => {
+            Happening::Sends(side, count, urgent) => {
                 let mut kernel = self.kernel(side);
-                if !kernel.has_finished && !kernel.is_reset {
-                    // No two bytes near each other are alike, nor are those of the two directions.
-                    let first = kernel.sent.len() + 100 * side as usize;
-                    let bytes = (0..=250_u8).cycle().skip(first % 251).take(count);
-                    kernel.queue.extend(bytes.clone());
-                    kernel.sent.extend(bytes);
-                    kernel.has_news = true;
-                }
+                // No two bytes near each other are alike, nor are those of the two directions.
+                let first = kernel.sent.len() + 100 * side as usize;
+                let bytes = (0..=250_u8).cycle().skip(first % 251).take(count);
+                kernel.sends(bytes, urgent);
             }
-            Happening::Finishes(side) => {
-                let mut kernel = self.kernel(side);
-                kernel.has_news |= !kernel.has_finished && !kernel.is_reset;
-                kernel.has_finished |= !kernel.is_reset;
-            }
-            Happening::Resets(side, loses) => {
-                let mut kernel = self.kernel(side);
-                kernel.has_news |= !kernel.is_reset;
-                kernel.is_reset = true;
-                if loses {
-                    kernel.queue.clear();
-                }
-            }
-            Happening::Takes(side, count) => {
-                let mut kernel = self.kernel(side);
-                kernel.room += count;
-                kernel.has_news |= kernel.is_awaited;
-                kernel.is_awaited = false;
-            }
+            Happening::Finishes(side) => self.kernel(side).finishes(),
+            Happening::Resets(side, loses) => self.kernel(side).resets(loses),
+            Happening::Takes(side, count) => self.kernel(side).takes(count),
             Happening::IsReported(side) => self.is_reported(side),
             Happening::Opens if self.transfer.is_gated() => {
                 self.transfer.open_gate();
@@ -264,13 +96,7 @@ impl World {
     }
 
     fn is_reported(&mut self, side: Side) {
-        let event = {
-            let mut kernel = self.kernel(side);
-            if !mem::take(&mut kernel.has_news) {
-                return;
-            }
-            kernel.event()
-        };
+        let Some(event) = self.kernel(side).report() else { return };
         self.ends[side as usize].notice(event);
         self.goes_on();
     }
@@ -311,11 +137,31 @@ impl World {
         }
     }
 
-    /// Both peers come to their ends, and take what there is for them. Then it has to be over.
-    fn settles(&mut self) -> Ending {
+    /// Nothing holds it up any more.
+    fn becomes_free(&mut self) {
         OUT_OF_PIPES.set(false);
         self.goes_on();
         self.happens(Happening::Opens);
+    }
+
+    /// Both peers take what there is for them, while neither ends. Nothing may be left behind.
+    fn comes_to_rest(&mut self) {
+        for _ in 0..TURNS {
+            for side in [Side::Client, Side::Upstream] {
+                self.happens(Happening::Takes(side, 7));
+                self.happens(Happening::IsReported(side));
+            }
+            self.check();
+        }
+        let (client, upstream) = (self.kernel(Side::Client), self.kernel(Side::Upstream));
+        if !client.is_reset && !upstream.is_reset {
+            assert_eq!(upstream.received, client.sent, "stalled: {:#?}", self.transfer);
+            assert_eq!(client.received, upstream.sent, "stalled: {:#?}", self.transfer);
+        }
+    }
+
+    /// Both peers come to their ends. Then it has to be over.
+    fn settles(&mut self) -> Ending {
         for side in [Side::Client, Side::Upstream] {
             self.happens(Happening::Finishes(side));
         }
@@ -329,7 +175,7 @@ impl World {
                 return ending;
             }
         }
-        let kernels = self.ends.each_ref().map(|end| end.get().kernel.borrow());
+        let kernels = self.ends.each_ref().map(Socket::get);
         panic!("it hangs: {kernels:#?} {:#?}", self.transfer);
     }
 
@@ -360,7 +206,8 @@ impl World {
 fn happening() -> impl Strategy<Value = Happening> {
     let side = || prop_oneof![Just(Side::Client), Just(Side::Upstream)];
     prop_oneof![
-        30 => (side(), 1..150_usize).prop_map(|(side, count)| Happening::Sends(side, count)),
+        30 => (side(), 1..150_usize, prop::bool::weighted(0.1))
+            .prop_map(|(side, count, urgent)| Happening::Sends(side, count, urgent)),
         20 => (side(), 1..100_usize).prop_map(|(side, count)| Happening::Takes(side, count)),
         30 => side().prop_map(Happening::IsReported),
         2 => side().prop_map(Happening::Finishes),
@@ -371,11 +218,12 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
     fn every_byte_arrives_once_whatever_happens(
         is_gated in any::<bool>(),
+        rests in any::<bool>(),
         room in 0..100_usize,
         grain in 1..=CAPACITY,
         happenings in vec(happening(), 0..100),
@@ -385,6 +233,10 @@ proptest! {
         for happening in happenings {
             world.happens(happening);
             world.check();
+        }
+        world.becomes_free();
+        if rests {
+            world.comes_to_rest();
         }
         let ending = world.settles();
         world.check_ending(ending);

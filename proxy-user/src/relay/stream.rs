@@ -25,13 +25,15 @@ pub trait Stream {
     /// What its bytes can be left in.
     type Pipe: Conduit;
 
-    /// Reads what is there; 0 is the end of data. Fewer bytes than asked for are all there are.
+    /// Reads what is there; 0 is the end of data. Fewer bytes than asked for are all there are, or
+    /// all before an urgent one.
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
     /// Writes some of it.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
     /// The same with the last bytes, if the end of data follows at once.
     fn write_before_end(&self, bytes: &[u8]) -> io::Result<usize>;
-    /// Moves some of what is there into an empty pipe; 0 is the end of data.
+    /// Moves some of what is there into an empty pipe, but no urgent byte, and nothing behind it: 0
+    /// is the end of data, or such a byte and the end somewhere behind it.
     fn fill(&self, pipe: &Self::Pipe) -> io::Result<usize>;
     /// Moves up to `length` bytes out of a pipe, which holds so many.
     fn drain(&self, pipe: &Self::Pipe, length: usize) -> io::Result<usize>;
@@ -84,13 +86,16 @@ pub struct Socket<S = TcpStream> {
     ended: Cell<bool>,
     /// It has failed, and may do so again before what is there is read.
     failed: Cell<bool>,
+    /// An urgent byte may cut a read short, and keeps bytes from being spliced.
+    marked: Cell<bool>,
 }
 
 impl<S> Socket<S> {
     /// One of which nothing is known: everything is worth a try.
     pub const fn new(stream: S) -> Self {
         let (readable, writable) = (Cell::new(true), Cell::new(true));
-        Self { stream, readable, writable, ended: Cell::new(false), failed: Cell::new(false) }
+        let [ended, failed, marked] = [const { Cell::new(false) }; 3];
+        Self { stream, readable, writable, ended, failed, marked }
     }
 
     /// The socket itself.
@@ -104,6 +109,7 @@ impl<S> Socket<S> {
         self.writable.set(self.writable.get() || event.writable);
         self.ended.set(self.ended.get() || event.ended);
         self.failed.set(self.failed.get() || event.failed);
+        self.marked.set(self.marked.get() || event.urgent);
     }
 
     /// Whether the peer has said that it will send no more.
@@ -111,9 +117,15 @@ impl<S> Socket<S> {
         self.ended.get()
     }
 
-    /// Whether it has, and the connection is whole.
-    pub fn has_ended_in_order(&self) -> bool {
-        self.ended.get() && !self.failed.get()
+    /// Whether the next read that is not full is the last: the peer has ended, the connection is
+    /// whole, and nothing can cut the read short.
+    pub fn ends_with_short_read(&self) -> bool {
+        self.ended.get() && !self.failed.get() && !self.marked.get()
+    }
+
+    /// Whether there may be an urgent byte, which can only be read.
+    pub fn is_marked(&self) -> bool {
+        self.marked.get()
     }
 
     /// What is there was looked at and left there: only more of it is news.
@@ -151,12 +163,16 @@ impl<S: Stream> Socket<S> {
 
     /// See [`Stream::read`].
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = Self::when(&self.readable, || self.stream.read(buffer))?;
-        // A short read has emptied the socket: the next byte is reported anew (epoll(7)).
-        if read < buffer.len() && !self.ended.get() {
-            self.readable.set(false);
+        let result = Self::when(&self.readable, || self.stream.read(buffer));
+        match &result {
+            // A short read has emptied the socket: the next byte is reported anew (epoll(7)).
+            Ok(read) if *read < buffer.len() && !self.ended.get() && !self.marked.get() => {
+                self.readable.set(false);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.marked.set(false),
+            _ => {}
         }
-        Ok(read)
+        result
     }
 
     /// See [`Stream::write`].

@@ -34,6 +34,8 @@ pub struct Event {
     pub ended: bool,
     /// The connection has failed.
     pub failed: bool,
+    /// An urgent byte is among what there is to read.
+    pub urgent: bool,
 }
 
 impl Poller {
@@ -46,8 +48,12 @@ impl Poller {
     /// Watches a connection for edges of all kinds, until it is closed. What is true already is
     /// reported as well.
     pub fn add(&self, socket: impl AsFd, token: u64) -> io::Result<()> {
-        let kinds = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP;
-        Ok(self.epoll.add(socket, EpollEvent::new(kinds | EpollFlags::EPOLLET, token))?)
+        let kinds = EpollFlags::EPOLLIN
+            | EpollFlags::EPOLLPRI
+            | EpollFlags::EPOLLOUT
+            | EpollFlags::EPOLLRDHUP
+            | EpollFlags::EPOLLET;
+        Ok(self.epoll.add(socket, EpollEvent::new(kinds, token))?)
     }
 
     /// Watches a listener or a bell, which are reported as long as there is something.
@@ -80,6 +86,7 @@ impl Poller {
             writable: broken || flags.contains(EpollFlags::EPOLLOUT),
             ended: broken || flags.contains(EpollFlags::EPOLLRDHUP),
             failed: flags.contains(EpollFlags::EPOLLERR),
+            urgent: flags.contains(EpollFlags::EPOLLPRI),
         }
     }
 }

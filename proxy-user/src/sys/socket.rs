@@ -53,7 +53,9 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_ip_transparent_v4(true)?;
     }
     socket.set_reuse_port(true)?;
-    // Accepted sockets inherit these.
+    // Accepted sockets inherit these. An urgent byte is one of the stream's (RFC 6093): without
+    // being asked, the kernel takes it out.
+    socket.set_out_of_band_inline(true)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE))?;
     socket.set_nonblocking(true)?;
@@ -103,6 +105,7 @@ pub enum Opener {
 pub fn upstream(to: SocketAddr, mark: Option<u32>, opener: Opener) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking();
     let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
+    socket.set_out_of_band_inline(true)?;
     if let Some(mark) = mark {
         socket.set_mark(mark)?;
     }

@@ -5,13 +5,12 @@ use std::sync::mpsc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use xtask::lab::{Family, Lab};
+use xtask::lab::Family;
 
 use crate::backend::{Served, echo};
 use crate::bulk::{MEBIBYTE, assert_same_bulk, noise};
 use crate::client::{End, PATIENCE, Reply};
-use crate::scene::{OFF, Scene, lab};
-use crate::setup::output_of;
+use crate::scene::{BACKLOG, OFF, Scene, lab_with_a_narrow_client};
 
 both_families!(
     sozu_1323_a_lost_edge,
@@ -24,26 +23,8 @@ both_families!(
 /// Foreword with nothing to read and nothing to write in front of the bytes.
 const PLAIN: [&str; 2] = [OFF, "--outbound none"];
 
-/// More than the client's and the node's buffers towards it can hold, and less than the node's
-/// towards the backend.
-const BACKLOG: usize = 600_000;
-
 /// Long enough for all of [`BACKLOG`] to have come as far as it can.
 const SETTLED: Duration = Duration::from_millis(500);
-
-/// A lab in which a client that reads nothing leaves most of [`BACKLOG`] in the node's socket to
-/// the backend, in segments that did not grow on their way.
-fn lab_with_a_narrow_client() -> Lab {
-    let lab = lab();
-    let narrow = "4096 16384 16384";
-    lab.client.sysctl("net/ipv4/tcp_rmem", narrow).expect("root may set it");
-    lab.node.sysctl("net/ipv4/tcp_wmem", narrow).expect("root may set it");
-    lab.node.sysctl("net/ipv4/tcp_rmem", "4096 4194304 4194304").expect("root may set it");
-    let mut ethtool = lab.backend.command("ethtool");
-    ethtool.args(["-K", "eth0", "tso", "off", "gso", "off"]);
-    output_of(ethtool);
-    lab
-}
 
 /// `splice(2)` says `EAGAIN` of an empty socket as of a full pipe, and small segments fill a pipe
 /// long before its bytes do. Whoever takes the one for the other waits for an edge that does not

@@ -70,4 +70,5 @@ mod sandbox;
 mod sight;
 mod source_client;
 mod takeover;
+mod urgent;
 mod vlan;

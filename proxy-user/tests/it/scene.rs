@@ -6,7 +6,7 @@ use xtask::lab::{Family, Foreword, Lab, Netns, Site};
 
 use crate::backend::{Backend, Served, swallow};
 use crate::client::{Client, Reply};
-use crate::setup::foreword;
+use crate::setup::{foreword, output_of};
 use crate::wire::{self, text};
 
 /// The port that the scenes protect.
@@ -34,6 +34,24 @@ pub fn attach_in(node: &Netns, flags: &str) -> Foreword {
 /// A new lab; root and tools have been looked for already.
 pub fn lab() -> Lab {
     Lab::new().expect("root can make namespaces")
+}
+
+/// More than the client's and the node's buffers towards it can hold, and less than the node's
+/// towards the backend, in [`lab_with_a_narrow_client`].
+pub const BACKLOG: usize = 600_000;
+
+/// A lab in which a client that reads nothing leaves most of [`BACKLOG`] in the node's socket to
+/// the backend, in segments that did not grow on their way.
+pub fn lab_with_a_narrow_client() -> Lab {
+    let lab = lab();
+    let narrow = "4096 16384 16384";
+    lab.client.sysctl("net/ipv4/tcp_rmem", narrow).expect("root may set it");
+    lab.node.sysctl("net/ipv4/tcp_wmem", narrow).expect("root may set it");
+    lab.node.sysctl("net/ipv4/tcp_rmem", "4096 4194304 4194304").expect("root may set it");
+    let mut ethtool = lab.backend.command("ethtool");
+    ethtool.args(["-K", "eth0", "tso", "off", "gso", "off"]);
+    output_of(ethtool);
+    lab
 }
 
 /// A new site, where the node has a router in front and pods behind.
