@@ -34,7 +34,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(1800);
 
 /// What is run where nothing else is asked for: loading, attaching and detaching by each hook, both
 /// directions of a connection, and all that depends on what the kernel makes of our packets.
-const TESTS: [&str; 18] = [
+const TESTS: [&str; 19] = [
     "attachment::how_it_is_attached_is_reported",
     "hooks::",
     "vlan::",
@@ -44,6 +44,7 @@ const TESTS: [&str; 18] = [
     "odd_packets::connections_by_syn_cookie_are_served",
     "odd_packets::a_port_pair_can_be_used_again_at_once",
     "odd_packets::a_smaller_mtu_on_the_way_is_learned",
+    "urgent::an_urgent_byte_before_the_end_hides_nothing",
     "source_client::a_server_on_this_node_sees_the_client",
     "guard::only_trusted_sources_reach_a_socket",
     "packet_log::a_dropped_packet_is_logged",
