@@ -1,7 +1,8 @@
 //! Holds back a client's first payload until it is known not to be a second header.
 //!
 //! The bytes are looked at where they are, in the socket, so nothing is taken out of it, and the
-//! upstream can speak meanwhile.
+//! upstream can speak meanwhile. No look passes an urgent byte: where one is among the first of what
+//! could be a header, nothing is released before the end.
 
 use std::io::ErrorKind;
 

@@ -1,19 +1,19 @@
 //! `foreword doctor`: what it says of nodes in every state, and that it changes nothing.
 
+mod others;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
-use xtask::lab::{Family, Lab, Netns, wait_until};
+use xtask::lab::{Family, Lab, Netns};
 
-use crate::client::PATIENCE;
 use crate::config_file::ConfigFile;
 use crate::footprint::NodeState;
 use crate::hooks::hooks;
-use crate::probe::{FLAGS, cleanup};
+use crate::probe::FLAGS;
 use crate::rules::Form;
 use crate::scene::{PORT, attach, lab, site};
 use crate::setup::{Scratch, foreword, output_of};
@@ -28,12 +28,6 @@ any_family!(
     what_a_file_asks_in_vain_is_fatal,
     an_interface_that_is_down_is_a_warning,
     a_running_foreword_is_seen,
-    programs_of_others_are_named_in_their_order,
-    a_program_before_ours_is_a_warning,
-    filters_of_others_are_named,
-    an_xdp_program_of_others_is_named,
-    what_a_killed_instance_left_is_named,
-    a_hold_without_a_process_is_a_warning,
     an_ordinary_user_is_told_what_could_not_be_seen,
     a_low_limit_of_files_is_told,
     kube_proxy_is_recognised_in_both_forms,
@@ -263,104 +257,6 @@ fn a_running_foreword_is_seen() {
 
         assert_eq!(foreword.terminate().expect("it ends").code(), Some(0));
         Visit::of(&lab.node, &["eth0"]).assert_fit().assert_has_no("steered");
-    }
-}
-
-fn programs_of_others_are_named_in_their_order() {
-    if !hooks().contains(&"tcx") {
-        return;
-    }
-    let lab = lab();
-    let _theirs = Stranger::at_tc(&lab.node, "eth0", "cil_from_netde", Place::TcxLast);
-    let before = Visit::of(&lab.node, &["eth0"]);
-    let order = "will run before cil_from_netde (Cilium)";
-    before.assert_fit().assert_says("ingress", "ok", &[order]);
-
-    let _foreword = attach(&lab, FLAGS);
-    let _others = Stranger::at_tc(&lab.node, "eth0", "cali_from_node", Place::Clsact(1));
-    let order = "foreword_steer runs before cil_from_netde (Cilium), cali_from_node (Calico)";
-    Visit::of(&lab.node, &["eth0"]).assert_fit().assert_says("ingress", "ok", &[order]);
-}
-
-fn a_program_before_ours_is_a_warning() {
-    for hook in hooks() {
-        let lab = lab();
-        let _foreword = attach(&lab, &format!("{FLAGS} --hook {hook}"));
-        let (place, mend) = match *hook {
-            "tcx" => (Place::TcxFirst, "--take-over"),
-            _ => (Place::Clsact(1), "priority above 20"),
-        };
-        let _theirs = Stranger::at_tc(&lab.node, "eth0", "their_own_prog", place);
-        let visit = Visit::of(&lab.node, &["eth0"]);
-        let words = ["their_own_prog runs before foreword_steer", mend];
-        visit.assert_warned().assert_says("ingress", "warning", &words);
-    }
-}
-
-fn filters_of_others_are_named() {
-    let lab = lab();
-    for arguments in [
-        "qdisc add dev eth0 clsact",
-        "filter add dev eth0 ingress prio 30 protocol all bpf bytecode 1,6_0_0_0",
-        "filter add dev eth0 egress prio 30 protocol ip bpf bytecode 1,6_0_0_0",
-    ] {
-        let mut tc = lab.node.command("tc");
-        // The bytecode, which matches nothing, is one word with blanks in it.
-        tc.args(arguments.split(' ').map(|word| word.replace('_', " ")));
-        output_of(tc);
-    }
-    let visit = Visit::of(&lab.node, &["eth0"]);
-    visit.assert_fit().assert_says("ingress", "ok", &["will run before a bpf filter: "]);
-    visit.assert_says("egress", "ok", &["a bpf filter: replies"]);
-}
-
-fn an_xdp_program_of_others_is_named() {
-    let lab = lab();
-    let _theirs = Stranger::at_xdp(&lab.node, "eth0", "xdp_dispatcher");
-    let visit = Visit::of(&lab.node, &["eth0"]);
-    let words = ["xdp_dispatcher (libxdp) runs in generic XDP", "--guard-hook"];
-    visit.assert_fit().assert_says("xdp", "note", &words);
-    Visit::of(&lab.node, &["eth1"]).assert_fit().assert_has_no("xdp");
-}
-
-fn what_a_killed_instance_left_is_named() {
-    let lab = lab();
-    let mut foreword = attach(&lab, &format!("{FLAGS} --hook clsact"));
-    let pins = format!("/sys/fs/bpf/foreword/{}", foreword.pid());
-    foreword.kill().expect("it runs");
-    // The kernel takes its time to remove a dead namespace's links.
-    let veth = format!("link show fwd{}", foreword.pid());
-    wait_until(PATIENCE, "the veth's end", || lab.node.ip(&veth).is_err()).expect("it goes");
-    let before = NodeState::of(&lab.node);
-    let visit = Visit::of(&lab.node, &["eth0"]);
-    let words = ["a filter on eth0", "foreword cleanup"];
-    visit.assert_fit().assert_says("leftovers", "note", &words).assert_has_no("steered");
-    // Pins are the whole node's: another test's start may have swept them.
-    if Path::new(&pins).is_dir() {
-        visit.assert_says("leftovers", "note", &[&pins]);
-    }
-    before.assert_restored(&lab.node);
-
-    cleanup(&lab.node);
-    let visit = Visit::of(&lab.node, &["eth0"]);
-    assert!(!visit.says("leftovers", "note", &["a filter on eth0"]), "{:#}", visit.report);
-    assert!(!visit.says("leftovers", "note", &[&pins]), "{:#}", visit.report);
-}
-
-fn a_hold_without_a_process_is_a_warning() {
-    for hook in hooks() {
-        let lab = lab();
-        let mut foreword = attach(&lab, &format!("{FLAGS} --when-absent drop --hook {hook}"));
-        Visit::of(&lab.node, &["eth0"]).assert_fit().assert_says("hold", "ok", &["stay closed"]);
-        foreword.kill().expect("it runs");
-        let visit = Visit::of(&lab.node, &["eth0"]);
-        visit.assert_warned().assert_says("hold", "warning", &["foreword cleanup"]);
-        cleanup(&lab.node);
-        // The kernel lets go of an unpinned link a moment later.
-        let is_lifted =
-            || Visit::of(&lab.node, &["eth0"]).findings().all(|it| it["check"] != "hold");
-        wait_until(PATIENCE, "the hold's end", is_lifted)
-            .unwrap_or_else(|error| panic!("{hook}: {error}"));
     }
 }
 
