@@ -62,24 +62,12 @@ impl Profile {
     }
 }
 
-/// Builds `foreword`, and gives back where it lies.
-pub fn build_foreword(profile: Profile) -> Result<PathBuf> {
-    build("proxy-user", Kind::Binary, "foreword", profile, &[])
-}
-
-/// Builds `foreword` without a need for other files, and gives back where it lies.
-pub fn build_static_foreword(profile: Profile) -> Result<PathBuf> {
-    build("proxy-user", Kind::Binary, "foreword", profile, &[&format!("--target={TARGET}")])
-}
-
-/// Builds Foreword's relay behind a listener, and gives back where it lies.
-pub fn build_listener(profile: Profile) -> Result<PathBuf> {
-    build("proxy-user", Kind::Example, "listener", profile, &[])
-}
-
-/// Builds these developer commands, and gives back where they lie.
-pub fn build_xtask(profile: Profile) -> Result<PathBuf> {
-    build("xtask", Kind::Binary, "xtask", profile, &[])
+/// A program of this workspace.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    package: &'static str,
+    kind: Kind,
+    name: &'static str,
 }
 
 /// What a program is to its package.
@@ -89,29 +77,64 @@ enum Kind {
     Example,
 }
 
-/// Builds one program. Cargo's own progress is shown.
-fn build(
-    package: &str,
-    kind: Kind,
-    name: &str,
+/// The product.
+pub const FOREWORD: Program =
+    Program { package: "proxy-user", kind: Kind::Binary, name: "foreword" };
+/// Foreword's relay behind a listener.
+pub const LISTENER: Program =
+    Program { package: "proxy-user", kind: Kind::Example, name: "listener" };
+/// These developer commands.
+pub const XTASK: Program = Program { package: "xtask", kind: Kind::Binary, name: "xtask" };
+
+/// Builds `foreword`, and gives back where it lies.
+pub fn build_foreword(profile: Profile) -> Result<PathBuf> {
+    let [foreword] = build([FOREWORD], profile, &[])?;
+    Ok(foreword)
+}
+
+/// Builds `foreword` without a need for other files, and gives back where it lies.
+pub fn build_static_foreword(profile: Profile) -> Result<PathBuf> {
+    let [foreword] = build([FOREWORD], profile, &[&format!("--target={TARGET}")])?;
+    Ok(foreword)
+}
+
+/// Builds programs together, so that what they share is compiled once, and gives back where each
+/// lies.
+pub fn build_together<const N: usize>(
+    programs: [Program; N],
+    profile: Profile,
+) -> Result<[PathBuf; N]> {
+    build(programs, profile, &[])
+}
+
+/// Cargo's own progress is shown.
+fn build<const N: usize>(
+    programs: [Program; N],
     profile: Profile,
     more: &[&str],
-) -> Result<PathBuf> {
-    let target = match kind {
-        Kind::Binary => format!("--bin={name}"),
-        Kind::Example => format!("--example={name}"),
-    };
+) -> Result<[PathBuf; N]> {
     let mut command = cargo();
     command.arg("build").arg(format!("--profile={}", profile.name()));
-    command.args([format!("--package={package}"), target]);
+    for Program { package, kind, name } in programs {
+        let target = match kind {
+            Kind::Binary => "--bin",
+            Kind::Example => "--example",
+        };
+        command.args(["--package", package, target, name]);
+    }
     command.args(more);
     command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = command.output().context("cannot run cargo")?;
+    let names = programs.map(|program| program.name);
     if !output.status.success() {
-        bail!("cannot build {name}; cargo's messages are above");
+        bail!("cannot build {}; cargo's messages are above", names.join(" and "));
     }
-    executable(&output.stdout, name)
-        .with_context(|| format!("cargo built {name} and does not say where"))
+    let mut paths = names.map(|_| PathBuf::new());
+    for (path, name) in paths.iter_mut().zip(names) {
+        *path = executable(&output.stdout, name)
+            .with_context(|| format!("cargo built {name} and does not say where"))?;
+    }
+    Ok(paths)
 }
 
 /// Finds the path of a binary among cargo's JSON messages, one on each line.

@@ -90,13 +90,12 @@ pub fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Builds both programs for release, and becomes the one that measures.
+/// Builds the programs for release, and becomes the one that measures.
 fn prepare(args: &Args) -> Result<()> {
     setup::run(Purpose::Bench)?;
     ui::note("building foreword and the load for release");
-    let foreword = cargo::build_foreword(Profile::Release)?;
-    let listener = cargo::build_listener(Profile::Release)?;
-    let program = cargo::build_xtask(Profile::Release)?;
+    let programs = [cargo::FOREWORD, cargo::LISTENER, cargo::XTASK];
+    let [foreword, listener, program] = cargo::build_together(programs, Profile::Release)?;
     let mut command =
         privilege::command(program, "make network namespaces, attach Foreword and pin CPUs")?;
     command.args(env::args_os().skip(1)).arg("--in-lab").args([foreword, listener]);
