@@ -4,6 +4,9 @@
 //! and which ends with its process. It is also the way to talk to whoever has it: a successor
 //! connects, and asks for the interface.
 
+#[allow(dead_code, reason = "what instances share moves there piece by piece")]
+pub mod folder;
+
 use std::io::{self, Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
