@@ -43,7 +43,7 @@ reasons! {
     SourceLimit = "source-limit";
     /// A fragment, of which nobody can tell whose it is.
     Fragment = "fragment";
-    /// An untrusted source sent a well-formed header.
+    /// An untrusted source began with a header, well-formed or not.
     SpoofedHeader = "spoofed-header";
 
     // The inbound header as a whole.

@@ -188,7 +188,7 @@ pub enum ServerFirst {
     /// It is waited for until the header's deadline, and closed then.
     Wait,
     /// It is taken for one without a header after this time, so that the server can greet it. A
-    /// header that comes later is payload.
+    /// header that comes later is payload, or refused if its source is not trusted.
     After(Duration),
 }
 

@@ -19,8 +19,9 @@ pub enum Verdict {
     Refuse(Reason),
     /// The peer is the client, and every byte is payload.
     Direct,
-    /// The peer is a client of its own. Its bytes are payload, except that a well-formed header
-    /// among the first is an attempt to pass for another, and refused.
+    /// The peer is a client of its own. Its bytes are payload, except that a header's signature in
+    /// front is an attempt to pass for another, and refused: what is behind need not be well-formed
+    /// for us to be believed by the upstream.
     DirectUnlessSpoofed,
     /// The peer's header is believed; read it.
     ReadHeader {

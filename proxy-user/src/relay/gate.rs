@@ -1,10 +1,14 @@
-//! Holds back a client's first payload until it is known not to be a second header.
+//! Holds back a client's first payload until it is known not to begin with a header that is refused:
+//! a second one, or one by which an untrusted client, silent until the server has spoken, would pass
+//! for another.
 //!
 //! The bytes are looked at where they are, in the socket, so nothing is taken out of it, and the
 //! upstream can speak meanwhile. No look passes an urgent byte: where one is among the first of what
 //! could be a header, nothing is released before the end.
 
 use std::io::ErrorKind;
+
+use proxy_common::Reason;
 
 use super::stream::Socket;
 use crate::header::Beginning;
@@ -13,9 +17,10 @@ use crate::sys::socket;
 /// As many bytes as decide it: the longer signature's.
 const ENOUGH: usize = 12;
 
-/// How many bytes have been looked at.
-#[derive(Debug, Default)]
+/// What a header is refused for, and how many bytes have been looked at.
+#[derive(Clone, Copy, Debug)]
 pub struct Gate {
+    reason: Reason,
     seen: usize,
 }
 
@@ -26,13 +31,18 @@ pub enum Look {
     Closed,
     /// It is payload.
     Open,
-    /// It is a header.
-    Header,
+    /// It is a header, refused for this reason.
+    Header(Reason),
     /// The connection has failed.
     Failed,
 }
 
 impl Gate {
+    /// Nothing seen yet. A complete signature is refused for `reason`.
+    pub const fn against(reason: Reason) -> Self {
+        Self { reason, seen: 0 }
+    }
+
     /// Looks at what is there.
     pub fn look(&mut self, client: &Socket) -> Look {
         if !client.may_have_more() {
@@ -56,7 +66,7 @@ impl Gate {
             Err(_) => return Look::Failed,
         }
         match Beginning::of(&bytes[..self.seen]) {
-            Beginning::Header(_) => Look::Header,
+            Beginning::Header(_) => Look::Header(self.reason),
             Beginning::Other => Look::Open,
             Beginning::Open if client.has_ended() => Look::Open,
             Beginning::Open => {

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use proxy_common::Reason;
 
+use super::gate::Gate;
 use super::unique_id::UniqueIds;
 use crate::address::{OriginalDst, PeerAddr};
 use crate::config::settings::{Rule, ServerFirst};
-use crate::header::{Beginning, Decoder, Header, Limits, Origin, Outgoing, Step, Tlvs, Versions};
+use crate::header::{Beginning, Decoder, Header, Limits, Origin, Outgoing, Step, Tlvs};
 use crate::policy::{self, Verdict};
 
 /// What a connection and its rule say about each other.
@@ -42,8 +43,8 @@ pub struct Preamble {
     pub unique_id: Option<String>,
     /// Whether there was a header that we believe.
     pub has_header: bool,
-    /// Whether the payload that is yet to come could be a second header, and must not be.
-    pub gated: bool,
+    /// What the payload that is yet to come has to pass, if it must not begin with a header.
+    pub gate: Option<Gate>,
 }
 
 /// Why no upstream is opened.
@@ -75,7 +76,7 @@ pub enum Beginnings {
 enum Sought {
     /// A header to be believed.
     Header { required: bool },
-    /// A header that must not be there.
+    /// A header's signature, which must not be there.
     Spoof,
 }
 
@@ -99,8 +100,6 @@ impl Arrival<'_> {
                 Ok(Beginnings::Read(Opening::new(Sought::Header { required }, limits)))
             }
             Verdict::DirectUnlessSpoofed => {
-                // Whatever the rule allows to trusted sources, this one must not pass for another.
-                let limits = Limits { versions: Versions::ALL, ..limits };
                 Ok(Beginnings::Read(Opening::new(Sought::Spoof, limits)))
             }
         }
@@ -129,14 +128,14 @@ impl Arrival<'_> {
             })?;
         }
         first.extend_from_slice(payload);
-        let gated = self.rule.inbound.reject_second && header.is_some() && payload.is_empty();
+        let second = self.rule.inbound.reject_second && header.is_some() && payload.is_empty();
         Ok(Preamble {
             first,
             payload: payload.len(),
             origin: Some(origin),
             unique_id,
             has_header: header.is_some(),
-            gated,
+            gate: second.then(|| Gate::against(Reason::SecondHeader)),
         })
     }
 }
@@ -162,9 +161,14 @@ impl Opening {
         }
     }
 
-    /// The client has been silent for so long.
-    pub fn take_silence(arrival: Arrival<'_>) -> Result<Preamble, Declined> {
-        arrival.compose(None, &[])
+    /// The client has been silent for so long. One that must not pass for another must not do so
+    /// later, either.
+    pub fn take_silence(&self, arrival: Arrival<'_>) -> Result<Preamble, Declined> {
+        let mut preamble = arrival.compose(None, &[])?;
+        if self.sought == Sought::Spoof {
+            preamble.gate = Some(Gate::against(Reason::SpoofedHeader));
+        }
+        Ok(preamble)
     }
 
     /// Whether a trusted source has sent a header, as far as that was decided by its bytes.
@@ -208,7 +212,7 @@ impl Opening {
     ) -> Option<Result<Preamble, Declined>> {
         match self.sought {
             Sought::Header { required } => self.header(bytes, ended, required, arrival),
-            Sought::Spoof => self.spoof(bytes, ended, arrival),
+            Sought::Spoof => no_header(bytes, ended, arrival),
         }
     }
 
@@ -254,27 +258,22 @@ impl Opening {
             Step::NeedMore => Some(Err(Reason::HeaderCutShort.into())),
         }
     }
+}
 
-    /// Bytes that can be no valid header: all of them are payload.
-    fn spoof(
-        &mut self,
-        bytes: &[u8],
-        ended: bool,
-        arrival: Arrival<'_>,
-    ) -> Option<Result<Preamble, Declined>> {
-        match self.decoder.advance(bytes) {
-            Step::Complete { .. } => Some(Err(Reason::SpoofedHeader.into())),
-            // Too long for us may be well-formed for the upstream.
-            Step::Invalid(invalid) if invalid.reason == Reason::HeaderTooLong => {
-                Some(Err(Reason::SpoofedHeader.into()))
-            }
-            Step::NeedMore if !ended => None,
-            Step::NeedMore if bytes.is_empty() => Some(Err(Declined::HealthCheck)),
-            // What has ended can no longer become a header.
-            Step::NotAHeader | Step::Invalid(_) | Step::NeedMore => {
-                Some(arrival.compose(None, bytes))
-            }
-        }
+/// Payload, unless it begins with a signature. What comes behind that is not looked at: a header
+/// that we would refuse, for its version, its length or a mistake in it, is one that the upstream
+/// may believe.
+fn no_header(
+    bytes: &[u8],
+    ended: bool,
+    arrival: Arrival<'_>,
+) -> Option<Result<Preamble, Declined>> {
+    match Beginning::of(bytes) {
+        Beginning::Header(_) => Some(Err(Reason::SpoofedHeader.into())),
+        Beginning::Open if !ended => None,
+        Beginning::Open if bytes.is_empty() => Some(Err(Declined::HealthCheck)),
+        // What has ended can no longer become a signature.
+        Beginning::Open | Beginning::Other => Some(arrival.compose(None, bytes)),
     }
 }
 

@@ -64,7 +64,7 @@ enum Stage {
     /// The upstream is being connected to, and given what comes first.
     Connecting(Connecting),
     /// Bytes go both ways.
-    Relaying { transfer: Transfer, gate: Gate, progress: (u64, u64) },
+    Relaying { transfer: Transfer, gate: Option<Gate>, progress: (u64, u64) },
     /// We have said our last byte, and read the client's away.
     Closing,
     /// There is nothing left to do.
@@ -193,7 +193,7 @@ impl Session {
                     }
                     return self.decline(turn, Reason::HeaderTimeout.into());
                 }
-                let decided = Opening::take_silence(self.arrival(turn.worker));
+                let decided = opening.take_silence(self.arrival(turn.worker));
                 self.note(turn.worker, opening.sighting(&decided));
                 self.go_on(turn, decided)
             }

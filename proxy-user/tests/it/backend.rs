@@ -186,6 +186,15 @@ pub fn swallow(served: &mut Served) {
     served.read_to_end();
 }
 
+/// What [`greet`] says.
+pub const GREETING: &[u8] = b"220 mail.example.org\r\n";
+
+/// Serves by greeting at once, then reading to the end.
+pub fn greet(served: &mut Served) {
+    served.send(GREETING);
+    served.read_to_end();
+}
+
 /// Serves by sending back each byte, and closing at the end.
 pub fn echo(served: &mut Served) {
     while let Some(bytes) = served.read() {

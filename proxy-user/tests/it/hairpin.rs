@@ -84,7 +84,10 @@ fn a_pod_cannot_pass_for_another(family: Family) {
     let at = SiteAddresses::of(family);
     let (site, servers) = service(family);
     let _foreword = attach_in(&site.node, &flags(&format!("--hairpin {PODS}")));
-    for header in named_headers(family) {
+    let [line, block] = named_headers(family);
+    let malformed =
+        [&b"PROXY "[..], b"TCP6 ::ffff:198.51.100.7 ::ffff:192.0.2.44 1 2\r\n"].concat();
+    for header in [line, block, malformed] {
         let mut client = Client::connect(&site.pods[0], at.pods[0], ways_back(family)[0]);
         client.offer(&join(&header, b"hello"));
         client.rest_within(Duration::from_secs(2)).assert_cut("a spoofed header");

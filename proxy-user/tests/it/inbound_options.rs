@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use xtask::lab::{Family, wait_until};
 
-use crate::backend::Served;
+use crate::backend::{GREETING, greet};
 use crate::client::{Client, PATIENCE, Reply};
 use crate::maps::refused;
 use crate::scene::{OPTIONAL, REQUIRE, Scene};
@@ -28,13 +28,6 @@ both_families!(
 );
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n";
-const GREETING: &[u8] = b"220 mail.example.org\r\n";
-
-/// Greets at once, then reads to the end.
-fn greet(served: &mut Served) {
-    served.send(GREETING);
-    served.read_to_end();
-}
 
 /// Waits for the counters, which are published once a second.
 fn assert_refused(scene: &Scene, reason: &str, times: u64) {

@@ -69,6 +69,7 @@ mod return_path;
 mod sandbox;
 mod sight;
 mod source_client;
+mod spoofed;
 mod takeover;
 mod urgent;
 mod vlan;

@@ -189,11 +189,15 @@ fn nginx(lab: &Lab, scratch: &Scratch, address: SocketAddr, server: &str) -> Dae
 
 const NGINX_ANSWER: &str = "return 200 \"$proxy_protocol_addr $proxy_protocol_port\\n\";";
 
+/// One that reads headers at the VIP, and answers with whom they name.
+pub fn nginx_receiver(lab: &Lab, scratch: &Scratch, family: Family) -> Daemon {
+    let address = SocketAddr::new(family.vip(), PORT);
+    nginx(lab, scratch, address, &format!("listen {address} proxy_protocol; {NGINX_ANSWER}"))
+}
+
 fn nginx_receives_v1_and_v2(family: Family) {
     let (lab, scratch) = (lab(), Scratch::new());
-    let address = SocketAddr::new(family.vip(), PORT);
-    let server = format!("listen {address} proxy_protocol; {NGINX_ANSWER}");
-    let _nginx = nginx(&lab, &scratch, address, &server);
+    let _nginx = nginx_receiver(&lab, &scratch, family);
     assert_understood(&lab, family);
 }
 
@@ -222,8 +226,8 @@ fn nginx_receives_tls_behind_the_header(family: Family) {
     }
 }
 
-fn haproxy_receives_v1_and_v2(family: Family) {
-    let (lab, scratch) = (lab(), Scratch::new());
+/// The same as [`nginx_receiver`].
+pub fn haproxy_receiver(lab: &Lab, scratch: &Scratch, family: Family) -> Daemon {
     let address = SocketAddr::new(family.vip(), PORT);
     let configuration = scratch.write(
         "receiver.cfg",
@@ -234,6 +238,11 @@ fn haproxy_receives_v1_and_v2(family: Family) {
         ),
     );
     let arguments = ["-db", "-f", &configuration.to_string_lossy()];
-    let _haproxy = serve(&lab.backend, "haproxy", &arguments, address);
+    serve(&lab.backend, "haproxy", &arguments, address)
+}
+
+fn haproxy_receives_v1_and_v2(family: Family) {
+    let (lab, scratch) = (lab(), Scratch::new());
+    let _haproxy = haproxy_receiver(&lab, &scratch, family);
     assert_understood(&lab, family);
 }

@@ -171,7 +171,7 @@ mod tests {
             ([OK, OK, NOTHING], Accepts),
             ([Kind::Http(404), Kind::Http(404), BAD], Accepts),
             ([OK, OK, OK], IgnoresOrAccepts),
-            // A well-formed header is refused as a spoof, a malformed one is payload.
+            // A well-formed header is refused as from this address, a malformed one is payload.
             ([OK, NOTHING, BAD], Rejects),
             // A server that answers the lack of a header with an error of its own.
             ([BAD, OK, BAD], Requires),

@@ -3,7 +3,7 @@
 use proxy_common::Reason;
 
 use super::{Fate, Session, Stage, Turn};
-use crate::relay::gate::{Gate, Look};
+use crate::relay::gate::Look;
 use crate::relay::opening::Preamble;
 use crate::relay::transfer::{Ending, Stand, Transfer};
 
@@ -12,7 +12,7 @@ impl Session {
         if let Some(ended) = &mut self.ended {
             ended.bytes.0 = preamble.payload as u64;
         }
-        let (transfer, gate) = (Transfer::new(preamble.gated), Gate::default());
+        let (transfer, gate) = (Transfer::new(preamble.gate.is_some()), preamble.gate);
         self.stage = Stage::Relaying { transfer, gate, progress: (0, 0) };
         self.put_off_idle_deadline(turn);
         self.relay(turn)
@@ -32,11 +32,11 @@ impl Session {
             return Fate::Over;
         };
         let Some(upstream) = &self.upstream else { return Fate::Over };
-        if transfer.is_gated() {
+        if let Some(gate) = gate.as_mut().filter(|_| transfer.is_gated()) {
             match gate.look(&self.client) {
                 Look::Closed => {}
                 Look::Open => transfer.open_gate(),
-                Look::Header => return self.finish(turn, Ending::Broken(Reason::SecondHeader)),
+                Look::Header(reason) => return self.finish(turn, Ending::Broken(reason)),
                 Look::Failed => return self.finish(turn, Ending::Broken(Reason::ClientReset)),
             }
         }
