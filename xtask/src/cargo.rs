@@ -16,6 +16,12 @@ pub fn root() -> &'static Path {
     manifest.parent().unwrap_or(manifest)
 }
 
+/// Cargo's own folder: what it has installed and downloaded.
+pub fn home() -> PathBuf {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    home.or_else(|| env::home_dir().map(|home| home.join(".cargo"))).unwrap_or("~/.cargo".into())
+}
+
 /// The cargo that runs us, at the workspace's root.
 pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

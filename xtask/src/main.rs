@@ -37,7 +37,8 @@ enum Command {
     Demo(demo::Args),
     /// Run the unit tests, then the integration tests.
     Test(test::Args),
-    /// Check formatting, and run clippy with warnings as errors, on the eBPF crate as well.
+    /// Check formatting, run clippy with warnings as errors, on the eBPF crate as well, and check the
+    /// dependencies' licences and versions.
     Lint,
     /// Build the static binary that is shipped, and check that it runs without any other file.
     Dist(dist::Args),

@@ -80,8 +80,8 @@ pub const FOR_TESTS: &[Package] = &[
     Package::program("systemd", "systemd-analyze"),
 ];
 
-/// What the manifests are checked with, besides what pip installs.
-pub const FOR_MANIFESTS: &[Package] = &[
+/// What pip installs other tools with.
+pub const PYTHON: &[Package] = &[
     Package::program("python3", "python3"),
     Package::file("python3-venv", "/usr/share/doc/python3-venv"),
 ];

@@ -6,6 +6,7 @@
 mod debian;
 mod fuzzer;
 mod linker;
+pub mod python;
 mod rust;
 
 use std::time::Instant;
@@ -20,7 +21,7 @@ use rust::Toolchain;
 /// What the machine is to be ready for. Building is part of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Formatting and clippy.
+    /// Formatting, clippy, and the dependencies.
     Lint,
     /// The demo, which has stand-ins for some programs.
     Demo,
@@ -44,9 +45,9 @@ impl Purpose {
     /// Debian packages that there is no doing without.
     fn required(self) -> Vec<Package> {
         let more: &[&[Package]] = match self {
-            Self::Lint | Self::Dist => &[],
+            Self::Dist => &[],
             Self::Fuzz => &[debian::CXX_COMPILER],
-            Self::Manifests => &[debian::FOR_MANIFESTS],
+            Self::Lint | Self::Manifests => &[debian::PYTHON],
             Self::Demo | Self::Test | Self::Bench | Self::All => &[debian::LAB],
             // All of them are packed, so none can be left out.
             Self::Kernels => &[debian::LAB, debian::PEERS, debian::FOR_TESTS, debian::FOR_KERNELS],

@@ -1,11 +1,11 @@
 //! The Rust toolchain that builds this workspace, and its components.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::ui;
+use crate::{cargo, ui};
 
 /// A part of a toolchain that rustup installs on its own.
 #[derive(Clone, Copy, Debug)]
@@ -84,9 +84,7 @@ fn llvm_major(version: &str) -> Option<u32> {
 
 /// The folder that `cargo install` puts programs into, for messages.
 pub fn cargo_bin() -> PathBuf {
-    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
-    home.as_deref().unwrap_or(Path::new("~/.cargo")).join("bin")
+    cargo::home().join("bin")
 }
 
 #[cfg(test)]

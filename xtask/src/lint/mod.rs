@@ -1,4 +1,6 @@
-//! `cargo xtask lint`: formatting, and clippy with warnings as errors.
+//! `cargo xtask lint`: formatting, clippy with warnings as errors, and what the dependencies are.
+
+mod dependencies;
 
 use anyhow::Result;
 
@@ -19,7 +21,10 @@ pub fn run() -> Result<()> {
     cargo::run(cargo().args(["clippy", "--all-targets", "--", "--deny=warnings"]))?;
 
     ui::note("clippy, on the eBPF crate for its own target");
-    lint_ebpf()
+    lint_ebpf()?;
+
+    ui::note("dependencies");
+    dependencies::check()
 }
 
 /// Compiles as `proxy-user`'s build script does: for the BPF target, whose `core` is built from
