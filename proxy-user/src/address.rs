@@ -82,7 +82,7 @@ impl OriginalDst {
     }
 }
 
-/// A range of addresses, such as `10.0.0.0/8`; a bare address is a range of one.
+/// A range of addresses, such as `10.0.0.0/24`; a bare address is a range of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr(IpNet);
 
@@ -118,7 +118,7 @@ impl fmt::Display for Cidr {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CidrError {
     /// Not an address with a prefix length at all.
-    #[error("'{0}' is no address range; write it as 10.0.0.0/8 or fd00::/8")]
+    #[error("'{0}' is no address range; write it as 10.0.0.0/24 or fd00:10::/64")]
     Syntax(String),
     /// Bits are set behind the prefix, so that one of the two is a mistake.
     #[error(

@@ -91,8 +91,8 @@ impl Invalid {
 
     fn trusts_nobody(at: At<'_>, mode: Mode, word: &Word) -> Self {
         let (example, everybody) = match at {
-            At::Flags => ("10.0.0.0/8", "0.0.0.0/0,::/0"),
-            At::File | At::Rule(_) => ("[10.0.0.0/8]", "[\"0.0.0.0/0\", \"::/0\"]"),
+            At::Flags => ("10.0.0.0/24", "0.0.0.0/0,::/0"),
+            At::File | At::Rule(_) => ("[10.0.0.0/24]", "[\"0.0.0.0/0\", \"::/0\"]"),
         };
         Self::TrustsNobody {
             wanted: at.write_of_rule(field::MODE, &mode.to_string()),

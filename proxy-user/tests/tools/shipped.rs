@@ -1,9 +1,10 @@
 //! Every configuration below `scripts`, and each that a document shows, is one that `foreword check`
-//! accepts.
+//! accepts. What they trust is as narrow as it should be where they are copied to.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use foreword::address::Cidr;
 use tempfile::TempDir;
 
 use crate::foreword;
@@ -43,6 +44,61 @@ fn shown(document: &str) -> Vec<String> {
             _ => None,
         })
         .collect()
+}
+
+/// What is shown to users.
+fn texts() -> Vec<(PathBuf, String)> {
+    let documents = ["README.md", "docs/install.md", "docs/coming-from.md"];
+    let documents = documents.map(|name| repository().join(name));
+    let all = documents.into_iter().chain(configurations(&repository().join("scripts")));
+    all.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The address ranges that a line of an example trusts.
+fn trusted(line: &str) -> impl Iterator<Item = Cidr> {
+    let words = ["trusted:", "--trust ", "trusted_ips ="];
+    let rest = words.iter().find_map(|word| Some(line.split_once(word)?.1)).unwrap_or_default();
+    let is_part = |c: char| c.is_ascii_hexdigit() || ".:/".contains(c);
+    rest.split(move |c| !is_part(c))
+        .filter(|word| word.contains('/'))
+        .filter_map(|it| it.parse().ok())
+}
+
+/// All of a private range is every node and pod of most networks. Everybody, written out, is a choice.
+fn is_too_wide(range: Cidr) -> bool {
+    let narrowest = if range.address().is_ipv4() { 16 } else { 48 };
+    (1..narrowest).contains(&range.prefix_length())
+}
+
+#[test]
+fn examples_trust_load_balancers_and_not_whole_networks() {
+    let mut seen = 0;
+    for (path, text) in texts() {
+        for (number, line) in text.lines().enumerate() {
+            for range in trusted(line) {
+                seen += 1;
+                assert!(!is_too_wide(range), "{}:{}: {range}", path.display(), number + 1);
+            }
+        }
+    }
+    assert!(seen >= 10, "only {seen} ranges were found");
+    let wide: Vec<_> =
+        trusted("inbound: { mode: require, trusted: [10.0.0.0/8, fd00::/8] }").collect();
+    assert!(wide.len() == 2 && wide.into_iter().all(is_too_wide));
+}
+
+#[test]
+fn refusals_show_narrow_ranges() {
+    let plain = ["attach", "eth0", "--port", "1", "--inbound", "require", "--outbound", "none"];
+    let no_trust = foreword(&plain, b"").stderr;
+    let bad = [&plain[..], &["--trust", "10.0.0/8"]].concat();
+    for said in [no_trust, foreword(&bad, b"").stderr] {
+        let ranges: Vec<Cidr> = said
+            .split(|c: char| c.is_whitespace() || ",;'".contains(c))
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        assert!(!ranges.is_empty() && !ranges.into_iter().any(is_too_wide), "{said}");
+    }
 }
 
 #[test]

@@ -126,7 +126,7 @@ fn reading_headers_needs_somebody_to_trust() {
 fn a_bad_range_names_itself() {
     assert_eq!(
         refused(|raw| raw.rules[0].inbound.trusted = words(&["10.0.0.0/8", "10.0.0/8"])),
-        "--trust: '10.0.0/8' is no address range; write it as 10.0.0.0/8 or fd00::/8"
+        "--trust: '10.0.0/8' is no address range; write it as 10.0.0.0/24 or fd00:10::/64"
     );
 }
 
