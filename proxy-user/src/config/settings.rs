@@ -88,6 +88,11 @@ impl Rule {
         fitting.map(|range| Some(range.prefix_length())).max()
     }
 
+    /// Whether sources that nobody has named may connect.
+    pub fn admits_anybody(&self) -> bool {
+        self.inbound.untrusted == Untrusted::Direct || self.inbound.trusted.is_empty()
+    }
+
     /// Whether any first packet can be turned away.
     pub fn is_guarded(&self) -> bool {
         self.only_sources().is_some() || self.guard.syn_limit.is_some()
@@ -101,9 +106,9 @@ impl Rule {
     /// The ranges that alone may open connections, as [`crate::policy`] judges them too; `None`:
     /// anybody may.
     pub fn only_sources(&self) -> Option<impl Iterator<Item = Cidr> + '_> {
-        let Inbound { trusted, hairpin, untrusted, .. } = &self.inbound;
-        let refuses_others = *untrusted == Untrusted::Refuse && !trusted.is_empty();
-        (self.guard.enabled && refuses_others).then(|| trusted.iter().chain(hairpin).copied())
+        let Inbound { trusted, hairpin, .. } = &self.inbound;
+        (self.guard.enabled && !self.admits_anybody())
+            .then(|| trusted.iter().chain(hairpin).copied())
     }
 }
 

@@ -35,6 +35,24 @@ pub fn on_filter(rules: &[Rule]) -> Option<Advice> {
     })
 }
 
+/// The rules under which anybody may connect: where a firewall kept somebody out, it no longer does.
+pub fn on_firewalls(rules: &[Rule], at: At<'_>) -> Option<Advice> {
+    let open = rules.iter().filter(|rule| rule.admits_anybody());
+    let open: Vec<_> = open.map(|rule| rule.name.as_str()).collect();
+    let [trusted, untrusted] =
+        [at.short(field::TRUSTED), &at.write(field::UNTRUSTED, "refuse")].map(ToOwned::to_owned);
+    (!open.is_empty()).then(|| Advice {
+        what: format!(
+            "anybody may connect by rule {}: neither this host's firewall nor a NetworkPolicy sees \
+             what is steered",
+            open.join(", ")
+        ),
+        mend: format!(
+            "if one of them is to keep somebody out, name who may connect ({trusted}, {untrusted})"
+        ),
+    })
+}
+
 /// Upstreams whose answers to clients can't be expected where we look for them. `is_watched` says
 /// of which interfaces, by index, we do.
 pub fn on_upstreams(rules: &[Rule], at: At<'_>, is_watched: impl Fn(u32) -> bool) -> Vec<Advice> {

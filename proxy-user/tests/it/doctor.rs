@@ -1,6 +1,7 @@
 //! `foreword doctor`: what it says of nodes in every state, and that it changes nothing.
 
 mod others;
+mod tunnels;
 
 use std::fs;
 use std::net::SocketAddr;

@@ -31,6 +31,7 @@ use crate::operate::config_file::ConfigFile;
 use crate::operate::report::{self, Reloads, State};
 use crate::operate::summary::Summary;
 use crate::relay::{Counts, Workers};
+use crate::steer::advice;
 use crate::steer::watch::LinkNews;
 use crate::steer::{Steering, Successor};
 use crate::sys::capability;
@@ -187,6 +188,8 @@ impl Service {
         let mut advice = self.steering.advice(&self.settings, self.written());
         advice.extend(self.budget.shortage(self.written(), self.settings.limits));
         lines.extend(advice.iter().map(|advice| format!("warning   {advice}")));
+        let open = advice::on_firewalls(&self.settings.rules, self.written());
+        lines.extend(open.map(|advice| format!("note      {advice}")));
         lines.push(format!("workers   {}", self.relay.count()));
         let limits = self.budget.describe(self.settings.limits, self.relay.limit());
         lines.push(format!("limits    {limits}"));

@@ -18,6 +18,7 @@ mod settings;
 mod tests;
 pub mod text;
 mod traces;
+mod tunnels;
 
 use std::fmt;
 
@@ -156,7 +157,7 @@ pub fn judge(facts: &Facts, intent: &Intent) -> Report {
     ];
     sections.extend(interface::judge(&facts.survey, intent));
     sections.push(Section::new("rules", rules::judge(&facts.survey, intent)));
-    sections.push(Section::new("others on this node", traces::judge(&facts.survey)));
+    sections.push(Section::new("others on this node", traces::judge(&facts.survey, intent)));
     let sections: Vec<_> = sections.into_iter().flatten().collect();
     let verdicts = sections.iter().flat_map(|section| &section.findings).map(|it| it.verdict);
     Report { verdict: verdicts.max().unwrap_or(Verdict::Ok), sections }

@@ -2,7 +2,9 @@
 
 use super::Finding;
 use super::intent::Intent;
+use crate::config::field::At;
 use crate::config::settings::{Rule, UpstreamAddress};
+use crate::steer::advice;
 use crate::steer::survey::Survey;
 
 const CHECK: &str = "upstream";
@@ -11,6 +13,8 @@ pub fn judge(survey: &Survey, intent: &Intent) -> Vec<Finding> {
     let advice = survey.advice.iter();
     let mut findings: Vec<_> =
         advice.map(|advice| Finding::warning(CHECK, &advice.what, &advice.mend)).collect();
+    let open = advice::on_firewalls(&intent.rules, At::File);
+    findings.extend(open.map(|advice| Finding::note("firewall", advice.what, advice.mend)));
     for rule in intent.showing_clients() {
         findings.push(way_back(rule));
         findings.extend(survey.services.has_kube_proxy().then(|| passed_by(rule)));

@@ -1,13 +1,20 @@
 //! What others, and earlier runs, have left on the node.
 
-use super::Finding;
+use super::intent::Intent;
+use super::{Finding, tunnels};
 use crate::steer::survey::Survey;
 use crate::steer::survey::leftovers::Leftovers;
 use crate::steer::survey::services::Services;
 use crate::sys::unseen::Seen;
 
-pub fn judge(survey: &Survey) -> Vec<Finding> {
+pub fn judge(survey: &Survey, intent: &Intent) -> Vec<Finding> {
     let mut findings = vec![leftovers(&survey.leftovers)];
+    match &survey.tunnels {
+        Ok(tunnels) => findings.extend(tunnels::judge(tunnels, intent)),
+        Err(unseen) => {
+            findings.push(Finding::unseen("tunnels", "whether there are tunnels", unseen));
+        }
+    }
     findings.extend(services(&survey.services));
     findings
 }

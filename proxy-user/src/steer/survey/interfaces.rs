@@ -61,13 +61,22 @@ pub fn look(messages: &[LinkMessage], selection: Option<&Selection>) -> Vec<Inte
     let has_tcx = matches!(HookUsed::choose(Hook::Auto), Ok(HookUsed::Tcx));
     let (programs, native) = (programs::names(), xdp::native());
     let context = Context { links: &links, programs: &programs, native: &native, has_tcx };
-    let role = |message, link: &Link| match selection {
+    let pairs = messages.iter().zip(&links);
+    let roles =
+        pairs.filter_map(|(message, link)| Some((message, link, role(message, link, selection)?)));
+    roles.map(|(message, link, role)| context.look_at(message, link, role)).collect()
+}
+
+/// What an interface is for, or would be.
+pub(super) fn role(
+    message: &LinkMessage,
+    link: &Link,
+    selection: Option<&Selection>,
+) -> Option<Role> {
+    match selection {
         Some(selection) => selection.get(&link.index).map(|(_, role)| *role),
         None => is_likely(message, link).then_some(Role::Protected),
-    };
-    let pairs = messages.iter().zip(&links);
-    let roles = pairs.filter_map(|(message, link)| Some((message, link, role(message, link)?)));
-    roles.map(|(message, link, role)| context.look_at(message, link, role)).collect()
+    }
 }
 
 /// Whether load balancers' traffic could arrive by it.
@@ -112,12 +121,12 @@ impl Context<'_> {
     }
 }
 
-fn is_up(message: &LinkMessage) -> bool {
+pub(super) fn is_up(message: &LinkMessage) -> bool {
     message.header.flags.contains(LinkFlags::Up)
 }
 
 /// The loopback's frames have an Ethernet header as well.
-fn is_ethernet(message: &LinkMessage, link: &Link) -> bool {
+pub(super) fn is_ethernet(message: &LinkMessage, link: &Link) -> bool {
     link.index == LOOPBACK || message.header.link_layer_type == LinkLayerType::Ether
 }
 

@@ -12,12 +12,14 @@ pub mod interfaces;
 pub mod leftovers;
 pub mod programs;
 pub mod services;
+pub mod tunnels;
 mod xdp;
 
 use self::features::Features;
 use self::interfaces::Interface;
 use self::leftovers::Leftovers;
 use self::services::Services;
+use self::tunnels::Tunnels;
 use super::advice::{self, Advice};
 use super::netlink::{self, Link};
 use super::{interface, pins};
@@ -38,6 +40,8 @@ pub struct Survey {
     pub absent: Vec<InterfacePattern>,
     /// The names of all interfaces.
     pub names: Vec<String>,
+    /// Ways for packets to come in behind steering.
+    pub tunnels: Seen<Tunnels>,
     /// What dead instances have left.
     pub leftovers: Seen<Leftovers>,
     /// Who balances the connections to services.
@@ -59,6 +63,7 @@ pub fn look(meant: Option<&Steering>, rules: &[Rule]) -> Survey {
         features: Features::probe(messages.as_deref().unwrap_or_default()),
         bpffs: pins::is_mounted().map_err(Unseen::from),
         absent: meant.filter(|_| messages.is_ok()).map_or_else(Vec::new, |it| absent(it, &all)),
+        tunnels: messages.clone().map(|messages| tunnels::look(&messages, selection.as_ref())),
         interfaces: messages.map(|messages| interfaces::look(&messages, selection.as_ref())),
         leftovers: Leftovers::find(&all),
         services: Services::look(&all),

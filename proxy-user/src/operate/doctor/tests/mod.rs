@@ -4,6 +4,7 @@
 mod intents;
 mod interfaces;
 mod node;
+mod tunnels;
 
 use super::facts::{Facts, Kernel, Process, Settings};
 use super::intent::Intent;
@@ -14,6 +15,7 @@ use crate::steer::survey::interfaces::{Interface, Role};
 use crate::steer::survey::leftovers::Leftovers;
 use crate::steer::survey::programs::{Chain, Program, Slot};
 use crate::steer::survey::services::Services;
+use crate::steer::survey::tunnels::Tunnels;
 use crate::sys::unseen::{Seen, Unseen};
 
 /// A value of a kernel setting.
@@ -92,6 +94,7 @@ fn healthy() -> Facts {
             interfaces: Ok(vec![healthy_interface()]),
             absent: Vec::new(),
             names: vec!["lo".to_owned(), "eth0".to_owned()],
+            tunnels: Ok(Tunnels::default()),
             leftovers: Ok(Leftovers::default()),
             services: Services {
                 iptables: Ok(false),

@@ -1,0 +1,69 @@
+//! Tunnels, whose inner packets come out behind steering.
+
+use super::Finding;
+use super::intent::Intent;
+use crate::config::settings::Rule;
+use crate::steer::survey::tunnels::{Carrier, Tunnel, Tunnels};
+
+const CHECK: &str = "tunnels";
+
+pub fn judge(tunnels: &Tunnels, intent: &Intent) -> Vec<Finding> {
+    let unsteered = tunnels.links.iter().filter(|it| is_unsteered(it));
+    let labels = tunnels.mpls.iter().map(|interface| on_mpls(interface, intent));
+    unsteered.map(|tunnel| on_link(tunnel, intent)).chain(labels).collect()
+}
+
+/// A tunnel whose outer packets pass an interface of ours, and whose inner ones do not.
+fn is_unsteered(tunnel: &Tunnel) -> bool {
+    !tunnel.is_protected && tunnel.carrier != Carrier::Unprotected
+}
+
+fn on_link(tunnel: &Tunnel, intent: &Intent) -> Finding {
+    let Tunnel { name, kind, .. } = tunnel;
+    let way = match &tunnel.carrier {
+        Carrier::Protected(interface) => format!(" by {interface}"),
+        _ => String::new(),
+    };
+    let what = format!(
+        "{name} ({kind}) is up, and what arrives inside it{way} is not steered: {}",
+        consequence(intent)
+    );
+    let mend = if tunnel.is_ethernet {
+        format!(
+            "protect {name} as well (interfaces), or keep ruled ports closed there (a firewall)"
+        )
+    } else {
+        format!("keep ruled ports closed on {name} (a firewall): it has no Ethernet framing")
+    };
+    finding(intent, what, mend)
+}
+
+fn on_mpls(interface: &str, intent: &Intent) -> Finding {
+    let what = format!(
+        "{interface} takes packets with MPLS labels, and what is behind a label is not steered: {}",
+        consequence(intent)
+    );
+    finding(intent, what, format!("sysctl net.mpls.conf.{interface}.input=0, unless it is needed"))
+}
+
+/// Where a rule turns somebody away, whoever gets past it matters.
+fn finding(intent: &Intent, what: String, mend: String) -> Finding {
+    if intent.rules.iter().any(|rule| !rule.admits_anybody()) {
+        Finding::warning(CHECK, what, mend)
+    } else {
+        Finding::note(CHECK, what, mend)
+    }
+}
+
+fn consequence(intent: &Intent) -> String {
+    let ports = intent.rules.iter().filter(|rule| !rule.admits_anybody());
+    let ports: Vec<_> = ports.map(|Rule { ports, .. }| ports.to_string()).collect();
+    match ports.as_slice() {
+        [] => "connections in there reach servers as if Foreword were not here".to_owned(),
+        _ => format!(
+            "connections in there to port {} reach the server with whatever they send, a forged \
+             header included",
+            ports.join(", ")
+        ),
+    }
+}
