@@ -263,8 +263,7 @@ impl Round {
 
     fn receive(&mut self, accepted: Accepted) {
         let Some(served) = self.worker.rules.find(accepted.destination) else {
-            // Steering and rules are made of the same ports. A close is as good as a reset then.
-            let _ = socket::reset_on_close(&accepted.client);
+            // Steering and rules are made of the same ports.
             return self.worker.nobodys.only_counted(Outcome::Refused(Reason::Internal));
         };
         let served = Arc::clone(served);
@@ -274,9 +273,8 @@ impl Round {
         self.start(Session::new(&self.worker, served, accepted, place));
     }
 
-    /// Resets a connection for which there is no place.
+    /// Counts a connection for which there is no place. It is reset, as any that is only dropped.
     fn turn_away(&self, served: &Served, accepted: &Accepted) {
-        let _ = socket::reset_on_close(&accepted.client);
         let outcome = Outcome::Refused(Reason::ConnectionLimit);
         served.tally.only_counted(outcome);
         let ended = Ended::new(accepted.peer, accepted.destination);

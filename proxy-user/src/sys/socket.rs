@@ -56,6 +56,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // Accepted sockets inherit these. An urgent byte is one of the stream's (RFC 6093): without
     // being asked, the kernel takes it out.
     socket.set_out_of_band_inline(true)?;
+    reset_on_close(&socket)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE))?;
     socket.set_nonblocking(true)?;
@@ -101,10 +102,12 @@ pub enum Opener {
     BytesAtOnce,
 }
 
-/// A socket that is to connect to an upstream; with a mark, if steering has to know it.
+/// A socket that is to connect to an upstream; with a mark, if steering has to know it. Like an
+/// accepted one it resets its connection, whoever closes it, until [`end_on_close`].
 pub fn upstream(to: SocketAddr, mark: Option<u32>, opener: Opener) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking();
     let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
+    reset_on_close(&socket)?;
     socket.set_out_of_band_inline(true)?;
     if let Some(mark) = mark {
         socket.set_mark(mark)?;
@@ -173,9 +176,16 @@ pub fn is_port_taken(error: &io::Error) -> bool {
     is_one_of(error, &[Errno::EADDRINUSE, Errno::EADDRNOTAVAIL])
 }
 
-/// Makes the coming close a reset: the peer learns that the connection was cut, not ended.
-pub fn reset_on_close(socket: &impl AsFd) -> io::Result<()> {
+/// Makes the coming close a reset, even if it is the kernel that closes what a dead process had:
+/// the peer learns that the connection was cut, not ended.
+fn reset_on_close(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_linger(Some(Duration::ZERO))
+}
+
+/// Makes the coming close an orderly one: the kernel goes on sending what was written, and the end
+/// of data, until the peer has both.
+pub fn end_on_close(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_linger(None)
 }
 
 /// Copies the next bytes of a socket and leaves them there; 0 is the end of data.

@@ -159,6 +159,11 @@ impl Served {
         while self.read().is_some() {}
     }
 
+    /// How the sender has ended; `None` if it has not.
+    pub fn end(&self) -> Option<End> {
+        *lock(&self.recording.end)
+    }
+
     /// Writes all of it. A sender that is gone is no failure: the recording says how it ended.
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);

@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use xtask::lab::{Family, Foreword, Lab, wait_until};
 
 use crate::backend::{Backend, echo};
-use crate::client::{Client, End, PATIENCE};
+use crate::client::{Client, End, PATIENCE, Reply};
 use crate::fault::{self, Call, Consequence, Fault};
 use crate::flood::say;
 use crate::footprint::NodeState;
@@ -168,7 +168,7 @@ fn die(lab: &Lab, family: Family, to: SocketAddr, mut foreword: Foreword) -> Acc
     });
     foreword.wait(PATIENCE).expect("it is dead");
     for end in long_ends {
-        end.assert_cut("a long connection");
+        assert_eq!(end, Reply { bytes: vec![], end: End::Reset }, "a long connection");
     }
     account(&attempts, kill, long_ended)
 }

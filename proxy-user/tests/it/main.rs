@@ -37,6 +37,7 @@ mod absence;
 mod admin;
 mod attachment;
 mod by_destination;
+mod cut;
 mod cutover;
 mod death;
 mod destinations;

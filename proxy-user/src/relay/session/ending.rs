@@ -34,7 +34,7 @@ impl Session {
         }
         match ending {
             Ending::Complete => {
-                self.upstream.iter_mut().for_each(ResetUnlessClosed::close_in_order);
+                self.upstream.iter().for_each(ResetUnlessClosed::close_in_order);
                 self.close()
             }
             Ending::UpstreamLeft => self.close_gently(turn),
@@ -118,29 +118,21 @@ fn outcome(origin: Option<Origin>, ending: Ending, bytes: (u64, u64)) -> Outcome
 }
 
 /// A connection that is reset when it is dropped, unless it was closed in order.
+///
+/// The socket itself is made so (see [`socket::upstream`] and [`socket::listen`]), not by `drop`: a
+/// process that is killed drops nothing.
 #[derive(Debug)]
-pub(super) struct ResetUnlessClosed {
-    socket: Socket,
-    closed: bool,
-}
+pub(super) struct ResetUnlessClosed(Socket);
 
 impl ResetUnlessClosed {
     pub(super) const fn new(stream: TcpStream) -> Self {
-        Self { socket: Socket::new(stream), closed: false }
+        Self(Socket::new(stream))
     }
 
-    /// Both directions have ended: dropping it closes it.
-    pub(super) fn close_in_order(&mut self) {
-        self.closed = true;
-    }
-}
-
-impl Drop for ResetUnlessClosed {
-    fn drop(&mut self) {
-        if !self.closed {
-            // A socket that refuses the option is closed already.
-            let _ = socket::reset_on_close(self.socket.get());
-        }
+    /// Both directions have ended: dropping it, which is to follow at once, closes it.
+    pub(super) fn close_in_order(&self) {
+        // A socket that refuses the option is closed already.
+        let _ = socket::end_on_close(self.get());
     }
 }
 
@@ -148,6 +140,6 @@ impl Deref for ResetUnlessClosed {
     type Target = Socket;
 
     fn deref(&self) -> &Socket {
-        &self.socket
+        &self.0
     }
 }
