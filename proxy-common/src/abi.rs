@@ -5,7 +5,7 @@
 //! Ports and counters are in the host's byte order, addresses in the network's.
 
 /// Version of this layout. Pinned maps of another version are not read.
-pub const ABI_VERSION: u32 = 4;
+pub const ABI_VERSION: u32 = 5;
 
 /// An IPv6 address, or an IPv4 one in its mapped form (`::ffff:a.b.c.d`); network byte order.
 pub type Address = [u8; 16];
@@ -43,6 +43,9 @@ pub struct Rule {
     pub flags: u32,
     /// Connections that one source may open in a second; 0: any number.
     pub syn_limit: u32,
+    /// How many leading bits of an IPv6 address make a source, as far as `syn_limit` counts: 1 to
+    /// 128.
+    pub ipv6_prefix: u32,
 }
 
 /// [`Rule::flags`]: no connection is served without a header, so no packet may get by.
@@ -82,11 +85,16 @@ pub struct TrustKey {
 /// Bits of a key before its address.
 pub const SCOPE_BITS: u32 = 32;
 
+/// Whether it is an IPv4 address.
+#[inline]
+fn is_mapped(address: &Address) -> bool {
+    address[..10] == [0; 10] && address[10..12] == [0xff; 2]
+}
+
 /// Whose range it is, and of which family: a range of IPv6 is never one of mapped IPv4 addresses.
 #[inline]
 pub fn scope(owner: u32, address: Address) -> [u8; 4] {
-    let is_mapped = address[..10] == [0; 10] && address[10..12] == [0xff; 2];
-    (owner << 1 | u32::from(is_mapped)).to_be_bytes()
+    (owner << 1 | u32::from(is_mapped(&address))).to_be_bytes()
 }
 
 /// Whose range a [`scope`] is.
@@ -95,11 +103,34 @@ pub fn scope_owner(scope: [u8; 4]) -> u32 {
     u32::from_be_bytes(scope) >> 1
 }
 
+/// The first address of an address's network, whose prefix is so many bits long. An IPv4 address
+/// is a network of its own.
+#[inline]
+pub fn network(address: Address, ipv6_prefix: u32) -> Address {
+    if is_mapped(&address) {
+        return address;
+    }
+    // In halves, since BPF has no registers for more, and a shift of both calls a function.
+    let (high, low) = (leading(ipv6_prefix), leading(ipv6_prefix.saturating_sub(64)));
+    let mask = u128::from(high) << 64 | u128::from(low);
+    (u128::from_be_bytes(address) & mask).to_be_bytes()
+}
+
+/// So many leading ones.
+#[inline]
+const fn leading(bits: u32) -> u64 {
+    match bits {
+        0 => 0,
+        1..64 => u64::MAX << (64 - bits),
+        _ => u64::MAX,
+    }
+}
+
 /// Key of `foreword_rates`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateKey {
-    /// The source.
+    /// The source: the [`network`] of an address.
     pub source: Address,
     /// [`Rule::rule`].
     pub rule: u32,
@@ -341,7 +372,7 @@ macro_rules! assert_layout {
 
 assert_layout! {
     PortKey: 2,
-    Rule: 3 * 4,
+    Rule: 4 * 4,
     DestinationKey: 4 + 16,
     TrustKey: 4 + 16,
     RateKey: 16 + 4,

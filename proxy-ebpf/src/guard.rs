@@ -10,7 +10,7 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::programs::XdpContext;
 use proxy_common::Reason;
 use proxy_common::abi::{
-    Address, RULE_TRUSTED_ONLY, Rate, RateKey, Rule, SCOPE_BITS, TrustKey, scope,
+    Address, RULE_TRUSTED_ONLY, Rate, RateKey, Rule, SCOPE_BITS, TrustKey, network, scope,
 };
 
 use crate::frame::EthernetFrame;
@@ -57,7 +57,7 @@ fn is_trusted(rule: u32, source: Address) -> bool {
 /// Two CPUs can overwrite each other's entry: a source then gets a few connections more.
 #[inline(always)]
 fn is_over_rate(rule: Rule, source: Address) -> bool {
-    let key = RateKey { source, rule: rule.rule };
+    let key = RateKey { source: network(source, rule.ipv6_prefix), rule: rule.rule };
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     // SAFETY: the value is copied; a torn read is not possible for an aligned word.

@@ -6,7 +6,7 @@
 //! rules written for IPv4.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -103,6 +103,41 @@ impl Cidr {
     }
 }
 
+/// How many leading bits of an IPv6 address tell one client from another, where clients are counted:
+/// somebody who has one address mostly has a whole network of them. IPv4 addresses are told apart
+/// by all their bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ipv6Prefix(u8);
+
+impl Ipv6Prefix {
+    /// From 1 to 128 bits.
+    pub fn new(length: u8) -> Option<Self> {
+        (1..=128).contains(&length).then_some(Self(length))
+    }
+
+    /// How many bits they are.
+    pub const fn length(self) -> u8 {
+        self.0
+    }
+
+    /// What an address is counted as: itself, or the first address of its network.
+    pub fn client(self, address: IpAddr) -> IpAddr {
+        match address.to_canonical() {
+            IpAddr::V4(address) => address.into(),
+            IpAddr::V6(address) => {
+                let mask = u128::MAX << (128 - u32::from(self.0));
+                Ipv6Addr::from_bits(address.to_bits() & mask).into()
+            }
+        }
+    }
+}
+
+impl Default for Ipv6Prefix {
+    fn default() -> Self {
+        Self(64)
+    }
+}
+
 /// Ranges in words.
 pub fn list(ranges: &[Cidr]) -> String {
     ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
@@ -173,6 +208,35 @@ mod tests {
         let range: Cidr = "fd00::1".parse().unwrap();
         assert!(range.contains("fd00::1".parse().unwrap()));
         assert!(!range.contains("fd00::2".parse().unwrap()));
+    }
+
+    #[test]
+    fn clients_are_told_apart_by_as_many_bits() {
+        let client = |length, address: &str| {
+            Ipv6Prefix::new(length).unwrap().client(address.parse().unwrap()).to_string()
+        };
+        assert_eq!(client(64, "2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(client(63, "2001:db8:1:3:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(client(1, "ffff::1"), "8000::");
+        assert_eq!(client(127, "2001:db8::7"), "2001:db8::6");
+        assert_eq!(client(128, "2001:db8::7"), "2001:db8::7");
+        for address in ["192.0.2.7", "::ffff:192.0.2.7"] {
+            assert_eq!(client(1, address), "192.0.2.7");
+        }
+        for length in [0, 129, 255] {
+            assert_eq!(Ipv6Prefix::new(length), None);
+        }
+    }
+
+    proptest::proptest! {
+        /// The programs count by the same networks.
+        #[test]
+        fn the_programs_agree(bits: u128, length in 1..=128u8, is_mapped: bool) {
+            let bits = if is_mapped { 0xffff << 32 | bits & 0xffff_ffff } else { bits };
+            let ours = Ipv6Prefix::new(length).unwrap().client(Ipv6Addr::from_bits(bits).into());
+            let theirs = proxy_common::abi::network(bits.to_be_bytes(), length.into());
+            assert_eq!(ours, Ipv6Addr::from(theirs).to_canonical());
+        }
     }
 
     #[test]

@@ -40,8 +40,16 @@ fn at_once(limits: ConnectionLimits) -> String {
         |limit| format!("{limit} connections, or as many as open files allow"),
     );
     match limits.per_source {
-        Some(limit) => format!("{all}; {limit} of one client"),
+        Some(limit) => format!("{all}; {limit} of one client{}", of_network(limits)),
         None => all,
+    }
+}
+
+/// What a client is, where clients are counted.
+fn of_network(limits: ConnectionLimits) -> String {
+    match limits.ipv6_prefix.length() {
+        128 => String::new(),
+        length => format!(" (an IPv4 address, or an IPv6 /{length})"),
     }
 }
 

@@ -27,6 +27,7 @@ fields! {
     DRAIN_TIMEOUT = "--drain-timeout", "drainTimeout";
     MAX_CONNECTIONS = "--max-connections", "limits.connections";
     MAX_PER_SOURCE = "--max-per-source", "limits.perSource";
+    IPV6_PREFIX = "--ipv6-prefix", "limits.ipv6Prefix";
     ADMIN_SOCKET = "--admin-socket", "admin.socket";
     ADMIN_HTTP = "--admin-http", "admin.http";
     RULES = "rule", "rules";

@@ -22,6 +22,8 @@ pub mod defaults {
     pub const DRAIN_TIMEOUT: &str = "30s";
     /// `limits.connections`: as many as open files allow.
     pub const MAX_CONNECTIONS: &str = "auto";
+    /// `limits.ipv6Prefix`: what a host or a site usually has.
+    pub const IPV6_PREFIX: &str = "64";
     /// `admin.socket`.
     pub const ADMIN_SOCKET: &str = "/run/foreword/admin.sock";
     /// `admin.http`.
@@ -61,6 +63,7 @@ words! {
     reply = REPLY;
     drain_timeout = DRAIN_TIMEOUT;
     max_connections = MAX_CONNECTIONS;
+    ipv6_prefix = IPV6_PREFIX;
     admin_socket = ADMIN_SOCKET;
     admin_http = ADMIN_HTTP;
     no_limit = NO_LIMIT;
@@ -122,11 +125,15 @@ pub struct RawLimits {
     /// Of one client at once, by the address that upstreams are told; 0: any number.
     #[serde(default = "no_limit")]
     pub per_source: Word,
+    /// How many leading bits of an IPv6 address make one client, for perSource and for the guard's
+    /// synPerSecondPerSource: 1 to 128. IPv4 clients are told apart by their whole address.
+    #[serde(default = "ipv6_prefix")]
+    pub ipv6_prefix: Word,
 }
 
 impl Default for RawLimits {
     fn default() -> Self {
-        Self { connections: max_connections(), per_source: no_limit() }
+        Self { connections: max_connections(), per_source: no_limit(), ipv6_prefix: ipv6_prefix() }
     }
 }
 

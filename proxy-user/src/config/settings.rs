@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::address::{AdminAddr, Cidr, OriginalDst, UpstreamAddr};
+use crate::address::{AdminAddr, Cidr, Ipv6Prefix, OriginalDst, UpstreamAddr};
 use crate::header::{Limits, TlvPolicy, Version};
 
 mod steering;
@@ -39,6 +39,8 @@ pub struct ConnectionLimits {
     pub connections: Option<NonZeroU32>,
     /// Of one client; `None`: any number.
     pub per_source: Option<NonZeroU32>,
+    /// Which IPv6 addresses are one client, here and where the guard counts first packets.
+    pub ipv6_prefix: Ipv6Prefix,
 }
 
 /// Where a run is looked at and told things.

@@ -37,9 +37,10 @@ impl Budget {
     /// In a line.
     pub fn describe(&self, limits: ConnectionLimits, limit: u64) -> String {
         let files = self.files;
-        let of_one = limits
-            .per_source
-            .map_or_else(String::new, |per_source| format!(", {per_source} of one client"));
+        let of_one = limits.per_source.map_or_else(String::new, |per_source| {
+            let prefix = limits.ipv6_prefix.length();
+            format!(", {per_source} of one client (an IPv6 /{prefix})")
+        });
         format!("{limit} connections at once{of_one} ({files} files may be open)")
     }
 
@@ -63,7 +64,8 @@ mod tests {
     use super::*;
 
     fn asked(connections: u32) -> ConnectionLimits {
-        ConnectionLimits { connections: NonZeroU32::new(connections), per_source: None }
+        let connections = NonZeroU32::new(connections);
+        ConnectionLimits { connections, ..ConnectionLimits::default() }
     }
 
     #[test]

@@ -11,9 +11,10 @@ use std::collections::hash_map::{Entry, RandomState};
 use std::hash::BuildHasher as _;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::address::Ipv6Prefix;
 use crate::config::settings::ConnectionLimits;
 
 /// Clients are counted in so many tables, so that workers seldom wait for each other.
@@ -27,6 +28,8 @@ pub struct Admission {
     limit: AtomicU64,
     /// 0: any number.
     per_source: AtomicU32,
+    /// [`Ipv6Prefix::length`].
+    ipv6_prefix: AtomicU8,
     open: Box<[Open]>,
     sources: [Mutex<HashMap<IpAddr, u32>>; SHARDS],
     hasher: RandomState,
@@ -44,6 +47,7 @@ impl Admission {
             budget,
             limit: AtomicU64::new(budget),
             per_source: AtomicU32::new(0),
+            ipv6_prefix: AtomicU8::new(0),
             open: (0..workers).map(|_| Open::default()).collect(),
             sources: array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
@@ -57,6 +61,7 @@ impl Admission {
         let limit = limits.connections.map_or(self.budget, |limit| u64::from(limit.get()));
         self.limit.store(limit.min(self.budget), Ordering::Relaxed);
         let per_source = limits.per_source.map_or(0, NonZeroU32::get);
+        self.ipv6_prefix.store(limits.ipv6_prefix.length(), Ordering::Relaxed);
         self.per_source.store(per_source, Ordering::Relaxed);
     }
 
@@ -81,6 +86,7 @@ impl Admission {
         if limit == 0 {
             return Ok(None);
         }
+        let source = self.client(source);
         let mut sources = self.shard(source).lock().unwrap_or_else(PoisonError::into_inner);
         let open = sources.entry(source).or_default();
         if *open >= limit {
@@ -88,6 +94,12 @@ impl Admission {
         }
         *open += 1;
         Ok(Some(SourcePlace { admission: Arc::clone(self), source }))
+    }
+
+    /// What a client is counted as. The place remembers it, whatever the limits are by then.
+    fn client(&self, source: IpAddr) -> IpAddr {
+        let length = self.ipv6_prefix.load(Ordering::Relaxed);
+        Ipv6Prefix::new(length).unwrap_or_default().client(source)
     }
 
     fn shard(&self, source: IpAddr) -> &Mutex<HashMap<IpAddr, u32>> {
@@ -140,7 +152,8 @@ mod tests {
 
     fn admission(connections: u32, per_source: u32, budget: u64) -> Arc<Admission> {
         let (connections, per_source) = (NonZeroU32::new(connections), NonZeroU32::new(per_source));
-        Arc::new(Admission::new(ConnectionLimits { connections, per_source }, budget, 2))
+        let limits = ConnectionLimits { connections, per_source, ..ConnectionLimits::default() };
+        Arc::new(Admission::new(limits, budget, 2))
     }
 
     #[test]
@@ -175,12 +188,33 @@ mod tests {
     }
 
     #[test]
+    fn addresses_of_one_network_are_one_client() {
+        let admission = admission(0, 2, 100);
+        let one = |number: u16| [0x2001, 0xdb8, 0, 1, 0, 0, 0, number].into();
+        let places: Vec<_> = (1..3).map(|number| admission.admit_source(one(number))).collect();
+        assert!(places.iter().all(Result::is_ok));
+        assert_eq!(admission.admit_source(one(3)).unwrap_err(), Full);
+        assert!(admission.admit_source([0x2001, 0xdb8, 0, 2, 0, 0, 0, 3].into()).is_ok());
+        // Whoever is counted by another prefix meanwhile is given back as it was taken.
+        let ipv6_prefix = Ipv6Prefix::new(128).unwrap();
+        let per_source = NonZeroU32::new(2);
+        admission.change(ConnectionLimits {
+            per_source,
+            ipv6_prefix,
+            ..ConnectionLimits::default()
+        });
+        assert!(admission.admit_source(one(3)).is_ok());
+        drop(places);
+        assert!(admission.sources.iter().all(|shard| shard.lock().unwrap().is_empty()));
+    }
+
+    #[test]
     fn a_limit_that_comes_late_counts_from_then_on() {
         let admission = admission(0, 0, 100);
         let source = [10, 0, 0, 1].into();
         assert!(admission.admit_source(source).unwrap().is_none(), "nobody counts");
         let per_source = NonZeroU32::new(1);
-        admission.change(ConnectionLimits { connections: None, per_source });
+        admission.change(ConnectionLimits { per_source, ..ConnectionLimits::default() });
         let first = admission.admit_source(source).unwrap();
         assert!(first.is_some());
         assert_eq!(admission.admit_source(source).unwrap_err(), Full);

@@ -19,10 +19,10 @@ use crate::config::Settings;
 use crate::config::settings::{self, Mode, UpstreamAddress, WhenAbsent};
 
 /// Of a port without a rule: connections that are there go on, new ones are left alone.
-const RETIRED: Rule = Rule { rule: 0, flags: RULE_RETIRED, syn_limit: 0 };
+const RETIRED: Rule = Rule { rule: 0, flags: RULE_RETIRED, syn_limit: 0, ipv6_prefix: 128 };
 
 /// A rule, as the programs know it.
-fn value(number: u32, rule: &settings::Rule) -> Rule {
+fn value(number: u32, rule: &settings::Rule, settings: &Settings) -> Rule {
     let mut flags = 0;
     if rule.inbound.mode == Mode::Require {
         flags |= RULE_REQUIRE;
@@ -30,7 +30,12 @@ fn value(number: u32, rule: &settings::Rule) -> Rule {
     if rule.only_sources().is_some() {
         flags |= RULE_TRUSTED_ONLY;
     }
-    Rule { rule: number, flags, syn_limit: rule.guard.syn_limit.map_or(0, Into::into) }
+    Rule {
+        rule: number,
+        flags,
+        syn_limit: rule.guard.syn_limit.map_or(0, Into::into),
+        ipv6_prefix: settings.limits.ipv6_prefix.length().into(),
+    }
 }
 
 impl Object {
@@ -81,7 +86,7 @@ impl Object {
             for port in rule.ports.iter() {
                 let entry = ports.entry(port).or_insert((None, 0));
                 if rule.destinations.is_empty() {
-                    entry.0 = Some(value(number, rule));
+                    entry.0 = Some(value(number, rule, settings));
                 } else {
                     entry.1 = RULE_BY_DESTINATION;
                 }
@@ -121,7 +126,7 @@ impl Object {
         for (number, rule) in numbers.zip(&settings.rules) {
             for (key, range) in destination_keys(rule) {
                 destinations
-                    .insert(&key, value(number, rule), 0)
+                    .insert(&key, value(number, rule, settings), 0)
                     .with_context(|| format!("cannot write the destination {range}"))?;
             }
         }

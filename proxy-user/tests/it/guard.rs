@@ -1,7 +1,7 @@
 //! What is turned away before there is a socket for it: untrusted sources, and too many connections
 //! of one source; wherever the guard stands.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use xtask::lab::{Daemon, Family, Lab, wait_until};
@@ -20,7 +20,11 @@ both_families!(
     a_source_opens_as_many_connections_as_it_may,
 );
 
-any_family!(where_it_stands_is_reported, without_a_driver_that_can_it_stands_in_tc,);
+any_family!(
+    an_ipv6_network_is_one_source,
+    where_it_stands_is_reported,
+    without_a_driver_that_can_it_stands_in_tc,
+);
 
 /// Where the guard can be made to stand, and what is then said of it.
 const PLACES: [(&str, &str); 3] =
@@ -99,11 +103,52 @@ fn a_source_opens_as_many_connections_as_it_may(family: Family) {
         let allowed = begin.elapsed().as_secs() + 2;
         assert!((1..=allowed).contains(&served), "{hook}: {served} of {allowed}");
         assert_dropped(&scene.foreword, "syn-rate", 10 - allowed.min(9));
-        assert!(try_once(&scene.lab, family.stranger(), scene.vip()).is_some(), "{hook}");
+        let other = match family {
+            Family::V4 => family.stranger(),
+            Family::V6 => second_network(&scene.lab, 1)[0],
+        };
+        assert!(try_once(&scene.lab, other, scene.vip()).is_some(), "{hook}");
         wait_until(PATIENCE, "the next second", || {
             try_once(&scene.lab, family.lb(), scene.vip()).is_some()
         })
         .unwrap_or_else(|error| panic!("{hook}: {error}"));
+    }
+}
+
+/// Addresses of a second IPv6 network, which the client has beside its own.
+fn second_network(lab: &Lab, addresses: u16) -> Vec<IpAddr> {
+    let network = |number| Ipv6Addr::from([0xfd77, 9, 0, 0, 0, 0, 0, number]).into();
+    let addresses: Vec<IpAddr> = (1..=addresses).map(network).collect();
+    for address in &addresses {
+        lab.client.add_spare_address("eth0", *address, 128).expect("it is nobody's");
+    }
+    lab.node.ip("-6 route add fd77:9::/64 dev eth0").expect("root may route");
+    addresses
+}
+
+/// Each attempt comes from another address: they share what one source may, unless they are told
+/// apart.
+fn an_ipv6_network_is_one_source() {
+    const ATTEMPTS: u16 = 6;
+    for (hook, _) in PLACES {
+        for (prefix, is_shared) in [("64", true), ("128", false)] {
+            let flags = format!("--syn-limit 1 --ipv6-prefix {prefix} --guard-hook {hook}");
+            let scene = Scene::serving(Family::V6, &[OFF, "--outbound none", &flags], echo);
+            let sources = second_network(&scene.lab, ATTEMPTS);
+            let begin = Instant::now();
+            let attempts =
+                sources.iter().filter_map(|from| try_once(&scene.lab, *from, scene.vip()));
+            let served = attempts.count() as u64;
+            if is_shared {
+                let allowed = begin.elapsed().as_secs() + 2;
+                assert!((1..=allowed).contains(&served), "{hook}: {served} of {allowed}");
+                assert_dropped(&scene.foreword, "syn-rate", 1);
+                // The client's own network is another source.
+                assert!(try_once(&scene.lab, Family::V6.lb(), scene.vip()).is_some(), "{hook}");
+            } else {
+                assert_eq!(served, u64::from(ATTEMPTS), "{hook}");
+            }
+        }
     }
 }
 

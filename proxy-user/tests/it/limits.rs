@@ -1,6 +1,7 @@
 //! How many connections there may be: the ones that are there go on, one more is reset and counted.
 
-use std::net::{IpAddr, SocketAddr};
+use std::io::Read as _;
+use std::net::SocketAddr;
 
 use xtask::lab::{Family, Foreword, Lab, wait_until};
 
@@ -11,7 +12,7 @@ use crate::maps::refused;
 use crate::scene::{PORT, lab};
 use crate::setup::foreword;
 use crate::talk::Talk;
-use crate::wire::{join, v1};
+use crate::wire::{join, named_client, v1};
 
 both_families!(
     one_more_than_the_limit_is_reset,
@@ -19,7 +20,11 @@ both_families!(
     too_few_files_are_no_fault,
 );
 
-any_family!(a_reload_raises_the_limit, what_files_do_not_allow_is_said);
+any_family!(
+    a_reload_raises_the_limit,
+    what_files_do_not_allow_is_said,
+    an_ipv6_network_is_one_client,
+);
 
 /// Trusts the load balancer, and lets it stand for clients.
 fn config(family: Family, limits: &str) -> String {
@@ -88,8 +93,8 @@ fn a_client_has_its_own_limit(family: Family) {
     let lab = lab();
     let backend = backend(&lab, family);
     let foreword = ConfigFile::saying(&config(family, "perSource: 2")).run(&lab);
-    let client = |port: u16| SocketAddr::new(family.stranger(), port);
-    let other = SocketAddr::new(next(family.stranger()), 1);
+    let client = |port: u16| SocketAddr::new(named_client(family).ip(), port);
+    let other = SocketAddr::new(family.stranger(), 1);
     let header = |client: SocketAddr| v1(client, backend.address());
     let one = stay(&lab, family, &backend, &header(client(1)));
     let _two = stay(&lab, family, &backend, &header(client(2)));
@@ -104,13 +109,6 @@ fn a_client_has_its_own_limit(family: Family) {
     assert_eq!(one.finish_and_rest(), Reply::ended(b""));
     let again = || is_served(&lab, family, &backend, &header(client(4)));
     wait_until(PATIENCE, "a place", again).expect("one has ended");
-}
-
-fn next(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(address) => IpAddr::V4((u32::from(address) + 1).into()),
-        IpAddr::V6(address) => IpAddr::V6((u128::from(address) + 1).into()),
-    }
 }
 
 /// With as many descriptors as are enough for a few connections, more of them are refused in order,
@@ -142,6 +140,42 @@ fn too_few_files_are_no_fault(family: Family) {
     }
     wait_until(PATIENCE, "places", || is_served(&lab, family, &backend, b""))
         .expect("all have ended");
+}
+
+/// Twenty connections of clients in one /64 and in another, by the prefix that makes a client.
+fn an_ipv6_network_is_one_client() {
+    let family = Family::V6;
+    let lab = lab();
+    let backend = backend(&lab, family);
+    let file = ConfigFile::saying(&config(family, "perSource: 2"));
+    let foreword = file.run(&lab);
+    let client = |network: u16, number: u16| {
+        SocketAddr::from(([0x2001, 0xdb8, 0, network, 0, 0, 0, number], 1000))
+    };
+    let mut networks = 0..;
+    let mut served_of_two_networks = || {
+        let [one, other] = [networks.next(), networks.next()].map(|network| network.unwrap_or(0));
+        let mut open = Vec::new();
+        let mut serve = |network| {
+            let before = open.len();
+            open.extend((0..20).filter_map(|number| {
+                let mut talk = connect(&lab, family, &backend);
+                talk.offer(&join(&v1(client(network, number), backend.address()), b"stay"));
+                let is_served = talk.stream().read_exact(&mut [0; 4]).is_ok();
+                is_served.then_some(talk)
+            }));
+            open.len() - before
+        };
+        (serve(one), serve(other))
+    };
+    assert_eq!(served_of_two_networks(), (2, 2));
+    file.say(&config(family, "perSource: 2, ipv6Prefix: 128"));
+    wait_for(&foreword, "limits.ipv6Prefix: 64 → 128", 1);
+    assert_eq!(served_of_two_networks(), (20, 20));
+    // The next two numbers differ in their last bit only.
+    file.say(&config(family, "perSource: 2, ipv6Prefix: 63"));
+    wait_for(&foreword, "limits.ipv6Prefix: 128 → 63", 1);
+    assert_eq!(served_of_two_networks(), (2, 0));
 }
 
 fn a_reload_raises_the_limit() {

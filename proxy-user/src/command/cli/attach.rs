@@ -146,6 +146,11 @@ pub struct Attach {
     #[arg(long, value_name = "N", default_value = defaults::NO_LIMIT)]
     max_per_source: String,
 
+    /// How many leading bits of an IPv6 address make one client, for --max-per-source and
+    /// --syn-limit: 1 to 128.
+    #[arg(long, value_name = "BITS", default_value = defaults::IPV6_PREFIX)]
+    ipv6_prefix: String,
+
     /// The Unix socket of `foreword status` and the like: a path, or none.
     #[arg(long, value_name = "PATH|none", default_value = defaults::ADMIN_SOCKET)]
     admin_socket: String,
@@ -196,6 +201,7 @@ impl Attach {
             limits: RawLimits {
                 connections: self.max_connections.into(),
                 per_source: self.max_per_source.into(),
+                ipv6_prefix: self.ipv6_prefix.into(),
             },
             admin: RawAdmin { socket: self.admin_socket.into(), http: self.admin_http.into() },
             rules: vec![RawRule {

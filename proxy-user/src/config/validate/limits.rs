@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use super::Invalid;
+use crate::address::Ipv6Prefix;
 use crate::config::field::{self, At};
 use crate::config::raw::RawLimits;
 use crate::config::settings::ConnectionLimits;
@@ -20,5 +21,10 @@ pub(super) fn limits(at: At<'_>, raw: &RawLimits) -> Result<ConnectionLimits, In
         let fix = format!("write a number up to {}, or 0 for any number", u32::MAX);
         return Err(at.refuse(field::MAX_PER_SOURCE, &raw.per_source, fix));
     };
-    Ok(ConnectionLimits { connections, per_source: NonZeroU32::new(per_source) })
+    let per_source = NonZeroU32::new(per_source);
+    let Some(ipv6_prefix) = raw.ipv6_prefix.parse().ok().and_then(Ipv6Prefix::new) else {
+        let fix = "write how many bits of an IPv6 address make one client, from 1 to 128";
+        return Err(at.refuse(field::IPV6_PREFIX, &raw.ipv6_prefix, fix));
+    };
+    Ok(ConnectionLimits { connections, per_source, ipv6_prefix })
 }

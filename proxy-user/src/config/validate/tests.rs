@@ -409,7 +409,7 @@ fn how_many_connections_there_may_be() {
     let limits = |connections: &str, per_source: &str| {
         let mut raw = raw();
         let (connections, per_source) = (connections.into(), per_source.into());
-        raw.limits = RawLimits { connections, per_source };
+        raw.limits = RawLimits { connections, per_source, ..RawLimits::default() };
         validate(&raw).map(|settings| settings.limits).map_err(|error| error.to_string())
     };
     assert_eq!(limits("auto", "0"), Ok(ConnectionLimits::default()));
@@ -426,6 +426,15 @@ fn how_many_connections_there_may_be() {
         message.starts_with("--max-per-source 'none' is not valid; write a number"),
         "{message}"
     );
+    for text in ["0", "129", "/64", "-1"] {
+        assert_eq!(
+            refused(|raw| raw.limits.ipv6_prefix = text.into()),
+            format!(
+                "--ipv6-prefix '{text}' is not valid; write how many bits of an IPv6 address make \
+                 one client, from 1 to 128"
+            )
+        );
+    }
 }
 
 #[test]
