@@ -2,7 +2,10 @@
 //! same one. Used only if the settings ask for it; the routing table's answer is the default.
 
 use aya_ebpf::bindings::BPF_ANY;
-use aya_ebpf::helpers::generated::{bpf_redirect, bpf_skb_load_bytes, bpf_skb_store_bytes};
+use aya_ebpf::bindings::bpf_hdr_start_off::BPF_HDR_START_MAC;
+use aya_ebpf::helpers::generated::{
+    bpf_redirect, bpf_skb_load_bytes_relative, bpf_skb_store_bytes,
+};
 use aya_ebpf::programs::TcContext;
 use proxy_common::abi::{Address, Path, PathKey};
 
@@ -29,9 +32,11 @@ pub fn note(ctx: &TcContext, packet: &Packet) {
         return;
     }
     let mut path = Path { ifindex, link: core::hint::black_box([0; 12]) };
-    let link = path.link.as_mut_ptr().cast();
+    let (skb, link) = (ctx.skb.skb.cast(), path.link.as_mut_ptr().cast());
+    // Behind generic XDP, what we see of a packet can begin with its IP header.
     // SAFETY: the kernel writes as many octets as the array has.
-    if unsafe { bpf_skb_load_bytes(ctx.skb.skb.cast(), 0, link, LINK_LEN) } == 0 {
+    let read = unsafe { bpf_skb_load_bytes_relative(skb, 0, link, LINK_LEN, BPF_HDR_START_MAC) };
+    if read == 0 {
         // Without room, the routing table answers.
         let _ = PATHS.insert(key, path, BPF_ANY.into());
     }

@@ -233,7 +233,12 @@ fn attach_guard(
 ) -> Result<(GuardUsed, Option<XdpLink>)> {
     let (used, mode) = match wanted {
         GuardHook::Native => (GuardUsed::Native, XdpMode::Driver),
-        GuardHook::Generic => (GuardUsed::Generic, XdpMode::Skb),
+        // The kernel copies a packet for it and forgets how long its Ethernet header is, so that TC
+        // sees the packet from its IP header on.
+        GuardHook::Generic => {
+            object.expect_bare_packets()?;
+            (GuardUsed::Generic, XdpMode::Skb)
+        }
         GuardHook::Auto if interface.suits_native_xdp() => (GuardUsed::Native, XdpMode::Driver),
         GuardHook::Auto | GuardHook::Tc => return Ok((GuardUsed::Tc, None)),
     };

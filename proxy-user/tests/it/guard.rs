@@ -15,6 +15,7 @@ use crate::talk::Talk;
 
 both_families!(
     only_trusted_sources_reach_a_socket,
+    replies_by_arrival_find_their_way_wherever_it_stands,
     a_connection_from_before_is_left_alone,
     other_ports_are_none_of_its_business,
     a_source_opens_as_many_connections_as_it_may,
@@ -58,6 +59,18 @@ fn only_trusted_sources_reach_a_socket(family: Family) {
         assert_eq!(refused(&foreword, "untrusted-source"), 0, "{hook}: none came to a socket");
         assert_eq!(packets(&foreword, "steered_syn"), 3, "{hook}");
         assert_eq!(backend.connections(), 3, "{hook}");
+    }
+}
+
+/// Behind generic XDP a program can see a packet from its IP header on, without the addresses that a
+/// reply is sent to.
+fn replies_by_arrival_find_their_way_wherever_it_stands(family: Family) {
+    for (hook, _) in PLACES {
+        let lab = lab();
+        let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
+        let flags = format!("eth0 --port {PORT} {REQUIRE} --outbound v1 --reply arrival");
+        let _foreword = attach(&lab, &format!("{flags} --guard-hook {hook}"));
+        assert_served(&lab, &backend, family);
     }
 }
 
