@@ -1,7 +1,8 @@
 //! `cargo xtask dist`: the binary that is shipped, in `dist` below the target folder.
 //!
 //! What is left there has been seen to be static, by its ELF headers, and to run in a root folder
-//! that holds what the image's Dockerfile puts there, and nothing else.
+//! that holds what the image's Dockerfile puts there, and nothing else. Beside it is a list of what it is
+//! made of, which has been seen to be complete.
 //!
 //! None of that depends on how well the code was optimised, which is what takes minutes: CI leaves it
 //! out, and has another folder, so that nobody ships such a binary.
@@ -9,6 +10,7 @@
 mod dockerfile;
 mod elf;
 mod image;
+mod sbom;
 
 use std::env::consts::ARCH;
 use std::fs;
@@ -55,7 +57,7 @@ pub fn run(args: &Args) -> Result<()> {
 /// Builds the binary, and leaves it without debugging information in a folder of this name.
 fn build(profile: Profile, name: &str) -> Result<PathBuf> {
     ui::note("building the static binary");
-    let built = cargo::build_static_foreword(profile)?;
+    let (built, compiled) = cargo::build_static_foreword(profile)?;
     let folder = cargo::target_dir()?.join(name);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let binary = folder.join("foreword");
@@ -63,6 +65,7 @@ fn build(profile: Profile, name: &str) -> Result<PathBuf> {
     let scratch = folder.join("foreword.new");
     copy_stripped(&built, &scratch)?;
     fs::rename(&scratch, &binary).context("cannot put the binary in its place")?;
+    sbom::write(&binary, &compiled)?;
     Ok(binary)
 }
 

@@ -1,5 +1,8 @@
 //! Running cargo on this workspace.
 
+mod metadata;
+
+use std::collections::BTreeSet;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,6 +10,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+pub use self::metadata::{Metadata, Package};
 use crate::static_link::TARGET;
 use crate::ui;
 
@@ -98,10 +102,12 @@ pub fn build_foreword(profile: Profile) -> Result<PathBuf> {
     Ok(foreword)
 }
 
-/// Builds `foreword` without a need for other files, and gives back where it lies.
-pub fn build_static_foreword(profile: Profile) -> Result<PathBuf> {
-    let [foreword] = build([FOREWORD], profile, &[&format!("--target={TARGET}")])?;
-    Ok(foreword)
+/// Builds `foreword` without a need for other files, and gives back where it lies, with the ids of
+/// the packages that were compiled for it.
+pub fn build_static_foreword(profile: Profile) -> Result<(PathBuf, BTreeSet<String>)> {
+    let messages = messages([FOREWORD], profile, &[&format!("--target={TARGET}")])?;
+    let [foreword] = executables(&messages, [FOREWORD])?;
+    Ok((foreword, compiled(&messages, TARGET)))
 }
 
 /// Builds programs together, so that what they share is compiled once, and gives back where each
@@ -119,6 +125,15 @@ fn build<const N: usize>(
     profile: Profile,
     more: &[&str],
 ) -> Result<[PathBuf; N]> {
+    executables(&messages(programs, profile, more)?, programs)
+}
+
+/// What Cargo says of a build that succeeds: JSON, one message on each line.
+fn messages<const N: usize>(
+    programs: [Program; N],
+    profile: Profile,
+    more: &[&str],
+) -> Result<Vec<u8>> {
     let mut command = cargo();
     command.arg("build").arg(format!("--profile={}", profile.name()));
     for Program { package, kind, name } in programs {
@@ -131,13 +146,19 @@ fn build<const N: usize>(
     command.args(more);
     command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = command.output().context("cannot run cargo")?;
-    let names = programs.map(|program| program.name);
     if !output.status.success() {
+        let names = programs.map(|program| program.name);
         bail!("cannot build {}; cargo's messages are above", names.join(" and "));
     }
+    Ok(output.stdout)
+}
+
+/// Where each program lies.
+fn executables<const N: usize>(messages: &[u8], programs: [Program; N]) -> Result<[PathBuf; N]> {
+    let names = programs.map(|program| program.name);
     let mut paths = names.map(|_| PathBuf::new());
     for (path, name) in paths.iter_mut().zip(names) {
-        *path = executable(&output.stdout, name)
+        *path = executable(messages, name)
             .with_context(|| format!("cargo built {name} and does not say where"))?;
     }
     Ok(paths)
@@ -150,6 +171,18 @@ pub fn executable(messages: &[u8], name: &str) -> Option<PathBuf> {
         let is_it = message["target"]["name"] == name && message["reason"] == "compiler-artifact";
         is_it.then(|| message["executable"].as_str().map(PathBuf::from))?
     })
+}
+
+/// The ids of packages that were compiled for a target, and not for what runs during the build.
+/// Whatever is for another machine's kind lies in a folder of its own.
+fn compiled(messages: &[u8], target: &str) -> BTreeSet<String> {
+    let ids = messages.split(|&byte| byte == b'\n').filter_map(|line| {
+        let message: Value = serde_json::from_slice(line).ok()?;
+        let mut files = message["filenames"].as_array()?.iter().filter_map(Value::as_str);
+        let is_for_it = files.any(|file| Path::new(file).iter().any(|part| part == target));
+        is_for_it.then(|| message["package_id"].as_str().map(str::to_owned))?
+    });
+    ids.collect()
 }
 
 #[cfg(test)]
@@ -165,5 +198,16 @@ mod tests {
 "#;
         assert_eq!(executable(messages, "foreword"), Some("/t/debug/foreword".into()));
         assert_eq!(executable(messages, "backward"), None);
+    }
+
+    #[test]
+    fn what_runs_during_the_build_is_not_part_of_it() {
+        let messages = br#"{"reason":"compiler-artifact","package_id":"a","filenames":["/t/debug/deps/liba.rlib"]}
+{"reason":"compiler-artifact","package_id":"b","filenames":["/t/m-musl/debug/deps/libb.rlib"]}
+{"reason":"compiler-artifact","package_id":"c","filenames":["/t/debug/deps/libc.so"]}
+{"reason":"build-script-executed","package_id":"d","out_dir":"/t/m-musl/debug/build/d/out"}
+{"reason":"build-finished","success":true}
+"#;
+        assert_eq!(compiled(messages, "m-musl"), ["b".to_owned()].into());
     }
 }
