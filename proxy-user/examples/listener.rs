@@ -26,7 +26,7 @@ fn main() -> Result<()> {
     let [address, config] = &arguments[..] else { bail!("usage: listener ADDRESS CONFIG") };
     let address: SocketAddrV4 = address.parse().context("ADDRESS is IPv4 and a port")?;
     let (_, settings) = ConfigFile::open(Path::new(config))?;
-    logs::start(logs::Format::Text);
+    logs::start(logs::Format::Text).expect("there are threads");
     let budget = Budget::of(capability::raise_file_limit()?)?;
     let count = settings.workers.map_or(1, Into::into);
     let listen = || Ok(Listeners { v4: socket::listen(address.into())?, v6: None });

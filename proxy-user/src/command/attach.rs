@@ -17,6 +17,6 @@ pub fn run(arguments: Attach) -> Result<(), Failure> {
     let settings = Settings { take_over, ..validate(&config, Written::Flags)? };
     // Before anything else opens a descriptor.
     let slots = Slots::reserve(Steering::slots(&settings)).context("cannot open /dev/null")?;
-    logs::start(log.into());
+    logs::start(log.into()).context("cannot start to log")?;
     Ok(service::run(settings, slots, None, Retirement::Exit)?)
 }

@@ -14,7 +14,7 @@ use crate::steer::sweep;
 
 /// Removes what dead instances left, and says what that was.
 pub fn run() -> Result<()> {
-    logs::start(logs::Format::Text);
+    logs::start(logs::Format::Text).context("cannot start to log")?;
     require_privileges()?;
     let swept = sweep::everything()?;
     let sockets = socket::sweep(Path::new(defaults::ADMIN_SOCKET));

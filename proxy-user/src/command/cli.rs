@@ -36,6 +36,9 @@ pub enum Command {
     /// Say what runs and how it stands: rules, interfaces, counters, and why connections were
     /// refused. Exit code 1: nothing takes new connections.
     Status(Status),
+    /// Say whether what runs is healthy: it answers, and all of its workers come round. For probes:
+    /// exit code 1 and the reason if it is not, nothing if it is.
+    Health(Health),
     /// List the connections that are open.
     Connections(Connections),
     /// Say whether all load balancers send headers, and have a rule require them when they do. Exit
@@ -128,6 +131,17 @@ pub struct Status {
     /// Go on showing it, with rates.
     #[arg(long)]
     pub watch: bool,
+}
+
+/// Where to ask, and for what.
+#[derive(Args, Debug)]
+pub struct Health {
+    #[command(flatten)]
+    pub admin: Admin,
+
+    /// Also whether new connections are taken, by it or by its successor.
+    #[arg(long)]
+    pub ready: bool,
 }
 
 /// Which connections, and how to show them.

@@ -8,6 +8,7 @@ mod connections;
 mod cutover;
 mod decode;
 mod doctor;
+mod health;
 mod import;
 mod probe;
 mod reload;
@@ -23,6 +24,7 @@ use self::cli::{Cli, Command};
 use crate::config::Invalid;
 use crate::inspect::hex::HexError;
 use crate::operate::config_file::BadFile;
+use crate::operate::logs;
 
 /// How a command fails.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +59,7 @@ pub fn run() -> ExitCode {
         Command::Schema => done(check::schema()),
         Command::Reload(arguments) => done(reload::run(&arguments)),
         Command::Status(arguments) => status::run(&arguments).map_err(Failure::from),
+        Command::Health(arguments) => done(health::run(&arguments)),
         Command::Connections(arguments) => connections::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Cutover(arguments) => cutover::run(&arguments),
         Command::Import(arguments) => import::run(&arguments).map(|()| ExitCode::SUCCESS),
@@ -65,14 +68,13 @@ pub fn run() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Probe(arguments) => probe::run(&arguments),
     };
-    match result {
-        Ok(code) => code,
-        Err(failure) => {
-            eprintln!("error: {failure}");
-            ExitCode::from(match failure {
-                Failure::Usage(_) | Failure::File(_) | Failure::Import(_) | Failure::Hex(_) => 2,
-                Failure::Run(_) => 1,
-            })
-        }
-    }
+    let code = result.unwrap_or_else(|failure| {
+        logs::fail(format_args!("error: {failure}"));
+        ExitCode::from(match failure {
+            Failure::Usage(_) | Failure::File(_) | Failure::Import(_) | Failure::Hex(_) => 2,
+            Failure::Run(_) => 1,
+        })
+    });
+    logs::finish();
+    code
 }

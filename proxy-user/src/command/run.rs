@@ -17,7 +17,7 @@ pub fn run(arguments: &Run) -> Result<(), Failure> {
     let settings = Settings { take_over: true, ..settings };
     // Before anything else opens a descriptor.
     let slots = Slots::reserve(Steering::slots(&settings)).context("cannot open /dev/null")?;
-    logs::start(arguments.log.into());
+    logs::start(arguments.log.into()).context("cannot start to log")?;
     let retirement = if arguments.stay { Retirement::Wait } else { Retirement::Exit };
     Ok(service::run(settings, slots, Some(file), retirement)?)
 }

@@ -1,8 +1,21 @@
-//! Logging to standard error; standard output is for what was asked for.
+//! What a run writes: its log to standard error, what it tells whoever started it to standard output.
+//! Each has an [`Outlet`], so that nobody ever waits for either.
 
-use std::io::{self, IsTerminal as _};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write};
+use std::panic;
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
+
+use super::outlet::Outlet;
+
+/// How long the end of the process waits for what is not yet written.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a line is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,18 +27,108 @@ pub enum Format {
     Json,
 }
 
+/// Lines that nobody will read, since the start.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct LostLines {
+    /// Of what was to be told.
+    pub stdout: u64,
+    /// Of the log.
+    pub stderr: u64,
+}
+
+/// The standard streams of the process, from [`start`] on.
+#[derive(Debug)]
+struct Streams {
+    stdout: Outlet,
+    stderr: Outlet,
+}
+
+static STREAMS: OnceLock<Streams> = OnceLock::new();
+
 /// Starts logging at info, or as `RUST_LOG` says. The libraries below us speak up from warnings on
-/// only.
-pub fn start(format: Format) {
+/// only. To be called once.
+pub fn start(format: Format) -> io::Result<()> {
+    let stdout = Outlet::open("stdout", io::stdout(), |lines| tell_lost("standard output", lines))?;
+    let stderr = Outlet::open("stderr", io::stderr(), |lines| tell_lost("the log", lines))?;
+    let streams = STREAMS.get_or_init(|| Streams { stdout, stderr });
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,foreword=info"));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(|| Lines(&streams.stderr))
         .with_ansi(io::stderr().is_terminal())
-        .with_target(false);
+        .with_target(false)
+        // They would be printed, which panics where nothing can be.
+        .log_internal_errors(false);
     match format {
         Format::Text => lines.init(),
         Format::Json => lines.json().flatten_event(true).init(),
+    }
+    panic::set_hook(Box::new(|panic| streams.stderr.put(describe(panic).into_bytes())));
+    Ok(())
+}
+
+/// The usual hook writes by itself, and a worker that panics would hang where nobody reads.
+fn describe(panic: &panic::PanicHookInfo<'_>) -> String {
+    let thread = thread::current();
+    let text = format!("thread '{}' {panic}\n", thread.name().unwrap_or("?"));
+    let backtrace = Backtrace::capture();
+    match backtrace.status() {
+        BacktraceStatus::Captured => format!("{text}{backtrace}\n"),
+        _ => text,
+    }
+}
+
+fn tell_lost(of: &str, lines: u64) {
+    tracing::warn!(lines, "lines of {of} were lost: they could not be written, or nobody read");
+}
+
+/// Tells whoever started the run something on the way.
+pub fn say(line: fmt::Arguments<'_>) {
+    if let Some(streams) = STREAMS.get() {
+        streams.stdout.put(format!("{line}\n").into_bytes());
+    }
+}
+
+/// Says why the process ends. A command that is no run has nothing to delay by it.
+pub fn fail(why: fmt::Arguments<'_>) {
+    let line = format!("{why}\n");
+    match STREAMS.get() {
+        Some(streams) => streams.stderr.put(line.into_bytes()),
+        None => {
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
+    }
+}
+
+/// How many lines have been lost.
+pub fn lost() -> LostLines {
+    STREAMS.get().map_or_else(LostLines::default, |streams| LostLines {
+        stdout: streams.stdout.lost(),
+        stderr: streams.stderr.lost(),
+    })
+}
+
+/// Gives what is not yet written a last chance, and not for long: the process ends.
+pub fn finish() {
+    if let Some(Streams { stdout, stderr }) = STREAMS.get() {
+        let until = Instant::now() + PATIENCE;
+        stdout.flush(until);
+        stderr.flush(until);
+    }
+}
+
+/// A line of the log on its way. The subscriber writes each as a whole.
+struct Lines<'a>(&'a Outlet);
+
+impl Write for Lines<'_> {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        self.0.put(text.to_vec());
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,12 +28,13 @@ pub enum Order {
 pub struct Mailbox {
     bell: Bell,
     orders: Arc<Mutex<Vec<Order>>>,
+    is_asked: Arc<AtomicBool>,
 }
 
 impl Mailbox {
     /// An empty one.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { bell: Bell::new()?, orders: Arc::default() })
+        Ok(Self { bell: Bell::new()?, orders: Arc::default(), is_asked: Arc::default() })
     }
 
     /// Gives an order.
@@ -41,10 +43,22 @@ impl Mailbox {
         self.bell.ring()
     }
 
-    /// Takes all orders that are there.
+    /// Asks whether the worker comes round.
+    pub fn ask(&self) -> io::Result<()> {
+        self.is_asked.store(true, Ordering::Relaxed);
+        self.bell.ring()
+    }
+
+    /// Whether it has not done so since.
+    pub fn is_asked(&self) -> bool {
+        self.is_asked.load(Ordering::Relaxed)
+    }
+
+    /// Takes all orders that are there, which is the answer to [`Mailbox::ask`] as well.
     pub fn take(&self) -> Vec<Order> {
         // Silenced first: an order that comes now rings again.
         self.bell.silence();
+        self.is_asked.store(false, Ordering::Relaxed);
         mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -11,6 +11,7 @@ mod clock;
 mod connecting;
 mod flow;
 mod gate;
+mod heartbeat;
 mod ledger;
 mod live;
 mod log;
@@ -29,6 +30,7 @@ mod wheel;
 mod worker;
 mod workers;
 
+pub use heartbeat::Stalled;
 pub use ledger::RuleCounts;
 pub use live::{Live, Stand};
 pub use tally::Counts;

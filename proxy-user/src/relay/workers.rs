@@ -1,12 +1,15 @@
 //! All workers of the process: started, told, counted, stopped.
 
-use std::sync::{Arc, mpsc};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::admission::Admission;
+use super::heartbeat::{Heartbeat, Stalled};
 use super::ledger::{Ledger, RuleCounts};
 use super::live::Live;
 use super::mailbox::{Mailbox, Order};
@@ -25,7 +28,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Workers {
     threads: Vec<JoinHandle<()>>,
+    /// Each thread has a copy, and we have one until nothing is started any more.
+    running: Option<Sender<Infallible>>,
+    /// Disconnected when all threads have ended.
+    are_running: Receiver<Infallible>,
     mailboxes: Vec<Mailbox>,
+    heartbeats: Vec<Heartbeat>,
     ledger: Ledger,
     admission: Arc<Admission>,
 }
@@ -42,8 +50,16 @@ impl Workers {
     ) -> Result<Self> {
         let ledger = Ledger::new(listeners.len());
         let admission = Arc::new(Admission::new(settings.limits, budget, listeners.len()));
-        let (threads, mailboxes) = (Vec::new(), Vec::new());
-        let mut workers = Self { threads, mailboxes, ledger, admission };
+        let (running, are_running) = mpsc::channel();
+        let mut workers = Self {
+            threads: Vec::new(),
+            running: Some(running),
+            are_running,
+            mailboxes: Vec::new(),
+            heartbeats: Vec::new(),
+            ledger,
+            admission,
+        };
         for (number, listeners) in listeners.into_iter().enumerate() {
             let departure = Departure::new(upstream_mark, private)?;
             let nobodys = workers.ledger.nobodys(number);
@@ -52,12 +68,15 @@ impl Workers {
             worker.rules.exchange(workers.ledger.serve(settings, number));
             let mailbox = Mailbox::new().context("cannot make an event")?;
             let round = Round::new(worker, listeners, mailbox.clone())?;
-            let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(|| {
+            let running = workers.running.clone();
+            let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+                let _running = running;
                 if let Err(error) = round.run() {
                     tracing::error!(error = %format!("{error:#}"), "a worker has stopped");
                 }
             });
             workers.mailboxes.push(mailbox);
+            workers.heartbeats.push(Heartbeat::new());
             workers.threads.push(thread.context("cannot start a worker thread")?);
         }
         Ok(workers)
@@ -66,6 +85,7 @@ impl Workers {
     /// From now on, new connections are served by these settings; those that are open go on as
     /// they began. Returns when each worker has heard of it.
     pub fn serve(&mut self, settings: &Settings) -> Result<()> {
+        self.require_answers()?;
         self.admission.change(settings.limits);
         let (to, heard) = mpsc::channel();
         for (number, mailbox) in self.mailboxes.iter().enumerate() {
@@ -80,6 +100,7 @@ impl Workers {
 
     /// The connections that are open, of all of them.
     pub fn live(&self) -> Result<Vec<Live>> {
+        self.require_answers()?;
         let (to, listed) = mpsc::channel();
         for mailbox in &self.mailboxes {
             mailbox.give(Order::List(to.clone()))?;
@@ -121,6 +142,25 @@ impl Workers {
         self.threads.len()
     }
 
+    /// Looks whether each of them comes round; to be called once a second.
+    pub fn look(&mut self) {
+        for (number, heartbeat) in self.heartbeats.iter_mut().enumerate() {
+            heartbeat.look(number, &self.mailboxes[number]);
+        }
+    }
+
+    /// Those that have not come round for two seconds.
+    pub fn stalled(&self) -> impl Iterator<Item = Stalled> {
+        let heartbeats = self.heartbeats.iter().zip(&self.mailboxes).enumerate();
+        heartbeats.filter_map(|(number, (heartbeat, mailbox))| heartbeat.stalled(number, mailbox))
+    }
+
+    /// Nobody waits for a worker that is known not to answer.
+    fn require_answers(&self) -> Result<()> {
+        let Some(Stalled { worker, duration }) = self.stalled().next() else { return Ok(()) };
+        bail!("worker {worker} has not come round for {} s", duration.as_secs())
+    }
+
     /// Whether one of them has ended before it was asked to.
     pub fn has_stopped(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished)
@@ -140,8 +180,15 @@ impl Workers {
                 return;
             }
         }
+        self.running = None;
+        let ended = self.are_running.recv_timeout(PATIENCE);
         for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
+            if ended == Err(RecvTimeoutError::Timeout) && !thread.is_finished() {
+                tracing::error!(
+                    thread = thread.thread().name(),
+                    "a worker does not end; left alone"
+                );
+            } else if thread.join().is_err() {
                 tracing::error!("a worker has panicked");
             }
         }

@@ -39,22 +39,22 @@ any_family!(
 const HTTP: &str = "127.0.0.1:9478";
 
 /// A run with a socket of its own.
-struct Run {
-    foreword: Foreword,
+pub struct Run {
+    pub foreword: Foreword,
     config: ConfigFile,
     socket: PathBuf,
     folder: TempDir,
 }
 
 impl Run {
-    fn start(lab: &Lab, rule: &str) -> Self {
+    pub fn start(lab: &Lab, rule: &str) -> Self {
         let folder = TempDir::new().expect("a folder can be made");
         let socket = folder.path().join("admin.sock");
         let config = ConfigFile::saying(&with_admin(&socket, rule));
         Self { foreword: config.run(lab), config, socket, folder }
     }
 
-    fn ask(&self, arguments: &str) -> Output {
+    pub fn ask(&self, arguments: &str) -> Output {
         ask(&self.socket, arguments)
     }
 

@@ -16,6 +16,15 @@ WITHOUT_SCHEMA = {("monitoring.coreos.com/v1", "ServiceMonitor")}
 # README.md says that these are needed, and tests run with no others.
 CAPABILITIES = {"add": ["NET_ADMIN", "SYS_ADMIN"], "drop": ["ALL"]}
 
+# Where `foreword health` asks, and how long it waits for an answer, in seconds.
+ADMIN_SOCKET = "/run/foreword/admin.sock"
+PATIENCE = 3
+PROBES = {
+    "startupProbe": ["/foreword", "health"],
+    "readinessProbe": ["/foreword", "health", "--ready"],
+    "livenessProbe": ["/foreword", "health"],
+}
+
 
 def against_schema(document, version):
     """Complaints of one version of Kubernetes about one document."""
@@ -76,11 +85,13 @@ def between(documents):
     config = yaml.safe_load(maps[named[0]]["data"]["config.yaml"])
     if pod["terminationGracePeriodSeconds"] <= seconds(config["drainTimeout"]) + 3:
         yield "terminationGracePeriodSeconds ends a drain before drainTimeout does"
-    port = int(config["admin"]["http"].rsplit(":", 1)[1])
-    for name in ("startupProbe", "readinessProbe", "livenessProbe"):
-        probe = container[name]["httpGet"]
-        if (probe.get("host"), probe["port"]) != ("127.0.0.1", port):
-            yield f"{name} does not ask 127.0.0.1:{port}, where the configuration has it"
+    if config["admin"]["socket"] != ADMIN_SOCKET:
+        yield f"probes ask at {ADMIN_SOCKET}, where the configuration has it not"
+    for name, command in PROBES.items():
+        if container[name].get("exec", {}).get("command") != command:
+            yield f"{name} is not {' '.join(command)}, which no other client can delay"
+        if container[name].get("timeoutSeconds", 1) <= PATIENCE:
+            yield f"{name} ends before it has waited {PATIENCE}s and can say why"
 
 
 def main(file, versions):

@@ -20,7 +20,7 @@ use tools::Tools;
 const VERSIONS: [&str; 4] = ["1.30", "1.33", "1.35", "1.37"];
 
 /// Words of a rendered manifest, what they are replaced by, and what has to be said about it.
-const FAULTS: [(&str, &str, &str); 8] = [
+const FAULTS: [(&str, &str, &str); 10] = [
     ("hostNetwork: true", "hostNetwrok: true", "hostNetwrok"),
     ("maxSurge: 1", "maxSurge: {}", "maxSurge"),
     ("apiVersion: apps/v1\n", "apiVersion: extensions/v1beta1\n", "there is no extensions/v1beta1"),
@@ -28,11 +28,9 @@ const FAULTS: [(&str, &str, &str); 8] = [
     ("- --stay", "- --log=json", "without --stay"),
     ("- SYS_ADMIN", "- SYS_PTRACE", "other rights"),
     ("drainTimeout: 30s", "drainTimeout: 5m", "terminationGracePeriodSeconds"),
-    (
-        "path: /readyz\n            port: 9478",
-        "path: /readyz\n            port: 80",
-        "readinessProbe",
-    ),
+    ("- --ready\n", "- --version\n", "readinessProbe"),
+    ("timeoutSeconds: 5", "timeoutSeconds: 1", "can say why"),
+    ("socket: /run/foreword/admin.sock", "socket: /run/elsewhere.sock", "probes ask at"),
 ];
 
 /// Checks every folder; all that is wrong is said.

@@ -11,8 +11,9 @@ use serde_json::Value;
 use super::Service;
 use super::say::describe;
 use crate::operate::admin::{Answer, Ask, Question};
+use crate::operate::logs;
 use crate::operate::report::connections::Connection;
-use crate::operate::report::{Interface, Rule, Status, Traffic};
+use crate::operate::report::{Interface, Rule, StalledWorker, Status, Traffic};
 use crate::steer::Attached;
 use crate::steer::pinned::Ends;
 
@@ -47,12 +48,14 @@ impl Service {
             config: self.reloading.as_ref().map(|reloading| reloading.path().to_owned()),
             reloads: self.reloads,
             workers: self.relay.count(),
+            stalled: self.relay.stalled().map(StalledWorker::from).collect(),
             limit: self.relay.limit(),
             interfaces: self.steering.attached().map(Interface::from).collect(),
             rules: self.rules(),
             packets: packets.map(|(name, count)| (name.to_owned(), count)).into(),
             dropped_packets: dropped.map(|(why, count)| (why.name().to_owned(), count)).collect(),
             nobodys: Traffic::from(&self.relay.nobodys()),
+            lost_lines: logs::lost(),
         })
     }
 

@@ -1,15 +1,22 @@
 //! What can happen to a run from outside.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::operate::admin::Question;
 use crate::steer::Successor;
 use crate::steer::watch::LinkNews;
 
+/// How often the maps for sight are brought up to date, and workers are looked after.
+const SECOND: Duration = Duration::from_secs(1);
+
 /// What can happen.
 pub struct Events {
+    pub seconds: Seconds,
     pub signals: Signals,
     pub hang_ups: HangUps,
     pub news: LinkNews,
@@ -25,6 +32,23 @@ pub enum End {
     Succeeded(Successor),
     /// A worker has stopped, and its connections with it.
     Broken,
+}
+
+/// What is done once a second, whatever else is going on.
+pub struct Seconds(Interval);
+
+impl Seconds {
+    /// The first one is over at once.
+    pub fn begin() -> Self {
+        let mut seconds = interval(SECOND);
+        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self(seconds)
+    }
+
+    /// The next one is over.
+    pub async fn next(&mut self) {
+        self.0.tick().await;
+    }
 }
 
 /// The signals that ask for an end.

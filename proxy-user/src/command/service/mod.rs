@@ -7,16 +7,15 @@ mod reload;
 mod say;
 mod tighten;
 
-use std::io::{self, Write as _};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use self::events::{End, Events, HangUps, Signals};
+use self::events::{End, Events, HangUps, Seconds, Signals};
 use self::reload::Reloading;
 use self::say::{describe, say};
 use self::tighten::Tightened;
@@ -37,8 +36,6 @@ use crate::steer::{Steering, Successor};
 use crate::sys::capability;
 use crate::sys::slots::Slots;
 
-/// How often the maps for sight are brought up to date.
-const PUBLISH: Duration = Duration::from_secs(1);
 /// How long we go on taking what is on its way to us when a successor is there: handshakes that
 /// it knows nothing of.
 const HANDSHAKES: Duration = Duration::from_secs(3);
@@ -88,6 +85,7 @@ pub fn run(
     let (announcements, successors) = mpsc::channel(1);
     let (desk, questions) = Desk::open();
     let mut events = Events {
+        seconds: Seconds::begin(),
         signals: Signals::catch()?,
         hang_ups: HangUps::catch()?,
         news: LinkNews::subscribe()?,
@@ -124,7 +122,7 @@ pub fn run(
     };
     // Whoever has read `ready` finds everything in its place.
     service.publish();
-    service.announce()?;
+    service.announce();
     service.steering.keep_holds();
     let stopped = runtime.block_on(service.live(&mut events));
     service.end();
@@ -181,7 +179,7 @@ pub fn require_privileges() -> Result<()> {
 
 impl Service {
     /// What was attached, in a few lines; the last one says that it works.
-    fn announce(&self) -> Result<()> {
+    fn announce(&self) {
         let mut lines = self.steering.describe();
         let rules = self.settings.rules.iter();
         lines.extend(rules.map(|rule| format!("rule      {}", describe(rule))));
@@ -193,9 +191,8 @@ impl Service {
         lines.push(format!("workers   {}", self.relay.count()));
         let limits = self.budget.describe(self.settings.limits, self.relay.limit());
         lines.push(format!("limits    {limits}"));
-        lines.push("ready: Ctrl-C drains and detaches\n".to_owned());
-        let text = lines.join("\n");
-        io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")
+        lines.push("ready: Ctrl-C drains and detaches".to_owned());
+        say(format_args!("{}", lines.join("\n")));
     }
 
     /// Where the settings were written.
@@ -217,17 +214,15 @@ impl Service {
     /// Waits for a reason to end, and meanwhile keeps up with interfaces, the configuration and
     /// the maps for sight.
     async fn serve(&mut self, events: &mut Events) -> End {
-        let mut ticks = interval(PUBLISH);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = events.signals.end() => return End::Asked,
                 Some(successor) = events.successors.recv() => return End::Succeeded(successor),
-                _ = ticks.tick() => {
+                () = events.seconds.next() => {
                     if self.relay.has_stopped() {
                         return End::Broken;
                     }
-                    self.publish();
+                    self.look_after();
                 }
                 () = events.news.next() => self.look_again(),
                 Some(question) = events.questions.recv() => self.answer(question),
@@ -253,6 +248,7 @@ impl Service {
             tokio::select! {
                 () = sleep_until(over) => return,
                 () = events.signals.end() => return,
+                () = events.seconds.next() => self.look_after(),
                 Some(question) = events.questions.recv() => self.answer(question),
             }
         }
@@ -263,6 +259,12 @@ impl Service {
         if let Err(error) = self.steering.look_again() {
             tracing::warn!(error = %format!("{error:#}"), "cannot look at the interfaces");
         }
+    }
+
+    /// What is due once a second.
+    fn look_after(&mut self) {
+        self.relay.look();
+        self.publish();
     }
 
     /// Sight must never end a run that works.
@@ -290,6 +292,7 @@ impl Service {
                 () = sleep(DRAIN_CHECK) => {}
                 () = sleep_until(deadline) => return Ok(()),
                 () = events.signals.end() => return Ok(()),
+                () = events.seconds.next() => self.look_after(),
                 Some(question) = events.questions.recv() => self.answer(question),
             }
         }

@@ -1,14 +1,14 @@
 //! What a run tells whoever started it, in words.
 
 use std::fmt;
-use std::io::{self, Write as _};
 
 use crate::address::list;
 use crate::config::settings::{Rule, Untrusted};
+use crate::operate::logs;
 
 /// Says something on the way. Nobody who has stopped listening is worth a connection.
 pub fn say(line: fmt::Arguments<'_>) {
-    let _ = writeln!(io::stdout(), "{line}");
+    logs::say(line);
 }
 
 /// A rule in words.

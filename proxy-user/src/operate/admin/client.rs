@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use serde::de::DeserializeOwned;
 
 use super::{Answer, Ask, socket};
@@ -15,6 +17,15 @@ const PATIENCE: Duration = Duration::from_secs(35);
 
 /// Asks the run that takes new connections.
 pub fn ask<T: DeserializeOwned>(path: &Path, question: &Ask) -> Result<T> {
+    ask_within(path, question, PATIENCE)
+}
+
+/// The same, with as long for an answer as is said.
+pub fn ask_within<T: DeserializeOwned>(
+    path: &Path,
+    question: &Ask,
+    patience: Duration,
+) -> Result<T> {
     let mut stream = match UnixStream::connect(path) {
         Ok(stream) => stream,
         Err(error) => match error.kind() {
@@ -24,8 +35,8 @@ pub fn ask<T: DeserializeOwned>(path: &Path, question: &Ask) -> Result<T> {
             _ => return Err(error).with_context(|| format!("cannot ask at {}", path.display())),
         },
     };
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     let mut line = serde_json::to_vec(question)?;
     line.push(b'\n');
     stream.write_all(&line).context("the question can't be sent")?;
@@ -37,6 +48,22 @@ pub fn ask<T: DeserializeOwned>(path: &Path, question: &Ask) -> Result<T> {
         }
         Ok(Answer::Error(error)) => Err(anyhow!(error)),
         Err(error) => Err(error).context("it does not answer as a Foreword does"),
+    }
+}
+
+/// Where the run of this container listens: the only one whose process can be seen from here. If
+/// none can be, or several, the path itself, which leads to the one that takes new connections.
+pub fn nearest(path: &Path) -> PathBuf {
+    let can_be_seen = |socket: &PathBuf| {
+        let stream = UnixStream::connect(socket).ok()?;
+        let peer = getsockopt(&stream, PeerCredentials).ok()?;
+        // In another namespace of processes it has no number for us.
+        (peer.pid() != 0).then_some(())
+    };
+    let mut near = socket::instances(path).into_iter().filter(|at| can_be_seen(at).is_some());
+    match (near.next(), near.next()) {
+        (Some(only), None) => only,
+        _ => path.to_owned(),
     }
 }
 

@@ -1,10 +1,13 @@
 //! Metrics and probes over HTTP, for whoever can connect: nothing can be changed here.
 //!
-//! `/metrics` is text as Prometheus reads it, `/healthz` says whether the run still answers, `/readyz` whether
-//! it takes new connections.
+//! `/metrics` is text as Prometheus reads it, `/healthz` says whether the run still answers and all of its
+//! workers come round, `/readyz` whether it takes new connections as well. A connection brings one
+//! request, and has little time for it; [`Places`] says how many there may be.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::io;
+use std::net::TcpListener as BlockingListener;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -16,22 +19,23 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Socket, Type};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinHandle, yield_now};
+use tokio::time::{sleep, timeout};
 
+use super::places::Places;
 use super::{Answer, Ask, Desk};
 use crate::address::AdminAddr;
-use crate::operate::report::{State, Status, metrics};
+use crate::operate::report::{Status, metrics};
 
-/// Connections at once; more wait.
-const CONNECTIONS: usize = 32;
 /// How long a request's head may take.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a connection may take in all, its answer included.
+const LIFETIME: Duration = Duration::from_secs(30);
 /// Before the next try, when nobody can be accepted.
 const BACK_OFF: Duration = Duration::from_millis(100);
-const BACKLOG: i32 = 64;
+/// Connections that the kernel keeps for us. One more would have to try again, a second later.
+const BACKLOG: i32 = 1024;
 
 /// A server that runs until it is dropped.
 #[derive(Debug)]
@@ -40,8 +44,14 @@ pub struct HttpServer(JoinHandle<()>);
 impl HttpServer {
     /// Listens. A predecessor may still do so, until it has handed over.
     pub fn open(address: AdminAddr, desk: Desk) -> Result<Self> {
-        let listener = listen(address).with_context(|| format!("cannot listen at {address}"))?;
-        Ok(Self(tokio::spawn(serve(listener, desk))))
+        let served = listen(address).and_then(|listener| Self::serve(listener, desk));
+        served.with_context(|| format!("cannot listen at {address}"))
+    }
+
+    /// Serves what a listener accepts, which does not block.
+    pub fn serve(listener: BlockingListener, desk: Desk) -> io::Result<Self> {
+        let listener = TcpListener::from_std(listener)?;
+        Ok(Self(tokio::spawn(accept(listener, desk))))
     }
 }
 
@@ -51,31 +61,52 @@ impl Drop for HttpServer {
     }
 }
 
-fn listen(address: AdminAddr) -> Result<TcpListener> {
+fn listen(address: AdminAddr) -> io::Result<BlockingListener> {
     let address = address.get();
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
-    Ok(TcpListener::from_std(socket.into())?)
+    Ok(socket.into())
 }
 
-async fn serve(listener: TcpListener, desk: Desk) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+/// Who is connected, for those who serve and the one that accepts.
+#[derive(Clone, Debug)]
+struct Connected(Arc<Mutex<Places<AbortHandle>>>);
+
+impl Connected {
+    fn places(&self) -> MutexGuard<'_, Places<AbortHandle>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place, until it is dropped.
+struct Place {
+    connected: Connected,
+    number: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.connected.places().leave(self.number);
+    }
+}
+
+async fn accept(listener: TcpListener, desk: Desk) {
+    let connected = Connected(Arc::new(Mutex::new(Places::new())));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.accept().await {
-            Ok((stream, _)) => {
-                let desk = desk.clone();
-                tokio::spawn(async move {
-                    let _place = place;
-                    let service = service_fn(|request| respond(request, &desk));
-                    let mut server = http1::Builder::new();
-                    server.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
-                    // Whoever asks learns of it, and nobody else cares.
-                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            Ok((stream, from)) => {
+                let evicted = connected.places().admit(from.ip(), |number| {
+                    let place = Place { connected: connected.clone(), number };
+                    tokio::spawn(converse(stream, place, desk.clone())).abort_handle()
                 });
+                if let Some(evicted) = evicted {
+                    evicted.abort();
+                }
+                // However many come in a row: those who have asked are answered meanwhile.
+                yield_now().await;
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept at the metrics address");
@@ -83,6 +114,17 @@ async fn serve(listener: TcpListener, desk: Desk) {
             }
         }
     }
+}
+
+async fn converse(stream: TcpStream, place: Place, desk: Desk) {
+    let service = service_fn(|request| {
+        place.connected.places().asks(place.number);
+        respond(request, &desk)
+    });
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
+    // Whoever asks learns of it, and nobody else cares.
+    let _ = timeout(LIFETIME, server.serve_connection(TokioIo::new(stream), service)).await;
 }
 
 async fn respond(
@@ -95,17 +137,8 @@ async fn respond(
         return Ok(refusal);
     }
     Ok(match request.uri().path() {
-        "/healthz" => match status(desk).await {
-            Ok(_) => plain(StatusCode::OK, "ok\n"),
-            Err(error) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
-        },
-        "/readyz" => match status(desk).await {
-            Ok(status) if status.state == State::Serving => plain(StatusCode::OK, "ready\n"),
-            Ok(status) => {
-                plain(StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", status.state.name()))
-            }
-            Err(error) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
-        },
+        "/healthz" => verdict(status(desk).await.map(|status| status.ailment()), "ok\n"),
+        "/readyz" => verdict(status(desk).await.map(|status| status.unreadiness()), "ready\n"),
         "/metrics" => match status(desk)
             .await
             .and_then(|status| metrics::encode(&status).map_err(|error| error.to_string()))
@@ -121,6 +154,14 @@ async fn status(desk: &Desk) -> Result<Status, String> {
     match desk.ask(Ask::Status).await {
         Answer::Answer(value) => serde_json::from_value(value).map_err(|error| error.to_string()),
         Answer::Error(error) => Err(error),
+    }
+}
+
+/// What a probe wants to know: whether anything is wrong, and what.
+fn verdict(wrong: Result<Option<String>, String>, good: &'static str) -> Response<Full<Bytes>> {
+    match wrong {
+        Ok(None) => plain(StatusCode::OK, good),
+        Ok(Some(why)) | Err(why) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod http;
+mod places;
 pub mod socket;
 
 use std::time::Duration;

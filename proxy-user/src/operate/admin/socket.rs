@@ -23,7 +23,7 @@ use crate::config::raw::defaults::ADMIN_SOCKET;
 
 /// Longest question.
 const LONGEST: u64 = 4096;
-/// How long a question may take to be written.
+/// How long a question may take to be written, and an answer to be read.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Before the next try, when nobody can be accepted.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -175,8 +175,12 @@ async fn converse(mut stream: UnixStream, desk: &Desk) -> io::Result<()> {
     };
     let mut line = serde_json::to_vec(&answer)?;
     line.push(b'\n');
-    stream.write_all(&line).await?;
-    stream.shutdown().await
+    let written = async {
+        stream.write_all(&line).await?;
+        stream.shutdown().await
+    };
+    // An answer that nobody reads must not be kept.
+    timeout(PATIENCE, written).await.unwrap_or_else(|late| Err(late.into()))
 }
 
 /// Between the bind and its permissions, others could have connected.

@@ -37,6 +37,13 @@ fn process(status: &Status, registry: &mut Registry) {
     let of_all = |value| [(Labels::new(), value)];
     gauge(registry, "start_time_seconds", "When it began, since 1970", of_all(status.since));
     gauge(registry, "workers", "Worker threads", of_all(status.workers as u64));
+    let stalled = (0..status.workers).map(|worker| {
+        let found = status.stalled.iter().find(|stalled| stalled.worker == worker);
+        let labels = vec![("worker", worker.to_string())];
+        (labels, found.map_or(0, |stalled| stalled.seconds))
+    });
+    let help = "For how long a worker has not come round; 0 while it does";
+    gauge(registry, "worker_stalled_seconds", help, stalled);
     gauge(registry, "connection_limit", "Connections that may be open", of_all(status.limit));
     let draining = u64::from(status.state == State::Draining);
     gauge(registry, "draining", "1 while new connections are not taken any more", of_all(draining));
@@ -48,6 +55,10 @@ fn process(status: &Status, registry: &mut Registry) {
     let results = [("applied", status.reloads.applied), ("refused", status.reloads.refused)];
     let reloads = results.map(|(result, count)| (vec![("result", result.to_owned())], count));
     counter(registry, "reloads", "How often the configuration was read again", reloads);
+    let lost = [("stdout", status.lost_lines.stdout), ("stderr", status.lost_lines.stderr)];
+    let lost = lost.map(|(stream, count)| (vec![("stream", stream.to_owned())], count));
+    let help = "Lines of output that could not be written, or that nobody read";
+    counter(registry, "log_lines_lost", help, lost);
 }
 
 fn connections(rules: &[Rule], registry: &mut Registry) {
@@ -132,8 +143,9 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::super::Traffic;
+    use super::super::{StalledWorker, Traffic};
     use super::*;
+    use crate::operate::logs::LostLines;
 
     fn status() -> Status {
         let refused = [("no-header".to_owned(), 3)].into();
@@ -142,6 +154,8 @@ mod tests {
         Status {
             version: "1.2.3".into(),
             workers: 2,
+            stalled: vec![StalledWorker { worker: 1, seconds: 7 }],
+            lost_lines: LostLines { stdout: 0, stderr: 4 },
             interfaces: vec![interface],
             rules: vec![Rule { name: "web".into(), does: None, traffic }],
             packets: [("returned".to_owned(), 7)].into(),
@@ -156,6 +170,9 @@ mod tests {
         for line in [
             r#"foreword_info{version="1.2.3"} 1"#,
             "foreword_workers 2",
+            r#"foreword_worker_stalled_seconds{worker="0"} 0"#,
+            r#"foreword_worker_stalled_seconds{worker="1"} 7"#,
+            r#"foreword_log_lines_lost_total{stream="stderr"} 4"#,
             "foreword_draining 0",
             r#"foreword_interfaces{interface="eth0",hook="tcx",guard="none"} 1"#,
             r#"foreword_connections_accepted_total{rule="web"} 10"#,

@@ -15,7 +15,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::relay::Counts;
+use super::logs::LostLines;
+use crate::relay::{Counts, Stalled};
 
 /// A run, as it stands.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -37,6 +38,8 @@ pub struct Status {
     pub reloads: Reloads,
     /// Worker threads.
     pub workers: usize,
+    /// Those of them that do not come round, so that their connections stand still.
+    pub stalled: Vec<StalledWorker>,
     /// Connections that may be open at once.
     pub limit: u64,
     /// Interfaces that it is attached to.
@@ -49,9 +52,26 @@ pub struct Status {
     pub dropped_packets: BTreeMap<String, u64>,
     /// Connections that no rule wanted, or that nobody could say whose they are.
     pub nobodys: Traffic,
+    /// Lines of output that could not be written.
+    pub lost_lines: LostLines,
 }
 
 impl Status {
+    /// Why it is not healthy, if it is not.
+    pub fn ailment(&self) -> Option<String> {
+        let words = |StalledWorker { worker, seconds }: &StalledWorker| {
+            format!("worker {worker} has not come round for {seconds} s")
+        };
+        let stalled: Vec<_> = self.stalled.iter().map(words).collect();
+        (!stalled.is_empty()).then(|| stalled.join(", "))
+    }
+
+    /// Why it is not ready for new connections, if it is not.
+    pub fn unreadiness(&self) -> Option<String> {
+        let state = (self.state != State::Serving).then(|| self.state.name().to_owned());
+        self.ailment().or(state)
+    }
+
     /// Since it began.
     pub fn age(&self) -> Duration {
         now().saturating_sub(Duration::from_secs(self.since))
@@ -86,6 +106,22 @@ impl State {
             Self::Serving => "serving",
             Self::Draining => "draining",
         }
+    }
+}
+
+/// A worker that does not come round.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct StalledWorker {
+    /// Its number.
+    pub worker: usize,
+    /// For how long.
+    pub seconds: u64,
+}
+
+impl From<Stalled> for StalledWorker {
+    fn from(Stalled { worker, duration }: Stalled) -> Self {
+        Self { worker, seconds: duration.as_secs() }
     }
 }
 

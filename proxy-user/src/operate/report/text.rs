@@ -6,6 +6,7 @@ use comfy_table::{Table, presets};
 use humantime::{format_duration, format_rfc3339_seconds};
 
 use super::{Rule, State, Status};
+use crate::operate::logs::LostLines;
 
 /// One status, in a few lines and two tables.
 pub fn describe(status: &Status) -> String {
@@ -51,8 +52,13 @@ fn head(status: &Status) -> String {
         let counted = format!("{} reloads, {} refused", reloads.applied, reloads.refused);
         let _ = writeln!(text, "config      {} ({counted})", config.display());
     }
-    let _ = writeln!(text, "workers     {workers}");
+    let ailment = status.ailment().map(|ailment| format!(": {ailment}"));
+    let _ = writeln!(text, "workers     {workers}{}", ailment.unwrap_or_default());
     let _ = writeln!(text, "connections {open} of {} open", status.limit);
+    let LostLines { stdout, stderr } = status.lost_lines;
+    if stdout + stderr > 0 {
+        let _ = writeln!(text, "lost lines  {stderr} of the log, {stdout} of standard output");
+    }
     for interface in &status.interfaces {
         let guard = interface.guard.as_ref().map(|guard| format!(", guard {guard}"));
         let (name, role, hook) = (&interface.name, &interface.role, &interface.hook);

@@ -68,6 +68,22 @@ struct Container {
 }
 
 impl Container {
+    /// What a probe says in the container, as kubelet has it run: the exit code, and why.
+    fn probe(&self, node: &Node, flags: &[&str]) -> (Option<i32>, String) {
+        let mut nsenter = node.lab.node.command("nsenter");
+        nsenter.args(["--target", &self.inside.to_string(), "--mount", "--pid"]);
+        let output = nsenter.arg(foreword()).arg("health").args(flags).output();
+        let output = output.expect("nsenter is installed");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    #[track_caller]
+    fn assert_well(&self, node: &Node) {
+        for flags in [&[][..], &["--ready"]] {
+            assert_eq!(self.probe(node, flags), (Some(0), String::new()), "{flags:?}");
+        }
+    }
+
     /// As kubelet does it.
     fn end(mut self) {
         let pid = Pid::from_raw(self.inside.try_into().expect("a pid"));
@@ -92,6 +108,7 @@ fn it_runs_as_the_daemon_set_has_it() {
     let container = node.start_container();
     assert_both_served(&node.lab, &backends);
     assert_eq!(get(&node.lab, "/readyz").1, "ready\n");
+    container.assert_well(&node);
     assert!(node.path("run/admin.sock").is_symlink(), "the node finds it as well");
     container.end();
     before.assert_restored(&node.lab.node);
@@ -109,7 +126,12 @@ fn a_surge_is_a_takeover() {
     let first = node.start_container();
     assert_both_served(&node.lab, &backends);
     let second = node.start_container();
+    wait_for(&first.foreword, "succeeded", 1);
+    // Whether it drains or has retired: it is left in peace.
+    first.assert_well(&node);
+    second.assert_well(&node);
     wait_for(&first.foreword, "retired: waiting for a signal", 1);
+    first.assert_well(&node);
     assert_both_served(&node.lab, &backends);
     assert_eq!(get(&node.lab, "/readyz").1, "ready\n");
     first.end();
