@@ -20,6 +20,9 @@ use crate::steer::pinned::Ends;
 impl Service {
     /// Answers a question. What fails is said to whoever has asked, and stops nothing.
     pub fn answer(&mut self, question: Question) {
+        if question.is_abandoned() {
+            return;
+        }
         let answer = match &question.ask {
             Ask::Status => self.status().and_then(value),
             Ask::Connections => self.connections().and_then(value),

@@ -23,8 +23,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
+use super::Desk;
+use super::latest::Latest;
 use super::places::Places;
-use super::{Answer, Ask, Desk};
 use crate::address::AdminAddr;
 use crate::operate::report::{Status, metrics};
 
@@ -95,12 +96,13 @@ impl Drop for Place {
 
 async fn accept(listener: TcpListener, desk: Desk) {
     let connected = Connected(Arc::new(Mutex::new(Places::new())));
+    let latest = Arc::new(Latest::at(desk));
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
                 let evicted = connected.places().admit(from.ip(), |number| {
                     let place = Place { connected: connected.clone(), number };
-                    tokio::spawn(converse(stream, place, desk.clone())).abort_handle()
+                    tokio::spawn(converse(stream, place, Arc::clone(&latest))).abort_handle()
                 });
                 if let Some(evicted) = evicted {
                     evicted.abort();
@@ -116,10 +118,10 @@ async fn accept(listener: TcpListener, desk: Desk) {
     }
 }
 
-async fn converse(stream: TcpStream, place: Place, desk: Desk) {
+async fn converse(stream: TcpStream, place: Place, latest: Arc<Latest>) {
     let service = service_fn(|request| {
         place.connected.places().asks(place.number);
-        respond(request, &desk)
+        respond(request, &latest)
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
@@ -129,7 +131,7 @@ async fn converse(stream: TcpStream, place: Place, desk: Desk) {
 
 async fn respond(
     request: Request<Incoming>,
-    desk: &Desk,
+    latest: &Latest,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
@@ -137,12 +139,9 @@ async fn respond(
         return Ok(refusal);
     }
     Ok(match request.uri().path() {
-        "/healthz" => verdict(status(desk).await.map(|status| status.ailment()), "ok\n"),
-        "/readyz" => verdict(status(desk).await.map(|status| status.unreadiness()), "ready\n"),
-        "/metrics" => match status(desk)
-            .await
-            .and_then(|status| metrics::encode(&status).map_err(|error| error.to_string()))
-        {
+        "/healthz" => verdict(&latest.snapshot().await.status, Status::ailment, "ok\n"),
+        "/readyz" => verdict(&latest.snapshot().await.status, Status::unreadiness, "ready\n"),
+        "/metrics" => match latest.snapshot().await.metrics() {
             Ok(text) => response(StatusCode::OK, metrics::CONTENT_TYPE, text),
             Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         },
@@ -150,18 +149,15 @@ async fn respond(
     })
 }
 
-async fn status(desk: &Desk) -> Result<Status, String> {
-    match desk.ask(Ask::Status).await {
-        Answer::Answer(value) => serde_json::from_value(value).map_err(|error| error.to_string()),
-        Answer::Error(error) => Err(error),
-    }
-}
-
 /// What a probe wants to know: whether anything is wrong, and what.
-fn verdict(wrong: Result<Option<String>, String>, good: &'static str) -> Response<Full<Bytes>> {
-    match wrong {
-        Ok(None) => plain(StatusCode::OK, good),
-        Ok(Some(why)) | Err(why) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+fn verdict(
+    status: &Result<Status, String>,
+    wrong: impl FnOnce(&Status) -> Option<String>,
+    good: &'static str,
+) -> Response<Full<Bytes>> {
+    match status.as_ref().map_or_else(|why| Some(why.clone()), wrong) {
+        None => plain(StatusCode::OK, good),
+        Some(why) => plain(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 

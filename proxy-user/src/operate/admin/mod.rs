@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod http;
+mod latest;
 mod places;
 pub mod socket;
 
@@ -68,6 +69,11 @@ pub struct Question {
 }
 
 impl Question {
+    /// Whether whoever has asked is gone, so that nothing needs to be done.
+    pub fn is_abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+
     /// Answers it. Whoever has asked may be gone.
     pub fn answer(self, answer: Answer) {
         let _ = self.reply.send(answer);

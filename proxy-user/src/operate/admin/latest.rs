@@ -1,0 +1,96 @@
+//! One status for all who ask for it at the same moment: a crowd at the metrics address costs the
+//! control loop no more than one of them. Nobody gets one that is older than his question.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use hyper::body::Bytes;
+use tokio::sync::Mutex;
+
+use super::{Answer, Ask, Desk};
+use crate::operate::report::{Status, metrics};
+
+/// Where the status is had.
+#[derive(Debug)]
+pub struct Latest {
+    desk: Desk,
+    taken: Mutex<Option<Arc<Snapshot>>>,
+}
+
+/// A status, or why there is none.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// When it was asked for.
+    asked: Instant,
+    /// What was answered.
+    pub status: Result<Status, String>,
+    metrics: OnceLock<Result<Bytes, String>>,
+}
+
+impl Latest {
+    /// Asks at this desk.
+    pub fn at(desk: Desk) -> Self {
+        Self { desk, taken: Mutex::new(None) }
+    }
+
+    /// The status as it is now, or a moment later.
+    pub async fn snapshot(&self) -> Arc<Snapshot> {
+        let now = Instant::now();
+        // Whoever comes while one is asked for waits here, and the first of them asks for all.
+        let mut taken = self.taken.lock().await;
+        if let Some(snapshot) = taken.as_ref().filter(|snapshot| snapshot.asked >= now) {
+            return Arc::clone(snapshot);
+        }
+        let asked = Instant::now();
+        let status = match self.desk.ask(Ask::Status).await {
+            Answer::Answer(value) => {
+                serde_json::from_value(value).map_err(|error| error.to_string())
+            }
+            Answer::Error(error) => Err(error),
+        };
+        let snapshot = Arc::new(Snapshot { asked, status, metrics: OnceLock::new() });
+        *taken = Some(Arc::clone(&snapshot));
+        snapshot
+    }
+}
+
+impl Snapshot {
+    /// As text, which is written once for all.
+    pub fn metrics(&self) -> Result<Bytes, String> {
+        let written = self.metrics.get_or_init(|| {
+            let text = metrics::encode(self.status.as_ref()?);
+            Ok(text.map_err(|error: fmt::Error| error.to_string())?.into())
+        });
+        written.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    /// Answers all questions, with their number as what is answered.
+    async fn count(mut questions: tokio::sync::mpsc::Receiver<super::super::Question>) {
+        for number in 1.. {
+            let Some(question) = questions.recv().await else { return };
+            let status = Status { instance: number, ..Status::default() };
+            question.answer(Answer::Answer(serde_json::to_value(status).unwrap()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_crowd_asks_once_and_who_comes_later_asks_anew() {
+        let (desk, questions) = Desk::open();
+        tokio::spawn(count(questions));
+        let latest = Latest::at(desk);
+        let number = |snapshot: Arc<Snapshot>| snapshot.status.as_ref().unwrap().instance;
+        let crowd = join_all((0..100).map(|_| latest.snapshot())).await;
+        let numbers: Vec<_> = crowd.into_iter().map(number).collect();
+        assert!(numbers.iter().all(|number| *number <= 2), "{numbers:?}");
+        let before = numbers.into_iter().max().unwrap();
+        assert_eq!(number(latest.snapshot().await), before + 1, "an old one is no answer");
+    }
+}
