@@ -40,3 +40,28 @@ fn encode() {
 fn policy() {
     replay_all("policy", properties::policy::check);
 }
+
+#[test]
+fn config() {
+    replay_all("config", properties::config::check);
+}
+
+#[test]
+fn import() {
+    replay_all("import", properties::import::check);
+}
+
+#[test]
+fn admin() {
+    replay_all("admin", properties::admin::check);
+}
+
+#[test]
+fn hex() {
+    replay_all("hex", properties::hex::check);
+}
+
+#[test]
+fn netlink() {
+    replay_all("netlink", properties::netlink::check);
+}

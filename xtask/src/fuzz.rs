@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz`: libFuzzer on the header engine and the policy, with the stable toolchain.
+//! `cargo xtask fuzz`: libFuzzer on the header engine, the policy, and whatever else reads text or bytes
+//! of others, with the stable toolchain.
 //!
 //! Inputs that reach something new are collected below the target folder, so that each run goes on
 //! where the last one ended; the checked-in corpus is only read. An input that fails becomes a
@@ -36,6 +37,16 @@ enum Target {
     Encode,
     /// Any rule and any peer, before the policy.
     Policy,
+    /// Any text, as a configuration.
+    Config,
+    /// Any documents, for an import.
+    Import,
+    /// Any line, in the admin protocol.
+    Admin,
+    /// Any text as hex, and any bytes for `decode`.
+    Hex,
+    /// Any datagram, as the kernel's answer.
+    Netlink,
 }
 
 impl Target {
@@ -44,6 +55,11 @@ impl Target {
             Self::Decode => "decode",
             Self::Encode => "encode",
             Self::Policy => "policy",
+            Self::Config => "config",
+            Self::Import => "import",
+            Self::Admin => "admin",
+            Self::Hex => "hex",
+            Self::Netlink => "netlink",
         }
     }
 }

@@ -46,7 +46,7 @@ enum Command {
     Manifests,
     /// Measure Foreword against HAProxy, nginx and no proxy at all, on the same work.
     Bench(bench::Args),
-    /// Fuzz the header engine and the policy; each target for 20 seconds by default.
+    /// Fuzz the header engine, the policy and the parsers; each target for 20 seconds by default.
     Fuzz(fuzz::Args),
     /// Run the integration tests that depend on the kernel on Linux 6.1 and 6.12, in QEMU.
     Kernels(kernels::Args),

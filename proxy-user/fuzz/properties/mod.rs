@@ -3,6 +3,12 @@
 //!
 //! Nothing here knows libFuzzer, so that an ordinary test can replay what it has found.
 
+pub mod admin;
+pub mod config;
 pub mod decode;
 pub mod encode;
+pub mod hex;
+pub mod import;
+pub mod netlink;
 pub mod policy;
+mod words;

@@ -2,7 +2,7 @@
 //! speaks the language that it answers.
 
 use super::validate::Invalid;
-use super::word::Word;
+use super::word::{OneLine, Word};
 
 /// A field's two names.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +80,7 @@ impl At<'_> {
         match self {
             Self::Flags => field.flag.to_owned(),
             Self::File => field.key.to_owned(),
-            Self::Rule(rule) => format!("rule {rule}: {}", field.key),
+            Self::Rule(rule) => format!("rule {}: {}", OneLine(rule), field.key),
         }
     }
 

@@ -4,14 +4,14 @@
 use schemars::{Schema, schema_for};
 
 use super::raw::RawConfig;
-use super::word::Position;
+use super::word::{OneLine, Position};
 
 /// How alike two keys are, from 0 to 1, if one is probably the other misspelt.
 const ALIKE: f64 = 0.75;
 
 /// Why a text is no configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[error("{}", OneLine(.message))]
 pub struct Misread {
     pub(super) message: String,
     /// Where the mistake is.

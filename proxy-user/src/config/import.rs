@@ -13,7 +13,7 @@ use self::policy::{Account, Asked};
 use super::Invalid;
 use super::field::{self, At};
 use super::settings::Mode;
-use super::word::Position;
+use super::word::{OneLine, Position};
 
 mod counterpart;
 mod join;
@@ -23,7 +23,7 @@ mod tree;
 
 /// A document that can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{document}: {message}")]
+#[error("{document}: {}", OneLine(.message))]
 pub struct BadDocument {
     /// Which one, such as `document 2, item 1`.
     document: String,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::field::{self, At, Field};
 use super::raw::RawConfig;
 use super::settings::{Mode, Rule, Settings, Source, Steering};
-use super::word::{Position, Word};
+use super::word::{OneLine, Position, Word};
 use crate::address::CidrError;
 
 mod admin;
@@ -38,7 +38,7 @@ pub enum Invalid {
         fix: String,
     },
     /// A value is not of the field's kind.
-    #[error("{field} '{value}' is not valid; {fix}")]
+    #[error("{field} '{}' is not valid; {fix}", OneLine(.value))]
     Value {
         /// The field, as it is written.
         field: String,
@@ -50,7 +50,7 @@ pub enum Invalid {
         position: Option<Position>,
     },
     /// An address range is not valid.
-    #[error("{field}: {error}")]
+    #[error("{field}: {}", OneLine(&.error.to_string()))]
     Range {
         /// The field, as it is written.
         field: String,

@@ -1,7 +1,7 @@
 //! A value as a person wrote it, with its place in the file, so that a refusal can point at it.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::Deref;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -22,6 +22,19 @@ pub fn place(file: impl fmt::Display, position: Option<Position>) -> String {
     match position {
         Some(Position { line, column }) => format!("{file}:{line}:{column}"),
         None => file.to_string(),
+    }
+}
+
+/// Text of others in a sentence of ours. It stays on one line, and no terminal obeys it.
+#[derive(Clone, Copy, Debug)]
+pub struct OneLine<'a>(pub &'a str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| match c {
+            _ if c.is_control() => write!(f, "{}", c.escape_debug()),
+            _ => f.write_char(c),
+        })
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is read, and where a mistake is said to be.
 
 use super::*;
+use crate::config::{Written, validate};
 
 const LEAST: &str = "
 interfaces: [eth0]
@@ -69,4 +70,17 @@ fn the_schema_knows_every_key() {
         assert!(schema.contains(key), "{key}");
     }
     assert!(schema.contains("\"additionalProperties\":false"));
+}
+
+/// A file can hold any character, and a refusal is a line on a terminal or in a log.
+#[test]
+fn a_refusal_is_one_line_whatever_was_written() {
+    let bad_name =
+        r#"{name: "a\nb\e[2J", ports: [1], inbound: {mode: "off"}, outbound: {version: v1}}"#;
+    let raw = parse(&format!("interfaces: [eth0]\nrules: [{bad_name}]\n")).unwrap();
+    let refused = validate(&raw, Written::File).unwrap_err().to_string();
+    let said = r"rule a\nb\u{1b}[2J: name 'a\nb\u{1b}[2J' is not valid";
+    assert!(refused.starts_with(said), "{refused}");
+    let misread = parse(r#""\e[2J": 1"#).unwrap_err().to_string();
+    assert!(misread.starts_with(r"unknown key '\u{1b}[2J'"), "{misread}");
 }

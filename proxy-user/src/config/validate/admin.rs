@@ -21,6 +21,10 @@ pub(super) fn admin(at: At<'_>, raw: &RawAdmin) -> Result<Admin, Invalid> {
 fn socket(at: At<'_>, word: &Word) -> Result<Option<PathBuf>, Invalid> {
     match &**word {
         "none" => Ok(None),
+        path if path.contains(char::is_control) => {
+            let fix = "write a path without control characters";
+            Err(at.refuse(field::ADMIN_SOCKET, word, fix))
+        }
         path if path.starts_with('/') && !path.ends_with('/') && path.len() <= MAX_SOCKET_PATH => {
             Ok(Some(path.into()))
         }

@@ -47,7 +47,9 @@ fn tlvs(at: At<'_>, raw: &RawTlvs) -> Result<(TlvPolicy, bool), Invalid> {
         match (key.as_str(), value.as_str()) {
             ("uniqueId", "true") => unique_id = true,
             ("uniqueId", "false") => unique_id = false,
-            ("authority", name) if !name.is_empty() => policy.authority = Some(name.to_owned()),
+            ("authority", name) if !name.is_empty() && !name.contains(char::is_control) => {
+                policy.authority = Some(name.to_owned());
+            }
             ("authority" | "uniqueId", _) | (_, "") => {
                 let fix = match at {
                     At::Flags => "write unique-id, authority=NAME, 0xE5=text or 0xE5=hex:00ff",

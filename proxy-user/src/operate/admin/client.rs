@@ -40,9 +40,9 @@ pub fn ask_within<T: DeserializeOwned>(
     let mut line = serde_json::to_vec(question)?;
     line.push(b'\n');
     stream.write_all(&line).context("the question can't be sent")?;
-    let mut answer = String::new();
-    BufReader::new(stream).read_line(&mut answer).context("no answer came")?;
-    match serde_json::from_str(&answer) {
+    let mut answer = Vec::new();
+    BufReader::new(stream).read_until(b'\n', &mut answer).context("no answer came")?;
+    match Answer::read(&answer) {
         Ok(Answer::Answer(value)) => {
             serde_json::from_value(value).context("it answers something else")
         }

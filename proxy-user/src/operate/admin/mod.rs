@@ -1,64 +1,26 @@
 //! Where a run is looked at and told things, while it runs.
 //!
-//! Whoever asks writes one line of JSON to the socket, an [`Ask`], and gets one back, an
-//! [`Answer`]. The run answers between two of its own steps, so that an answer never shows half of
-//! a change; nothing here touches traffic.
+//! Whoever asks gets an [`Answer`] to an [`Ask`] ([`protocol`]). The run answers between two of its
+//! own steps, so that an answer never shows half of a change; nothing here touches traffic.
 
 pub mod client;
 pub mod http;
 mod latest;
 mod places;
+pub mod protocol;
 pub mod socket;
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
+
+pub use self::protocol::{Answer, Ask};
 
 /// How long an answer may take: what is done for it, such as looking up a name, included.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Questions that may wait.
 const WAITING: usize = 16;
-
-/// What can be asked of a run.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "ask")]
-pub enum Ask {
-    /// How it stands: a [`Status`](super::report::Status).
-    Status,
-    /// What is open: a list of [`Connection`](super::report::connections::Connection)s.
-    Connections,
-    /// To read its configuration again: the lines of what has changed.
-    Reload,
-    /// Who sends headers: a list of [`Cutover`](super::report::cutover::Cutover)s.
-    Cutover {
-        /// Of this rule; `None`: of all.
-        rule: Option<String>,
-        /// For how long nobody may have been without.
-        quiet: Duration,
-    },
-    /// To require headers: what was done, in lines.
-    Tighten {
-        /// Of this rule; `None`: of the only one.
-        rule: Option<String>,
-        /// For how long nobody may have been without.
-        quiet: Duration,
-        /// Whether that does not matter.
-        force: bool,
-    },
-}
-
-/// What comes back.
-#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Answer {
-    /// What was asked for.
-    Answer(Value),
-    /// Why there is none.
-    Error(String),
-}
 
 /// Something asked, with the way back to whoever has.
 #[derive(Debug)]

@@ -193,8 +193,8 @@ fn may_ask(stream: &UnixStream) -> io::Result<()> {
 }
 
 async fn read(stream: &mut UnixStream) -> io::Result<Ask> {
-    let mut line = String::new();
-    BufReader::new(stream.take(LONGEST)).read_line(&mut line).await?;
-    serde_json::from_str(&line)
+    let mut line = Vec::new();
+    BufReader::new(stream.take(LONGEST)).read_until(b'\n', &mut line).await?;
+    Ask::read(&line)
         .map_err(|error| io::Error::other(format!("this is nothing that can be asked: {error}")))
 }

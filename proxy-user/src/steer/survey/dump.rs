@@ -34,7 +34,8 @@ pub fn dump(protocol: isize, kind: u16, question: &[u8]) -> io::Result<Vec<Vec<u
     }
 }
 
-fn request(kind: u16, question: &[u8]) -> Vec<u8> {
+/// A message that asks for all objects of one kind.
+pub fn request(kind: u16, question: &[u8]) -> Vec<u8> {
     let length = u32::try_from(HEADER + question.len()).unwrap_or(u32::MAX);
     let mut message = Vec::from(length.to_ne_bytes());
     message.extend(kind.to_ne_bytes());
@@ -51,7 +52,7 @@ fn refusal(payload: &[u8]) -> io::Error {
 }
 
 /// The messages of a datagram: the type of each, and its payload. Ends at the first that is cut.
-struct Messages<'a>(&'a [u8]);
+pub struct Messages<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Messages<'a> {
     type Item = (u16, &'a [u8]);

@@ -6,7 +6,7 @@
 //!
 //! [`Unseen`]: crate::sys::unseen::Unseen
 
-mod dump;
+pub mod dump;
 pub mod features;
 pub mod interfaces;
 pub mod leftovers;

@@ -1,0 +1,66 @@
+//! What is said over the socket: whoever asks writes one line of JSON, an [`Ask`], and gets one back,
+//! an [`Answer`].
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::config::word::OneLine;
+
+/// What can be asked of a run.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "ask")]
+pub enum Ask {
+    /// How it stands: a [`Status`](super::report::Status).
+    Status,
+    /// What is open: a list of [`Connection`](super::report::connections::Connection)s.
+    Connections,
+    /// To read its configuration again: the lines of what has changed.
+    Reload,
+    /// Who sends headers: a list of [`Cutover`](super::report::cutover::Cutover)s.
+    Cutover {
+        /// Of this rule; `None`: of all.
+        rule: Option<String>,
+        /// For how long nobody may have been without.
+        quiet: Duration,
+    },
+    /// To require headers: what was done, in lines.
+    Tighten {
+        /// Of this rule; `None`: of the only one.
+        rule: Option<String>,
+        /// For how long nobody may have been without.
+        quiet: Duration,
+        /// Whether that does not matter.
+        force: bool,
+    },
+}
+
+/// What comes back.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// What was asked for.
+    Answer(Value),
+    /// Why there is none.
+    Error(String),
+}
+
+/// A line that is no [`Ask`], or no [`Answer`]. What it says is one line, whatever was in the other.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", OneLine(&.0.to_string()))]
+pub struct Misread(serde_json::Error);
+
+impl Ask {
+    /// Understands a line, with or without its end.
+    pub fn read(line: &[u8]) -> Result<Self, Misread> {
+        serde_json::from_slice(line).map_err(Misread)
+    }
+}
+
+impl Answer {
+    /// Understands a line, with or without its end.
+    pub fn read(line: &[u8]) -> Result<Self, Misread> {
+        serde_json::from_slice(line).map_err(Misread)
+    }
+}
