@@ -36,7 +36,7 @@ pub const fn port_bit(port: u16) -> (u32, u64) {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The rule's number: none is given twice.
+    /// The rule's number: no two that are in the maps at once have the same. 0: none.
     pub rule: u32,
     /// Any of [`RULE_REQUIRE`], [`RULE_TRUSTED_ONLY`], [`RULE_RETIRED`] and
     /// [`RULE_BY_DESTINATION`].
@@ -46,6 +46,9 @@ pub struct Rule {
     /// How many leading bits of an IPv6 address make a source, as far as `syn_limit` counts: 1 to
     /// 128.
     pub ipv6_prefix: u32,
+    /// Of a port with [`RULE_BY_DESTINATION`]: the number of its table in `foreword_dests`, counted
+    /// as rules are.
+    pub destinations: u32,
 }
 
 /// [`Rule::flags`]: no connection is served without a header, so no packet may get by.
@@ -65,7 +68,7 @@ pub const RULE_BY_DESTINATION: u32 = 8;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DestinationKey {
-    /// Whose range it is: [`scope`] of the port, in the host's byte order.
+    /// Whose range it is: [`scope`] of [`Rule::destinations`].
     pub scope: [u8; 4],
     /// The destination.
     pub destination: Address,
@@ -97,11 +100,8 @@ pub fn scope(owner: u32, address: Address) -> [u8; 4] {
     (owner << 1 | u32::from(is_mapped(&address))).to_be_bytes()
 }
 
-/// Whose range a [`scope`] is.
-#[inline]
-pub fn scope_owner(scope: [u8; 4]) -> u32 {
-    u32::from_be_bytes(scope) >> 1
-}
+/// Owners of a [`scope`] are below this.
+pub const MOST_OWNERS: u32 = 1 << 31;
 
 /// The first address of an address's network, whose prefix is so many bits long. An IPv4 address
 /// is a network of its own.
@@ -372,7 +372,7 @@ macro_rules! assert_layout {
 
 assert_layout! {
     PortKey: 2,
-    Rule: 4 * 4,
+    Rule: 5 * 4,
     DestinationKey: 4 + 16,
     TrustKey: 4 + 16,
     RateKey: 16 + 4,

@@ -27,7 +27,7 @@ pub const TRACK: &str = "foreword_track";
 pub const RULES: &str = "foreword_rules";
 /// A bit for each port that has a rule.
 pub const PORTS: &str = "foreword_ports";
-/// Port and destination → rule.
+/// A port's table and destination → rule.
 pub const DESTINATIONS: &str = "foreword_dests";
 /// Rule and source → may open connections.
 pub const TRUST: &str = "foreword_trust";

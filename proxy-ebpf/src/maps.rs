@@ -10,13 +10,10 @@ use proxy_common::abi::{
     RULE_BY_DESTINATION, Rate, RateKey, ReasonCount, Rule, SAID_KINDS, SCOPE_BITS, Said, Stats,
     TrustKey, port_bit, scope,
 };
+use proxy_common::capacity::{self, PORTS};
 
 use crate::packet::Packet;
 
-/// Ports there are.
-const PORTS: usize = 1 << 16;
-/// Address ranges, of all rules together.
-const RANGES: usize = 1 << 14;
 /// Sources whose rate is known at once.
 const SOURCES: usize = 1 << 16;
 /// Interfaces protected at once.
@@ -32,11 +29,11 @@ pub static RULES: HashMap<PortKey, Rule, PORTS, { BPF_F_NO_PREALLOC as usize }> 
 pub static RULED: Array<u64, PORT_WORDS> = Array::new();
 
 #[btf_map(name = "foreword_dests")]
-pub static DESTINATIONS: LpmTrie<DestinationKey, Rule, RANGES> = LpmTrie::new();
+pub static DESTINATIONS: LpmTrie<DestinationKey, Rule, { capacity::DESTINATIONS }> = LpmTrie::new();
 
 /// The value says nothing: a source is in it or isn't.
 #[btf_map(name = "foreword_trust")]
-pub static TRUST: LpmTrie<TrustKey, u32, RANGES> = LpmTrie::new();
+pub static TRUST: LpmTrie<TrustKey, u32, { capacity::SOURCES }> = LpmTrie::new();
 
 #[btf_map(name = "foreword_rates")]
 pub static RATES: LruHashMap<RateKey, Rate, SOURCES> = LruHashMap::new();
@@ -116,7 +113,7 @@ pub fn rule_of(packet: &Packet) -> Option<Rule> {
         return Some(rule);
     }
     let destination = packet.destination_address();
-    let scope = scope(port.into(), destination);
+    let scope = scope(rule.destinations, destination);
     let key = Key::new(SCOPE_BITS + 128, DestinationKey { scope, destination });
     Some(DESTINATIONS.get(&key).copied().unwrap_or(rule))
 }

@@ -209,9 +209,18 @@ impl Steering {
     /// are there and weren't. One that can't be attached to is reported, and tried again with the
     /// next look.
     pub fn look_again(&mut self) -> Result<()> {
+        let links = self.look()?;
+        self.follow(&links);
+        Ok(())
+    }
+
+    fn look(&mut self) -> Result<Vec<netlink::Link>> {
         self.namespace.keep_up()?;
-        let links = netlink::here(async |handle| netlink::links(&handle).await)?;
-        let mut selection = interface::select(&self.settings, &links);
+        netlink::here(async |handle| netlink::links(&handle).await)
+    }
+
+    fn follow(&mut self, links: &[netlink::Link]) {
+        let mut selection = interface::select(&self.settings, links);
         let (stay, gone): (BTreeMap<_, _>, _) =
             std::mem::take(&mut self.attachments).into_iter().partition(|(index, attachment)| {
                 selection.get(index).is_some_and(|(interface, role)| {
@@ -235,7 +244,6 @@ impl Steering {
                 ),
             }
         }
-        Ok(())
     }
 
     fn attach_late(&mut self, (interface, role): (NetworkInterface, Role)) -> Result<()> {
@@ -249,11 +257,13 @@ impl Steering {
 
     /// From now on new connections are taken by these settings, which are
     /// [movable](crate::config::change::movable). Those that are ours stay so, whatever ports are
-    /// taken away.
+    /// taken away. An error leaves everything as it was.
     pub fn change(&mut self, settings: &Settings) -> Result<()> {
+        let links = self.look()?;
         self.object.set_rules(settings)?;
         self.settings = settings.steering.clone();
-        self.look_again()
+        self.follow(&links);
+        Ok(())
     }
 
     /// Lets new connections go past us from now on. The ones that are ours are still steered.
@@ -270,6 +280,11 @@ impl Steering {
     /// Writes the relay's counters where `bpftool` can see them.
     pub fn publish(&mut self, counts: impl IntoIterator<Item = (Reason, u64)>) -> Result<()> {
         self.object.publish(counts)
+    }
+
+    /// Clears away what earlier rules have left in the maps.
+    pub fn tidy(&mut self) -> Result<()> {
+        self.object.forget_stale_ranges()
     }
 
     /// The packet counters, added up over all CPUs.

@@ -1,7 +1,5 @@
 //! The eBPF object: its programs in the kernel, and what ties them to our own half of the way.
 
-use std::ops::Range;
-
 use anyhow::{Context as _, Result, anyhow};
 use aya::maps::Map;
 use aya::programs::{
@@ -16,6 +14,7 @@ use super::attachment::Plan;
 use super::hook::{Clsact, HookUsed};
 use super::namespace::PrivateNamespace;
 use super::packet_log::{PacketLog, Verbosity};
+use super::rules::{self, KernelMaps};
 use crate::config::settings::{GuardHook, Reply};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::slots::Slots;
@@ -27,8 +26,7 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/forewor
 #[derive(Debug)]
 pub struct Object {
     ebpf: Ebpf,
-    /// Numbers that rules have had.
-    numbers: u32,
+    rules: rules::Writer,
     /// What the programs say, where that is wanted.
     log: Option<PacketLog>,
 }
@@ -64,7 +62,7 @@ impl Object {
             loader.map_max_entries(names::RATES, 1);
         }
         let ebpf = loader.load(OBJECT).context("cannot load the eBPF object")?;
-        let mut object = Self { ebpf, numbers: 0, log: None };
+        let mut object = Self { ebpf, rules: rules::Writer::default(), log: None };
         object.load_classifier(names::STEER)?;
         object.load_classifier(names::RETURN)?;
         refused(names::LOOKUP, object.program::<SkLookup>(names::LOOKUP)?.load())?;
@@ -82,12 +80,9 @@ impl Object {
         Ok(object)
     }
 
-    /// Numbers for so many rules, which no rule has had.
-    pub fn new_numbers(&mut self, count: usize) -> Result<Range<u32>> {
-        let first = self.numbers;
-        let next = u32::try_from(count).ok().and_then(|count| first.checked_add(count));
-        self.numbers = next.context("too many rules")?;
-        Ok(first..self.numbers)
+    /// The maps of rules, and who writes them.
+    pub fn rules(&mut self) -> (&mut rules::Writer, KernelMaps<'_>) {
+        (&mut self.rules, KernelMaps(&mut self.ebpf))
     }
 
     /// A map by its name.

@@ -15,7 +15,7 @@ use xtask::lab::{Family, Foreword, Lab, wait_until};
 
 use crate::backend::{Backend, echo};
 use crate::client::{Client, End, PATIENCE, Reply};
-use crate::fault::{self, Call, Consequence, Fault};
+use crate::fault::{self, Call, Consequence, During, Fault};
 use crate::flood::say;
 use crate::footprint::NodeState;
 use crate::hooks::hooks;
@@ -293,7 +293,8 @@ fn nothing_remains_after_death_during_the_start() {
     let empty = NodeState::glance(&lab.node);
     let mut left = Vec::new();
     for (number, hook) in (0..).zip(hooks().iter().cycle()) {
-        let fault = Fault { calls: &CALLS, number, consequence: Consequence::Death };
+        let (during, consequence) = (During::Start, Consequence::Death);
+        let fault = Fault { during, calls: &CALLS, number, consequence };
         let flags = format!("attach {EVERYTHING} --hook {hook}");
         let flags: Vec<_> = flags.split_whitespace().collect();
         let ended = fault::run(&lab.node, foreword(), &flags, fault, |_| {});

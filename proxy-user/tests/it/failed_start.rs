@@ -12,7 +12,7 @@ use xtask::lab::{Daemon, Family, Lab};
 
 use crate::backend::Backend;
 use crate::client::PATIENCE;
-use crate::fault::{self, Call, Consequence, Ended, Fault};
+use crate::fault::{self, Call, Consequence, During, Ended, Fault};
 use crate::flood::say;
 use crate::footprint::NodeState;
 use crate::hooks::hooks;
@@ -118,8 +118,9 @@ fn assert_each_failure_leaves_nothing(calls: &'static [Call], step: usize, hooks
     let (mut refused, mut served) = (0, 0);
     let mut wrong = Vec::new();
     for (number, hook) in (0..).step_by(step).zip(hooks.iter().cycle()) {
-        let (ended, complaints) =
-            node.start_with(Fault { calls, number, consequence: Consequence::Refusal }, hook);
+        let (during, consequence) = (During::Start, Consequence::Refusal);
+        let fault = Fault { during, calls, number, consequence };
+        let (ended, complaints) = node.start_with(fault, hook);
         let Some(call) = ended.failed else { break };
         let is_ready = is_ready(&ended.stdout);
         (refused, served) = (refused + usize::from(!is_ready), served + usize::from(is_ready));

@@ -54,24 +54,49 @@ pub enum Consequence {
     Death,
 }
 
-/// What is to fail: of the calls of these kinds, made before the program's first output, the one
-/// with this number, counted from 0.
+/// When calls are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum During {
+    /// Before the program's first output.
+    Start,
+    /// From its first SIGWINCH on, which says nothing to it.
+    Service,
+}
+
+/// What is to fail: of the calls of these kinds, made at that time, the one with this number, counted
+/// from 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Fault {
+    pub during: During,
     pub calls: &'static [Call],
     pub number: usize,
     pub consequence: Consequence,
 }
 
+/// A program that has said that it is ready.
+#[derive(Debug)]
+pub struct Running<'a> {
+    pub pid: u32,
+    stdout: &'a Path,
+    stderr: &'a Path,
+}
+
+impl Running<'_> {
+    /// What it has written so far.
+    pub fn output(&self) -> String {
+        [self.stdout, self.stderr].map(|path| fs::read_to_string(path).unwrap_or_default()).concat()
+    }
+}
+
 /// Runs a program in `netns`, with one of its calls chosen. When a line of its
-/// output begins with `ready`, its pid is handed to `when_ready`, and it is sent SIGTERM
+/// output begins with `ready`, it is handed to `when_ready`, and it is sent SIGTERM
 /// afterwards.
 pub fn run(
     netns: &Netns,
     program: &Path,
     arguments: &[&str],
     fault: Fault,
-    when_ready: impl Fn(u32) + Sync,
+    when_ready: impl Fn(&Running<'_>) + Sync,
 ) -> Ended {
     let scratch = Scratch::new();
     let [stdout, stderr] = ["stdout", "stderr"].map(|name| scratch.path().join(name));
@@ -92,7 +117,8 @@ pub fn run(
         ptrace::seize(pid, options).expect("root may trace its child");
         child.stdin.take().expect("it is piped").write_all(b"\n").expect("it is read");
         let mut tracer = Tracer::new(pid, fault, &stdout);
-        let code = tracer.follow(|| when_ready(child.id()));
+        let running = Running { pid: child.id(), stdout: &stdout, stderr: &stderr };
+        let code = tracer.follow(|| when_ready(&running));
         (child.id(), tracer.failed, code)
     });
     let read = |path| fs::read_to_string(path).expect("it was written as text");
@@ -102,6 +128,7 @@ pub fn run(
 #[derive(Debug)]
 struct Tracer<'a> {
     leader: Pid,
+    during: During,
     calls: &'static [Call],
     consequence: Consequence,
     /// How many calls are still to pass before the one that fails.
@@ -124,13 +151,16 @@ enum Stage {
     Started,
     /// It has said so.
     Ready,
+    /// It has said so, and its calls count now.
+    Serving,
 }
 
 impl<'a> Tracer<'a> {
     fn new(leader: Pid, fault: Fault, stdout: &'a Path) -> Self {
-        let Fault { calls, number: to_pass, consequence } = fault;
+        let Fault { during, calls, number: to_pass, consequence } = fault;
         let stage = Stage::Loading;
-        Self { leader, calls, consequence, to_pass, stage, refusing: None, failed: None, stdout }
+        let (refusing, failed) = (None, None);
+        Self { leader, during, calls, consequence, to_pass, stage, refusing, failed, stdout }
     }
 
     /// Follows the program to its end, and gives its exit code.
@@ -184,6 +214,9 @@ impl<'a> Tracer<'a> {
                 let _ = ptrace::syscall(pid, None);
             }
             WaitStatus::Stopped(pid, signal) => {
+                if signal == Signal::SIGWINCH && self.stage == Stage::Ready {
+                    self.stage = Stage::Serving;
+                }
                 let _ = ptrace::syscall(pid, signal);
             }
             _ => {}
@@ -205,7 +238,11 @@ impl<'a> Tracer<'a> {
         let call = registers.orig_rax.cast_signed();
         self.advance(call, registers.rdi);
         let is_message = call == libc::SYS_write && registers.rdi <= STDERR;
-        if self.stage != Stage::Starting || self.failed.is_some() || is_message {
+        let counts = match self.during {
+            During::Start => Stage::Starting,
+            During::Service => Stage::Serving,
+        };
+        if self.stage != counts || self.failed.is_some() || is_message {
             return Ok(());
         }
         let counted = self.calls.iter().find(|(number, _)| *number == call);

@@ -58,6 +58,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod loopback;
+mod many_ranges;
 mod numbers;
 mod odd_packets;
 mod outbound;

@@ -265,6 +265,14 @@ impl Service {
     fn look_after(&mut self) {
         self.relay.look();
         self.publish();
+        self.tidy();
+    }
+
+    /// What is left over is in nobody's way, and is tried again.
+    fn tidy(&mut self) {
+        if let Err(error) = self.steering.tidy() {
+            tracing::warn!(error = %format!("{error:#}"), "cannot clear away earlier rules");
+        }
     }
 
     /// Sight must never end a run that works.

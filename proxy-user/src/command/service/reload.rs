@@ -117,10 +117,12 @@ impl Service {
     pub fn apply(&mut self, settings: Settings) -> Result<()> {
         movable(&self.settings, &settings)?;
         // Workers first: they know a port before the first connection to it is led to them.
-        self.relay.serve(&settings)?;
-        if let Err(error) = self.steering.change(&settings) {
-            self.relay.serve(&self.settings)?;
-            self.steering.change(&self.settings).context("cannot go back to what was before")?;
+        let served = self.relay.serve(&settings);
+        if let Err(error) = served.and_then(|()| self.steering.change(&settings)) {
+            if let Err(back) = self.relay.serve(&self.settings) {
+                let back = format!("{back:#}");
+                tracing::error!(error = back, "workers can't go back to what was before");
+            }
             return Err(error.context("cannot apply the configuration"));
         }
         self.settings = settings;

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::slice;
 
+use proxy_common::capacity::{MOST_DESTINATIONS, MOST_RULES, MOST_SOURCES};
+
 use super::ports::ports;
 use super::{Invalid, Written, guard, inbound, outbound, some_time, upstream};
 use crate::address::Cidr;
@@ -13,8 +15,6 @@ use crate::config::word::Word;
 
 /// Longest name of a rule: it is a label of metrics.
 pub(in crate::config) const LONGEST_NAME: usize = 63;
-/// As many as the eBPF maps are made for.
-const MOST_RULES: usize = 1024;
 
 pub(super) fn rules(raw: &RawConfig, written: Written) -> Result<Vec<Rule>, Invalid> {
     if raw.rules.is_empty() {
@@ -27,10 +27,7 @@ pub(super) fn rules(raw: &RawConfig, written: Written) -> Result<Vec<Rule>, Inva
     let mut names = BTreeSet::new();
     let mut rules: Vec<Rule> = Vec::with_capacity(raw.rules.len());
     for raw in &raw.rules {
-        let at = match written {
-            Written::Flags => At::Flags,
-            Written::File => At::Rule(&raw.name),
-        };
+        let at = at(raw, written);
         name(at, &raw.name)?;
         if !names.insert(raw.name.to_string()) {
             return Err(At::File.refuse(
@@ -45,17 +42,46 @@ pub(super) fn rules(raw: &RawConfig, written: Written) -> Result<Vec<Rule>, Inva
         }
         rules.push(rule);
     }
-    let entries = |rule: &Rule| rule.ports.iter().count() * rule.destinations.len();
-    if rules.iter().map(entries).sum::<usize>() > MOST_DESTINATIONS {
-        let fix = format!(
-            "name fewer ports or wider ranges: each port with each range is an entry, and there are \
-             {MOST_DESTINATIONS} of all rules"
-        );
-        let last = raw.rules.iter().rfind(|rule| !rule.destinations.is_empty());
-        let word = last.map_or_else(|| Word::from(""), |rule| rule.name.clone());
-        return Err(At::File.refuse(field::DESTINATIONS, &word, fix));
-    }
+    fit(raw, &rules, written)?;
     Ok(rules)
+}
+
+/// How a refusal names a rule's fields.
+fn at(raw: &RawRule, written: Written) -> At<'_> {
+    match written {
+        Written::Flags => At::Flags,
+        Written::File => At::Rule(&raw.name),
+    }
+}
+
+/// Whether the ranges of all rules together fit into the eBPF maps, whatever was there before.
+fn fit(raw: &RawConfig, rules: &[Rule], written: Written) -> Result<(), Invalid> {
+    let (mut sources, mut destinations) = (0, 0);
+    for (raw, rule) in raw.rules.iter().zip(rules) {
+        let at = at(raw, written);
+        for (field, words) in
+            [(field::TRUSTED, &raw.inbound.trusted), (field::HAIRPIN, &raw.hairpin.sources)]
+        {
+            if let Some(one_more) = words.get(MOST_SOURCES - sources) {
+                let fix = format!(
+                    "name fewer or wider ranges: there is room for {MOST_SOURCES} ranges of \
+                     sources, of all rules together"
+                );
+                return Err(at.refuse(field, one_more, fix));
+            }
+            sources += words.len();
+        }
+        let ports = rule.ports.iter().count();
+        if let Some(one_more) = raw.destinations.get((MOST_DESTINATIONS - destinations) / ports) {
+            let fix = format!(
+                "name fewer ports or wider ranges: each port with each range is an entry, and \
+                 there is room for {MOST_DESTINATIONS}, of all rules together"
+            );
+            return Err(at.refuse(field::DESTINATIONS, one_more, fix));
+        }
+        destinations += ports * raw.destinations.len();
+    }
+    Ok(())
 }
 
 fn rule(at: At<'_>, raw: &RawRule) -> Result<Rule, Invalid> {
@@ -97,9 +123,6 @@ pub(super) fn ranges(
     };
     words.iter().map(range).collect()
 }
-
-/// Entries of the eBPF map: a port and a destination each.
-const MOST_DESTINATIONS: usize = 1 << 14;
 
 /// The ranges, which can't be held without a process: a hold knows ports only.
 fn destinations(at: At<'_>, raw: &RawRule) -> Result<Vec<Cidr>, Invalid> {

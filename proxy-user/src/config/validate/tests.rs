@@ -474,11 +474,43 @@ fn destinations_can_not_be_held() {
 
 #[test]
 fn as_many_destinations_as_the_map_has_room_for() {
-    let message = refused(|raw| {
-        raw.rules[0].ports = words(&["1-16384"]);
+    let with_ports = |ports: &str| {
+        let mut raw = raw();
+        raw.rules[0].ports = words(&[ports]);
         raw.rules[0].destinations = words(&["203.0.113.1", "203.0.113.2"]);
-    });
-    assert!(message.contains("name fewer ports or wider ranges"), "{message}");
+        validate(&raw).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(with_ports("1-8192"), Ok(()));
+    assert_eq!(
+        with_ports("1-8193"),
+        Err("--destination '203.0.113.2' is not valid; name fewer ports or wider ranges: each port \
+             with each range is an entry, and there is room for 16384, of all rules together"
+            .to_owned())
+    );
+}
+
+#[test]
+fn as_many_sources_as_the_maps_have_room_for() {
+    let ranges = |count: usize| {
+        let address = |n: usize| format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255);
+        (0..count).map(|n| Word::from(address(n).as_str())).collect::<Vec<_>>()
+    };
+    let with = |trusted: usize, hairpin: usize| {
+        let mut raw = raw();
+        raw.rules[0].inbound.trusted = ranges(trusted);
+        raw.rules[0].hairpin.sources = ranges(hairpin);
+        let mut other = raw.rules[0].clone();
+        (other.name, other.ports) = ("other".into(), words(&["81"]));
+        raw.rules.push(other);
+        super::validate(&raw, Written::File).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(with(65535, 1), Ok(()));
+    assert_eq!(
+        with(65535, 2),
+        Err("rule other: hairpin.sources '10.0.0.0' is not valid; name fewer or wider ranges: there \
+             is room for 131072 ranges of sources, of all rules together"
+            .to_owned())
+    );
 }
 
 #[test]

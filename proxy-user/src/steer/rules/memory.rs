@@ -1,0 +1,165 @@
+//! Maps in memory that behave as the kernel's do, can be made to fail, and answer as the programs
+//! would.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use nix::errno::Errno;
+use proxy_common::abi::{Address, RULE_BY_DESTINATION, RULE_TRUSTED_ONLY, Rule, SCOPE_BITS};
+
+use super::tables::{Key, Range, Table, Value};
+use super::writer::Maps;
+
+/// Which writes fail, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    None,
+    /// This one.
+    At(usize),
+    /// This one, and all that follow.
+    From(usize),
+}
+
+/// The maps.
+#[derive(Clone, Debug)]
+pub struct MemoryMaps {
+    pub entries: BTreeMap<Key, Value>,
+    /// How many ranges fit into a trie.
+    pub ranges: usize,
+    pub fault: Fault,
+    /// How many writes were tried since the fault was set.
+    pub writes: usize,
+    /// What was in the maps after each write since then.
+    pub history: Vec<BTreeMap<Key, Value>>,
+}
+
+impl MemoryMaps {
+    pub fn new(ranges: usize) -> Self {
+        Self {
+            entries: BTreeMap::new(),
+            ranges,
+            fault: Fault::None,
+            writes: 0,
+            history: Vec::new(),
+        }
+    }
+
+    /// From now on these writes fail.
+    pub fn fail(&mut self, fault: Fault) {
+        self.fault = fault;
+        self.writes = 0;
+        self.history.clear();
+    }
+
+    fn count(&mut self) -> Result<()> {
+        let number = self.writes;
+        self.writes += 1;
+        let fails = match self.fault {
+            Fault::None => false,
+            Fault::At(chosen) => number == chosen,
+            Fault::From(first) => number >= first,
+        };
+        if fails { Err(Errno::ENOMEM.into()) } else { Ok(()) }
+    }
+}
+
+impl Maps for MemoryMaps {
+    fn capacity(&self, table: Table) -> usize {
+        match table {
+            Table::Trust | Table::Destinations => self.ranges,
+            Table::Marks => 1 << 10,
+            Table::Backs | Table::Held | Table::Ports => 1 << 16,
+        }
+    }
+
+    fn set(&mut self, key: Key, value: Value) -> Result<()> {
+        self.count()?;
+        let table = key.table();
+        let is_full =
+            self.entries.keys().filter(|key| key.table() == table).count() >= self.capacity(table);
+        match table {
+            // Before Linux 6.13 a full trie does not even let an entry be written over.
+            Table::Trust | Table::Destinations if is_full => return Err(Errno::ENOSPC.into()),
+            _ if is_full && !self.entries.contains_key(&key) => return Err(Errno::E2BIG.into()),
+            _ => {}
+        }
+        // All words of an array are there from the beginning, and say nothing.
+        if value == Value::Bits(0) {
+            self.entries.remove(&key);
+        } else {
+            self.entries.insert(key, value);
+        }
+        self.history.push(self.entries.clone());
+        Ok(())
+    }
+
+    fn remove(&mut self, key: Key) -> Result<()> {
+        self.count()?;
+        let removed = self.entries.remove(&key);
+        removed.ok_or(Errno::ENOENT)?;
+        self.history.push(self.entries.clone());
+        Ok(())
+    }
+}
+
+/// What the programs make of a connection's first packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// The rule, without the numbers, that are one generation's.
+    pub flags: u32,
+    pub syn_limit: u32,
+    /// Whether the source may open a connection.
+    pub may_open: bool,
+}
+
+/// The same as `rule_of` and `turn_away` of the programs; `None`: there is no rule.
+pub fn judge(
+    entries: &BTreeMap<Key, Value>,
+    port: u16,
+    destination: Address,
+    source: Address,
+) -> Option<Judged> {
+    let mark = proxy_common::abi::port_bit(port);
+    match entries.get(&Key::Mark(mark.0)) {
+        Some(Value::Bits(bits)) if bits & mark.1 != 0 => {}
+        _ => return None,
+    }
+    let mut rule = rule(entries.get(&Key::Port(port))?)?;
+    if rule.flags & RULE_BY_DESTINATION != 0 {
+        let found = longest(entries, rule.destinations, destination, Key::Destination);
+        if let Some(by_destination) = found.and_then(self::rule) {
+            rule = by_destination;
+        }
+    }
+    let is_trusted = longest(entries, rule.rule, source, Key::Trust).is_some();
+    Some(Judged {
+        flags: rule.flags & !RULE_BY_DESTINATION,
+        syn_limit: rule.syn_limit,
+        may_open: rule.flags & RULE_TRUSTED_ONLY == 0 || is_trusted,
+    })
+}
+
+const fn rule(value: &Value) -> Option<Rule> {
+    match value {
+        Value::Rule(rule) => Some(*rule),
+        Value::Member | Value::Bits(_) => None,
+    }
+}
+
+/// The entry of the longest prefix that fits, as a trie finds it.
+fn longest(
+    entries: &BTreeMap<Key, Value>,
+    owner: u32,
+    address: Address,
+    key: fn(Range) -> Key,
+) -> Option<&Value> {
+    let whole = u128::from_be_bytes(address);
+    // A scope tells the families apart: a range of IPv6 has no IPv4 address in it.
+    let is_mapped = |address: Address| address[..10] == [0; 10] && address[10..12] == [0xff; 2];
+    (0..=128_u32).rev().find_map(|bits| {
+        let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+        let network = (whole & mask).to_be_bytes();
+        let range = Range { owner, bits: SCOPE_BITS + bits, address: network };
+        entries.get(&key(range)).filter(|_| is_mapped(network) == is_mapped(address))
+    })
+}

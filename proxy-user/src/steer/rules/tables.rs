@@ -1,0 +1,283 @@
+//! What the maps of rules say: made from settings, and known without asking the kernel.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use proxy_common::abi::{
+    Address, MOST_OWNERS, RULE_BY_DESTINATION, RULE_REQUIRE, RULE_RETIRED, RULE_TRUSTED_ONLY, Rule,
+    SCOPE_BITS, port_bit,
+};
+use proxy_common::names;
+
+use crate::address::Cidr;
+use crate::config::Settings;
+use crate::config::settings::{self, Mode, UpstreamAddress, WhenAbsent};
+
+/// Of a port without a rule: connections that are there go on, new ones are left alone.
+const RETIRED: Rule =
+    Rule { rule: 0, flags: RULE_RETIRED, syn_limit: 0, ipv6_prefix: 128, destinations: 0 };
+
+/// A map of rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Table {
+    /// `foreword_trust`: sources that may open connections.
+    Trust,
+    /// `foreword_dests`: rules by destination.
+    Destinations,
+    /// `foreword_backs`: ports that upstreams answer from.
+    Backs,
+    /// `foreword_held`: ports that stay closed while nobody steers them.
+    Held,
+    /// `foreword_ports`: a bit for each port with a rule.
+    Marks,
+    /// `foreword_rules`: rules by port.
+    Ports,
+}
+
+impl Table {
+    /// What it is called in the kernel.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Trust => names::TRUST,
+            Self::Destinations => names::DESTINATIONS,
+            Self::Backs => names::BACKS,
+            Self::Held => names::HELD,
+            Self::Marks => names::PORTS,
+            Self::Ports => names::RULES,
+        }
+    }
+}
+
+/// The key of an entry. Their order is the one in which they can be written: what a port's rule
+/// refers to comes before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    Trust(Range),
+    Destination(Range),
+    Back(u16),
+    Held(u16),
+    /// The number of a word of 64 ports.
+    Mark(u32),
+    Port(u16),
+}
+
+impl Key {
+    /// The map that the entry is in.
+    pub const fn table(&self) -> Table {
+        match self {
+            Self::Trust(_) => Table::Trust,
+            Self::Destination(_) => Table::Destinations,
+            Self::Back(_) => Table::Backs,
+            Self::Held(_) => Table::Held,
+            Self::Mark(_) => Table::Marks,
+            Self::Port(_) => Table::Ports,
+        }
+    }
+
+    /// Whose it is, of an entry that a port's rule refers to by number.
+    pub const fn owner(&self) -> Option<u32> {
+        match self {
+            Self::Trust(range) | Self::Destination(range) => Some(range.owner),
+            _ => None,
+        }
+    }
+}
+
+/// The value of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// It is there, which is all there is to say.
+    Member,
+    /// Of ports and destinations.
+    Rule(Rule),
+    /// Of marks.
+    Bits(u64),
+}
+
+/// An address range as the tries have it: of a rule's sources, or of a port's destinations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Range {
+    /// The number of the rule, or of the port's table.
+    pub owner: u32,
+    /// Bits that count, with those of the scope before the address.
+    pub bits: u32,
+    /// The first address.
+    pub address: Address,
+}
+
+impl Range {
+    fn of(owner: u32, range: Cidr) -> Self {
+        let (address, bits): (Address, u32) = match range.address() {
+            IpAddr::V4(address) => (address.to_ipv6_mapped().octets(), 96),
+            IpAddr::V6(address) => (address.octets(), 0),
+        };
+        Self { owner, bits: SCOPE_BITS + bits + u32::from(range.prefix_length()), address }
+    }
+}
+
+/// Numbers for rules and for ports' tables. One is given again only after two thousand million
+/// others.
+#[derive(Clone, Debug, Default)]
+pub struct Numbers {
+    last: u32,
+}
+
+impl Numbers {
+    fn next(&mut self) -> u32 {
+        self.last = if self.last + 1 < MOST_OWNERS { self.last + 1 } else { 1 };
+        self.last
+    }
+}
+
+/// The entries of all maps of rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tables(pub BTreeMap<Key, Value>);
+
+impl Tables {
+    /// What settings say, under numbers of its own.
+    pub fn of(settings: &Settings, numbers: &mut Numbers) -> Self {
+        let mut tables = Self::default();
+        let mut ports: BTreeMap<u16, PortRules<'_>> = BTreeMap::new();
+        for rule in &settings.rules {
+            let value = value(numbers.next(), rule, settings);
+            for range in rule.only_sources().into_iter().flatten() {
+                tables.add(Key::Trust(Range::of(value.rule, range)), Value::Member);
+            }
+            tables.add_backs(rule);
+            for port in rule.ports.iter() {
+                if rule.when_absent == WhenAbsent::Drop {
+                    tables.add(Key::Held(port), Value::Member);
+                }
+                let of_port = ports.entry(port).or_default();
+                if rule.destinations.is_empty() {
+                    of_port.for_others = Some(value);
+                } else {
+                    of_port.by_destination.push((value, &rule.destinations));
+                }
+            }
+        }
+        for (port, rules) in ports {
+            tables.add_port(port, &rules, numbers);
+        }
+        tables
+    }
+
+    fn add(&mut self, key: Key, value: Value) {
+        self.0.insert(key, value);
+    }
+
+    /// The port's rules. Where none is for all other destinations, those are left alone.
+    fn add_port(&mut self, port: u16, rules: &PortRules<'_>, numbers: &mut Numbers) {
+        let mut entry = rules.for_others.unwrap_or(RETIRED);
+        if !rules.by_destination.is_empty() {
+            entry.flags |= RULE_BY_DESTINATION;
+            entry.destinations = numbers.next();
+        }
+        for (value, ranges) in &rules.by_destination {
+            for range in *ranges {
+                let key = Key::Destination(Range::of(entry.destinations, *range));
+                self.add(key, Value::Rule(*value));
+            }
+        }
+        self.add(Key::Port(port), Value::Rule(entry));
+        self.mark(port);
+    }
+
+    fn mark(&mut self, port: u16) {
+        let (word, bit) = port_bit(port);
+        let bits = self.0.entry(Key::Mark(word)).or_insert(Value::Bits(0));
+        if let Value::Bits(bits) = bits {
+            *bits |= bit;
+        }
+    }
+
+    /// The ports that the upstream answers clients from.
+    fn add_backs(&mut self, rule: &settings::Rule) {
+        if !rule.shows_clients() {
+            return;
+        }
+        match &rule.upstream.address {
+            UpstreamAddress::Original => {
+                rule.ports.iter().for_each(|port| self.add(Key::Back(port), Value::Member));
+            }
+            UpstreamAddress::Fixed { addresses, .. } => {
+                let ports = addresses.iter().map(|address| address.get().port());
+                ports.for_each(|port| self.add(Key::Back(port), Value::Member));
+            }
+        }
+    }
+
+    /// Keeps of earlier tables what connections that are there need: ports without a rule any more
+    /// are retired, and their upstreams' answers still led back.
+    pub fn keep(&mut self, earlier: &Self) {
+        for key in earlier.0.keys() {
+            match *key {
+                Key::Port(port) => {
+                    self.0.entry(*key).or_insert(Value::Rule(RETIRED));
+                    self.mark(port);
+                }
+                Key::Back(_) => self.add(*key, Value::Member),
+                Key::Trust(_) | Key::Destination(_) | Key::Held(_) | Key::Mark(_) => {}
+            }
+        }
+    }
+
+    /// These, with every port retired.
+    pub fn retired(&self) -> Self {
+        let retire = |(key, value): (&Key, &Value)| match key {
+            Key::Port(_) => (*key, Value::Rule(RETIRED)),
+            _ => (*key, *value),
+        };
+        Self(self.0.iter().map(retire).collect())
+    }
+
+    /// The ranges that no port's rule leads to.
+    pub fn stale(&self) -> Vec<Key> {
+        let rules = |table: Table| {
+            let of_table = self.0.iter().filter(move |(key, _)| key.table() == table);
+            of_table.filter_map(|(key, value)| match value {
+                Value::Rule(rule) => Some((key, *rule)),
+                Value::Member | Value::Bits(_) => None,
+            })
+        };
+        let mut owners = BTreeSet::new();
+        for (_, rule) in rules(Table::Ports) {
+            owners.extend([rule.rule, rule.destinations]);
+        }
+        let by_destination = rules(Table::Destinations)
+            .filter(|(key, _)| key.owner().is_some_and(|owner| owners.contains(&owner)));
+        let of_destinations: Vec<_> = by_destination.map(|(_, rule)| rule.rule).collect();
+        owners.extend(of_destinations);
+        let is_stale = |key: &&Key| key.owner().is_some_and(|owner| !owners.contains(&owner));
+        self.0.keys().filter(is_stale).copied().collect()
+    }
+}
+
+/// The rules of one port.
+#[derive(Debug, Default)]
+struct PortRules<'a> {
+    /// The one for destinations that no other names.
+    for_others: Option<Rule>,
+    by_destination: Vec<(Rule, &'a [Cidr])>,
+}
+
+/// A rule, as the programs know it.
+fn value(number: u32, rule: &settings::Rule, settings: &Settings) -> Rule {
+    let mut flags = 0;
+    if rule.inbound.mode == Mode::Require {
+        flags |= RULE_REQUIRE;
+    }
+    if rule.only_sources().is_some() {
+        flags |= RULE_TRUSTED_ONLY;
+    }
+    Rule {
+        rule: number,
+        flags,
+        syn_limit: rule.guard.syn_limit.map_or(0, Into::into),
+        ipv6_prefix: settings.limits.ipv6_prefix.length().into(),
+        destinations: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

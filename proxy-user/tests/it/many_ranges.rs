@@ -1,0 +1,245 @@
+//! As many ranges as a configuration may have, and one more; reloads of them, and reloads that the
+//! kernel's maps do not take.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use nix::libc;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use proxy_common::capacity::{MOST_DESTINATIONS, MOST_SOURCES};
+use serde_json::Value;
+use xtask::lab::{Family, Foreword, wait_until};
+
+use crate::client::PATIENCE;
+use crate::config_file::{ConfigFile, wait_for};
+use crate::fault::{self, Call, Consequence, During, Fault, Running};
+use crate::flood::say;
+use crate::footprint::descriptor_ids;
+use crate::probe::{assert_served, cleanup, echoes};
+use crate::scene::lab;
+use crate::setup::{foreword, output_of};
+
+any_family!(
+    nine_thousand_ranges_are_reloaded,
+    as_many_ranges_as_there_may_be_are_reloaded,
+    one_range_more_is_refused_in_words_everywhere,
+    one_destination_more_is_refused_in_words_everywhere,
+    a_map_that_refuses_a_write_leaves_all_maps_as_they_were,
+);
+
+/// A file of megabytes, on a busy machine, in a build without optimisation.
+const LONG_READING: Duration = Duration::from_secs(60);
+
+/// Rules that each trust so many ranges, the last of them the load balancer's, with ports from 80 on.
+fn trusting(rules: usize, ranges: usize, more: &str) -> String {
+    let mut text = "interfaces: [eth0]\nrules:\n".to_owned();
+    for rule in 0..rules {
+        let _ = write!(text, "  - name: r{rule}\n    ports: [{}]\n{more}", 80 + rule);
+        text +=
+            "    outbound: { version: v1 }\n    inbound:\n      mode: require\n      trusted:\n";
+        for number in 0..ranges - 2 {
+            let (high, low) = (number / 256, number % 256);
+            let _ = writeln!(text, "        - 172.{}.{}.{low}", 16 + high / 256, high % 256);
+        }
+        text += "        - 10.77.1.2\n        - fd77:1::2\n";
+    }
+    text
+}
+
+/// How many entries a process's map has; only its own descriptors lead there.
+fn count(foreword: &Foreword, name: &str) -> usize {
+    entries(foreword.pid(), name).len()
+}
+
+fn assert_reloads(rules: usize, ranges: usize, times: usize) {
+    let lab = lab();
+    let backends = echoes(&lab);
+    let config = ConfigFile::saying(&trusting(rules, ranges, ""));
+    let foreword = config.run(&lab);
+    for number in 0..times {
+        config.say(&trusting(rules, ranges, &format!("    idleTimeout: {}s\n", 10 + number)));
+        let is_reloaded = || foreword.output().matches("reloaded:").count() > number;
+        wait_until(LONG_READING, "a reload", is_reloaded).expect("it is reloaded");
+        for (family, backend) in Family::BOTH.into_iter().zip(&backends) {
+            assert_served(&lab, backend, family);
+        }
+    }
+    let output = foreword.output();
+    assert!(!output.contains("not reloaded"));
+    let is_one = || count(&foreword, "foreword_trust") == rules * ranges;
+    wait_until(LONG_READING, "one generation", is_one).expect("what was before is cleared away");
+}
+
+fn nine_thousand_ranges_are_reloaded() {
+    assert_reloads(400, 23, 3);
+}
+
+fn as_many_ranges_as_there_may_be_are_reloaded() {
+    assert_reloads(16, MOST_SOURCES / 16, 2);
+}
+
+/// `check`, a start and a reload say the same, and the run goes on.
+fn assert_refused_everywhere(good: &str, bad: &str, words: &str) {
+    let lab = lab();
+    let backends = echoes(&lab);
+    let config = ConfigFile::saying(bad);
+    for command in [&["check"][..], &["run", "-c"]] {
+        let mut refused = lab.node.command(foreword());
+        refused.args(command).arg(config.path());
+        let output = refused.output().expect("it is there");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{command:?}");
+        assert!(message.contains(words), "{command:?}: {message}");
+    }
+    config.say(good);
+    let foreword = config.run(&lab);
+    config.say(bad);
+    wait_for(&foreword, "not reloaded", 1);
+    assert!(foreword.output().contains(words), "{}", foreword.output());
+    for (family, backend) in Family::BOTH.into_iter().zip(&backends) {
+        assert_served(&lab, backend, family);
+    }
+}
+
+fn one_range_more_is_refused_in_words_everywhere() {
+    let fits = trusting(1, MOST_SOURCES, "");
+    let bad = format!("{fits}        - 192.0.2.1\n");
+    let words = format!(
+        "inbound.trusted '192.0.2.1' is not valid; name fewer or wider ranges: there is room for \
+         {MOST_SOURCES} ranges of sources, of all rules together"
+    );
+    assert_refused_everywhere(&trusting(1, 4, ""), &bad, &words);
+}
+
+fn one_destination_more_is_refused_in_words_everywhere() {
+    let with = |last: usize| {
+        let destinations = "    destinations: [192.0.2.0/24, 'fd77::/16']\n";
+        trusting(1, 4, destinations).replace("ports: [80]", &format!("ports: [80-{last}]"))
+    };
+    let last = 80 + MOST_DESTINATIONS / 2 - 1;
+    let words = format!(
+        "destinations 'fd77::/16' is not valid; name fewer ports or wider ranges: each port with \
+         each range is an entry, and there is room for {MOST_DESTINATIONS}, of all rules together"
+    );
+    assert_refused_everywhere(&with(last), &with(last + 1), &words);
+}
+
+/// Every map that a change of rules writes.
+const MAPS: [&str; 6] = [
+    "foreword_rules",
+    "foreword_ports",
+    "foreword_dests",
+    "foreword_trust",
+    "foreword_held",
+    "foreword_backs",
+];
+
+const BPF: [Call; 1] = [(libc::SYS_bpf, "bpf")];
+
+/// Two files that differ in everything that is written to maps.
+fn files() -> [String; 2] {
+    let rule = |ports: &str, more: &str| {
+        format!(
+            "interfaces: [eth0]\nrules:\n  - name: web\n    ports: [{ports}]\n    inbound: {{ mode: \
+             require, trusted: [10.77.1.2, 'fd77:1::2'] }}\n    outbound: {{ version: v1 }}\n    \
+             whenAbsent: drop\n    guard: {{ synPerSecondPerSource: 100000 }}\n  - name: more\n    ports: [90]\n    \
+             inbound: {{ mode: off }}\n    outbound: {{ version: v1 }}\n    upstream: {{ source: \
+             client }}\n{more}"
+        )
+    };
+    let destinations = |range| format!("    destinations: ['{range}']\n");
+    [rule("80, 81", &destinations("203.0.113.1")), rule("80, 82", &destinations("203.0.113.2"))]
+}
+
+/// What the maps of a process say, entry by entry.
+fn state(pid: u32) -> BTreeMap<&'static str, BTreeSet<String>> {
+    MAPS.into_iter().map(|name| (name, entries(pid, name))).collect()
+}
+
+fn entries(pid: u32, name: &str) -> BTreeSet<String> {
+    let bpftool = |arguments: &[&str]| {
+        let mut command = Command::new("bpftool");
+        command.arg("--json").args(arguments);
+        serde_json::from_str::<Value>(&output_of(command)).expect("bpftool writes JSON")
+    };
+    let ids = descriptor_ids(pid, "map_id:").into_iter().map(|id| id.to_string());
+    let id = ids
+        .into_iter()
+        .find(|id| bpftool(&["map", "show", "id", id])["name"] == name)
+        .unwrap_or_else(|| panic!("no map {name}"));
+    let dump = bpftool(&["map", "dump", "id", &id]);
+    let entries = dump.as_array().into_iter().flatten();
+    entries.map(|entry| format!("{}{}", entry["key"], entry["value"])).collect()
+}
+
+/// Each of a reload's writes fails in turn, in the kernel's own maps.
+fn a_map_that_refuses_a_write_leaves_all_maps_as_they_were() {
+    let lab = lab();
+    let (refused, mut wrong) = (AtomicUsize::new(0), Vec::new());
+    for number in 0.. {
+        let [before, after] = files();
+        let config = ConfigFile::saying(&before);
+        let path = config.path();
+        let arguments = ["run", "-c", path.to_str().expect("a path of ours")];
+        let (during, consequence) = (During::Service, Consequence::Refusal);
+        let fault = Fault { during, calls: &BPF, number, consequence };
+        let complaints = Mutex::new(vec!["it was never ready".to_owned()]);
+        let is_over = Mutex::new(false);
+        let ended = fault::run(&lab.node, foreword(), &arguments, fault, |running| {
+            let (reload, complaint) = reload_to(running, &config, &after);
+            *complaints.lock().expect("nobody panics") = Vec::from_iter(complaint);
+            *is_over.lock().expect("nobody panics") = reload == Reload::Done;
+            refused.fetch_add(usize::from(reload == Reload::Refused), Ordering::Relaxed);
+        });
+        let complaints = complaints.into_inner().expect("nobody panics").into_iter();
+        wrong.extend(complaints.map(|complaint| {
+            format!("call {number}: {complaint}\n{}{}", ended.stdout, ended.stderr)
+        }));
+        cleanup(&lab.node);
+        // What is counted may also be the publishing of counters, once a second.
+        if is_over.into_inner().expect("nobody panics") && number > WRITES {
+            break;
+        }
+    }
+    let refused = refused.into_inner();
+    say(&format!("{refused} reloads were refused by a map, and changed none"));
+    assert!(wrong.is_empty(), "{}", wrong.concat());
+    assert!(refused >= WRITES / 2, "{refused}");
+}
+
+/// Writes that the change between the two files takes.
+const WRITES: usize = 16;
+
+/// Changes the file while calls are counted. If that is refused, the maps must be as they were, and
+/// take the same change when nothing fails any more.
+fn reload_to(running: &Running<'_>, config: &ConfigFile, text: &str) -> (Reload, Option<String>) {
+    let was = state(running.pid);
+    let pid = Pid::from_raw(running.pid.try_into().expect("a pid"));
+    kill(pid, Signal::SIGWINCH).expect("it runs");
+    config.say(text);
+    let seen = |word: &str| running.output().contains(word);
+    let has_ended = || seen("\nreloaded:") || seen("not reloaded");
+    if let Err(error) = wait_until(PATIENCE, "a reload", has_ended) {
+        return (Reload::Done, Some(error.to_string()));
+    }
+    if !seen("not reloaded") {
+        return (Reload::Done, None);
+    }
+    let restored = wait_until(PATIENCE, "the maps as they were", || state(running.pid) == was);
+    let changed = restored.err().map(|_| format!("{was:#?}\nbecame\n{:#?}", state(running.pid)));
+    kill(pid, Signal::SIGHUP).expect("it runs");
+    let again = wait_until(PATIENCE, "another reload", || seen("\nreloaded:"));
+    (Reload::Refused, changed.or_else(|| again.err().map(|error| error.to_string())))
+}
+
+/// How a reload ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reload {
+    Done,
+    Refused,
+}
