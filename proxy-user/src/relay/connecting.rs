@@ -5,8 +5,11 @@
 
 use std::io::{self, ErrorKind};
 
+use proxy_common::Reason;
+
 use super::opening::Preamble;
 use super::stream::Socket;
+use super::work::STEPS;
 use crate::sys::socket;
 
 /// What an upstream is to get first, and how much of it it has.
@@ -15,8 +18,10 @@ pub struct Connecting {
     /// What it is to get.
     pub preamble: Preamble,
     written: usize,
-    /// The next of its addresses to be tried.
+    /// The number of the next attempt.
     pub attempt: usize,
+    /// Why the last one has failed.
+    pub failed: Reason,
 }
 
 /// How a write of the first bytes went.
@@ -24,6 +29,8 @@ pub struct Connecting {
 pub enum First {
     /// The upstream has all of them.
     Sent,
+    /// It takes more at once, and others come first.
+    Busy,
     /// It will be reported when it takes more, or when the connection comes about.
     Blocked,
     /// There is no connection.
@@ -35,7 +42,7 @@ pub enum First {
 impl Connecting {
     /// With these bytes, and no address tried yet.
     pub const fn new(preamble: Preamble) -> Self {
-        Self { preamble, written: 0, attempt: 0 }
+        Self { preamble, written: 0, attempt: 0, failed: Reason::UpstreamUnreachable }
     }
 
     /// Whether some of it is written.
@@ -60,7 +67,10 @@ impl Connecting {
         if first.is_empty() {
             return Self::ask(upstream);
         }
-        while self.written < first.len() {
+        for _ in 0..STEPS {
+            if self.written == first.len() {
+                return First::Sent;
+            }
             match upstream.write(&first[self.written..]) {
                 Ok(written) => self.written += written,
                 Err(error) if is_not_yet(&error) => return First::Blocked,
@@ -68,7 +78,7 @@ impl Connecting {
                 Err(error) => return First::Broken(error),
             }
         }
-        First::Sent
+        First::Busy
     }
 
     /// Whether the connection has come about, where there is nothing to write.

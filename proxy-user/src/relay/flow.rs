@@ -11,25 +11,27 @@ use std::mem;
 
 use super::pipes::Pipes;
 use super::stream::{Conduit, Socket, Stream};
+use super::work::{self, STEPS, Work};
 use crate::sys::pipe::Pipe;
 
 /// Bytes copied at once; one such buffer serves a whole worker.
 pub const BUFFER: usize = 64 * 1024;
-/// Steps in a row before others get their turn.
-const BUDGET: usize = 32;
 
 /// A worker's resources that its flows share, one at a time.
 #[derive(Debug)]
 pub struct Shared<P = Pipe> {
     /// Holds nothing between two steps.
     pub buffer: Box<[u8]>,
+    /// What has been done in this round.
+    pub work: Work,
     pipes: Pipes<P>,
 }
 
 impl<P: Conduit> Shared<P> {
     /// A buffer of this size, and no pipe yet.
     pub fn new(buffer: usize) -> Self {
-        Self { buffer: vec![0; buffer].into_boxed_slice(), pipes: Pipes::new() }
+        let buffer = vec![0; buffer].into_boxed_slice();
+        Self { buffer, work: Work::default(), pipes: Pipes::new() }
     }
 }
 
@@ -105,12 +107,17 @@ impl<P: Conduit> Flow<P> {
         shared: &mut Shared<P>,
         is_last: bool,
     ) -> Result<Progress, FlowError> {
-        for _ in 0..BUDGET {
+        let mut steps = 0;
+        while steps < STEPS {
             if is_last && self.has_given_all() {
                 return Ok(Progress::Done);
             }
+            let cost = self.cost();
             match self.step(source, sink, shared) {
-                Ok(Step::More) => {}
+                Ok(Step::More) => {
+                    steps += cost;
+                    shared.work.count(cost);
+                }
                 Ok(Step::Done) => return Ok(Progress::Done),
                 Err(FlowError::Source(error) | FlowError::Sink(error))
                     if error.kind() == ErrorKind::WouldBlock =>
@@ -121,6 +128,14 @@ impl<P: Conduit> Flow<P> {
             }
         }
         Ok(Progress::Busy)
+    }
+
+    /// What the next step will count as.
+    const fn cost(&self) -> u32 {
+        match (&self.held, self.way) {
+            (Held::Piped { .. }, _) | (Held::Nothing, Way::Splice) => work::SPLICE,
+            (Held::Copied { .. }, _) | (Held::Nothing, Way::Copy) => 1,
+        }
     }
 
     fn has_given_all(&self) -> bool {

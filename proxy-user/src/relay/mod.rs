@@ -27,6 +27,7 @@ mod transfer;
 mod unique_id;
 mod upstream;
 mod wheel;
+mod work;
 mod worker;
 mod workers;
 

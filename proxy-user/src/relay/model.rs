@@ -108,6 +108,7 @@ impl World {
         }
         for _ in 0..TURNS {
             let [client, upstream] = &self.ends;
+            self.shared.work.begin_part();
             self.stand = self.transfer.advance(client, upstream, &mut self.shared);
             let sides = [Side::Client, Side::Upstream];
             let too_early: u32 =

@@ -103,6 +103,8 @@ pub struct Session {
     is_settled: bool,
     /// Whether small writes to the upstream leave at once.
     is_prompt: bool,
+    /// Whether it waits for its turn.
+    pub is_ready: bool,
     /// When its time is up.
     pub deadline: Tick,
     /// When the worker's wheel will ask.
@@ -134,6 +136,7 @@ impl Session {
             started: worker.clock.milliseconds(),
             is_settled: false,
             is_prompt: false,
+            is_ready: false,
             _place: place,
             source_place: None,
             deadline: Tick::NEVER,

@@ -58,22 +58,16 @@ impl Departure {
         Ok(Self { mark, clients })
     }
 
-    /// Begins to connect, from attempt `number` on; `number` is the next attempt's afterwards.
-    /// The connection is under way then; the first thing done with it says whether it came about.
+    /// Begins attempt `number` to connect, or says why it has failed at once; `None`: there are no
+    /// so many. The connection is under way then; the first thing done with it says whether it came
+    /// about.
     pub fn connect(
         &self,
         attempts: Attempts<'_>,
-        number: &mut usize,
-        mut failed: Reason,
-    ) -> Result<(TcpStream, UpstreamAddr), Reason> {
-        while let Some(address) = attempts.address(*number) {
-            *number += 1;
-            match self.connect_to(address, attempts) {
-                Ok(stream) => return Ok((stream, address)),
-                Err(reason) => failed = reason,
-            }
-        }
-        Err(failed)
+        number: usize,
+    ) -> Option<Result<(TcpStream, UpstreamAddr), Reason>> {
+        let address = attempts.address(number)?;
+        Some(self.connect_to(address, attempts).map(|stream| (stream, address)))
     }
 
     fn connect_to(

@@ -2,35 +2,33 @@
 //! from beginning to end. Nothing here is shared with other workers but counters, which only this
 //! one writes.
 
+use std::collections::VecDeque;
 use std::mem;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use proxy_common::Reason;
 use slab::Slab;
 
+use self::orders::List;
 use super::admission::Admission;
 use super::clock::Clock;
 use super::flow::{BUFFER, Shared};
-use super::ledger::{Rules, Served};
-use super::log::{Ended, Log};
-use super::mailbox::{Mailbox, Order};
-use super::session::{Accepted, Fate, Session, Side, Turn};
-use super::tally::{Outcome, Tally};
+use super::ledger::Rules;
+use super::log::Log;
+use super::mailbox::Mailbox;
+use super::session::{Fate, Session, Side, Turn};
+use super::tally::Tally;
 use super::unique_id::UniqueIds;
 use super::upstream::Departure;
 use super::wheel::{Tick, Wheel};
-use crate::address::{OriginalDst, PeerAddr};
 use crate::sys::alarm::Alarm;
 use crate::sys::poll::{Event, Poller};
-use crate::sys::socket::{self, Listeners};
+use crate::sys::socket::Listeners;
 
-/// Connections accepted in a row before others get their turn.
-const ACCEPTS: usize = 64;
-/// How long a worker that can't accept for want of descriptors or memory leaves it be.
-const BACK_OFF: Duration = Duration::from_millis(100);
+mod accepting;
+mod deadlines;
+mod orders;
 
 /// What events of the listeners, the mailbox and the alarm are called; sessions count up from 0.
 const LISTENERS: [u64; 2] = [u64::MAX, u64::MAX - 1];
@@ -107,8 +105,12 @@ pub struct Round {
     alarm: Alarm,
     /// What the alarm is set to.
     wakes_at: Option<Tick>,
-    /// Sessions that could go on at once.
-    busy: Vec<usize>,
+    /// Entries of the wheel that have come and are yet to be looked at.
+    due: VecDeque<Due>,
+    /// Sessions that can go on, each once, in the order of their turns.
+    ready: VecDeque<usize>,
+    /// Lists that are being made.
+    lists: VecDeque<List>,
     /// Sessions that are over. They keep their places for the rest of a round, in which there may
     /// still be events of theirs.
     over: Vec<usize>,
@@ -132,7 +134,9 @@ impl Round {
             wheel: Wheel::new(),
             alarm,
             wakes_at: None,
-            busy: Vec::new(),
+            due: VecDeque::new(),
+            ready: VecDeque::new(),
+            lists: VecDeque::new(),
             over: Vec::new(),
             stopped: false,
         };
@@ -145,14 +149,14 @@ impl Round {
         while !self.stopped {
             let events = self.wait()?;
             self.worker.clock.look();
+            self.worker.shared.work.begin_part();
             for number in 0..events {
                 let event = self.worker.poller.event(number);
                 self.dispatch(event);
             }
-            for key in mem::take(&mut self.busy) {
-                self.advance(key);
-            }
+            self.serve_ready();
             self.turn_wheel();
+            self.list_on();
             for key in self.over.drain(..) {
                 self.sessions.remove(key);
             }
@@ -164,21 +168,11 @@ impl Round {
     }
 
     fn wait(&mut self) -> Result<usize> {
-        let is_idle = self.busy.is_empty();
+        let is_idle = self.ready.is_empty() && self.due.is_empty() && self.lists.is_empty();
         if is_idle {
             self.set_alarm()?;
         }
         self.worker.poller.wait(is_idle).context("cannot wait for events")
-    }
-
-    fn set_alarm(&mut self) -> Result<()> {
-        let next = self.wheel.next();
-        if next != self.wakes_at {
-            let after = next.map(|tick| self.worker.clock.until(tick));
-            self.alarm.set(after).context("cannot set the timer")?;
-            self.wakes_at = next;
-        }
-        Ok(())
     }
 
     fn dispatch(&mut self, event: Event) {
@@ -188,178 +182,62 @@ impl Round {
             ALARM => self.wakes_at = None,
             token => match LISTENERS.iter().position(|listener| *listener == token) {
                 Some(listener) => self.accept(listener),
-                None => self.tell(token, event),
+                None => self.notice(token, event),
             },
         }
     }
 
-    /// Carries out what it is told.
-    fn obey(&mut self) {
-        for order in self.mailbox.take() {
-            match order {
-                Order::Serve(rules, heard) => {
-                    self.worker.rules.exchange(rules);
-                    // Whoever asked may have lost patience.
-                    let _ = heard.send(());
-                }
-                Order::List(listed) => {
-                    let sessions = self.sessions.iter().map(|(_, session)| session);
-                    let live = sessions.filter_map(|session| session.live(&self.worker.clock));
-                    let _ = listed.send(live.collect());
-                }
-                Order::Stop => self.stopped = true,
-            }
-        }
-    }
-
-    /// Has a session go on.
-    fn tell(&mut self, token: u64, event: Event) {
+    /// Has a session take in what an event says, and go on when its turn comes.
+    fn notice(&mut self, token: u64, event: Event) {
         let (key, side) = session_of(token);
         if let Some(session) = self.sessions.get(key) {
             session.notice(side, event);
+            self.make_ready(key);
+        }
+    }
+
+    fn make_ready(&mut self, key: usize) {
+        if !mem::replace(&mut self.sessions[key].is_ready, true) {
+            self.ready.push_back(key);
+        }
+    }
+
+    /// Gives each session that was ready before a turn, as far as the round reaches.
+    fn serve_ready(&mut self) {
+        self.worker.shared.work.begin_part();
+        for _ in 0..self.ready.len() {
+            if self.worker.shared.work.is_enough() {
+                return;
+            }
+            let Some(key) = self.ready.pop_front() else { return };
             self.advance(key);
         }
     }
 
-    /// Accepts what is there, as far as it is this worker's turn.
-    fn accept(&mut self, listener: usize) {
-        for _ in 0..ACCEPTS {
-            match socket::accept(&self.listeners[listener]) {
-                Ok((client, peer)) => {
-                    // One that is reset by now has no address any more.
-                    let Ok(local) = client.local_addr() else {
-                        self.worker.nobodys.only_counted(Outcome::HealthCheck);
-                        continue;
-                    };
-                    let (peer, destination) = (PeerAddr::new(peer), OriginalDst::new(local));
-                    self.receive(Accepted { client, peer, destination });
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                Err(error) if socket::is_exhaustion(&error) => {
-                    tracing::warn!(%error, "cannot accept; trying again soon");
-                    return self.stop_accepting();
-                }
-                // That one connection is gone before it was accepted; the next one need not be.
-                Err(error) => tracing::debug!(%error, "not accepted"),
-            }
-        }
-    }
-
-    /// A listener that can't be served would be reported without end.
-    fn stop_accepting(&mut self) {
-        for listener in &self.listeners {
-            // One that is not watched needs not be left be.
-            let _ = self.worker.poller.remove(listener);
-        }
-        self.wheel.insert(self.worker.clock.after(BACK_OFF), Due::Accepting);
-    }
-
-    fn watch_listeners(&self) -> Result<()> {
-        for (listener, token) in self.listeners.iter().zip(LISTENERS) {
-            self.worker.poller.add_level(listener, token).context("cannot watch a listener")?;
-        }
-        Ok(())
-    }
-
-    fn receive(&mut self, accepted: Accepted) {
-        let Some(served) = self.worker.rules.find(accepted.destination) else {
-            // Steering and rules are made of the same ports.
-            return self.worker.nobodys.only_counted(Outcome::Refused(Reason::Internal));
-        };
-        let served = Arc::clone(served);
-        let Some(place) = self.worker.admission.admit(self.worker.number) else {
-            return self.turn_away(&served, &accepted);
-        };
-        self.start(Session::new(&self.worker, served, accepted, place));
-    }
-
-    /// Counts a connection for which there is no place. It is reset, as any that is only dropped.
-    fn turn_away(&self, served: &Served, accepted: &Accepted) {
-        let outcome = Outcome::Refused(Reason::ConnectionLimit);
-        served.tally.only_counted(outcome);
-        let ended = Ended::new(accepted.peer, accepted.destination);
-        self.worker.log.ended(&ended, outcome, Duration::ZERO);
-    }
-
-    fn start(&mut self, session: Session) {
-        let key = self.sessions.insert(session);
-        self.births += 1;
-        if key == self.born.len() {
-            self.born.push(self.births);
-        }
-        self.born[key] = self.births;
-        let session = &mut self.sessions[key];
-        let mut turn =
-            Turn { worker: &mut self.worker, upstream_token: token(key, Side::Upstream) };
-        let mut fate = session.begin(&mut turn);
-        if fate != Fate::Over {
-            // Watched only now: most have said everything that is needed by the first read.
-            let watched = self.worker.poller.add(session.client(), token(key, Side::Client));
-            if watched.is_err() {
-                fate = Fate::Over;
-            }
-        }
-        self.settle(key, fate);
-    }
-
     fn advance(&mut self, key: usize) {
-        if self.sessions[key].is_over() {
+        // It may be over by now, and another one in its place, which loses nothing by a turn.
+        let Some(session) = self.sessions.get_mut(key) else { return };
+        session.is_ready = false;
+        if session.is_over() {
             return;
         }
-        let mut turn =
-            Turn { worker: &mut self.worker, upstream_token: token(key, Side::Upstream) };
-        let fate = self.sessions[key].advance(&mut turn);
+        let upstream_token = token(key, Side::Upstream);
+        let fate = session.advance(&mut Turn { worker: &mut self.worker, upstream_token });
         self.settle(key, fate);
     }
 
     /// Takes in how a session stands.
     fn settle(&mut self, key: usize, fate: Fate) {
-        let session = &mut self.sessions[key];
         match fate {
             Fate::Waiting => {}
-            Fate::Busy => self.busy.push(key),
+            Fate::Busy => self.make_ready(key),
             Fate::Over => return self.over.push(key),
         }
+        let session = &mut self.sessions[key];
         if session.scheduled.is_none_or(|scheduled| session.deadline < scheduled) {
             session.scheduled = Some(session.deadline);
             self.wheel.insert(session.deadline, Due::Session { key, born: self.born[key] });
         }
-    }
-
-    /// Looks at the sessions whose deadline may be there.
-    fn turn_wheel(&mut self) {
-        let now = self.worker.clock.now();
-        let mut due = Vec::new();
-        self.wheel.turn(now, |entry| due.push(entry));
-        for entry in due {
-            match entry {
-                Due::Session { key, born } => self.look_at(key, born, now),
-                Due::Accepting => {
-                    if let Err(error) = self.watch_listeners() {
-                        tracing::warn!(error = %format!("{error:#}"), "still not accepting");
-                        self.stop_accepting();
-                    }
-                }
-            }
-        }
-    }
-
-    fn look_at(&mut self, key: usize, born: u64, now: Tick) {
-        let is_same = self.born.get(key) == Some(&born);
-        let Some(session) = self.sessions.get_mut(key).filter(|_| is_same) else { return };
-        if session.is_over() {
-            return;
-        }
-        session.scheduled = None;
-        let fate = if session.deadline <= now {
-            let upstream_token = token(key, Side::Upstream);
-            session.time_out(&mut Turn { worker: &mut self.worker, upstream_token })
-        } else {
-            // It came early, since the deadline is further ahead than the wheel is round.
-            session.settle_in();
-            Fate::Waiting
-        };
-        self.settle(key, fate);
     }
 }
 

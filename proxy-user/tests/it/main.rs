@@ -68,6 +68,7 @@ mod peers;
 mod relay;
 mod reload;
 mod return_path;
+mod rounds;
 mod sandbox;
 mod sight;
 mod slow_http;

@@ -15,6 +15,7 @@ use crate::relay::stream::Socket;
 use crate::relay::tally::Outcome;
 use crate::relay::transfer::Ending;
 use crate::relay::wheel::Tick;
+use crate::relay::work::DISCARDS;
 use crate::relay::worker::Worker;
 use crate::sys::socket;
 
@@ -71,14 +72,15 @@ impl Session {
     }
 
     pub(super) fn discard(&mut self, turn: &mut Turn<'_>) -> Fate {
-        loop {
+        for _ in 0..DISCARDS {
             match self.client.read(&mut turn.worker.shared.buffer) {
-                Ok(1..) => {}
+                Ok(1..) => turn.worker.shared.work.count(1),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Fate::Waiting,
                 // Whether the peer closed or vanished: there is nothing more to do for it.
                 Ok(0) | Err(_) => return self.close(),
             }
         }
+        Fate::Busy
     }
 
     pub(super) fn close(&mut self) -> Fate {

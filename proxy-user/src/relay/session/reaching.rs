@@ -11,6 +11,7 @@ use crate::relay::admission::Full;
 use crate::relay::connecting::{Connecting, First};
 use crate::relay::opening::Preamble;
 use crate::relay::upstream::{Attempts, reason_for};
+use crate::relay::work::{ATTEMPT, ATTEMPTS};
 
 impl Session {
     pub(super) fn connect(&mut self, turn: &mut Turn<'_>, mut preamble: Preamble) -> Fate {
@@ -26,7 +27,7 @@ impl Session {
         }
         let timeout = self.served.rule.upstream.connect_timeout;
         self.deadline = turn.worker.clock.after(timeout);
-        self.try_addresses(turn, Connecting::new(preamble), Reason::UpstreamUnreachable)
+        self.try_addresses(turn, Connecting::new(preamble))
     }
 
     /// Begins to connect to one of the upstream's addresses after the other, until one does not
@@ -35,9 +36,9 @@ impl Session {
         &mut self,
         turn: &mut Turn<'_>,
         mut connecting: Connecting,
-        mut failed: Reason,
     ) -> Fate {
-        loop {
+        for _ in 0..ATTEMPTS {
+            turn.worker.shared.work.count(ATTEMPT);
             let worker = &*turn.worker;
             let attempts = Attempts {
                 upstream: &self.served.rule.upstream,
@@ -45,11 +46,16 @@ impl Session {
                 client: connecting.preamble.origin.and_then(Origin::client),
                 speaks_first: !connecting.preamble.first.is_empty(),
             };
-            let begun = worker.departure.connect(attempts, &mut connecting.attempt, failed);
-            // A client whose upstream can't be reached is reset, as that upstream's kernel would.
+            let begun = worker.departure.connect(attempts, connecting.attempt);
+            connecting.attempt += 1;
             let (stream, address) = match begun {
-                Ok(begun) => begun,
-                Err(reason) => return self.refuse(turn, reason),
+                Some(Ok(begun)) => begun,
+                Some(Err(reason)) => {
+                    connecting.failed = reason;
+                    continue;
+                }
+                // A client whose upstream can't be reached is reset, as that upstream's kernel would.
+                None => return self.refuse(turn, connecting.failed),
             };
             if let Some(ended) = &mut self.ended {
                 ended.upstream = Some(address);
@@ -58,7 +64,7 @@ impl Session {
             let upstream = self.upstream.insert(ResetUnlessClosed::new(stream));
             let first = connecting.begin(upstream);
             if let First::Failed(error) = first {
-                failed = reason_for(&error);
+                connecting.failed = reason_for(&error);
                 continue;
             }
             if worker.poller.add(upstream.get(), turn.upstream_token).is_err() {
@@ -68,6 +74,9 @@ impl Session {
             upstream.await_more();
             return self.take_first(turn, connecting, first);
         }
+        self.upstream = None;
+        self.stage = Stage::Connecting(connecting);
+        Fate::Busy
     }
 
     pub(super) fn write_first(&mut self, turn: &mut Turn<'_>) -> Fate {
@@ -76,6 +85,7 @@ impl Session {
                 let first = connecting.write(upstream);
                 self.take_first(turn, connecting, first)
             }
+            (Stage::Connecting(connecting), None) => self.try_addresses(turn, connecting),
             _ => Fate::Over,
         }
     }
@@ -83,19 +93,22 @@ impl Session {
     pub(super) fn take_first(
         &mut self,
         turn: &mut Turn<'_>,
-        connecting: Connecting,
+        mut connecting: Connecting,
         first: First,
     ) -> Fate {
         match first {
             First::Sent => self.start_relay(turn, &connecting.preamble),
-            First::Blocked => {
+            First::Blocked | First::Busy => {
                 if connecting.is_under_way() {
                     self.be_prompt();
                 }
                 self.stage = Stage::Connecting(connecting);
-                Fate::Waiting
+                if matches!(first, First::Busy) { Fate::Busy } else { Fate::Waiting }
             }
-            First::Failed(error) => self.try_addresses(turn, connecting, reason_for(&error)),
+            First::Failed(error) => {
+                connecting.failed = reason_for(&error);
+                self.try_addresses(turn, connecting)
+            }
             First::Broken(error) => {
                 tracing::debug!(%error, "the upstream left before it had the beginning");
                 self.refuse(turn, Reason::UpstreamReset)

@@ -7,6 +7,7 @@ use super::{Fate, Session, Stage, Turn};
 use crate::relay::clock::Clock;
 use crate::relay::log::Beginning;
 use crate::relay::opening::{Declined, Preamble};
+use crate::relay::work::STEPS;
 use crate::relay::worker::Worker;
 
 impl Session {
@@ -14,7 +15,7 @@ impl Session {
         let Stage::Opening(mut opening) = mem::replace(&mut self.stage, Stage::Over) else {
             return Fate::Over;
         };
-        loop {
+        for _ in 0..STEPS {
             let worker = &mut *turn.worker;
             let read = match self.client.read(&mut worker.shared.buffer) {
                 Ok(read) => read,
@@ -24,6 +25,7 @@ impl Session {
                 }
                 Err(error) => return self.decline(turn, opening.take_error(&error)),
             };
+            worker.shared.work.count(1);
             let arrival = self.arrival(worker);
             if let Some(decided) = opening.take(&worker.shared.buffer[..read], arrival) {
                 self.note(worker, opening.sighting(&decided));
@@ -36,6 +38,8 @@ impl Session {
             // It does not wait for the server to speak: the header's own deadline holds.
             self.deadline = Clock::since(self.started, arrival.rule.inbound.timeout);
         }
+        self.stage = Stage::Opening(opening);
+        Fate::Busy
     }
 
     /// For whoever waits until all load balancers send headers.

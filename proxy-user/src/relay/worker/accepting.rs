@@ -1,0 +1,107 @@
+//! Connections are accepted, and begin.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use proxy_common::Reason;
+
+use super::{Due, LISTENERS, Round, token};
+use crate::address::{OriginalDst, PeerAddr};
+use crate::relay::ledger::Served;
+use crate::relay::log::Ended;
+use crate::relay::session::{Accepted, Fate, Session, Side, Turn};
+use crate::relay::tally::Outcome;
+use crate::sys::socket;
+
+/// Connections accepted in a row before others get their turn. A listener is reported again.
+const ACCEPTS: usize = 64;
+/// How long a worker that can't accept for want of descriptors or memory leaves it be.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+impl Round {
+    /// Accepts what is there, as far as it is this worker's turn.
+    pub(super) fn accept(&mut self, listener: usize) {
+        for _ in 0..ACCEPTS {
+            if self.worker.shared.work.is_enough() {
+                return;
+            }
+            self.worker.shared.work.count(1);
+            match socket::accept(&self.listeners[listener]) {
+                Ok((client, peer)) => {
+                    // One that is reset by now has no address any more.
+                    let Ok(local) = client.local_addr() else {
+                        self.worker.nobodys.only_counted(Outcome::HealthCheck);
+                        continue;
+                    };
+                    let (peer, destination) = (PeerAddr::new(peer), OriginalDst::new(local));
+                    self.receive(Accepted { client, peer, destination });
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(error) if socket::is_exhaustion(&error) => {
+                    tracing::warn!(%error, "cannot accept; trying again soon");
+                    return self.stop_accepting();
+                }
+                // That one connection is gone before it was accepted; the next one need not be.
+                Err(error) => tracing::debug!(%error, "not accepted"),
+            }
+        }
+    }
+
+    /// A listener that can't be served would be reported without end.
+    pub(super) fn stop_accepting(&mut self) {
+        for listener in &self.listeners {
+            // One that is not watched needs not be left be.
+            let _ = self.worker.poller.remove(listener);
+        }
+        self.wheel.insert(self.worker.clock.after(BACK_OFF), Due::Accepting);
+    }
+
+    pub(super) fn watch_listeners(&self) -> Result<()> {
+        for (listener, token) in self.listeners.iter().zip(LISTENERS) {
+            self.worker.poller.add_level(listener, token).context("cannot watch a listener")?;
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, accepted: Accepted) {
+        let Some(served) = self.worker.rules.find(accepted.destination) else {
+            // Steering and rules are made of the same ports.
+            return self.worker.nobodys.only_counted(Outcome::Refused(Reason::Internal));
+        };
+        let served = Arc::clone(served);
+        let Some(place) = self.worker.admission.admit(self.worker.number) else {
+            return self.turn_away(&served, &accepted);
+        };
+        self.start(Session::new(&self.worker, served, accepted, place));
+    }
+
+    /// Counts a connection for which there is no place. It is reset, as any that is only dropped.
+    fn turn_away(&self, served: &Served, accepted: &Accepted) {
+        let outcome = Outcome::Refused(Reason::ConnectionLimit);
+        served.tally.only_counted(outcome);
+        let ended = Ended::new(accepted.peer, accepted.destination);
+        self.worker.log.ended(&ended, outcome, Duration::ZERO);
+    }
+
+    fn start(&mut self, session: Session) {
+        let key = self.sessions.insert(session);
+        self.births += 1;
+        if key == self.born.len() {
+            self.born.push(self.births);
+        }
+        self.born[key] = self.births;
+        let session = &mut self.sessions[key];
+        let mut turn =
+            Turn { worker: &mut self.worker, upstream_token: token(key, Side::Upstream) };
+        let mut fate = session.begin(&mut turn);
+        if fate != Fate::Over {
+            // Watched only now: most have said everything that is needed by the first read.
+            let watched = self.worker.poller.add(session.client(), token(key, Side::Client));
+            if watched.is_err() {
+                fate = Fate::Over;
+            }
+        }
+        self.settle(key, fate);
+    }
+}
