@@ -109,6 +109,8 @@ reasons! {
     UpstreamTimeout = "upstream-timeout";
     /// There is no way to the upstream, or another error of connecting.
     UpstreamUnreachable = "upstream-unreachable";
+    /// Every local port towards the upstream is taken, or not free again yet.
+    NoLocalPort = "no-local-port";
 
     /// Our own connection to the upstream came back to us: nobody else serves that address.
     UpstreamLoop = "upstream-loop";

@@ -82,6 +82,33 @@ impl OriginalDst {
     }
 }
 
+/// An address of this node's that connections to upstreams are made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SourceAddr(IpAddr);
+
+impl SourceAddr {
+    /// Takes an address for one, in canonical form.
+    pub const fn new(address: IpAddr) -> Self {
+        Self(address.to_canonical())
+    }
+
+    /// The address, for a system call.
+    pub const fn get(self) -> IpAddr {
+        self.0
+    }
+
+    /// Whether connections to this upstream can be made from it.
+    pub const fn suits(self, upstream: UpstreamAddr) -> bool {
+        self.0.is_ipv4() == upstream.0.is_ipv4()
+    }
+}
+
+impl fmt::Display for SourceAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// A range of addresses, such as `10.0.0.0/24`; a bare address is a range of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr(IpNet);

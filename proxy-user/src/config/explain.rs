@@ -56,8 +56,17 @@ fn of_network(limits: ConnectionLimits) -> String {
 fn explain_rule(rule: &Rule) -> Vec<(&'static str, String)> {
     let Rule { ports, inbound, outbound, upstream, .. } = rule;
     let seen = match upstream.source {
-        Source::Node => "which sees this node as its peer",
-        Source::Client => "which sees the client as its peer, and has to answer by this node",
+        Source::Node if upstream.source_addresses.is_empty() => {
+            "which sees this node as its peer".to_owned()
+        }
+        Source::Node => {
+            let addresses: Vec<_> =
+                upstream.source_addresses.iter().map(ToString::to_string).collect();
+            format!("which sees this node as its peer, by {} in turn", addresses.join(" and "))
+        }
+        Source::Client => {
+            "which sees the client as its peer, and has to answer by this node".to_owned()
+        }
     };
     let addresses = match rule.destinations.as_slice() {
         [] => "any address".to_owned(),

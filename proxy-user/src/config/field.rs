@@ -48,6 +48,7 @@ fields! {
     TLV_CRC32C = "--tlv-crc32c", "outbound.tlvs.crc32c";
     UPSTREAM = "--upstream", "upstream.address";
     SOURCE = "--source", "upstream.source";
+    SOURCE_ADDRESSES = "--source-address", "upstream.sourceAddresses";
     CONNECT_TIMEOUT = "--connect-timeout", "upstream.connectTimeout";
     IDLE_TIMEOUT = "--idle-timeout", "idleTimeout";
     GUARD = "--guard", "guard.enabled";

@@ -272,6 +272,10 @@ pub struct RawUpstream {
     /// Whose address the upstream sees as its peer: node or client.
     #[serde(default = "source")]
     pub source: Word,
+    /// With source node, the node's addresses that connections are made from, in turn; none: the
+    /// kernel chooses.
+    #[serde(default)]
+    pub source_addresses: Vec<Word>,
     /// By when it must have answered.
     #[serde(default = "connect_timeout")]
     pub connect_timeout: Word,
@@ -285,6 +289,7 @@ impl Default for RawUpstream {
         Self {
             address: upstream(),
             source: source(),
+            source_addresses: Vec::new(),
             connect_timeout: connect_timeout(),
             fast_open: false,
         }

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::address::{AdminAddr, Cidr, Ipv6Prefix, OriginalDst, UpstreamAddr};
+use crate::address::{AdminAddr, Cidr, Ipv6Prefix, OriginalDst, SourceAddr, UpstreamAddr};
 use crate::header::{Limits, TlvPolicy, Version};
 
 mod steering;
@@ -247,6 +247,9 @@ pub struct Upstream {
     pub address: UpstreamAddress,
     /// Whose address it sees.
     pub source: Source,
+    /// What connections are made from, in turn, where one is of the upstream's family; else the kernel
+    /// chooses.
+    pub source_addresses: Vec<SourceAddr>,
     /// By when it must have answered.
     pub connect_timeout: Duration,
     /// Whether what is written first may leave with the first packet (TCP Fast Open).

@@ -9,6 +9,7 @@ use proxy_common::Reason;
 
 use super::opening::Preamble;
 use super::stream::Socket;
+use super::upstream::Attempt;
 use super::work::STEPS;
 use crate::sys::socket;
 
@@ -18,8 +19,8 @@ pub struct Connecting {
     /// What it is to get.
     pub preamble: Preamble,
     written: usize,
-    /// The number of the next attempt.
-    pub attempt: usize,
+    /// The attempt that it is at.
+    pub attempt: Attempt,
     /// Why the last one has failed.
     pub failed: Reason,
 }
@@ -41,8 +42,15 @@ pub enum First {
 
 impl Connecting {
     /// With these bytes, and no address tried yet.
-    pub const fn new(preamble: Preamble) -> Self {
-        Self { preamble, written: 0, attempt: 0, failed: Reason::UpstreamUnreachable }
+    pub fn new(preamble: Preamble) -> Self {
+        let (attempt, failed) = (Attempt::default(), Reason::UpstreamUnreachable);
+        Self { preamble, written: 0, attempt, failed }
+    }
+
+    /// An attempt has failed: on to the next one.
+    pub fn fail(&mut self, reason: Reason) {
+        self.failed = reason;
+        self.attempt = self.attempt.next(reason);
     }
 
     /// Whether some of it is written.

@@ -10,11 +10,13 @@ use tracing::Level;
 
 use super::tally::Outcome;
 use crate::address::{OriginalDst, PeerAddr, UpstreamAddr};
+use crate::config::settings::Rule;
 use crate::header::Origin;
 
 /// Lines a second and worker.
 const LINES: u32 = 5;
 const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// What is known of a connection at its end.
 #[derive(Debug)]
@@ -89,11 +91,18 @@ pub struct Log {
     since: Cell<Instant>,
     lines: Cell<u32>,
     left_out: Cell<u64>,
+    /// When ports were last said to have run out.
+    no_ports: Cell<Option<Instant>>,
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { since: Cell::new(Instant::now()), lines: Cell::new(0), left_out: Cell::new(0) }
+        Self {
+            since: Cell::new(Instant::now()),
+            lines: Cell::new(0),
+            left_out: Cell::new(0),
+            no_ports: Cell::new(None),
+        }
     }
 }
 
@@ -124,6 +133,21 @@ impl Log {
                 ?outcome, %peer, %client, %destination, %upstream, bytes_in, bytes_out, ?age,
                 unique_id, "ended"
             ),
+        }
+    }
+
+    /// Says what to do when ports have run out, now and then.
+    pub fn no_local_port(&self, rule: &Rule) {
+        let is_due = self.no_ports.get().is_none_or(|last| last.elapsed() >= MINUTE);
+        if is_due {
+            self.no_ports.set(Some(Instant::now()));
+            tracing::warn!(
+                rule = rule.name, upstream = %rule.upstream.address,
+                "connections are refused for want of local ports (no-local-port): give the rule more \
+                 of the node's addresses (upstream.sourceAddresses, --source-address), widen \
+                 net.ipv4.ip_local_port_range, or set net.ipv4.tcp_tw_reuse to 1; `foreword doctor` \
+                 says what the settings allow"
+            );
         }
     }
 

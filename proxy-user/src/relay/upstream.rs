@@ -1,12 +1,13 @@
 //! Connects to a connection's upstream.
 
+use std::cell::Cell;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context as _, Result};
 use proxy_common::Reason;
 
-use crate::address::{ClientAddr, OriginalDst, UpstreamAddr};
+use crate::address::{ClientAddr, OriginalDst, SourceAddr, UpstreamAddr};
 use crate::config::settings::{Source, Upstream, UpstreamAddress};
 use crate::sys::netns::{Elsewhere, Namespace};
 use crate::sys::socket::{self, Opener};
@@ -18,9 +19,12 @@ pub struct Departure {
     mark: Option<u32>,
     /// Where a socket can have a client's address.
     clients: Elsewhere,
+    /// Which of a rule's own addresses comes next.
+    turn: Cell<usize>,
 }
 
-/// The attempts to reach an upstream: each of its addresses, in order.
+/// The attempts to reach an upstream: each of its addresses, in order, from each of our own as long as
+/// there is no port.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempts<'a> {
     /// What the rule says of it.
@@ -33,13 +37,46 @@ pub struct Attempts<'a> {
     pub speaks_first: bool,
 }
 
-impl Attempts<'_> {
-    /// The address of attempt `number`; `None` when all have been tried.
-    fn address(self, number: usize) -> Option<UpstreamAddr> {
-        match &self.upstream.address {
-            UpstreamAddress::Original => (number == 0).then(|| self.destination.as_upstream()),
-            UpstreamAddress::Fixed { addresses, .. } => addresses.get(number).copied(),
+/// Which attempt it is: numbers of the upstream's address, and of ours.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Attempt {
+    address: usize,
+    source: usize,
+    /// Our address that comes first.
+    first: usize,
+    /// How many addresses of ours there are.
+    sources: usize,
+    /// Our address is not there.
+    is_absent: bool,
+}
+
+impl Attempt {
+    /// The one after it; it has failed for this reason. Another address of ours has other ports.
+    pub fn next(self, failed: Reason) -> Self {
+        let source = self.source + 1;
+        let is_ours = failed == Reason::NoLocalPort || self.is_absent;
+        let next = Self { is_absent: false, ..self };
+        if is_ours && source < self.sources {
+            return Self { source, ..next };
         }
+        Self { address: self.address + 1, source: 0, ..next }
+    }
+}
+
+impl Attempts<'_> {
+    /// The address of an attempt; `None` when all have been tried.
+    fn address(self, attempt: Attempt) -> Option<UpstreamAddr> {
+        match &self.upstream.address {
+            UpstreamAddress::Original => {
+                (attempt.address == 0).then(|| self.destination.as_upstream())
+            }
+            UpstreamAddress::Fixed { addresses, .. } => addresses.get(attempt.address).copied(),
+        }
+    }
+
+    /// Our addresses for connections to that one.
+    fn sources(&self, upstream: UpstreamAddr) -> impl Iterator<Item = SourceAddr> {
+        self.upstream.source_addresses.iter().copied().filter(move |own| own.suits(upstream))
     }
 
     fn opener(self) -> Opener {
@@ -55,39 +92,69 @@ impl Departure {
     /// From the calling thread's namespace, or from `private` under a client's address.
     pub fn new(mark: Option<u32>, private: &Namespace) -> Result<Self> {
         let clients = Elsewhere::of(private).context("cannot keep hold of the namespaces")?;
-        Ok(Self { mark, clients })
+        Ok(Self { mark, clients, turn: Cell::new(0) })
     }
 
-    /// Begins attempt `number` to connect, or says why it has failed at once; `None`: there are no
-    /// so many. The connection is under way then; the first thing done with it says whether it came
-    /// about.
+    /// Begins an attempt to connect, or says why it has failed at once; `None`: there are no more.
+    /// The connection is under way then; the first thing done with it says whether it came about.
     pub fn connect(
         &self,
         attempts: Attempts<'_>,
-        number: usize,
+        attempt: &mut Attempt,
     ) -> Option<Result<(TcpStream, UpstreamAddr), Reason>> {
-        let address = attempts.address(number)?;
-        Some(self.connect_to(address, attempts).map(|stream| (stream, address)))
+        let address = attempts.address(*attempt)?;
+        let connected = self.connect_to(address, attempts, attempt);
+        Some(connected.map(|stream| (stream, address)))
     }
 
     fn connect_to(
         &self,
         upstream: UpstreamAddr,
         attempts: Attempts<'_>,
+        attempt: &mut Attempt,
     ) -> Result<TcpStream, Reason> {
         let opener = attempts.opener();
         let client = attempts.client.filter(|_| attempts.upstream.source == Source::Client);
         let connected = match client {
-            None => {
-                let made = socket::upstream(upstream.get(), self.mark, opener);
-                made.and_then(|socket| socket::connect(socket, upstream.get()))
-            }
+            None => return self.connect_as_node(upstream, attempts, attempt),
             Some(client) if can_stand_for(client, upstream) => {
                 self.connect_as(client, upstream, opener)
             }
             Some(_) => return Err(Reason::ClientAddress),
         };
         connected.map_err(|error| reason_for(&error))
+    }
+
+    /// From the address whose turn it is, or from the one that the kernel chooses.
+    fn connect_as_node(
+        &self,
+        upstream: UpstreamAddr,
+        attempts: Attempts<'_>,
+        attempt: &mut Attempt,
+    ) -> Result<TcpStream, Reason> {
+        let (to, opener) = (upstream.get(), attempts.opener());
+        attempt.sources = attempts.sources(upstream).count();
+        if attempt.sources == 0 {
+            let made = socket::upstream(to, self.mark, opener);
+            let connected = made.and_then(|socket| socket::connect(socket, to));
+            return connected.map_err(|error| match reason_for(&error) {
+                // Another way to have no local address, which is no want of ports.
+                Reason::NoLocalPort if !socket::has_source(to) => Reason::UpstreamUnreachable,
+                reason => reason,
+            });
+        }
+        if attempt.source == 0 {
+            attempt.first = self.turn.replace(self.turn.get().wrapping_add(1));
+        }
+        let number = attempt.first.wrapping_add(attempt.source) % attempt.sources;
+        let from = attempts.sources(upstream).nth(number).ok_or(Reason::Internal)?;
+        let made = socket::upstream_at(from.get(), to, self.mark, opener).map_err(|error| {
+            // It is not this node's, or not any more.
+            tracing::debug!(%error, %from, "cannot connect from there");
+            attempt.is_absent = true;
+            Reason::UpstreamUnreachable
+        })?;
+        socket::connect(made, to).map_err(|error| reason_for(&error))
     }
 
     /// From the client's own port, or from another one if that is taken.
@@ -117,6 +184,7 @@ pub fn reason_for(error: &io::Error) -> Reason {
     match error.kind() {
         ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Reason::UpstreamRefused,
         ErrorKind::TimedOut => Reason::UpstreamTimeout,
+        ErrorKind::AddrNotAvailable => Reason::NoLocalPort,
         _ => Reason::UpstreamUnreachable,
     }
 }
@@ -133,6 +201,18 @@ fn can_stand_for(client: ClientAddr, upstream: UpstreamAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_of_our_addresses_is_tried_only_for_want_of_a_port() {
+        let begin = Attempt { sources: 2, first: 5, ..Attempt::default() };
+        let number = |attempt: Attempt| (attempt.address, attempt.source);
+        assert_eq!(number(begin.next(Reason::NoLocalPort)), (0, 1));
+        assert_eq!(number(begin.next(Reason::NoLocalPort).next(Reason::NoLocalPort)), (1, 0));
+        assert_eq!(number(begin.next(Reason::UpstreamRefused)), (1, 0));
+        assert_eq!(number(Attempt::default().next(Reason::NoLocalPort)), (1, 0));
+        let absent = Attempt { is_absent: true, ..begin };
+        assert_eq!(number(absent.next(Reason::UpstreamUnreachable)), (0, 1));
+    }
 
     #[test]
     fn only_a_host_of_the_same_family_can_be_stood_for() {

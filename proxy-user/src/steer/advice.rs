@@ -2,10 +2,12 @@
 //! by the doctor, so that nobody has to conclude it from time-outs.
 
 use std::fmt;
+use std::io::ErrorKind;
+use std::net::UdpSocket;
 
 use super::netlink::{self, LOOPBACK, Link};
 use super::sysctl;
-use crate::address::UpstreamAddr;
+use crate::address::{SourceAddr, UpstreamAddr};
 use crate::config::field::{self, At};
 use crate::config::settings::{Rule, UpstreamAddress};
 
@@ -64,6 +66,28 @@ pub fn on_upstreams(rules: &[Rule], at: At<'_>, is_watched: impl Fn(u32) -> bool
         }
     });
     upstreams.filter_map(|upstream| on_way(*upstream, at, &links, &is_watched)).collect()
+}
+
+/// Addresses that connections are to be made from, and that are not this node's.
+pub fn on_source_addresses(rules: &[Rule], at: At<'_>) -> Vec<Advice> {
+    let is_missing = |address: &&SourceAddr| {
+        let bound = UdpSocket::bind((address.get(), 0));
+        matches!(bound, Err(error) if error.kind() == ErrorKind::AddrNotAvailable)
+    };
+    let missing = rules.iter().flat_map(|rule| {
+        let addresses = &rule.upstream.source_addresses;
+        addresses.iter().filter(is_missing).map(move |address| (rule, address))
+    });
+    let field = at.short(field::SOURCE_ADDRESSES);
+    missing
+        .map(|(rule, address)| Advice {
+            what: format!(
+                "rule {}: {address} is no address of this node, so that no connection is made from it",
+                rule.name
+            ),
+            mend: format!("add it to an interface (ip address add), or take it out of {field}"),
+        })
+        .collect()
 }
 
 fn on_way(

@@ -312,6 +312,7 @@ impl Steering {
         let is_watched = |link| self.attachments.contains_key(&link);
         let mut advice = Vec::from_iter(advice::on_filter(&settings.rules));
         advice.extend(advice::on_upstreams(&settings.rules, at, is_watched));
+        advice.extend(advice::on_source_addresses(&settings.rules, at));
         advice
     }
 

@@ -1,7 +1,7 @@
 //! TCP sockets with the options that a transparent proxy needs.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd as _};
 use std::time::Duration;
 
@@ -131,6 +131,31 @@ pub fn send_before_end(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 /// their listener's example.
 pub fn send_at_once(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_tcp_nodelay(true)
+}
+
+/// The same from one of this node's addresses, at any port.
+pub fn upstream_at(
+    from: IpAddr,
+    to: SocketAddr,
+    mark: Option<u32>,
+    opener: Opener,
+) -> io::Result<Socket> {
+    let socket = upstream(to, mark, opener)?;
+    // The kernel chooses at connect, when it knows with whom a port must not be shared.
+    setsockopt(&socket, IpBindAddressNoPort, &true)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    Ok(socket)
+}
+
+/// Whether there is an address of this node's to connect from. Where there is, a connect that finds no
+/// local address has found no port.
+pub fn has_source(to: SocketAddr) -> bool {
+    let open = || -> io::Result<()> {
+        let probe = Socket::new(Domain::for_address(to), Type::DGRAM, None)?;
+        // Sends nothing.
+        probe.connect(&to.into())
+    };
+    !matches!(open(), Err(error) if is_one_of(&error, &[Errno::EADDRNOTAVAIL]))
 }
 
 /// The same with somebody else's address as its own. Of the calling thread's namespace, which must

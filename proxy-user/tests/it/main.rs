@@ -65,6 +65,7 @@ mod outbound;
 mod outbound_tlvs;
 mod packet_log;
 mod peers;
+mod ports;
 mod relay;
 mod reload;
 mod return_path;

@@ -119,7 +119,7 @@ fn watch(worker: Pid, held: &Sender<()>, gone: &Receiver<()>, over: &AtomicBool)
         }
         rounds += 1;
         if calls.values().sum::<usize>() > longest.values().sum() {
-            longest = calls.clone();
+            longest.clone_from(&calls);
         }
         calls.clear();
     }

@@ -105,6 +105,11 @@ pub struct Attach {
     #[arg(long, value_name = "WORD", default_value = defaults::SOURCE)]
     source: String,
 
+    /// Addresses of this node's that connections to the upstream are made from, in turn: each has local
+    /// ports of its own.
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    source_address: Vec<String>,
+
     /// How long an upstream may take to answer.
     #[arg(long, value_name = "TIME", default_value = defaults::CONNECT_TIMEOUT)]
     connect_timeout: String,
@@ -230,6 +235,7 @@ impl Attach {
                 upstream: RawUpstream {
                     address: self.upstream.into(),
                     source: self.source.into(),
+                    source_addresses: words(self.source_address),
                     connect_timeout: self.connect_timeout.into(),
                     fast_open: self.fast_open,
                 },

@@ -280,6 +280,41 @@ fn interfaces_may_be_patterns() {
 }
 
 #[test]
+fn source_addresses_are_the_nodes_and_of_the_upstreams_family() {
+    let refused = |upstream: &str, source: &str, addresses: &[&str]| {
+        refused(|raw| {
+            let raw = &mut raw.rules[0].upstream;
+            raw.address = upstream.into();
+            raw.source = source.into();
+            raw.source_addresses = words(addresses);
+        })
+    };
+    assert_eq!(
+        refused("original", "client", &["10.1.2.3"]),
+        "--source-address '10.1.2.3' is not valid; leave it out, or write --source node: upstreams \
+         see the client's"
+    );
+    for none in ["10.1.2.3:80", "eth0", "0.0.0.0", "::", "224.0.0.1", "255.255.255.255"] {
+        let fix = "write an address of this node's, such as 10.1.2.3 or fd00::3";
+        let message = refused("original", "node", &[none]);
+        assert_eq!(message, format!("--source-address '{none}' is not valid; {fix}"));
+    }
+    let twice = refused("original", "node", &["10.1.2.3", "::ffff:10.1.2.3"]);
+    assert!(twice.contains("named twice"), "{twice}");
+    let other = refused("10.1.1.1:80", "node", &["10.1.2.3", "fd00::3"]);
+    assert!(other.contains("'fd00::3'") && other.contains("has no IPv6 address"), "{other}");
+    let many: Vec<_> = (1..=17).map(|number| format!("10.1.2.{number}")).collect();
+    let many = refused("original", "node", &many.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(many.contains("name 16 at most"), "{many}");
+
+    let mut raw = raw();
+    raw.rules[0].upstream.source_addresses = words(&["10.1.2.3", "fd00::3"]);
+    let settings = validate(&raw).unwrap();
+    let named = settings.rules[0].upstream.source_addresses.iter().map(ToString::to_string);
+    assert_eq!(named.collect::<Vec<_>>(), ["10.1.2.3", "fd00::3"]);
+}
+
+#[test]
 fn what_upstreams_answer_by_is_asked_for_only_where_it_matters() {
     assert_eq!(
         refused(|raw| raw.upstream_interfaces = words(&["veth*"])),

@@ -1,13 +1,16 @@
 //! Where connections go, and whose address is seen there.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 
 use super::{Invalid, some_time};
-use crate::address::UpstreamAddr;
-use crate::config::field::{self, At};
+use crate::address::{SourceAddr, UpstreamAddr};
+use crate::config::field::{self, At, Field};
 use crate::config::raw::RawUpstream;
 use crate::config::settings::{Source, Upstream, UpstreamAddress};
 use crate::config::word::Word;
+
+/// Each may be tried for one connection, when all ports of those before it are taken.
+const MAX_SOURCE_ADDRESSES: usize = 16;
 
 pub(super) fn upstream(at: At<'_>, raw: &RawUpstream) -> Result<Upstream, Invalid> {
     let address = address(at, &raw.address)?;
@@ -17,7 +20,53 @@ pub(super) fn upstream(at: At<'_>, raw: &RawUpstream) -> Result<Upstream, Invali
         return Err(at.refuse(field::UPSTREAM, &raw.address, fix));
     }
     let connect_timeout = some_time(at, field::CONNECT_TIMEOUT, &raw.connect_timeout)?;
-    Ok(Upstream { address, source, connect_timeout, fast_open: raw.fast_open })
+    let source_addresses = source_addresses(at, &raw.source_addresses, source, &address)?;
+    Ok(Upstream { address, source, source_addresses, connect_timeout, fast_open: raw.fast_open })
+}
+
+/// Whether they are this node's is no matter of words: they may come later.
+fn source_addresses(
+    at: At<'_>,
+    words: &[Word],
+    source: Source,
+    upstream: &UpstreamAddress,
+) -> Result<Vec<SourceAddr>, Invalid> {
+    const FIELD: Field = field::SOURCE_ADDRESSES;
+    let mut addresses = Vec::new();
+    for word in words {
+        let refuse = |fix: String| Err(at.refuse(FIELD, word, fix));
+        if source == Source::Client {
+            let node = at.write(field::SOURCE, "node");
+            return refuse(format!("leave it out, or write {node}: upstreams see the client's"));
+        }
+        let ip = word.parse::<IpAddr>().map(|ip| ip.to_canonical());
+        let is_one = |ip: &IpAddr| !(ip.is_unspecified() || ip.is_multicast() || is_broadcast(*ip));
+        let Some(address) = ip.ok().filter(is_one).map(SourceAddr::new) else {
+            return refuse(
+                "write an address of this node's, such as 10.1.2.3 or fd00::3".to_owned(),
+            );
+        };
+        if addresses.contains(&address) {
+            return refuse("it is named twice; leave one of them out".to_owned());
+        }
+        if let UpstreamAddress::Fixed { name, addresses } = upstream
+            && !addresses.iter().any(|upstream| address.suits(*upstream))
+        {
+            let family = if address.get().is_ipv4() { "IPv4" } else { "IPv6" };
+            return refuse(format!(
+                "leave it out, or name one of the upstream's family: {name} has no {family} address"
+            ));
+        }
+        addresses.push(address);
+        if addresses.len() > MAX_SOURCE_ADDRESSES {
+            return refuse(format!("name {MAX_SOURCE_ADDRESSES} at most"));
+        }
+    }
+    Ok(addresses)
+}
+
+fn is_broadcast(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V4(ip) if ip.is_broadcast())
 }
 
 fn source(at: At<'_>, word: &Word) -> Result<Source, Invalid> {

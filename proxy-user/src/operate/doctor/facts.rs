@@ -68,6 +68,12 @@ pub struct Settings {
     pub src_valid_mark: Setting,
     /// Forwarding, of IPv4 and IPv6.
     pub forwarding: [Setting; 2],
+    /// The local ports that the kernel chooses from: the first and the last.
+    pub local_ports: Setting,
+    /// Those of them that it does not choose.
+    pub reserved_ports: Setting,
+    /// Whether a port of a connection that has ended is used again after a second.
+    pub tw_reuse: Setting,
     /// The longest pipe for ordinary processes, in bytes.
     pub pipe_size: Setting,
     /// Pages in all pipes of an ordinary user, before new ones are short; 0: any number.
@@ -113,6 +119,9 @@ impl Settings {
             rp_filter: read("net/ipv4/conf/all/rp_filter"),
             src_valid_mark: read("net/ipv4/conf/all/src_valid_mark"),
             forwarding: ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"].map(read),
+            local_ports: read("net/ipv4/ip_local_port_range"),
+            reserved_ports: read("net/ipv4/ip_local_reserved_ports"),
+            tw_reuse: read("net/ipv4/tcp_tw_reuse"),
             pipe_size: read("fs/pipe-max-size"),
             pipe_pages_soft: read("fs/pipe-user-pages-soft"),
             pipe_pages_hard: read("fs/pipe-user-pages-hard"),

@@ -11,6 +11,7 @@ pub mod intent;
 mod interface;
 mod kernel;
 mod order;
+mod ports;
 mod process;
 mod rules;
 mod settings;

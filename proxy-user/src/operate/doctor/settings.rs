@@ -1,8 +1,8 @@
 //! The kernel's settings that matter, and those that people think matter.
 
-use super::Finding;
 use super::facts::{Facts, Setting};
 use super::intent::Intent;
+use super::{Finding, ports};
 
 pub fn judge(facts: &Facts, intent: &Intent) -> Vec<Finding> {
     let settings = &facts.settings;
@@ -15,6 +15,7 @@ pub fn judge(facts: &Facts, intent: &Intent) -> Vec<Finding> {
         rp_filter(&settings.rp_filter, intent),
         src_valid_mark(&settings.src_valid_mark),
         Some(forwarding(&settings.forwarding)),
+        ports::judge(facts),
     ];
     all.into_iter().flatten().collect()
 }

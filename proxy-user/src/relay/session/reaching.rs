@@ -46,16 +46,14 @@ impl Session {
                 client: connecting.preamble.origin.and_then(Origin::client),
                 speaks_first: !connecting.preamble.first.is_empty(),
             };
-            let begun = worker.departure.connect(attempts, connecting.attempt);
-            connecting.attempt += 1;
+            let begun = worker.departure.connect(attempts, &mut connecting.attempt);
             let (stream, address) = match begun {
                 Some(Ok(begun)) => begun,
                 Some(Err(reason)) => {
-                    connecting.failed = reason;
+                    connecting.fail(reason);
                     continue;
                 }
-                // A client whose upstream can't be reached is reset, as that upstream's kernel would.
-                None => return self.refuse(turn, connecting.failed),
+                None => return self.give_up(turn, connecting.failed),
             };
             if let Some(ended) = &mut self.ended {
                 ended.upstream = Some(address);
@@ -64,7 +62,7 @@ impl Session {
             let upstream = self.upstream.insert(ResetUnlessClosed::new(stream));
             let first = connecting.begin(upstream);
             if let First::Failed(error) = first {
-                connecting.failed = reason_for(&error);
+                connecting.fail(reason_for(&error));
                 continue;
             }
             if worker.poller.add(upstream.get(), turn.upstream_token).is_err() {
@@ -77,6 +75,14 @@ impl Session {
         self.upstream = None;
         self.stage = Stage::Connecting(connecting);
         Fate::Busy
+    }
+
+    /// A client whose upstream can't be reached is reset, as that upstream's kernel would.
+    fn give_up(&mut self, turn: &mut Turn<'_>, reason: Reason) -> Fate {
+        if reason == Reason::NoLocalPort {
+            turn.worker.log.no_local_port(&self.served.rule);
+        }
+        self.refuse(turn, reason)
     }
 
     pub(super) fn write_first(&mut self, turn: &mut Turn<'_>) -> Fate {
@@ -106,7 +112,7 @@ impl Session {
                 if matches!(first, First::Busy) { Fate::Busy } else { Fate::Waiting }
             }
             First::Failed(error) => {
-                connecting.failed = reason_for(&error);
+                connecting.fail(reason_for(&error));
                 self.try_addresses(turn, connecting)
             }
             First::Broken(error) => {

@@ -67,7 +67,10 @@ pub fn look(meant: Option<&Steering>, rules: &[Rule]) -> Survey {
         interfaces: messages.map(|messages| interfaces::look(&messages, selection.as_ref())),
         leftovers: Leftovers::find(&all),
         services: Services::look(&all),
-        advice: advice::on_upstreams(rules, At::File, is_watched),
+        advice: advice::on_upstreams(rules, At::File, is_watched)
+            .into_iter()
+            .chain(advice::on_source_addresses(rules, At::File))
+            .collect(),
         names: all.into_iter().map(|link| link.name).collect(),
     }
 }

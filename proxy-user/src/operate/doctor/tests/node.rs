@@ -153,6 +153,23 @@ fn settings_are_judged_by_their_values() {
 }
 
 #[test]
+fn few_local_ports_bound_the_rate() {
+    let ports = |range, reserved, reuse| {
+        broken(|facts| {
+            facts.settings.local_ports = set(range);
+            facts.settings.reserved_ports = set(reserved);
+            facts.settings.tw_reuse = set(reuse);
+        })
+    };
+    assert_fine(&ports("32768\t60999", "", "2"), "local-ports", &["28232", "470 new"]);
+    let few = ports("40000\t40119", "39999-40059,40100", "2");
+    assert_bad(&few, Warning, "local-ports", &["59 local ports", "0 new", "sourceAddresses"]);
+    assert_fine(&ports("40000\t40119", "", "1"), "local-ports", &["a second after"]);
+    let report = broken(|facts| facts.settings.local_ports = hidden());
+    assert_bad(&report, Note, "local-ports", &["could not be seen"]);
+}
+
+#[test]
 fn everything_that_was_left_is_named() {
     let report = broken(|facts| {
         facts.survey.leftovers = Ok(Leftovers {
