@@ -173,7 +173,7 @@ fn a_killed_process_resets_what_it_was_in_the_middle_of(family: Family) {
 
 fn a_drain_that_takes_too_long_resets_what_is_left(family: Family) {
     for source in SOURCES {
-        let (mut scene, ends) = scene(family, &[source, "--drain-timeout 100ms"]);
+        let (mut scene, ends) = scene(family, &[source, "--drain-timeout 2s"]);
         Middle::begin(&scene).assert_reset(source, &ends, || {
             scene.foreword.signal(Signal::SIGTERM).expect("it runs");
         });
