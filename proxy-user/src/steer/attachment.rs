@@ -1,19 +1,29 @@
 //! What we have on one interface.
 
+use std::io;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, Result};
 use aya::programs::tc::SchedClassifierLink;
 use aya::programs::xdp::XdpLink;
 use aya::programs::{SchedClassifier, TcAttachType, Xdp, XdpMode};
+use nix::errno::Errno;
 use proxy_common::names;
 
 use super::hold::{self, Hold};
 use super::hook::{self, Clsact, HookUsed};
 use super::interface::{NetworkInterface, Role};
-use super::lock::{self, Announcements, DrainingMark, InterfaceLock};
+use super::lock::{self, DrainingMark, InterfaceLock, TakeoverSocket};
 use super::object::Object;
 use super::pins::Instance;
 use crate::config::settings::GuardHook;
 use crate::sys::slots::Slots;
+
+/// How long the kernel may take to free the place of a program that is gone.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How often that is tried.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// What belongs on interfaces, by the settings and the kernel.
 #[derive(Clone, Copy, Debug)]
@@ -109,8 +119,8 @@ impl Attachment {
         slots: &mut Slots,
         instance: &Instance,
     ) -> Result<()> {
-        let alone = self.lock.is_some();
-        if alone && !lock::is_draining(self.interface.index()) {
+        let owns = self.lock.is_some();
+        if self.is_alone() {
             hook::remove_stale_filters(self.interface.name());
         }
         if plan.hook == HookUsed::Clsact {
@@ -127,45 +137,70 @@ impl Attachment {
         if self.role != Role::Protected {
             return Ok(());
         }
-        if alone {
-            self.put_guard(object, plan, slots)?;
+        if owns {
+            self.put_guard(object, plan, slots, Duration::ZERO)?;
+        } else if plan.guard.is_some() {
+            self.guard = Some(GuardUsed::Tc);
         }
         self.attach_tc(object, names::STEER, TcAttachType::Ingress, plan.hook, slots)?;
-        if alone {
-            self.put_hold(object, plan)?;
+        if owns {
+            self.put_hold(object, plan, Duration::ZERO)?;
         }
         Ok(())
     }
 
-    /// Takes the interface over from a predecessor, and attaches what it had to let go of first.
+    /// Whether no other living process has anything on the interface.
+    fn is_alone(&self) -> bool {
+        self.lock.is_some() && !lock::is_draining(self.interface.index())
+    }
+
+    /// Whether it still is a predecessor's.
+    pub fn is_waiting(&self) -> bool {
+        self.lock.is_none()
+    }
+
+    /// Takes the interface over that a predecessor has let go of, and attaches what it had to let go
+    /// of first; says whether it was to be had.
     pub fn settle(
         &mut self,
         object: &mut Object,
         plan: Plan,
         slots: &mut Slots,
-        to: &Announcements,
-    ) -> Result<()> {
-        if self.lock.is_some() {
-            return Ok(());
+        by: &TakeoverSocket,
+        patience: Duration,
+    ) -> Result<bool> {
+        self.lock = InterfaceLock::await_free(&self.interface, by, patience)?;
+        if self.lock.is_none() {
+            return Ok(false);
         }
-        self.lock = Some(InterfaceLock::take_over(&self.interface, to)?);
-        if self.role != Role::Protected {
-            return Ok(());
+        self.draining = None;
+        if self.role == Role::Protected {
+            let guard = self.put_guard(object, plan, slots, PATIENCE);
+            self.put_hold(object, plan, PATIENCE)?;
+            guard?;
         }
-        self.put_guard(object, plan, slots)?;
-        self.put_hold(object, plan)
+        Ok(true)
     }
 
     /// Lets a successor have what only one can: the lock, and XDP.
     pub fn hand_over(&mut self) {
+        if self.lock.is_none() {
+            return;
+        }
         self.xdp = None;
         self.draining = DrainingMark::set(self.interface.index());
         self.lock = None;
     }
 
-    fn put_guard(&mut self, object: &mut Object, plan: Plan, slots: &mut Slots) -> Result<()> {
+    fn put_guard(
+        &mut self,
+        object: &mut Object,
+        plan: Plan,
+        slots: &mut Slots,
+        patience: Duration,
+    ) -> Result<()> {
         let Some(wanted) = plan.guard else { return Ok(()) };
-        let (used, link) = attach_guard(object, &self.interface, wanted, slots)?;
+        let (used, link) = attach_guard(object, &self.interface, wanted, slots, patience)?;
         // Until this is said, steer looks as well.
         object.set_nic(self.interface.index(), link.is_some())?;
         (self.guard, self.xdp) = (Some(used), link);
@@ -173,11 +208,12 @@ impl Attachment {
     }
 
     /// Steer redirects by now, so that nothing gets by while an older hold is exchanged.
-    fn put_hold(&mut self, object: &mut Object, plan: Plan) -> Result<()> {
+    fn put_hold(&mut self, object: &mut Object, plan: Plan, patience: Duration) -> Result<()> {
         hold::lift(self.interface.index(), self.interface.name());
         if plan.hold {
             let program = object.program(names::HOLD)?;
-            self.hold = Some(Hold::place(program, &self.interface, plan.hook)?);
+            let mut place = || Hold::place(program, &self.interface, plan.hook);
+            self.hold = Some(once_free(patience, &mut place)?);
         }
         Ok(())
     }
@@ -197,7 +233,7 @@ impl Attachment {
             Err(error) => {
                 // The kernel may have done it, and its answer been lost. A predecessor's filters
                 // have the same names, and are left alone.
-                if hook == HookUsed::Clsact && self.lock.is_some() {
+                if hook == HookUsed::Clsact && self.is_alone() {
                     hook::remove_filters(self.interface.name(), place, name);
                 }
                 return Err(error.into());
@@ -230,6 +266,7 @@ fn attach_guard(
     interface: &NetworkInterface,
     wanted: GuardHook,
     slots: &mut Slots,
+    patience: Duration,
 ) -> Result<(GuardUsed, Option<XdpLink>)> {
     let (used, mode) = match wanted {
         GuardHook::Native => (GuardUsed::Native, XdpMode::Driver),
@@ -242,7 +279,7 @@ fn attach_guard(
         GuardHook::Auto if interface.suits_native_xdp() => (GuardUsed::Native, XdpMode::Driver),
         GuardHook::Auto | GuardHook::Tc => return Ok((GuardUsed::Tc, None)),
     };
-    match attach_xdp(object, interface, mode, slots) {
+    match attach_xdp(object, interface, mode, slots, patience) {
         Ok(link) => Ok((used, Some(link))),
         Err(error) if wanted == GuardHook::Auto => {
             let error = format!("{error:#}");
@@ -261,9 +298,32 @@ fn attach_xdp(
     interface: &NetworkInterface,
     mode: XdpMode,
     slots: &mut Slots,
+    patience: Duration,
 ) -> Result<XdpLink> {
     let program: &mut Xdp = object.program(names::GUARD)?;
     slots.free_one();
-    let id = program.attach_to_if_index(interface.index(), mode)?;
+    let mut attach = || Ok(program.attach_to_if_index(interface.index(), mode)?);
+    let id = once_free(patience, &mut attach)?;
     Ok(program.take_link(id)?)
+}
+
+/// Does what needs a place that somebody has just left: the kernel takes a link away a little after
+/// its last file is closed, be it a dead process's or our own.
+fn once_free<T>(patience: Duration, attempt: &mut dyn FnMut() -> Result<T>) -> Result<T> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let result = attempt();
+        match &result {
+            Err(error) if is_taken(error) && Instant::now() < deadline => sleep(RETRY),
+            _ => return result,
+        }
+    }
+}
+
+fn is_taken(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    causes.any(|cause| {
+        let number = cause.raw_os_error().map(Errno::from_raw);
+        matches!(number, Some(Errno::EBUSY | Errno::EEXIST))
+    })
 }

@@ -13,10 +13,12 @@
 
 pub mod advice;
 mod attachment;
+mod chain;
 mod describe;
 mod hold;
 mod hook;
 mod interface;
+mod late;
 mod lock;
 mod maps;
 mod namespace;
@@ -29,6 +31,7 @@ mod rules;
 pub mod survey;
 pub mod sweep;
 mod sysctl;
+mod takeover;
 mod veth;
 pub mod watch;
 
@@ -45,8 +48,9 @@ use self::attachment::{Attachment, Plan};
 pub use self::hook::HookUsed;
 pub use self::interface::Role;
 use self::interface::{NetworkInterface, Selection};
-pub use self::lock::Successor;
-use self::lock::{Announcements, InterfaceLock};
+pub use self::late::Failure;
+use self::lock::{Announcements, InterfaceLock, Predecessor, TakeoverSocket};
+pub use self::lock::{ListenerLock, Successor, listener_owner};
 use self::namespace::PrivateNamespace;
 use self::object::{Links, Object};
 use self::pinned::Tracked;
@@ -92,7 +96,11 @@ pub struct Steering {
     slots: Slots,
     settings: settings::Steering,
     plan: Plan,
-    announcements: Announcements,
+    /// Interfaces that should be attached to, and can't be.
+    failures: BTreeMap<u32, Failure>,
+    /// Processes that were asked for what they have, until they need us no more.
+    predecessors: Vec<Predecessor>,
+    socket: TakeoverSocket,
 }
 
 impl Steering {
@@ -120,7 +128,8 @@ impl Steering {
         let links = netlink::here(async |handle| netlink::links(&handle).await)?;
         interface::require_named(&settings.steering, &links)?;
         let selection = interface::select(&settings.steering, &links);
-        let locked = lock_all(selection, settings.take_over, &announcements)?;
+        let socket = TakeoverSocket::open(announcements)?;
+        let locked = lock_all(selection, settings.take_over, &socket)?;
         let own: Vec<_> = locked.iter().filter(|(_, lock)| lock.is_some()).collect();
         let own: Vec<_> = own.iter().map(|((interface, _), _)| interface.index()).collect();
         sweep::dead_instances(&own).context("cannot sweep what an earlier run left")?;
@@ -164,7 +173,9 @@ impl Steering {
             slots,
             settings: settings.steering.clone(),
             plan,
-            announcements,
+            failures: BTreeMap::new(),
+            predecessors: Vec::new(),
+            socket,
         };
         for (interface, lock) in locked {
             steering.attach(interface, lock)?;
@@ -172,25 +183,10 @@ impl Steering {
         Ok((steering, listeners))
     }
 
-    /// Has predecessors let go of the interfaces, and end when their connections do. To be called
-    /// when everything else works: it is the last step that can fail.
-    pub fn take_over(&mut self) -> Result<()> {
-        for attachment in self.attachments.values_mut() {
-            attachment.settle(&mut self.object, self.plan, &mut self.slots, &self.announcements)?;
-        }
-        Ok(())
-    }
-
     /// From now on the ports of rules that want it stay closed without us. To be called when
     /// nothing can fail any more.
     pub fn keep_holds(&mut self) {
         self.attachments.values_mut().for_each(Attachment::keep_hold);
-    }
-
-    /// Lets go of what a successor can't share. It steers new connections from now on; the ones
-    /// that are ours are still steered by us.
-    pub fn hand_over(&mut self) {
-        self.attachments.values_mut().for_each(Attachment::hand_over);
     }
 
     fn attach(
@@ -202,56 +198,6 @@ impl Steering {
         let Self { object, plan, slots, instance, .. } = self;
         let attachment = Attachment::make(object, interface, lock, *plan, slots, instance)?;
         self.attachments.insert(index, attachment);
-        Ok(())
-    }
-
-    /// Lets go of interfaces that are gone or have another name now, and attaches to those that
-    /// are there and weren't. One that can't be attached to is reported, and tried again with the
-    /// next look.
-    pub fn look_again(&mut self) -> Result<()> {
-        let links = self.look()?;
-        self.follow(&links);
-        Ok(())
-    }
-
-    fn look(&mut self) -> Result<Vec<netlink::Link>> {
-        self.namespace.keep_up()?;
-        netlink::here(async |handle| netlink::links(&handle).await)
-    }
-
-    fn follow(&mut self, links: &[netlink::Link]) {
-        let mut selection = interface::select(&self.settings, links);
-        let (stay, gone): (BTreeMap<_, _>, _) =
-            std::mem::take(&mut self.attachments).into_iter().partition(|(index, attachment)| {
-                selection.get(index).is_some_and(|(interface, role)| {
-                    interface.name() == attachment.interface.name() && *role == attachment.role
-                })
-            });
-        self.attachments = stay;
-        for attachment in gone.into_values() {
-            tracing::warn!(interface = %attachment.interface, "an interface has gone");
-            attachment.abandon();
-            self.slots.refill();
-        }
-        selection.retain(|index, _| !self.attachments.contains_key(index));
-        for (interface, role) in selection.into_values() {
-            let name = interface.name().to_owned();
-            match self.attach_late((interface, role)) {
-                Ok(()) => tracing::info!(interface = name, "an interface has come"),
-                Err(error) => tracing::warn!(
-                    error = %format!("{error:#}"), interface = name,
-                    "an interface has come, and can't be attached to"
-                ),
-            }
-        }
-    }
-
-    fn attach_late(&mut self, (interface, role): (NetworkInterface, Role)) -> Result<()> {
-        let lock = InterfaceLock::take(&interface, &self.announcements)?;
-        self.namespace.fit(interface.mtu())?;
-        let index = interface.index();
-        self.attach((interface, role), Some(lock))?;
-        self.attachments.get_mut(&index).into_iter().for_each(Attachment::keep_hold);
         Ok(())
     }
 
@@ -358,13 +304,16 @@ fn plan(settings: &Settings) -> Result<Plan> {
 type Locked = ((NetworkInterface, Role), Option<InterfaceLock>);
 
 /// Takes every interface's lock, or none. With a takeover, those that a predecessor has can wait.
-fn lock_all(selection: Selection, take_over: bool, to: &Announcements) -> Result<Vec<Locked>> {
+fn lock_all(selection: Selection, take_over: bool, by: &TakeoverSocket) -> Result<Vec<Locked>> {
     let lock = |entry: (NetworkInterface, Role)| {
         let lock = if take_over {
-            InterfaceLock::try_take(&entry.0, to)?
+            InterfaceLock::try_take(&entry.0, by)?
         } else {
-            Some(InterfaceLock::take(&entry.0, to)?)
+            Some(InterfaceLock::take(&entry.0, by)?)
         };
+        if lock.is_some() {
+            chain::require_no_stranger(&entry.0)?;
+        }
         Ok((entry, lock))
     };
     selection.into_values().map(lock).collect()

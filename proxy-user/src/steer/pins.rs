@@ -77,6 +77,11 @@ pub fn is_alive(number: u32) -> bool {
     folder.is_dir() && !matches!(lock(&folder), Ok(Some(_)))
 }
 
+/// Whether instance `number` has left its folder behind: then it is dead beyond doubt.
+pub fn is_dead(number: u32) -> bool {
+    matches!(lock(&folder(number)), Ok(Some(_)))
+}
+
 /// The numbers of all instances that have a folder, dead or alive.
 pub fn numbers() -> io::Result<Vec<u32>> {
     let entries = match fs::read_dir(root()) {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::{hold, hook, netlink, pins, veth};
+use super::{hold, hook, lock, netlink, pins, veth};
 use crate::sys::cgroup;
 
 /// What was removed.
@@ -60,6 +60,7 @@ pub fn everything() -> Result<Swept> {
 /// looked for in the process's own network namespace only. `own` are the interfaces that the process
 /// has the locks of itself.
 pub fn dead_instances(own: &[u32]) -> Result<Swept> {
+    lock::sweep();
     let is_stale = |number| !pins::is_alive(number);
     let filters = hook::sweep()?;
     let links = netlink::here(async |handle| {

@@ -14,8 +14,8 @@ use crate::operate::admin::{Answer, Ask, Question};
 use crate::operate::logs;
 use crate::operate::report::connections::Connection;
 use crate::operate::report::{Interface, Rule, StalledWorker, Status, Traffic};
-use crate::steer::Attached;
 use crate::steer::pinned::Ends;
+use crate::steer::{Attached, Failure};
 
 impl Service {
     /// Answers a question. What fails is said to whoever has asked, and stops nothing.
@@ -53,13 +53,19 @@ impl Service {
             workers: self.relay.count(),
             stalled: self.relay.stalled().map(StalledWorker::from).collect(),
             limit: self.relay.limit(),
-            interfaces: self.steering.attached().map(Interface::from).collect(),
+            interfaces: self.interfaces(),
             rules: self.rules(),
             packets: packets.map(|(name, count)| (name.to_owned(), count)).into(),
             dropped_packets: dropped.map(|(why, count)| (why.name().to_owned(), count)).collect(),
             nobodys: Traffic::from(&self.relay.nobodys()),
             lost_lines: logs::lost(),
         })
+    }
+
+    /// Those that are attached to, and behind them those that should be.
+    fn interfaces(&self) -> Vec<Interface> {
+        let attached = self.steering.attached().map(Interface::from);
+        attached.chain(self.steering.failures().map(Interface::from)).collect()
     }
 
     /// Those that there are in their own order, and behind them those that there were.
@@ -105,6 +111,18 @@ impl From<Attached<'_>> for Interface {
             role: attached.role.name().to_owned(),
             hook: attached.hook.to_string(),
             guard: attached.guard.map(|guard| guard.describe().to_owned()),
+            failed: None,
+        }
+    }
+}
+
+impl From<&Failure> for Interface {
+    fn from(failure: &Failure) -> Self {
+        Self {
+            name: failure.interface.clone(),
+            role: failure.role.name().to_owned(),
+            failed: Some(failure.why.clone()),
+            ..Self::default()
         }
     }
 }

@@ -1,46 +1,44 @@
 //! A run from its start to its end, whatever it was started by: steering and workers joined, and
 //! everything that can happen to them.
 
+mod admin;
 mod answer;
 mod events;
+mod handover;
 mod reload;
 mod say;
 mod tighten;
 
-use std::path::Path;
+use std::io::ErrorKind;
+use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{MissedTickBehavior, interval};
 
+use self::admin::{Admin, Http, open_socket};
 use self::events::{End, Events, HangUps, Seconds, Signals};
+use self::handover::Handover;
 use self::reload::Reloading;
 use self::say::{describe, say};
 use self::tighten::Tightened;
 use crate::config::Settings;
 use crate::config::field::At;
-use crate::config::raw::defaults;
 use crate::operate::admin::Desk;
-use crate::operate::admin::http::HttpServer;
-use crate::operate::admin::socket::AdminSocket;
 use crate::operate::budget::Budget;
 use crate::operate::config_file::ConfigFile;
 use crate::operate::report::{self, Reloads, State};
 use crate::operate::summary::Summary;
 use crate::relay::{Counts, Workers};
-use crate::steer::advice;
 use crate::steer::watch::LinkNews;
-use crate::steer::{Steering, Successor};
+use crate::steer::{Steering, advice};
 use crate::sys::capability;
 use crate::sys::slots::Slots;
 
-/// How long we go on taking what is on its way to us when a successor is there: handshakes that
-/// it knows nothing of.
-const HANDSHAKES: Duration = Duration::from_secs(3);
-/// How often a drain looks whether it is over.
-const DRAIN_CHECK: Duration = Duration::from_millis(20);
+/// How often an interface that can't be attached to is tried again.
+const RETRY: Duration = Duration::from_secs(5);
 
 /// What is running.
 #[derive(Debug)]
@@ -95,9 +93,9 @@ pub fn run(
     let workers = settings.workers.map_or_else(thread::available_parallelism, Ok);
     let workers = workers.context("cannot count the CPUs")?.get();
     let reloading = file.map(Reloading::of).transpose()?;
-    let http = settings.admin.http.map(|at| HttpServer::open(at, desk.clone())).transpose()?;
+    let http = settings.admin.http.map(|at| Http::prepare(at, desk.clone())).transpose()?;
     let (mut steering, listeners) = Steering::start(&settings, workers, slots, announcements)?;
-    let admin = Admin { socket: open_socket(&settings, steering.instance(), desk)?, http };
+    let mut admin = Admin { socket: open_socket(&settings, steering.instance(), desk)?, http };
     let mark = steering.upstream_mark();
     let relay = Workers::start(
         &settings,
@@ -106,7 +104,8 @@ pub fn run(
         mark,
         steering.private_namespace(),
     )?;
-    steering.take_over()?;
+    let passed = steering.take_over(admin.wanted())?;
+    serve_http(&mut admin, passed, &steering)?;
     admin.lead();
     let mut service = Service {
         steering,
@@ -124,6 +123,7 @@ pub fn run(
     service.publish();
     service.announce();
     service.steering.keep_holds();
+    service.steering.tell_serving();
     let stopped = runtime.block_on(service.live(&mut events));
     service.end();
     stopped?;
@@ -134,33 +134,15 @@ pub fn run(
     Ok(())
 }
 
-/// Where it is looked at.
-#[derive(Debug)]
-struct Admin {
-    socket: Option<AdminSocket>,
-    http: Option<HttpServer>,
-}
-
-impl Admin {
-    /// Has the socket's path lead here.
-    fn lead(&self) {
-        if let Some(Err(error)) = self.socket.as_ref().map(AdminSocket::lead) {
-            tracing::warn!(error = %format!("{error:#}"), "`foreword reload` will not find this run");
+/// A predecessor that is stuck has the address still: that is no reason not to serve.
+fn serve_http(admin: &mut Admin, passed: Option<OwnedFd>, steering: &Steering) -> Result<()> {
+    let Some(http) = &mut admin.http else { return Ok(()) };
+    match http.serve(passed, steering) {
+        Err(error) if error.kind() == ErrorKind::AddrInUse && steering.awaits_predecessor() => {
+            tracing::warn!("{}: the Foreword that was there has not let go", http.complaint());
+            Ok(())
         }
-    }
-}
-
-/// The usual place may be out of reach, and traffic is worth more than sight; another one was asked
-/// for.
-fn open_socket(settings: &Settings, instance: u32, desk: Desk) -> Result<Option<AdminSocket>> {
-    let Some(path) = &settings.admin.socket else { return Ok(None) };
-    match AdminSocket::open(path, instance, desk) {
-        Ok(socket) => Ok(Some(socket)),
-        Err(error) if path == Path::new(defaults::ADMIN_SOCKET) => {
-            tracing::warn!(error = %format!("{error:#}"), "`foreword status` will see less");
-            Ok(None)
-        }
-        Err(error) => Err(error),
+        served => served.with_context(|| http.complaint()),
     }
 }
 
@@ -202,11 +184,17 @@ impl Service {
 
     /// Serves until there is a reason to end, and ends what new connections are.
     async fn live(&mut self, events: &mut Events) -> Result<()> {
-        match self.serve(events).await {
-            End::Asked => {}
-            End::Succeeded(successor) => self.hand_over(successor, events).await,
-            // What can still be served is not worth more than what can't.
-            End::Broken => bail!("a worker has stopped; the log says why"),
+        loop {
+            match self.serve(events).await {
+                End::Asked => break,
+                End::Succeeded(successor) => {
+                    if self.hand_over(successor, events).await == Handover::Done {
+                        break;
+                    }
+                }
+                // What can still be served is not worth more than what can't.
+                End::Broken => bail!("a worker has stopped; the log says why"),
+            }
         }
         self.drain(events).await
     }
@@ -214,6 +202,8 @@ impl Service {
     /// Waits for a reason to end, and meanwhile keeps up with interfaces, the configuration and
     /// the maps for sight.
     async fn serve(&mut self, events: &mut Events) -> End {
+        let mut retries = interval(RETRY);
+        retries.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = events.signals.end() => return End::Asked,
@@ -223,6 +213,12 @@ impl Service {
                         return End::Broken;
                     }
                     self.look_after();
+                    self.keep_up();
+                }
+                _ = retries.tick() => {
+                    if self.steering.failures().next().is_some() {
+                        self.look_again();
+                    }
                 }
                 () = events.news.next() => self.look_again(),
                 Some(question) = events.questions.recv() => self.answer(question),
@@ -232,25 +228,17 @@ impl Service {
         }
     }
 
-    /// Lets a successor have the interfaces, and takes what is still on its way to us. A signal
-    /// does not wait for that.
-    async fn hand_over(&mut self, successor: Successor, events: &mut Events) {
-        self.state = State::Draining;
-        // The successor listens there, too.
-        self.admin.http = None;
-        say(format_args!("succeeded: another Foreword takes new connections"));
-        self.steering.hand_over();
-        if let Err(error) = successor.tell_released().await {
-            tracing::warn!(%error, "the successor did not wait for an answer");
-        }
-        let over = Instant::now() + HANDSHAKES;
-        loop {
-            tokio::select! {
-                () = sleep_until(over) => return,
-                () = events.signals.end() => return,
-                () = events.seconds.next() => self.look_after(),
-                Some(question) = events.questions.recv() => self.answer(question),
-            }
+    /// Takes what a predecessor that was stuck has let go of by now.
+    fn keep_up(&mut self) {
+        let passed = self.steering.keep_up(self.admin.wanted());
+        let passed = passed.unwrap_or_else(|error| {
+            tracing::warn!(error = %format!("{error:#}"), "a takeover is not complete");
+            None
+        });
+        if self.admin.wanted().is_some()
+            && let Err(error) = serve_http(&mut self.admin, passed, &self.steering)
+        {
+            tracing::warn!(error = %format!("{error:#}"), "HTTP is not answered");
         }
     }
 
@@ -278,32 +266,6 @@ impl Service {
     /// Sight must never end a run that works.
     fn publish(&mut self) {
         publish(&mut self.steering, &self.relay.counts());
-    }
-
-    /// Lets new connections go past us, and waits until ours have ended, the time is up, or a
-    /// second signal says that it can't wait.
-    async fn drain(&mut self, events: &mut Events) -> Result<()> {
-        self.state = State::Draining;
-        self.steering.stop_new().context("cannot stop taking connections")?;
-        let (live, limit) = (self.relay.counts().live, self.settings.drain_timeout);
-        if live > 0 {
-            let limit = humantime::format_duration(limit);
-            say(format_args!("draining {live} connections for at most {limit}"));
-        }
-        let deadline = Instant::now() + limit;
-        loop {
-            // A closed connection may still have bytes on their way to the client.
-            if self.relay.counts().live == 0 && !self.steering.is_busy()? {
-                return Ok(());
-            }
-            tokio::select! {
-                () = sleep(DRAIN_CHECK) => {}
-                () = sleep_until(deadline) => return Ok(()),
-                () = events.signals.end() => return Ok(()),
-                () = events.seconds.next() => self.look_after(),
-                Some(question) = events.questions.recv() => self.answer(question),
-            }
-        }
     }
 
     /// Takes everything down, and gives the account.

@@ -10,7 +10,6 @@ use std::net::TcpListener as BlockingListener;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -18,7 +17,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{Domain, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinHandle, yield_now};
 use tokio::time::{sleep, timeout};
@@ -26,7 +24,6 @@ use tokio::time::{sleep, timeout};
 use super::Desk;
 use super::latest::Latest;
 use super::places::Places;
-use crate::address::AdminAddr;
 use crate::operate::report::{Status, metrics};
 
 /// How long a request's head may take.
@@ -35,21 +32,14 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LIFETIME: Duration = Duration::from_secs(30);
 /// Before the next try, when nobody can be accepted.
 const BACK_OFF: Duration = Duration::from_millis(100);
-/// Connections that the kernel keeps for us. One more would have to try again, a second later.
-const BACKLOG: i32 = 1024;
 
 /// A server that runs until it is dropped.
 #[derive(Debug)]
 pub struct HttpServer(JoinHandle<()>);
 
 impl HttpServer {
-    /// Listens. A predecessor may still do so, until it has handed over.
-    pub fn open(address: AdminAddr, desk: Desk) -> Result<Self> {
-        let served = listen(address).and_then(|listener| Self::serve(listener, desk));
-        served.with_context(|| format!("cannot listen at {address}"))
-    }
-
-    /// Serves what a listener accepts, which does not block.
+    /// Serves what a listener accepts, which does not block. Others may have it as well:
+    /// predecessor and successor do.
     pub fn serve(listener: BlockingListener, desk: Desk) -> io::Result<Self> {
         let listener = TcpListener::from_std(listener)?;
         Ok(Self(tokio::spawn(accept(listener, desk))))
@@ -60,16 +50,6 @@ impl Drop for HttpServer {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-fn listen(address: AdminAddr) -> io::Result<BlockingListener> {
-    let address = address.get();
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
 }
 
 /// Who is connected, for those who serve and the one that accepts.

@@ -6,6 +6,7 @@
 pub mod client;
 pub mod http;
 mod latest;
+pub mod listener;
 mod places;
 pub mod protocol;
 pub mod socket;

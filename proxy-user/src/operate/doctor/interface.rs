@@ -4,7 +4,7 @@ use super::intent::Intent;
 use super::{Finding, Section, guard, order};
 use crate::config::settings::{GuardHook, InterfacePattern};
 use crate::steer::survey::Survey;
-use crate::steer::survey::interfaces::{Interface, Role};
+use crate::steer::survey::interfaces::{Interface, Role, Steerer};
 
 const CHECK: &str = "interface";
 
@@ -102,23 +102,35 @@ fn vlans(interface: &Interface) -> Option<Finding> {
 }
 
 fn steered(interface: &Interface) -> Option<Finding> {
-    let who = match interface.steered_by? {
-        0 => "of another pid namespace".to_owned(),
-        pid => format!("(pid {pid})"),
+    const CHECK: &str = "steered";
+    let who = match &interface.steerer {
+        Ok(Steerer::Nobody) => return None,
+        Ok(Steerer::Process(0)) => "of another pid namespace".to_owned(),
+        Ok(Steerer::Process(pid)) => format!("(pid {pid})"),
+        Ok(Steerer::Elsewhere) => {
+            return Some(Finding::fatal(
+                CHECK,
+                "by a Foreword that has no lock in /run/foreword: it runs in a container of its \
+                 own, or this is one; a second one would be refused",
+                "mount the node's /run/foreword at /run/foreword in both (hostPath, or --volume)",
+            ));
+        }
+        Err(unseen) => return Some(Finding::unseen(CHECK, "whether a Foreword steers it", unseen)),
     };
     let what = format!(
         "steered by a Foreword {who}; a second one succeeds it (`foreword run`, or \
          attach with --take-over)"
     );
-    Some(Finding::ok("steered", what))
+    Some(Finding::ok(CHECK, what))
 }
 
 fn held(interface: &Interface) -> Option<Finding> {
     const CHECK: &str = "hold";
-    match (&interface.hold, interface.steered_by) {
+    let is_steered = matches!(interface.steerer, Ok(Steerer::Process(_) | Steerer::Elsewhere));
+    match (&interface.hold, is_steered) {
         (Ok(false), _) => None,
-        (Ok(true), Some(_)) => Some(Finding::ok(CHECK, "ports stay closed if Foreword ends")),
-        (Ok(true), None) => Some(Finding::warning(
+        (Ok(true), true) => Some(Finding::ok(CHECK, "ports stay closed if Foreword ends")),
+        (Ok(true), false) => Some(Finding::warning(
             CHECK,
             "no Foreword runs, and new connections to held ports are dropped (--when-absent drop)",
             "start it again, or open them with `foreword cleanup`",

@@ -47,11 +47,17 @@ fn process(status: &Status, registry: &mut Registry) {
     gauge(registry, "connection_limit", "Connections that may be open", of_all(status.limit));
     let draining = u64::from(status.state == State::Draining);
     gauge(registry, "draining", "1 while new connections are not taken any more", of_all(draining));
-    let interfaces = status.interfaces.iter().map(|Interface { name, hook, guard, .. }| {
+    let attached = status.interfaces.iter().filter(|interface| interface.failed.is_none());
+    let interfaces = attached.map(|Interface { name, hook, guard, .. }| {
         let guard = guard.clone().unwrap_or_else(|| "none".to_owned());
         (vec![("interface", name.clone()), ("hook", hook.clone()), ("guard", guard)], 1)
     });
     gauge(registry, "interfaces", "Interfaces that it is attached to", interfaces);
+    let failed = status.interfaces.iter().map(|Interface { name, failed, .. }| {
+        (vec![("interface", name.clone())], u64::from(failed.is_some()))
+    });
+    let help = "1 for an interface that should be steered, and can't be attached to";
+    gauge(registry, "interface_attach_failed", help, failed);
     let results = [("applied", status.reloads.applied), ("refused", status.reloads.refused)];
     let reloads = results.map(|(result, count)| (vec![("result", result.to_owned())], count));
     counter(registry, "reloads", "How often the configuration was read again", reloads);
@@ -151,12 +157,14 @@ mod tests {
         let refused = [("no-header".to_owned(), 3)].into();
         let traffic = Traffic { accepted: 10, open: 2, relayed: 5, refused, ..Traffic::default() };
         let interface = Interface { name: "eth0".into(), hook: "tcx".into(), ..Default::default() };
+        let failed =
+            Interface { name: "eth1".into(), failed: Some("why".into()), ..Default::default() };
         Status {
             version: "1.2.3".into(),
             workers: 2,
             stalled: vec![StalledWorker { worker: 1, seconds: 7 }],
             lost_lines: LostLines { stdout: 0, stderr: 4 },
-            interfaces: vec![interface],
+            interfaces: vec![interface, failed],
             rules: vec![Rule { name: "web".into(), does: None, traffic }],
             packets: [("returned".to_owned(), 7)].into(),
             dropped_packets: [("syn-rate".to_owned(), 1)].into(),
@@ -175,6 +183,8 @@ mod tests {
             r#"foreword_log_lines_lost_total{stream="stderr"} 4"#,
             "foreword_draining 0",
             r#"foreword_interfaces{interface="eth0",hook="tcx",guard="none"} 1"#,
+            r#"foreword_interface_attach_failed{interface="eth0"} 0"#,
+            r#"foreword_interface_attach_failed{interface="eth1"} 1"#,
             r#"foreword_connections_accepted_total{rule="web"} 10"#,
             r#"foreword_connections{rule="web"} 2"#,
             r#"foreword_connections_ended_total{rule="web",outcome="relayed"} 5"#,

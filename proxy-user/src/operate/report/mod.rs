@@ -42,7 +42,7 @@ pub struct Status {
     pub stalled: Vec<StalledWorker>,
     /// Connections that may be open at once.
     pub limit: u64,
-    /// Interfaces that it is attached to.
+    /// Interfaces that it is attached to, or should be.
     pub interfaces: Vec<Interface>,
     /// Rules, in the order of the file; behind them those that are gone, for their counters.
     pub rules: Vec<Rule>,
@@ -69,7 +69,16 @@ impl Status {
     /// Why it is not ready for new connections, if it is not.
     pub fn unreadiness(&self) -> Option<String> {
         let state = (self.state != State::Serving).then(|| self.state.name().to_owned());
-        self.ailment().or(state)
+        self.ailment().or(state).or_else(|| self.unsteered())
+    }
+
+    /// The interfaces that should be steered and are not, and why.
+    fn unsteered(&self) -> Option<String> {
+        let failures = self.interfaces.iter().filter_map(|interface| {
+            Some(format!("{} is not steered: {}", interface.name, interface.failed.as_ref()?))
+        });
+        let failures: Vec<_> = failures.collect();
+        (!failures.is_empty()).then(|| failures.join("\n"))
     }
 
     /// Since it began.
@@ -147,6 +156,8 @@ pub struct Interface {
     pub hook: String,
     /// Where the guard stands, if it does.
     pub guard: Option<String>,
+    /// Why it is not attached to, if it can't be.
+    pub failed: Option<String>,
 }
 
 /// A rule.

@@ -60,6 +60,10 @@ fn head(status: &Status) -> String {
         let _ = writeln!(text, "lost lines  {stderr} of the log, {stdout} of standard output");
     }
     for interface in &status.interfaces {
+        if let Some(why) = &interface.failed {
+            let _ = writeln!(text, "interface   {}: NOT STEERED: {why}", interface.name);
+            continue;
+        }
         let guard = interface.guard.as_ref().map(|guard| format!(", guard {guard}"));
         let (name, role, hook) = (&interface.name, &interface.role, &interface.hook);
         let _ = writeln!(text, "interface   {name} ({role}, {hook}{})", guard.unwrap_or_default());
@@ -170,7 +174,14 @@ mod tests {
         let status = Status {
             rules: vec![Rule { name: "web".to_owned(), does: None, traffic }],
             dropped_packets: [("syn-rate".to_owned(), 5), ("fragment".to_owned(), 0)].into(),
-            interfaces: vec![Interface { name: "eth0".into(), ..Interface::default() }],
+            interfaces: vec![
+                Interface { name: "eth0".into(), ..Interface::default() },
+                Interface {
+                    name: "eth1".into(),
+                    failed: Some("why".into()),
+                    ..Interface::default()
+                },
+            ],
             ..Status::default()
         };
         let rows = refusals(&status);
@@ -178,5 +189,6 @@ mod tests {
         assert_eq!(whys, ["header-timeout", "syn-rate", "no-header"]);
         let text = describe(&status);
         assert!(text.contains("header-timeout") && text.contains("this rule is gone"), "{text}");
+        assert!(text.contains("interface   eth1: NOT STEERED: why"), "{text}");
     }
 }

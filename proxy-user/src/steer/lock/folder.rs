@@ -23,6 +23,11 @@ const OPEN_TO_OTHERS: u32 = 0o077;
 /// An instance that ends while we begin may remove what we have found or made.
 const ATTEMPTS: usize = 16;
 
+/// Where the folder is, whether it exists or not: for looking only.
+pub fn path() -> &'static Path {
+    Path::new(LOCKS)
+}
+
 /// The folder, made if it was not there, and nobody else's to write to.
 pub fn folder() -> Result<PathBuf> {
     let (run, locks) = (Path::new(RUN), Path::new(LOCKS));

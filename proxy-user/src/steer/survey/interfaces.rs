@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
-use proxy_common::names::HOLD;
+use proxy_common::names::{HOLD, STEER};
 
 use super::super::hook::HookUsed;
 pub use super::super::interface::Role;
@@ -16,6 +16,17 @@ use super::programs::{self, Chain, Names, XdpProgram};
 use super::xdp;
 use crate::config::settings::Hook;
 use crate::sys::unseen::{Seen, Unseen};
+
+/// Who steers an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Steerer {
+    /// No Foreword.
+    Nobody,
+    /// The one with this process id; 0 for one in another pid namespace.
+    Process(i32),
+    /// One whose folder of locks is another one.
+    Elsewhere,
+}
 
 /// An interface as it was seen.
 #[derive(Clone, Debug)]
@@ -48,8 +59,8 @@ pub struct Interface {
     pub egress: Chain,
     /// What packets meet first of all.
     pub xdp: Vec<XdpProgram>,
-    /// The process that steers it; 0 for one in another pid namespace.
-    pub steered_by: Option<i32>,
+    /// Who steers it.
+    pub steerer: Seen<Steerer>,
     /// Whether ports are to stay closed while nobody steers it.
     pub hold: Seen<bool>,
 }
@@ -111,11 +122,11 @@ impl Context<'_> {
             vlans: vlans.map(|vlan| vlan.name.clone()).collect(),
             native_xdp: native,
             suits_native_xdp: NetworkInterface::among(self.links, link).suits_native_xdp(),
+            steerer: steerer(link.index, &ingress),
             hold: held(link.index, &ingress),
             ingress,
             egress,
             xdp: xdp_programs(message, self.programs),
-            steered_by: lock::holder(link.index),
             name: link.name.clone(),
         }
     }
@@ -161,6 +172,18 @@ fn xdp_programs(message: &LinkMessage, names: &Names) -> Vec<XdpProgram> {
         _ => None,
     });
     found.unwrap_or_default()
+}
+
+/// Whoever has the lock. Or else a tcx link says that there is somebody, unless it is of one that
+/// drains: it lives as long as its process.
+fn steerer(index: u32, ingress: &Chain) -> Seen<Steerer> {
+    let holder = lock::holder(index).map_err(|error| Unseen::because(format!("{error:#}")))?;
+    let is_there = ingress.tcx.iter().flatten().any(|program| program.name == STEER);
+    Ok(match holder {
+        Some(pid) => Steerer::Process(pid),
+        None if is_there && !lock::is_draining(index) => Steerer::Elsewhere,
+        None => Steerer::Nobody,
+    })
 }
 
 /// A hold is a pinned link or a filter.

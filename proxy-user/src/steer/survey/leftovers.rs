@@ -50,6 +50,6 @@ fn has_stale_filter(link: &Link) -> bool {
         filters.iter().flatten().any(|filter| hook::can_be_stale(place, &filter.name))
     };
     (ours(ingress, TcAttachType::Ingress) || ours(egress, TcAttachType::Egress))
-        && lock::holder(link.index).is_none()
+        && matches!(lock::holder(link.index), Ok(None))
         && !lock::is_draining(link.index)
 }

@@ -4,6 +4,7 @@ use super::super::Verdict::{Fatal, Note, Warning};
 use super::super::text;
 use super::{assert_bad, assert_fine, broken, broken_interface, hidden, program};
 use crate::config::validate::interfaces;
+use crate::steer::survey::interfaces::Steerer;
 use crate::steer::survey::programs::{Slot, XdpPlace, XdpProgram};
 
 #[test]
@@ -61,16 +62,20 @@ fn vlans_are_to_be_named_themselves() {
 
 #[test]
 fn a_hold_is_a_warning_while_nobody_steers() {
-    let held = |steered_by| {
+    let held = |steerer| {
         broken_interface(|nic| {
             nic.hold = Ok(true);
-            nic.steered_by = steered_by;
+            nic.steerer = Ok(steerer);
         })
     };
-    assert_bad(&held(None), Warning, "hold", &["are dropped", "foreword cleanup"]);
-    assert_fine(&held(Some(7)), "hold", &["stay closed"]);
-    assert_fine(&held(Some(7)), "steered", &["(pid 7)", "--take-over"]);
-    assert_fine(&held(Some(0)), "steered", &["another pid namespace"]);
+    assert_bad(&held(Steerer::Nobody), Warning, "hold", &["are dropped", "foreword cleanup"]);
+    assert_fine(&held(Steerer::Process(7)), "hold", &["stay closed"]);
+    assert_fine(&held(Steerer::Process(7)), "steered", &["(pid 7)", "--take-over"]);
+    assert_fine(&held(Steerer::Process(0)), "steered", &["another pid namespace"]);
+    let report = broken_interface(|nic| nic.steerer = hidden());
+    assert_bad(&report, Note, "steered", &["made up"]);
+    let report = broken_interface(|nic| nic.steerer = Ok(Steerer::Elsewhere));
+    assert_bad(&report, Fatal, "steered", &["no lock in /run/foreword", "hostPath"]);
     let report = broken_interface(|nic| nic.hold = hidden());
     assert_bad(&report, Note, "hold", &["made up"]);
 }

@@ -11,7 +11,7 @@ use super::intent::Intent;
 use super::{Finding, Report, Verdict, judge, text};
 use crate::steer::survey::Survey;
 use crate::steer::survey::features::Features;
-use crate::steer::survey::interfaces::{Interface, Role};
+use crate::steer::survey::interfaces::{Interface, Role, Steerer};
 use crate::steer::survey::leftovers::Leftovers;
 use crate::steer::survey::programs::{Chain, Program, Slot};
 use crate::steer::survey::services::Services;
@@ -52,7 +52,7 @@ fn healthy_interface() -> Interface {
         ingress: empty_chain(),
         egress: empty_chain(),
         xdp: Vec::new(),
-        steered_by: None,
+        steerer: Ok(Steerer::Nobody),
         hold: Ok(false),
     }
 }

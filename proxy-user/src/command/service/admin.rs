@@ -1,0 +1,125 @@
+//! Where a run is looked at: its socket, and HTTP.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::address::AdminAddr;
+use crate::config::Settings;
+use crate::config::raw::defaults;
+use crate::operate::admin::http::HttpServer;
+use crate::operate::admin::socket::AdminSocket;
+use crate::operate::admin::{Desk, listener};
+use crate::steer::{ListenerLock, Steering, listener_owner};
+
+/// Where it is looked at.
+#[derive(Debug)]
+pub struct Admin {
+    pub socket: Option<AdminSocket>,
+    pub http: Option<Http>,
+}
+
+impl Admin {
+    /// Has the socket's path lead here.
+    pub fn lead(&self) {
+        if let Some(Err(error)) = self.socket.as_ref().map(AdminSocket::lead) {
+            tracing::warn!(error = %format!("{error:#}"), "`foreword reload` will not find this run");
+        }
+    }
+
+    /// Where HTTP is to be answered and can't be yet, because a predecessor listens there.
+    pub fn wanted(&self) -> Option<SocketAddr> {
+        self.http.as_ref().and_then(Http::wanted)
+    }
+}
+
+/// The usual place may be out of reach, and traffic is worth more than sight; another one was asked
+/// for.
+pub fn open_socket(settings: &Settings, instance: u32, desk: Desk) -> Result<Option<AdminSocket>> {
+    let Some(path) = &settings.admin.socket else { return Ok(None) };
+    match AdminSocket::open(path, instance, desk) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(error) if path == Path::new(defaults::ADMIN_SOCKET) => {
+            tracing::warn!(error = %format!("{error:#}"), "`foreword status` will see less");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// HTTP at one address, from before it can be answered until a successor answers there.
+#[derive(Debug)]
+pub struct Http {
+    address: AdminAddr,
+    desk: Desk,
+    server: Option<HttpServer>,
+    listener: Option<TcpListener>,
+    lock: Option<ListenerLock>,
+}
+
+impl Http {
+    /// Listens, unless another Foreword does, which may pass its listener on.
+    pub fn prepare(address: AdminAddr, desk: Desk) -> Result<Self> {
+        let listener = match listener::bind(address) {
+            Ok(listener) => Some(listener),
+            Err(error) if is_one_of_us(&error, address) => None,
+            Err(error) => return Err(error).with_context(|| cannot_listen(address)),
+        };
+        Ok(Self { address, desk, server: None, listener, lock: None })
+    }
+
+    fn wanted(&self) -> Option<SocketAddr> {
+        self.listener.is_none().then(|| self.address.get())
+    }
+
+    /// Answers, at the listener that was passed on, or at one of our own. That a predecessor still
+    /// has the address is an error of the kind `AddrInUse`.
+    pub fn serve(&mut self, passed: Option<OwnedFd>, steering: &Steering) -> io::Result<()> {
+        let passed = passed.and_then(|file| listener::adopt(file, self.address.get()));
+        if let Some(listener) = passed.or(self.listener.take()) {
+            self.listener = Some(listener);
+        } else {
+            self.listener = Some(listener::bind(self.address)?);
+        }
+        self.resume(steering)
+    }
+
+    /// Answers at the listener that there is.
+    pub fn resume(&mut self, steering: &Steering) -> io::Result<()> {
+        if let Some(listener) = &self.listener {
+            self.server = Some(HttpServer::serve(listener.try_clone()?, self.desk.clone())?);
+            self.lock = steering.claim_listener(self.address.get());
+        }
+        Ok(())
+    }
+
+    /// The listener for a successor that wants to answer at this address. We go on answering until
+    /// it does.
+    pub fn pass_on(&mut self, wanted: Option<SocketAddr>) -> Option<BorrowedFd<'_>> {
+        wanted.filter(|wanted| *wanted == self.address.get())?;
+        self.lock = None;
+        Some(self.listener.as_ref()?.as_fd())
+    }
+
+    /// Answers no more, but could again.
+    pub fn pause(&mut self) {
+        self.server = None;
+    }
+
+    /// Says why it can't answer.
+    pub fn complaint(&self) -> String {
+        cannot_listen(self.address)
+    }
+}
+
+fn cannot_listen(address: AdminAddr) -> String {
+    format!("cannot listen at {address}")
+}
+
+fn is_one_of_us(error: &io::Error, address: AdminAddr) -> bool {
+    error.kind() == io::ErrorKind::AddrInUse
+        && listener_owner(address.get()).is_ok_and(|owner| owner.is_some())
+}

@@ -1,0 +1,177 @@
+//! The end of a run: a successor takes over, or somebody asks for it, and what is open is waited
+//! for.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Service;
+use super::events::Events;
+use super::say::say;
+use crate::operate::report::State;
+use crate::steer::Successor;
+
+/// How long a successor may take to say that it serves.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long we go on taking what is on its way to us when a successor serves: handshakes that it
+/// knows nothing of. And for so long it can still fail, and we would serve again.
+const HANDSHAKES: Duration = Duration::from_secs(3);
+/// How often a drain looks whether it is over.
+const DRAIN_CHECK: Duration = Duration::from_millis(20);
+
+/// What became of a handover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handover {
+    /// The successor serves; what is ours is to be drained.
+    Done,
+    /// We serve.
+    Undone,
+}
+
+impl Service {
+    /// Lets a successor have the interfaces, if it stands there, and takes what is still on its way
+    /// to us. A signal does not wait for that.
+    pub async fn hand_over(&mut self, mut successor: Successor, events: &mut Events) -> Handover {
+        if let Err(error) = self.steering.judge(&successor) {
+            refuse(successor, &error).await;
+            return Handover::Undone;
+        }
+        if let Some(left) = self.steering.left_alone_by(&successor) {
+            tracing::warn!("the successor does not steer {left}: nobody does from now on");
+        }
+        say(format_args!("succeeded: another Foreword takes new connections"));
+        self.steering.hand_over();
+        let wanted = successor.listener();
+        let listener = self.admin.http.as_mut().and_then(|http| http.pass_on(wanted));
+        let passes = listener.is_some();
+        if let Err(error) = successor.tell_released(listener).await {
+            tracing::warn!(%error, "the successor did not wait for an answer");
+            return self.come_back();
+        }
+        if !self.await_successor(&mut successor, events).await {
+            return self.come_back();
+        }
+        self.state = State::Draining;
+        if passes {
+            self.admin.http.iter_mut().for_each(super::admin::Http::pause);
+        }
+        if !self.outlives_handshakes(&mut successor, events).await {
+            return self.come_back();
+        }
+        if passes {
+            self.admin.http = None;
+        }
+        Handover::Done
+    }
+
+    /// Waits until the successor serves, or somebody asks us to end; false if it ends instead.
+    async fn await_successor(&mut self, successor: &mut Successor, events: &mut Events) -> bool {
+        let late = Instant::now() + PATIENCE;
+        loop {
+            tokio::select! {
+                serves = successor.serves() => return serves,
+                () = sleep_until(late) => return false,
+                () = events.signals.end() => return true,
+                () = events.seconds.next() => self.look_after(),
+                Some(question) = events.questions.recv() => self.answer(question),
+            }
+        }
+    }
+
+    /// Takes what is still on its way to us; false if the successor ends meanwhile.
+    async fn outlives_handshakes(
+        &mut self,
+        successor: &mut Successor,
+        events: &mut Events,
+    ) -> bool {
+        let over = Instant::now() + HANDSHAKES;
+        loop {
+            tokio::select! {
+                () = successor.ended() => return false,
+                () = sleep_until(over) => return true,
+                () = events.signals.end() => return true,
+                () = events.seconds.next() => self.look_after(),
+                Some(question) = events.questions.recv() => self.answer(question),
+            }
+        }
+    }
+
+    /// The successor has ended: everything is ours again, unless somebody else has it by now.
+    fn come_back(&mut self) -> Handover {
+        if !self.steering.take_back() {
+            return Handover::Done;
+        }
+        self.state = State::Serving;
+        let resumed = self.admin.http.as_mut().map(|http| http.resume(&self.steering));
+        if let Some(Err(error)) = resumed {
+            tracing::error!(%error, "HTTP is answered no more");
+        }
+        self.admin.lead();
+        say(format_args!("back: the successor has ended, and new connections are taken here"));
+        Handover::Undone
+    }
+
+    /// Lets new connections go past us, lets go of what a successor needs, and waits until ours
+    /// have ended, the time is up, or a signal says that it can't wait: the second one, since after
+    /// a handover nobody has asked for an end yet.
+    pub async fn drain(&mut self, events: &mut Events) -> Result<()> {
+        self.state = State::Draining;
+        self.steering.stop_new().context("cannot stop taking connections")?;
+        self.steering.hand_over();
+        self.steering.forget_predecessors();
+        let mut is_asked = events.signals.have_come();
+        let mut deadline = self.begin_draining();
+        loop {
+            // A closed connection may still have bytes on their way to the client.
+            if self.relay.counts().live == 0 && !self.steering.is_busy()? {
+                return Ok(());
+            }
+            tokio::select! {
+                () = sleep(DRAIN_CHECK) => {}
+                () = sleep_until(deadline) => return Ok(()),
+                () = events.signals.end() => {
+                    if is_asked {
+                        return Ok(());
+                    }
+                    is_asked = true;
+                    deadline = self.begin_draining();
+                }
+                Some(successor) = events.successors.recv() => self.make_way(successor).await,
+                () = events.seconds.next() => self.look_after(),
+                Some(question) = events.questions.recv() => self.answer(question),
+            }
+        }
+    }
+
+    /// Says how long connections are waited for at most, and when that is over.
+    fn begin_draining(&self) -> Instant {
+        let (live, limit) = (self.relay.counts().live, self.settings.drain_timeout);
+        if live > 0 {
+            let limit = humantime::format_duration(limit);
+            say(format_args!("draining {live} connections for at most {limit}"));
+        }
+        Instant::now() + limit
+    }
+
+    /// While we drain, a successor needs nothing from us but the listener for HTTP.
+    async fn make_way(&mut self, mut successor: Successor) {
+        if let Err(error) = self.steering.judge(&successor) {
+            return refuse(successor, &error).await;
+        }
+        let wanted = successor.listener();
+        let Some(http) = &mut self.admin.http else { return };
+        let listener = http.pass_on(wanted);
+        let passes = listener.is_some();
+        if successor.tell_released(listener).await.is_ok() && passes {
+            self.admin.http = None;
+        }
+    }
+}
+
+async fn refuse(successor: Successor, why: &anyhow::Error) {
+    let why = format!("{why:#}");
+    tracing::warn!(why, "a successor is refused");
+    // It may be gone.
+    let _ = successor.refuse(why).await;
+}

@@ -1,0 +1,137 @@
+//! Who of our kind stands on an interface, and in which order packets meet them.
+//!
+//! Here nobody is believed: what is asked is the kernel, about programs that are attached now.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use aya::maps::{Array, Map, MapData};
+use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs};
+use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcMessage, TcOption};
+use proxy_common::abi::Node;
+use proxy_common::names::{NODE, STEER};
+
+use super::hook::HookUsed;
+use super::interface::NetworkInterface;
+use super::lock::folder;
+use super::netlink::{self, Link};
+use super::{lock, pins, veth};
+use crate::config::settings::Hook;
+
+/// What is left of a process that was killed goes within this time.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How often that is looked for.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// A program at TC ingress, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    program: u32,
+    /// Whether it goes with its process; a filter stays.
+    is_link: bool,
+}
+
+/// Requires that a `foreword_steer` of this number stands before our own.
+pub fn require_before(interface: &NetworkInterface, successor: u32, own: u32) -> Result<()> {
+    let is_steer = info(successor).is_some_and(|info| info.name() == STEER.as_bytes());
+    let places = ingress(interface.name(), interface.index())?;
+    let place = |number| places.iter().position(|place| place.program == number);
+    match (place(successor).filter(|_| is_steer), place(own)) {
+        (Some(theirs), Some(ours)) if theirs < ours => Ok(()),
+        // Ours was taken away by somebody.
+        (Some(_), None) => Ok(()),
+        (Some(_), Some(_)) => bail!("its {STEER} on {interface} stands behind mine"),
+        (None, _) => bail!("I see no living {STEER} of it on {interface}"),
+    }
+}
+
+/// Refuses an interface whose lock is ours while a living Foreword steers it: that one has another
+/// folder of locks, and nothing would keep the two from each other's throats.
+pub fn require_no_stranger(interface: &NetworkInterface) -> Result<()> {
+    // Its programs stay there until its connections have ended, and it has said so.
+    if lock::is_draining(interface.index()) {
+        return Ok(());
+    }
+    let deadline = Instant::now() + PATIENCE;
+    while is_steered(interface)? {
+        if Instant::now() > deadline {
+            let run = folder::RUN;
+            bail!(
+                "{interface} is steered by a Foreword that has no lock in {run}: it runs in a \
+                 container of its own, or this one does; mount the node's {run} at {run} in both \
+                 (a hostPath volume, or --volume {run}:{run}), or stop that one first"
+            );
+        }
+        sleep(RETRY);
+    }
+    Ok(())
+}
+
+/// Whether a living process's `foreword_steer` is on the interface.
+fn is_steered(interface: &NetworkInterface) -> Result<bool> {
+    let places = ingress(interface.name(), interface.index())?;
+    let ours = places.into_iter().filter_map(|place| Some((place, info(place.program)?)));
+    let mut ours = ours.filter(|(_, info)| info.name() == STEER.as_bytes()).peekable();
+    if ours.peek().is_none() {
+        return Ok(false);
+    }
+    let links = netlink::here(async |handle| netlink::links(&handle).await)?;
+    Ok(ours.any(|(place, info)| place.is_link || is_alive(&info, &links)))
+}
+
+/// Whether the process is there that a filter's program is of: its veth is, and nobody knows it to
+/// be dead.
+fn is_alive(program: &ProgramInfo, links: &[Link]) -> bool {
+    let Some(node) = node_of(program) else { return false };
+    let link = links.iter().find(|link| link.index == node.veth);
+    link.and_then(veth::instance_of).is_some_and(|number| !pins::is_dead(number))
+}
+
+/// What a program knows of its own node.
+fn node_of(program: &ProgramInfo) -> Option<Node> {
+    let maps = program.map_ids().ok()??;
+    maps.into_iter().find_map(|number| {
+        let map = MapData::from_id(number).ok()?;
+        let is_node = map.info().ok()?.name() == NODE.as_bytes();
+        is_node.then_some(())?;
+        Array::<_, Node>::try_from(Map::Array(map)).ok()?.get(&0, 0).ok()
+    })
+}
+
+fn info(number: u32) -> Option<ProgramInfo> {
+    loaded_programs().filter_map(Result::ok).find(|info| info.id() == number)
+}
+
+/// The programs at TC ingress, in the order in which packets meet them.
+fn ingress(name: &str, index: u32) -> Result<Vec<Place>> {
+    let mut places = Vec::new();
+    if matches!(HookUsed::choose(Hook::Auto), Ok(HookUsed::Tcx)) {
+        // A program that goes between its number and itself spoils a whole answer.
+        let query = || SchedClassifier::query_tcx(name, TcAttachType::Ingress);
+        let queried = query().or_else(|_| query()).or_else(|_| query());
+        let (_, programs) = queried.with_context(|| format!("cannot look at {name}"))?;
+        places.extend(programs.iter().map(|info| Place { program: info.id(), is_link: true }));
+    }
+    let [mut filters, _] = netlink::here(async |handle| netlink::filters(&handle, index).await)
+        .with_context(|| format!("cannot look at the filters on {name}"))?;
+    // Of one priority, the kernel lists them as it asks them.
+    filters.sort_by_key(priority);
+    let numbers = filters.iter().filter_map(program);
+    places.extend(numbers.map(|program| Place { program, is_link: false }));
+    Ok(places)
+}
+
+fn priority(filter: &TcMessage) -> u32 {
+    filter.header.info >> 16
+}
+
+fn program(filter: &TcMessage) -> Option<u32> {
+    filter.attributes.iter().find_map(|attribute| match attribute {
+        TcAttribute::Options(options) => options.iter().find_map(|option| match option {
+            TcOption::Bpf(TcFilterBpfOption::ProgId(number)) => Some(*number),
+            _ => None,
+        }),
+        _ => None,
+    })
+}

@@ -1,0 +1,209 @@
+//! Where successors ask: one socket for each process, in the [folder](super::folder).
+//!
+//! Who connects is looked at before anything is spent. Of those who say nothing there are few at
+//! once, each for a moment, and no error ends the listening.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use nix::unistd::geteuid;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::Interest;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::file::FileLock;
+use super::folder;
+use super::talk::{Answer, Incoming, Received, Request, SERVING, line};
+use crate::sys::passing;
+
+/// Processes that share the folder, at most.
+const MOST_PROCESSES: u32 = 4096;
+/// Connections that have not said anything yet; for one more, the oldest has to go.
+const MOST_SILENT: usize = 16;
+/// How long a question may take, or an answer to be taken.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Before the next try, when nobody can be accepted.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Where successors are announced.
+pub type Announcements = mpsc::Sender<Successor>;
+
+/// A process's socket, which is listened to until it is dropped.
+#[derive(Debug)]
+pub struct TakeoverSocket {
+    name: String,
+    path: PathBuf,
+    listening: JoinHandle<()>,
+    /// Says that the name is taken; let go of when the socket is gone.
+    _lock: FileLock,
+}
+
+impl TakeoverSocket {
+    /// Listens. Needs a tokio runtime, in which successors are listened for.
+    pub fn open(to: Announcements) -> Result<Self> {
+        for number in 0..MOST_PROCESSES {
+            let name = format!("{}{number}", super::PROCESS);
+            let Some(lock) = FileLock::try_take(&name, None)? else { continue };
+            let path = path(&name);
+            // Of a dead process, if there is one: the name is ours.
+            let _ = fs::remove_file(&path);
+            let listener = UnixListener::bind(&path)
+                .with_context(|| format!("cannot listen at {}", path.display()))?;
+            let listening = tokio::spawn(listen(listener, to));
+            return Ok(Self { name, path, listening, _lock: lock });
+        }
+        bail!("{} is full of living processes", folder::path().display())
+    }
+
+    /// Its name, for others to find it by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for TakeoverSocket {
+    fn drop(&mut self) {
+        self.listening.abort();
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// The path of the socket of this name.
+pub fn path(name: &str) -> PathBuf {
+    folder::path().join(format!("{name}.sock"))
+}
+
+async fn listen(listener: UnixListener, to: Announcements) {
+    let mut silent: VecDeque<JoinHandle<()>> = VecDeque::new();
+    let mut reserve = Reserve::default();
+    loop {
+        reserve.fill();
+        match listener.accept().await {
+            // Only our own kind is listened to, whoever may have come by a way into the folder.
+            Ok((stream, _)) if !is_own(&stream) => {}
+            Ok((stream, _)) => {
+                silent.retain(|task| !task.is_finished());
+                if silent.len() >= MOST_SILENT {
+                    silent.pop_front().iter().for_each(JoinHandle::abort);
+                }
+                silent.push_back(tokio::spawn(hear(stream, to.clone())));
+            }
+            // Without descriptors, the reserve is for whoever waits, and then the oldest's.
+            Err(_) if reserve.give() => {}
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a successor now");
+                silent.retain(|task| !task.is_finished());
+                silent.pop_front().iter().for_each(JoinHandle::abort);
+                sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+/// A descriptor kept for the time when there is no other.
+#[derive(Default)]
+struct Reserve(Option<File>);
+
+impl Reserve {
+    fn fill(&mut self) {
+        if self.0.is_none() {
+            self.0 = File::open("/dev/null").ok();
+        }
+    }
+
+    fn give(&mut self) -> bool {
+        self.0.take().is_some()
+    }
+}
+
+fn is_own(stream: &UnixStream) -> bool {
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == geteuid().as_raw())
+}
+
+async fn hear(stream: UnixStream, to: Announcements) {
+    let mut incoming = Incoming::default();
+    let heard = timeout(PATIENCE, receive(&stream, &mut incoming)).await;
+    if let Ok(Ok(Some((request, program)))) = heard {
+        let _ = to.send(Successor { request, program, stream, incoming }).await;
+    }
+}
+
+/// A whole message, with the file that came with it; `None` at the end.
+async fn receive<T: DeserializeOwned>(
+    stream: &UnixStream,
+    incoming: &mut Incoming,
+) -> io::Result<Option<(T, Option<OwnedFd>)>> {
+    loop {
+        let read = || incoming.receive(stream);
+        match stream.async_io(Interest::READABLE, read).await? {
+            Received::Message(message, file) => return Ok(Some((message, file))),
+            Received::Part => {}
+            Received::End => return Ok(None),
+        }
+    }
+}
+
+/// A successor that waits for an answer.
+#[derive(Debug)]
+pub struct Successor {
+    /// What it asks for.
+    pub request: Request,
+    /// What it has shown: the file of its own program, if it is as it says.
+    pub program: Option<OwnedFd>,
+    stream: UnixStream,
+    incoming: Incoming,
+}
+
+impl Successor {
+    /// Where it wants to answer HTTP.
+    pub fn listener(&self) -> Option<SocketAddr> {
+        self.request.listener
+    }
+
+    /// Tells it that the locks are free, and passes a listener on.
+    pub async fn tell_released(&mut self, listener: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        self.tell(&Answer::Released, listener).await
+    }
+
+    /// Tells it why they are not.
+    pub async fn refuse(mut self, why: String) -> io::Result<()> {
+        self.tell(&Answer::Refused(why), None).await
+    }
+
+    async fn tell(
+        &mut self,
+        message: &impl Serialize,
+        file: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
+        let line = line(message)?;
+        // An answer is short, and the socket empty: it goes as a whole or not at all.
+        let send = || passing::send(self.stream.as_fd(), &line, file);
+        match timeout(PATIENCE, self.stream.async_io(Interest::WRITABLE, send)).await {
+            Ok(Ok(length)) if length == line.len() => Ok(()),
+            Ok(Ok(_)) => Err(io::Error::from(io::ErrorKind::WriteZero)),
+            Ok(Err(error)) => Err(error),
+            Err(late) => Err(late.into()),
+        }
+    }
+
+    /// Waits until it says that it serves; false if it ends instead.
+    pub async fn serves(&mut self) -> bool {
+        let said = receive::<String>(&self.stream, &mut self.incoming).await;
+        matches!(said, Ok(Some((word, _))) if word == SERVING)
+    }
+
+    /// Waits until it ends.
+    pub async fn ended(&mut self) {
+        while let Ok(Some((_, _))) = receive::<String>(&self.stream, &mut self.incoming).await {}
+    }
+}

@@ -1,0 +1,264 @@
+//! One process's steering after another's: both sides of it.
+//!
+//! The successor is attached before it asks, so that new connections are its own whatever the answer
+//! is. The predecessor believes nothing that it does not see itself: it lets go when a
+//! `foreword_steer` that is the asker's stands before its own, and has everything back when the asker
+//! ends before it was sure of itself.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use aya::programs::SchedClassifier;
+use proxy_common::names::STEER;
+
+use super::attachment::Attachment;
+use super::interface::Role;
+use super::lock::{self, ListenerLock, Owner, Predecessor, Request, Standing, Successor};
+use super::{Steering, chain};
+use crate::sys::program;
+
+/// How long a predecessor may take to answer before it counts as stuck.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long locks may change hands between others before we give up.
+const LONGEST: Duration = Duration::from_secs(15);
+/// How long a dead successor's locks may take to be free.
+const DYING: Duration = Duration::from_secs(2);
+/// How often somebody is asked who is about to listen, or to end.
+const RETRY: Duration = Duration::from_millis(10);
+
+impl Steering {
+    /// Has predecessors let go of the interfaces, and end when their connections do. If HTTP is to
+    /// be answered at `listener`, whoever of us listens there passes that on. To be called when
+    /// everything else works.
+    ///
+    /// A predecessor that does not answer at all is left alone, and asked for news by
+    /// [`Steering::keep_up`]: new connections are ours in any case. One that refuses is an error.
+    pub fn take_over(&mut self, listener: Option<SocketAddr>) -> Result<Option<OwnedFd>> {
+        let deadline = Instant::now() + LONGEST;
+        let mut passed = None;
+        loop {
+            let wanted = listener.filter(|_| passed.is_none());
+            passed = passed.or(self.pursue(wanted, PATIENCE)?);
+            if !self.is_missing_anything(listener.filter(|_| passed.is_none()))? {
+                return Ok(passed);
+            }
+            if self.warn_of_the_stuck() {
+                return Ok(passed);
+            }
+            if Instant::now() > deadline {
+                bail!("{} was not let go; stop the Foreword that steers it", self.missing());
+            }
+            sleep(RETRY);
+        }
+    }
+
+    /// Whether somebody who was asked has not answered yet.
+    pub fn awaits_predecessor(&self) -> bool {
+        self.predecessors.iter().any(|asked| asked.standing() == Standing::Silent)
+    }
+
+    /// Tells predecessors that we serve, and that they can drain.
+    pub fn tell_serving(&self) {
+        let released =
+            self.predecessors.iter().filter(|asked| asked.standing() == Standing::Released);
+        released.for_each(Predecessor::tell_serving);
+    }
+
+    /// Looks whether a predecessor that was stuck has answered by now, or has ended. A listener that
+    /// it passes on is returned.
+    pub fn keep_up(&mut self, listener: Option<SocketAddr>) -> Result<Option<OwnedFd>> {
+        self.predecessors
+            .retain_mut(|asked| asked.standing() != Standing::Released || !asked.has_ended());
+        if !self.is_missing_anything(listener)? {
+            return Ok(None);
+        }
+        let passed = self.pursue(listener, Duration::ZERO)?;
+        self.keep_holds();
+        self.tell_serving();
+        Ok(passed)
+    }
+
+    /// Asks everybody who has something that we want, and takes what is free by then.
+    fn pursue(
+        &mut self,
+        listener: Option<SocketAddr>,
+        patience: Duration,
+    ) -> Result<Option<OwnedFd>> {
+        self.forget_the_gone();
+        let interfaces = self.attachments.keys().copied().collect();
+        let request = Request { interfaces, listener };
+        for owner in self.owners(listener)? {
+            if !self.predecessors.iter().any(|asked| is_asked(asked, &owner)) {
+                let steer: &mut SchedClassifier = self.object.program(STEER)?;
+                let asked = Predecessor::ask(owner, &request, steer.fd()?.as_fd())?;
+                self.predecessors.extend(asked);
+            }
+        }
+        let deadline = Instant::now() + patience;
+        let mut passed = None;
+        for asked in &mut self.predecessors {
+            passed = passed.or(asked.hear(deadline).with_context(|| {
+                let names = self.attachments.values().filter(|one| one.is_waiting());
+                format!("cannot take {} over", listed(names))
+            })?);
+        }
+        self.forget_the_gone();
+        self.settle()?;
+        Ok(passed)
+    }
+
+    fn forget_the_gone(&mut self) {
+        self.predecessors.retain(|asked| asked.standing() != Standing::Gone);
+    }
+
+    /// Ends the conversations with predecessors: one that could still serve again does.
+    pub fn forget_predecessors(&mut self) {
+        self.predecessors.clear();
+    }
+
+    /// Takes what nobody has, or whoever had it has released.
+    fn settle(&mut self) -> Result<()> {
+        for (index, attachment) in &mut self.attachments {
+            if !attachment.is_waiting() {
+                continue;
+            }
+            let owner = lock::owner(*index)?;
+            let is_stuck = |asked: &Predecessor| {
+                asked.standing() == Standing::Silent && Some(&asked.owner) == owner.as_ref()
+            };
+            if !self.predecessors.iter().any(is_stuck) {
+                let Self { object, plan, slots, socket, .. } = self;
+                attachment.settle(object, *plan, slots, socket, Duration::ZERO)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Everybody who has an interface of ours, or listens where we want to.
+    fn owners(&self, listener: Option<SocketAddr>) -> Result<BTreeSet<Owner>> {
+        let mut owners = BTreeSet::new();
+        for (index, attachment) in &self.attachments {
+            if attachment.is_waiting() {
+                owners.extend(lock::owner(*index)?);
+            }
+        }
+        if let Some(address) = listener {
+            owners.extend(lock::listener_owner(address)?);
+        }
+        Ok(owners)
+    }
+
+    fn is_missing_anything(&self, listener: Option<SocketAddr>) -> Result<bool> {
+        let has_listener =
+            |address| Ok::<_, anyhow::Error>(lock::listener_owner(address)?.is_some());
+        Ok(self.attachments.values().any(Attachment::is_waiting)
+            || listener.map_or(Ok(false), has_listener)?)
+    }
+
+    fn missing(&self) -> String {
+        listed(self.attachments.values().filter(|attachment| attachment.is_waiting()))
+    }
+
+    /// Says who has not answered, and whether there is anybody.
+    fn warn_of_the_stuck(&self) -> bool {
+        let stuck = self.predecessors.iter().filter(|asked| asked.standing() == Standing::Silent);
+        stuck
+            .map(|asked| {
+                tracing::warn!(
+                    "the Foreword that was there{} is stuck: it does not answer; new connections \
+                     are taken here, its own wait for it; end it if it does not wake up",
+                    asked.by_pid()
+                );
+            })
+            .count()
+            > 0
+    }
+
+    /// Whether a successor may have what it asks for: it has shown a `foreword_steer`, and that one
+    /// stands before our own on each interface that we share.
+    pub fn judge(&mut self, successor: &Successor) -> Result<()> {
+        let shown = successor.program.as_ref().context("it has shown no program of its own")?;
+        let theirs = program::id(shown)?.context("what it has shown is no program")?;
+        let steer: &mut SchedClassifier = self.object.program(STEER)?;
+        let ours = steer.info()?.id();
+        let asked = self
+            .attachments
+            .iter()
+            .filter(|(index, _)| successor.request.interfaces.contains(index));
+        let asked: Vec<_> = asked.map(|(_, attachment)| attachment).collect();
+        if asked.is_empty() {
+            bail!("I steer none of its interfaces");
+        }
+        for attachment in asked.into_iter().filter(|one| one.role == Role::Protected) {
+            chain::require_before(&attachment.interface, theirs, ours)?;
+        }
+        Ok(())
+    }
+
+    /// The interfaces that nobody steers when a successor has taken over that does not ask for them.
+    pub fn left_alone_by(&self, successor: &Successor) -> Option<String> {
+        let left: Vec<_> = self
+            .attachments
+            .iter()
+            .filter(|(index, one)| {
+                one.role == Role::Protected && !successor.request.interfaces.contains(index)
+            })
+            .map(|(_, one)| one)
+            .collect();
+        (!left.is_empty()).then(|| listed(left))
+    }
+
+    /// Lets go of what a successor can't share. It steers new connections from now on; the ones
+    /// that are ours are still steered by us.
+    pub fn hand_over(&mut self) {
+        self.attachments.values_mut().for_each(Attachment::hand_over);
+    }
+
+    /// Takes back what was handed over, since the successor has ended. Says whether anything is ours
+    /// again; what is not has somebody else by now.
+    pub fn take_back(&mut self) -> bool {
+        let mut any = false;
+        let Self { attachments, object, plan, slots, socket, .. } = self;
+        for attachment in attachments.values_mut() {
+            match attachment.settle(object, *plan, slots, socket, DYING) {
+                Ok(true) => any = true,
+                Ok(false) => tracing::warn!(
+                    interface = %attachment.interface, "another Foreword steers it by now"
+                ),
+                // It is steered all the same, and that is worth more than what failed.
+                Err(error) => {
+                    any |= !attachment.is_waiting();
+                    tracing::error!(
+                        error = %format!("{error:#}"), interface = %attachment.interface,
+                        "cannot take everything back"
+                    );
+                }
+            }
+        }
+        self.keep_holds();
+        any
+    }
+
+    /// Says that HTTP is answered here, so that a successor asks us for the listener.
+    pub fn claim_listener(&self, address: SocketAddr) -> Option<ListenerLock> {
+        let claimed = ListenerLock::take(address, &self.socket);
+        claimed.unwrap_or_else(|error| {
+            tracing::warn!(error = %format!("{error:#}"), "no successor will find the listener");
+            None
+        })
+    }
+}
+
+fn is_asked(asked: &Predecessor, owner: &Owner) -> bool {
+    asked.owner == *owner && asked.standing() == Standing::Silent
+}
+
+fn listed<'a>(attachments: impl IntoIterator<Item = &'a Attachment>) -> String {
+    let names = attachments.into_iter().map(|one| one.interface.name());
+    let names: Vec<_> = names.collect();
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
