@@ -13,7 +13,7 @@ use crate::admin::get;
 use crate::backend::{Backend, echo};
 use crate::client::{Client, PATIENCE};
 use crate::config_file::{ConfigFile, rule, wait_for};
-use crate::fault::{self, Call, Consequence, Fault};
+use crate::fault::{self, Call, Consequence, During, Fault};
 use crate::flood::say;
 use crate::hooks::hooks;
 use crate::lock::{owner, signal};
@@ -101,7 +101,8 @@ fn a_successor_that_dies_half_way_is_replaced(hook: &str) {
     let arguments: Vec<_> = arguments.split_whitespace().collect();
     let mut deaths = 0;
     for number in 0.. {
-        let fault = Fault { calls: &CALLS, number, consequence: Consequence::Death };
+        let (during, consequence) = (During::Start, Consequence::Death);
+        let fault = Fault { during, calls: &CALLS, number, consequence };
         let ended = fault::run(&lab.node, foreword(), &arguments, fault, |_| {});
         let Some(call) = ended.failed else { break };
         deaths += 1;
