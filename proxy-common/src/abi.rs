@@ -23,7 +23,8 @@ pub struct PortKey {
     pub port: u16,
 }
 
-/// Entries of `foreword_ports`, of 64 ports each.
+/// Entries of `foreword_ports`, of 64 ports each. The bit of port 0 says that some rule restricts
+/// ([`RULE_RESTRICTS`]), so that a packet of which not even the port can be read is dropped.
 pub const PORT_WORDS: usize = (1 << 16) / 64;
 
 /// Where a port's bit is in `foreword_ports`: which entry, and which bit of it.
@@ -38,8 +39,7 @@ pub const fn port_bit(port: u16) -> (u32, u64) {
 pub struct Rule {
     /// The rule's number: no two that are in the maps at once have the same. 0: none.
     pub rule: u32,
-    /// Any of [`RULE_REQUIRE`], [`RULE_TRUSTED_ONLY`], [`RULE_RETIRED`] and
-    /// [`RULE_BY_DESTINATION`].
+    /// Any of the constants that begin with `RULE_`.
     pub flags: u32,
     /// Connections that one source may open in a second; 0: any number.
     pub syn_limit: u32,
@@ -51,8 +51,9 @@ pub struct Rule {
     pub destinations: u32,
 }
 
-/// [`Rule::flags`]: no connection is served without a header, so no packet may get by.
-pub const RULE_REQUIRE: u32 = 1;
+/// [`Rule::flags`]: the rule requires headers, refuses sources or limits them, so a packet that
+/// can't be read is dropped rather than passed.
+pub const RULE_RESTRICTS: u32 = 1;
 /// [`Rule::flags`]: only a source in `foreword_trust` may open a connection.
 pub const RULE_TRUSTED_ONLY: u32 = 2;
 
@@ -62,6 +63,15 @@ pub const RULE_RETIRED: u32 = 4;
 
 /// [`Rule::flags`]: the port has rules by destination in `foreword_dests`; this one is for all others.
 pub const RULE_BY_DESTINATION: u32 = 8;
+
+/// [`Rule::flags`]: a SYN-ACK from the rule's ports that steering did not make is dropped.
+pub const RULE_ANSWERS: u32 = 16;
+
+/// [`Rule::flags`]: a trusted source has to come in by the interface that it is reached by.
+pub const RULE_CHECK_ARRIVAL: u32 = 32;
+
+/// [`Rule::flags`]: the node's own pods, which are in `foreword_pods`, may open connections.
+pub const RULE_PODS: u32 = 64;
 
 /// What a key of `foreword_dests`, a trie of address ranges, is matched by: as many bits of it as
 /// the key's prefix length says, [`SCOPE_BITS`] of them for the scope.
@@ -74,7 +84,7 @@ pub struct DestinationKey {
     pub destination: Address,
 }
 
-/// What a key of `foreword_trust`, a trie of address ranges, is matched by: as many bits of it as
+/// What a key of `foreword_trust` and `foreword_pods`, tries of address ranges, is matched by: as many bits of it as
 /// the key's prefix length says, [`SCOPE_BITS`] of them for the scope.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,12 +166,18 @@ pub struct NicKey {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nic {
-    /// [`NIC_XDP`], or nothing.
+    /// Any of the constants that begin with `NIC_`.
     pub flags: u32,
 }
 
-/// [`Nic::flags`]: the XDP guard is on the interface, and TC need not look again.
+/// [`Nic::flags`]: the XDP guard is on the interface, and judges plain frames.
 pub const NIC_XDP: u32 = 1;
+/// [`Nic::flags`]: trusted sources may come in by it, whatever the routing table says.
+pub const NIC_TRUSTED: u32 = 2;
+/// [`Nic::flags`]: pods are behind it.
+pub const NIC_PODS: u32 = 4;
+/// [`Nic::flags`]: pods are behind it, if the routing table reaches them there without a gateway.
+pub const NIC_PODS_BY_ROUTE: u32 = 8;
 
 /// The one value of `foreword_node`.
 #[repr(C)]
@@ -175,7 +191,7 @@ pub struct Node {
     pub private_ns: u32,
     /// Packets with this mark are our own on their way to an upstream; 0: there is no such mark.
     pub own_mark: u32,
-    /// Any of [`NODE_REPLY_BY_ARRIVAL`], [`NODE_ANSWERS`] and [`NODE_BARE`].
+    /// Any of the constants that begin with `NODE_`.
     pub flags: u32,
     /// The link-layer address of the veth's inner end, and two zeros.
     pub inner: [u8; 8],
@@ -188,7 +204,7 @@ pub const NODE_ANSWERS: u32 = 2;
 /// [`Node::flags`]: some interface's packets have no Ethernet header, as a tunnel's.
 pub const NODE_BARE: u32 = 4;
 
-/// Key of `foreword_paths`: a connection, as the node sees it.
+/// Key of `foreword_paths` and `foreword_podsyn`: a connection, as the node sees it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PathKey {
@@ -212,7 +228,27 @@ pub struct Path {
     pub link: [u8; 12],
 }
 
-/// Value of `foreword_held`, by port: a port that stays closed while nobody steers it.
+/// The one value of `foreword_bypass`: the last SYN-ACK that was dropped because steering did not
+/// make it, which tells whom the host's own stack has answered.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bypass {
+    /// Where it was going.
+    pub client: Address,
+    /// Where it came from: what the client had connected to.
+    pub local: Address,
+    /// Port of `client`.
+    pub client_port: u32,
+    /// Port of `local`.
+    pub local_port: u32,
+    /// Index of the interface that it was leaving by.
+    pub left_by: u32,
+    /// Index of the interface that it had come in by; 0: it is this host's own.
+    pub came_by: u32,
+}
+
+/// Value of `foreword_held`, by port: a port that stays closed while nobody steers it. Port 0 stands
+/// for packets of which not even the port can be read, and is there while any other is.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hold {
@@ -382,6 +418,7 @@ assert_layout! {
     Node: 5 * 4 + 8,
     PathKey: 2 * 16 + 2 * 4,
     Path: 4 + 2 * 6,
+    Bypass: 2 * 16 + 4 * 4,
     Hold: 8,
     Said: 3 * 8,
     Stats: 14 * 8,
@@ -395,8 +432,8 @@ assert_layout! {
 #[allow(unsafe_code, reason = "Pod is an unsafe trait; what it asks for is this module's purpose")]
 mod pod {
     use super::{
-        Conn, ConnKey, DestinationKey, Hold, Nic, NicKey, Node, Path, PathKey, PortKey, Rate,
-        RateKey, ReasonCount, Rule, Stats, TrustKey,
+        Bypass, Conn, ConnKey, DestinationKey, Hold, Nic, NicKey, Node, Path, PathKey, PortKey,
+        Rate, RateKey, ReasonCount, Rule, Stats, TrustKey,
     };
 
     macro_rules! pod {
@@ -408,6 +445,7 @@ mod pod {
     }
 
     pod!(
+        Bypass,
         PortKey,
         Rule,
         DestinationKey,

@@ -12,6 +12,10 @@ pub const STEER: &str = "foreword_steer";
 pub const GUARD: &str = "foreword_guard";
 /// TC ingress of each protected interface, behind steer: keeps ports closed that nobody steers.
 pub const HOLD: &str = "foreword_hold";
+/// TC egress of each protected interface: drops SYN-ACKs that steering did not make.
+pub const SYNACK: &str = "foreword_synack";
+/// TC egress of each protected interface: drops SYN-ACKs of ports that are held.
+pub const HOLD_TX: &str = "foreword_holdtx";
 /// TC ingress of the interfaces that upstreams answer by: leads answers to the client back to us.
 pub const ANSWER: &str = "foreword_answer";
 /// TC egress of the same: leads answers of this node's own servers back to us.
@@ -31,6 +35,12 @@ pub const PORTS: &str = "foreword_ports";
 pub const DESTINATIONS: &str = "foreword_dests";
 /// Rule and source → may open connections.
 pub const TRUST: &str = "foreword_trust";
+/// Rule and source → one of the node's own pods.
+pub const PODS: &str = "foreword_pods";
+/// Connection → one that a pod of this node has opened.
+pub const POD_SYNS: &str = "foreword_podsyn";
+/// The last SYN-ACK that was dropped because steering did not make it; one entry.
+pub const BYPASS: &str = "foreword_bypass";
 /// Rule and source → how many connections it has opened lately.
 pub const RATES: &str = "foreword_rates";
 /// Protected interface → what is on it.
@@ -67,9 +77,18 @@ pub const VETH_INNER: &str = "s1";
 /// The instance's cgroup is called this and the instance's number.
 pub const CGROUP_PREFIX: &str = "foreword.";
 
-/// Mark on our own upstream sockets while `lo` is a protected interface, so that steering lets
-/// them by. Never set otherwise.
-pub const UPSTREAM_MARK: u32 = 0x0f0e_0001;
+/// The host ends of our veths have indices from here on, [`VETH_INDICES`] of them: a program tells by
+/// the index alone that a packet came out of a Foreword, be it this one, its predecessor or its
+/// successor.
+pub const VETH_INDEX_BASE: u32 = 0x0f0e_0000;
+/// See [`VETH_INDEX_BASE`].
+pub const VETH_INDICES: u32 = 1 << 16;
+
+/// Whether an interface's index is one of our veths'.
+#[inline]
+pub const fn is_veth_index(index: u32) -> bool {
+    index.wrapping_sub(VETH_INDEX_BASE) < VETH_INDICES
+}
 
 const _: () = {
     let names = [
@@ -79,6 +98,11 @@ const _: () = {
         TRACK,
         GUARD,
         HOLD,
+        HOLD_TX,
+        SYNACK,
+        PODS,
+        POD_SYNS,
+        BYPASS,
         ANSWER,
         EGRESS,
         RULES,

@@ -43,6 +43,12 @@ reasons! {
     SourceLimit = "source-limit";
     /// A fragment, of which nobody can tell whose it is.
     Fragment = "fragment";
+    /// A packet that could open a connection, and can't be read as far as its TCP header.
+    UnreadablePacket = "unreadable-packet";
+    /// A trusted source's packet came in by another interface than the one that leads to it.
+    SourceInterface = "source-interface";
+    /// A server answered a client's SYN past us.
+    UnsteeredAnswer = "unsteered-answer";
     /// An untrusted source began with a header, well-formed or not.
     SpoofedHeader = "spoofed-header";
 

@@ -7,17 +7,18 @@
 use aya_ebpf::programs::TcContext;
 use proxy_common::abi::{Node, PortKey};
 
+use crate::ingress::is_elsewhere;
 use crate::maps::{BACKS, NODE, count};
 use crate::packet::{Kind, Packet};
 use crate::socket::{Owner, owner};
-use crate::steer::{is_exempt, redirect_inside};
+use crate::steer::redirect_inside;
 
 /// Redirects an upstream's packet, at the interface that it comes in by; `None` leaves it alone.
 #[inline(always)]
 pub fn answer(ctx: &TcContext) -> Option<i32> {
     let packet = Packet::parse(ctx)?;
     let node = addressee(ctx, &packet)?;
-    if is_exempt(ctx, &packet, 0) {
+    if is_elsewhere(ctx, 0) || packet.is_from_loopback() {
         return None;
     }
     count(|s| &mut s.answered);
@@ -30,6 +31,7 @@ pub fn addressee(ctx: &TcContext, packet: &Packet) -> Option<&'static Node> {
     // SAFETY: no program writes this map, and nothing is kept of the value.
     unsafe { BACKS.get(PortKey { port: u16::from_be(packet.source_port) }) }?;
     let node = NODE.get(0)?;
-    let ours = packet.kind != Kind::Fragment && owner(ctx, packet, node.private_ns) == Owner::Flow;
+    let is_whole = matches!(packet.kind, Kind::Tcp | Kind::IcmpError);
+    let ours = is_whole && owner(ctx, packet, node.private_ns) == Owner::Flow;
     ours.then_some(node)
 }

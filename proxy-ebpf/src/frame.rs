@@ -14,15 +14,6 @@ pub const ETHERNET_LEN: usize = 14;
 /// Where its protocol stands.
 pub const ETHERTYPE: usize = 12;
 
-/// A packet that can be read.
-pub trait Frame {
-    /// What the network header is: `ETH_P_IP` and the like, in network byte order.
-    fn protocol(&self) -> u32;
-
-    /// Copies a `T` from `at` octets behind the start of the network header.
-    fn load<T: Wire>(&self, at: u32) -> Option<T>;
-}
-
 /// Plain octets: no padding, and every bit pattern is a value.
 pub trait Wire {}
 impl Wire for u8 {}
@@ -31,27 +22,31 @@ impl Wire for [u8; 2] {}
 impl Wire for [u8; 4] {}
 impl Wire for [u16; 2] {}
 
-impl Frame for TcContext {
-    #[inline(always)]
-    fn protocol(&self) -> u32 {
-        self.skb.protocol()
-    }
-
-    #[inline(always)]
-    fn load<T: Wire>(&self, at: u32) -> Option<T> {
-        let mut value = MaybeUninit::<T>::uninit();
-        let (skb, size) = (self.skb.skb.cast(), size_of::<T>() as u32);
-        // SAFETY: the kernel writes `size` octets at most, and that is the room there is.
-        let result = unsafe {
-            bpf_skb_load_bytes_relative(skb, at, value.as_mut_ptr().cast(), size, BPF_HDR_START_NET)
-        };
-        // SAFETY: on success every octet was written, and any octets are a valid `T`.
-        (result == 0).then(|| unsafe { value.assume_init() })
-    }
+/// Copies a `T` from `at` octets behind the start of a packet's network header.
+#[inline(always)]
+pub fn load<T: Wire>(ctx: &TcContext, at: u32) -> Option<T> {
+    let mut value = MaybeUninit::<T>::uninit();
+    let (skb, size) = (ctx.skb.skb.cast(), size_of::<T>() as u32);
+    // SAFETY: the kernel writes `size` octets at most, and that is the room there is.
+    let result = unsafe {
+        bpf_skb_load_bytes_relative(skb, at, value.as_mut_ptr().cast(), size, BPF_HDR_START_NET)
+    };
+    // SAFETY: on success every octet was written, and any octets are a valid `T`.
+    (result == 0).then(|| unsafe { value.assume_init() })
 }
 
-/// A frame before the kernel has made a packet of it. Behind a VLAN tag its protocol is the tag's:
-/// tagged traffic belongs to the sub-interface.
+/// Copies four octets as [`load`] does, without a branch: with 0, or with the kernel's negative
+/// error and octets of zero.
+#[inline(always)]
+pub fn load_word(ctx: &TcContext, at: u32) -> ([u8; 4], i64) {
+    let mut octets = [0; 4];
+    let (skb, to) = (ctx.skb.skb.cast(), octets.as_mut_ptr().cast());
+    // SAFETY: the kernel writes four octets, whatever it finds.
+    let result = unsafe { bpf_skb_load_bytes_relative(skb, at, to, 4, BPF_HDR_START_NET) };
+    (octets, result)
+}
+
+/// A frame before the kernel has made a packet of it. Behind a VLAN tag its protocol is the tag's.
 pub struct EthernetFrame {
     network: usize,
     end: usize,
@@ -66,16 +61,16 @@ impl EthernetFrame {
         let protocol = read(data + ETHERTYPE, end)?;
         Some(Self { network: data + ETHERNET_LEN, end, protocol })
     }
-}
 
-impl Frame for EthernetFrame {
+    /// What the network header is: `ETH_P_IP` and the like, in network byte order.
     #[inline(always)]
-    fn protocol(&self) -> u32 {
+    pub fn protocol(&self) -> u32 {
         self.protocol.into()
     }
 
+    /// Copies a `T` from `at` octets behind the start of the network header.
     #[inline(always)]
-    fn load<T: Wire>(&self, at: u32) -> Option<T> {
+    pub fn load<T: Wire>(&self, at: u32) -> Option<T> {
         read(self.network + at as usize, self.end)
     }
 }

@@ -11,8 +11,9 @@ use aya_ebpf::bindings::bpf_sock_tuple;
 use aya_ebpf::programs::TcContext;
 use proxy_common::abi::{NODE_BARE, Node};
 
-use crate::frame::{ETHERNET_LEN, ETHERTYPE, Frame as _, Wire, at};
+use crate::frame::{ETHERNET_LEN, ETHERTYPE, Wire, at};
 use crate::header::{Ipv4Header, Ipv6Header, TcpHeader};
+use crate::network::is_tag;
 use crate::packet::{AF_INET, AF_INET6, ETH_P_IP, ETH_P_IPV6, IPPROTO_TCP, IPPROTO_UDP, Packet};
 
 /// What a glance tells.
@@ -70,11 +71,11 @@ impl Packet {
             Glance::Ipv4(Segment { ip, tcp }) => {
                 let (source, destination) = ([ip.source, 0, 0, 0], [ip.destination, 0, 0, 0]);
                 let transport = size_of::<Ipv4Header>() as u32;
-                Some(Self::segment(AF_INET, source, destination, transport, tcp))
+                Some(Self::plain(AF_INET, source, destination, transport, tcp))
             }
             Glance::Ipv6(Segment { ip, tcp }) => {
                 let transport = size_of::<Ipv6Header>() as u32;
-                Some(Self::segment(AF_INET6, ip.source, ip.destination, transport, tcp))
+                Some(Self::plain(AF_INET6, ip.source, ip.destination, transport, tcp))
             }
             Glance::NotOurs => None,
             Glance::Unclear => Self::parse(ctx),
@@ -85,9 +86,9 @@ impl Packet {
 /// Looks at a packet.
 #[inline(always)]
 pub fn glance<'a>(ctx: &'a TcContext, node: &Node) -> Glance<'a> {
-    let protocol = ctx.protocol();
+    let protocol = ctx.skb.protocol();
     if protocol != ETH_P_IP && protocol != ETH_P_IPV6 {
-        return Glance::NotOurs;
+        return if is_tag(protocol) { Glance::Unclear } else { Glance::NotOurs };
     }
     // Octets of an IP header can look like an Ethernet header: that there is one must be known.
     if node.flags & NODE_BARE != 0 {

@@ -1,8 +1,9 @@
 //! Turns away what would be refused by its source alone, before there is a socket for it.
 //!
 //! Only a connection's first packet is judged: one that exists was opened under rules of its time,
-//! and is nobody's to cut. The same judgement is made in XDP, where that costs least, or in steer
-//! on interfaces that have no XDP guard; never in both.
+//! and is nobody's to cut. XDP judges plain frames, where that costs least; steer judges all else,
+//! and everything on interfaces that have no XDP guard. None is judged by both, but for a frame
+//! whose tag the hardware has hidden from XDP.
 
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::btf_maps::lpm_trie::Key;
@@ -10,7 +11,8 @@ use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_ebpf::programs::XdpContext;
 use proxy_common::Reason;
 use proxy_common::abi::{
-    Address, RULE_TRUSTED_ONLY, Rate, RateKey, Rule, SCOPE_BITS, TrustKey, network, scope,
+    Address, RULE_PODS, RULE_TRUSTED_ONLY, Rate, RateKey, Rule, SCOPE_BITS, TrustKey, network,
+    scope,
 };
 
 use crate::frame::EthernetFrame;
@@ -23,20 +25,31 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// Why a frame is to be dropped, if it is.
 #[inline(always)]
 pub fn guard(ctx: &XdpContext) -> Option<Reason> {
-    let packet = Packet::parse_tcp(&EthernetFrame::of(ctx)?)?;
+    let packet = Packet::parse_plain(&EthernetFrame::of(ctx)?)?;
     if !packet.opens() || packet.is_from_loopback() {
         return None;
     }
-    let reason = turn_away(rule_of(&packet)?, packet.source_address())?;
+    let rule = rule_of(&packet)?;
+    if !is_judged_in_xdp(rule, &packet) {
+        return None;
+    }
+    let reason = turn_away(rule, packet.source_address(), false)?;
     // SAFETY: the context is valid as long as the program runs.
     log::dropped(reason, &packet, unsafe { (*ctx.ctx).ingress_ifindex });
     Some(reason)
 }
 
+/// Whether the guard in XDP, where there is one, judges a first packet. Which interface a pod is
+/// behind, steer alone can tell.
+#[inline(always)]
+pub fn is_judged_in_xdp(rule: Rule, packet: &Packet) -> bool {
+    packet.is_plain && rule.flags & RULE_PODS == 0
+}
+
 /// Why a source may not open a connection now, if so.
 #[inline(always)]
-pub fn turn_away(rule: Rule, source: Address) -> Option<Reason> {
-    if rule.flags & RULE_TRUSTED_ONLY != 0 && !is_trusted(rule.rule, source) {
+pub fn turn_away(rule: Rule, source: Address, is_pod: bool) -> Option<Reason> {
+    if rule.flags & RULE_TRUSTED_ONLY != 0 && !is_pod && !is_trusted(rule, source) {
         return Some(Reason::UntrustedSource);
     }
     if rule.syn_limit != 0 && is_over_rate(rule, source) {
@@ -45,10 +58,16 @@ pub fn turn_away(rule: Rule, source: Address) -> Option<Reason> {
     None
 }
 
+/// Whether a source is in one of the rule's trusted ranges.
 #[inline(always)]
-fn is_trusted(rule: u32, source: Address) -> bool {
-    let key = TrustKey { scope: scope(rule, source), source };
-    TRUST.get(&Key::new(SCOPE_BITS + 128, key)).is_some()
+pub fn is_trusted(rule: Rule, source: Address) -> bool {
+    TRUST.get(&range_key(rule, source)).is_some()
+}
+
+/// A source as the rule's ranges are looked up by.
+#[inline(always)]
+pub fn range_key(rule: Rule, source: Address) -> Key<TrustKey> {
+    Key::new(SCOPE_BITS + 128, TrustKey { scope: scope(rule.rule, source), source })
 }
 
 /// A leaky bucket in one number: the time at which the source's account is even again. Each

@@ -111,10 +111,19 @@ impl TcpFlags {
     const RST: u8 = 0x04;
     const ACK: u8 = 0x10;
 
+    /// Those of a connection's first packet.
+    pub const OPENING: Self = Self(Self::SYN);
+
     /// A connection's first packet.
     #[inline(always)]
     pub fn opens(&self) -> bool {
         self.0 & (Self::FIN | Self::SYN | Self::RST | Self::ACK) == Self::SYN
+    }
+
+    /// The answer to a connection's first packet.
+    #[inline(always)]
+    pub fn is_syn_ack(&self) -> bool {
+        self.0 & (Self::SYN | Self::RST | Self::ACK) == Self::SYN | Self::ACK
     }
 
     /// An acknowledgement that neither opens nor aborts; it may carry data or FIN.
@@ -127,6 +136,7 @@ impl TcpFlags {
 impl Wire for Ipv4Header {}
 impl Wire for Ipv6Header {}
 impl Wire for TcpHeader {}
+impl Wire for TcpFlags {}
 
 const _: () = assert!(size_of::<Ipv4Header>() == 20);
 const _: () = assert!(size_of::<Ipv6Header>() == 40);

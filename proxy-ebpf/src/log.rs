@@ -69,6 +69,15 @@ pub fn dropped(reason: Reason, packet: &Packet, ifindex: u32) {
         }
         Reason::SynRate => dropped_for::<{ Reason::SynRate as u32 }>(packet, ifindex),
         Reason::UpstreamLoop => dropped_for::<{ Reason::UpstreamLoop as u32 }>(packet, ifindex),
+        Reason::UnreadablePacket => {
+            dropped_for::<{ Reason::UnreadablePacket as u32 }>(packet, ifindex)
+        }
+        Reason::SourceInterface => {
+            dropped_for::<{ Reason::SourceInterface as u32 }>(packet, ifindex)
+        }
+        Reason::UnsteeredAnswer => {
+            dropped_for::<{ Reason::UnsteeredAnswer as u32 }>(packet, ifindex)
+        }
         _ => dropped_for::<{ Reason::Fragment as u32 }>(packet, ifindex),
     }
 }

@@ -13,14 +13,20 @@ mod glance;
 mod guard;
 mod header;
 mod hold;
+mod hold_tx;
 mod homeward;
+mod ingress;
 mod log;
 mod lookup;
 mod maps;
+mod network;
+mod opening;
 mod packet;
 mod path;
+mod route;
 mod socket;
 mod steer;
+mod synack;
 mod track;
 
 use aya_ebpf::bindings::sk_action::SK_PASS;
@@ -47,6 +53,18 @@ pub fn foreword_steer(ctx: TcContext) -> i32 {
 #[classifier]
 pub fn foreword_hold(ctx: TcContext) -> i32 {
     hold::hold(&ctx).unwrap_or(TCX_NEXT)
+}
+
+/// TC egress of each protected interface.
+#[classifier]
+pub fn foreword_holdtx(ctx: TcContext) -> i32 {
+    hold_tx::hold(&ctx).unwrap_or(TCX_NEXT)
+}
+
+/// TC egress of each protected interface.
+#[classifier]
+pub fn foreword_synack(ctx: TcContext) -> i32 {
+    synack::filter(&ctx).unwrap_or(TCX_NEXT)
 }
 
 /// TC ingress of the interfaces that upstreams answer by.

@@ -6,9 +6,9 @@ use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, SockM
 use aya_ebpf::macros::btf_map;
 use proxy_common::Reason;
 use proxy_common::abi::{
-    Conn, ConnKey, DestinationKey, Hold, Nic, NicKey, Node, PORT_WORDS, Path, PathKey, PortKey,
-    RULE_BY_DESTINATION, Rate, RateKey, ReasonCount, Rule, SAID_KINDS, SCOPE_BITS, Said, Stats,
-    TrustKey, port_bit, scope,
+    Address, Bypass, Conn, ConnKey, DestinationKey, Hold, Nic, NicKey, Node, PORT_WORDS, Path,
+    PathKey, PortKey, RULE_BY_DESTINATION, Rate, RateKey, ReasonCount, Rule, SAID_KINDS,
+    SCOPE_BITS, Said, Stats, TrustKey, port_bit, scope,
 };
 use proxy_common::capacity::{self, PORTS};
 
@@ -18,6 +18,8 @@ use crate::packet::Packet;
 const SOURCES: usize = 1 << 16;
 /// Interfaces protected at once.
 const INTERFACES: usize = 1 << 12;
+/// Connections of the node's own pods that are known at once; one that isn't needs a header.
+const POD_CONNECTIONS: usize = 1 << 16;
 /// Sockets shown at once; two per proxied connection.
 const SOCKETS: usize = 1 << 17;
 
@@ -34,6 +36,17 @@ pub static DESTINATIONS: LpmTrie<DestinationKey, Rule, { capacity::DESTINATIONS 
 /// The value says nothing: a source is in it or isn't.
 #[btf_map(name = "foreword_trust")]
 pub static TRUST: LpmTrie<TrustKey, u32, { capacity::SOURCES }> = LpmTrie::new();
+
+/// The value says nothing, as above.
+#[btf_map(name = "foreword_pods")]
+pub static PODS: LpmTrie<TrustKey, u32, { capacity::SOURCES }> = LpmTrie::new();
+
+/// The value says nothing: a pod of this node has opened the connection, or nobody knows.
+#[btf_map(name = "foreword_podsyn")]
+pub static POD_SYNS: LruHashMap<PathKey, u32, POD_CONNECTIONS> = LruHashMap::new();
+
+#[btf_map(name = "foreword_bypass")]
+pub static BYPASS: Array<Bypass, 1> = Array::new();
 
 #[btf_map(name = "foreword_rates")]
 pub static RATES: LruHashMap<RateKey, Rate, SOURCES> = LruHashMap::new();
@@ -103,16 +116,27 @@ pub fn has_rule(port: u16) -> bool {
     RULED.get(word).is_some_and(|bits| bits & bit != 0)
 }
 
+/// Whether any rule restricts who may connect.
+#[inline(always)]
+pub fn some_rule_restricts() -> bool {
+    // Its bit is that of port 0, which nobody serves.
+    has_rule(0)
+}
+
 /// The rule for packets to this one's destination.
 #[inline(always)]
 pub fn rule_of(packet: &Packet) -> Option<Rule> {
-    let port = u16::from_be(packet.destination_port);
+    rule_for(u16::from_be(packet.destination_port), packet.destination_address())
+}
+
+/// The rule for a port, in the host's byte order, of a destination.
+#[inline(always)]
+pub fn rule_for(port: u16, destination: Address) -> Option<Rule> {
     // SAFETY: no program writes this map, and the value is copied before anything else runs.
     let rule = unsafe { RULES.get(PortKey { port }) }.copied()?;
     if rule.flags & RULE_BY_DESTINATION == 0 {
         return Some(rule);
     }
-    let destination = packet.destination_address();
     let scope = scope(rule.destinations, destination);
     let key = Key::new(SCOPE_BITS + 128, DestinationKey { scope, destination });
     Some(DESTINATIONS.get(&key).copied().unwrap_or(rule))

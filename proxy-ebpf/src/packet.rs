@@ -1,13 +1,17 @@
 //! Reads what we need of a packet: the two addresses, the two ports, the TCP header.
 //!
-//! IPv4 options and IPv6 extension headers are skipped. A packet that is cut short or of another
-//! protocol is `None`: not ours. So is a fragment but the first, which alone tells the ports;
-//! without the first, the others come to nothing.
+//! A packet of another protocol is `None`: not ours. So is a fragment but the first, which alone
+//! tells the ports; without the first, the others come to nothing. A packet that may be TCP, and
+//! can't be read as far as its ports and flags, is [`Kind::Unreadable`].
 
+use core::mem::offset_of;
+
+use aya_ebpf::programs::TcContext;
 use proxy_common::abi::Address;
 
-use crate::frame::Frame;
+use crate::frame::{EthernetFrame, load};
 use crate::header::{Ipv4Header, Ipv6Header, TcpFlags, TcpHeader};
+use crate::network::{Network, Unread};
 
 /// IPv4, in network byte order.
 pub const ETH_P_IP: u32 = (0x0800_u16).to_be() as u32;
@@ -21,8 +25,6 @@ pub const IPPROTO_TCP: u8 = 6;
 pub const IPPROTO_UDP: u8 = 17;
 const IPPROTO_ICMPV6: u8 = 58;
 
-/// Extension headers that we follow before giving up; real packets carry one or two.
-const MAX_EXTENSIONS: usize = 6;
 /// Octets before the inner packet in an ICMP error, v4 and v6.
 const ICMP_HEADER_LEN: u32 = 8;
 
@@ -39,8 +41,11 @@ pub enum Kind {
     /// An ICMP error about a TCP segment; the tuple is the inner one with its ends swapped, so
     /// that it names the socket which sent the segment.
     IcmpError,
-    /// The first fragment of a TCP segment.
+    /// The first fragment of a TCP segment. Where it is too short to hold the flags, they are those
+    /// of a SYN, which it may be.
     Fragment,
+    /// It may be TCP; ports and flags are 0, since nobody can tell.
+    Unreadable,
 }
 
 /// A packet's headers. Addresses and ports are in network byte order; an IPv4 address is in the
@@ -59,43 +64,65 @@ pub struct Packet {
     pub source_port: u16,
     /// Port of `destination`.
     pub destination_port: u16,
-    /// What it does; nothing for an error or a fragment.
+    /// What it does; nothing for an error.
     pub flags: TcpFlags,
+    /// Whether a routing header names another destination.
+    pub is_source_routed: bool,
+    /// Whether it is plain TCP: a whole segment, without tags, options and extension headers.
+    pub is_plain: bool,
     /// Where the TCP header is, in octets behind the start of the network header.
     pub transport: u32,
-}
-
-/// One IP header read: where it leads.
-struct Network {
-    protocol: u8,
-    /// Whether this is the first of several fragments.
-    first_fragment: bool,
-    /// Offset of what follows, from the outer network header.
-    next: u32,
-    source: [u32; 4],
-    destination: [u32; 4],
 }
 
 impl Packet {
     /// Reads the headers; `None` if the packet can be no business of ours.
     #[inline(always)]
-    pub fn parse(frame: &impl Frame) -> Option<Self> {
-        let (family, outer) = Network::outer(frame)?;
-        match outer.protocol {
-            IPPROTO_TCP => Self::tcp(frame, family, &outer),
-            IPPROTO_ICMP if family == AF_INET && is_ipv4_error(frame.load(outer.next)?) => {
-                Self::error(frame, family, &Network::ipv4(frame, outer.next + ICMP_HEADER_LEN)?)
+    pub fn parse(ctx: &TcContext) -> Option<Self> {
+        match Network::outer(ctx) {
+            Err(Unread::Other) => None,
+            Err(Unread::TooFar(ip)) => Some(Self::unreadable(&ip)),
+            Ok(ip) => match ip.protocol {
+                IPPROTO_TCP => Some(Self::tcp(ctx, &ip)),
+                IPPROTO_ICMP if ip.family == AF_INET && is_ipv4_error(load(ctx, ip.next)?) => {
+                    Self::error(ctx, &Network::ipv4(ctx, ip.next + ICMP_HEADER_LEN).ok()?)
+                }
+                IPPROTO_ICMPV6 if ip.family == AF_INET6 && is_ipv6_error(load(ctx, ip.next)?) => {
+                    Self::error(ctx, &Network::ipv6(ctx, ip.next + ICMP_HEADER_LEN).ok()?)
+                }
+                _ => None,
+            },
+        }
+    }
+
+    /// Reads a whole segment without tags, options and extension headers.
+    #[inline(always)]
+    pub fn parse_plain(frame: &EthernetFrame) -> Option<Self> {
+        match frame.protocol() {
+            ETH_P_IP => {
+                let ip: Ipv4Header = frame.load(0)?;
+                if !ip.is_plain() || ip.protocol != IPPROTO_TCP {
+                    return None;
+                }
+                let transport = size_of::<Ipv4Header>() as u32;
+                let (source, destination) = ([ip.source, 0, 0, 0], [ip.destination, 0, 0, 0]);
+                Some(Self::plain(AF_INET, source, destination, transport, &frame.load(transport)?))
             }
-            IPPROTO_ICMPV6 if family == AF_INET6 && is_ipv6_error(frame.load(outer.next)?) => {
-                Self::error(frame, family, &Network::ipv6(frame, outer.next + ICMP_HEADER_LEN)?)
+            ETH_P_IPV6 => {
+                let ip: Ipv6Header = frame.load(0)?;
+                if ip.next_header != IPPROTO_TCP {
+                    return None;
+                }
+                let transport = size_of::<Ipv6Header>() as u32;
+                let (source, destination) = (ip.source, ip.destination);
+                Some(Self::plain(AF_INET6, source, destination, transport, &frame.load(transport)?))
             }
             _ => None,
         }
     }
 
-    /// A whole segment.
+    /// A whole segment in a plain frame.
     #[inline(always)]
-    pub fn segment(
+    pub fn plain(
         family: u32,
         source: [u32; 4],
         destination: [u32; 4],
@@ -110,18 +137,10 @@ impl Packet {
             source_port: tcp.source,
             destination_port: tcp.destination,
             flags: tcp.flags,
+            is_source_routed: false,
+            is_plain: true,
             transport,
         }
-    }
-
-    /// Reads the headers of TCP only.
-    #[inline(always)]
-    pub fn parse_tcp(frame: &impl Frame) -> Option<Self> {
-        let (family, outer) = Network::outer(frame)?;
-        if outer.protocol != IPPROTO_TCP {
-            return None;
-        }
-        Self::tcp(frame, family, &outer)
     }
 
     /// Whether it opens a connection, as far as one can see.
@@ -140,6 +159,12 @@ impl Packet {
             destination_port: self.source_port,
             ..*self
         }
+    }
+
+    /// The packet as if it opened its connection.
+    #[inline(always)]
+    pub fn as_syn(&self) -> Self {
+        Self { flags: TcpFlags::OPENING, ..*self }
     }
 
     /// The source, as the maps have it.
@@ -176,115 +201,68 @@ impl Packet {
     }
 
     #[inline(always)]
-    fn tcp(frame: &impl Frame, family: u32, ip: &Network) -> Option<Self> {
-        if !ip.first_fragment {
-            let tcp: TcpHeader = frame.load(ip.next)?;
-            return Some(Self::segment(family, ip.source, ip.destination, ip.next, &tcp));
+    fn tcp(ctx: &TcContext, ip: &Network) -> Self {
+        let unreadable = Self::unreadable(ip);
+        if ip.is_first_fragment {
+            return Self::fragment(ctx, ip).unwrap_or(unreadable);
         }
-        // A first fragment can be too short for the whole header, never for the ports.
-        let ports: [u16; 2] = frame.load(ip.next)?;
+        let Some(tcp) = load::<TcpHeader>(ctx, ip.next) else { return unreadable };
+        Self {
+            kind: Kind::Tcp,
+            source_port: tcp.source,
+            destination_port: tcp.destination,
+            flags: tcp.flags,
+            ..unreadable
+        }
+    }
+
+    /// A first fragment of 8 octets is allowed, and ends before the flags.
+    #[inline(always)]
+    fn fragment(ctx: &TcContext, ip: &Network) -> Option<Self> {
+        let [source_port, destination_port]: [u16; 2] = load(ctx, ip.next)?;
+        let flags = load(ctx, ip.next + offset_of!(TcpHeader, flags) as u32);
         Some(Self {
-            family,
             kind: Kind::Fragment,
+            source_port,
+            destination_port,
+            flags: flags.unwrap_or(TcpFlags::OPENING),
+            is_plain: false,
+            ..Self::unreadable(ip)
+        })
+    }
+
+    #[inline(always)]
+    fn unreadable(ip: &Network) -> Self {
+        Self {
+            family: ip.family,
+            kind: Kind::Unreadable,
             source: ip.source,
             destination: ip.destination,
-            source_port: ports[0],
-            destination_port: ports[1],
+            source_port: 0,
+            destination_port: 0,
             flags: TcpFlags::default(),
+            is_source_routed: ip.is_source_routed,
+            is_plain: ip.is_plain,
             transport: ip.next,
-        })
+        }
     }
 
     /// An error quotes the packet that we sent: its source is our end.
     #[inline(always)]
-    fn error(frame: &impl Frame, family: u32, quoted: &Network) -> Option<Self> {
+    fn error(ctx: &TcContext, quoted: &Network) -> Option<Self> {
         if quoted.protocol != IPPROTO_TCP {
             return None;
         }
         // At least 8 octets of the segment are quoted, so the ports are always there.
-        let ports: [u16; 2] = frame.load(quoted.next)?;
+        let ports: [u16; 2] = load(ctx, quoted.next)?;
         Some(Self {
-            family,
             kind: Kind::IcmpError,
             source: quoted.destination,
             destination: quoted.source,
             source_port: ports[1],
             destination_port: ports[0],
-            flags: TcpFlags::default(),
-            transport: quoted.next,
+            ..Self::unreadable(quoted)
         })
-    }
-}
-
-impl Network {
-    /// The packet's own header, and its family.
-    #[inline(always)]
-    fn outer(frame: &impl Frame) -> Option<(u32, Self)> {
-        match frame.protocol() {
-            ETH_P_IP => Some((AF_INET, Self::ipv4(frame, 0)?)),
-            ETH_P_IPV6 => Some((AF_INET6, Self::ipv6(frame, 0)?)),
-            _ => None,
-        }
-    }
-
-    #[inline(always)]
-    fn ipv4(frame: &impl Frame, at: u32) -> Option<Self> {
-        let ip: Ipv4Header = frame.load(at)?;
-        if ip.is_later_fragment() {
-            return None;
-        }
-        Some(Self {
-            protocol: ip.protocol,
-            first_fragment: ip.has_more_fragments(),
-            next: at + ip.length(),
-            source: [ip.source, 0, 0, 0],
-            destination: [ip.destination, 0, 0, 0],
-        })
-    }
-
-    #[inline(always)]
-    fn ipv6(frame: &impl Frame, at: u32) -> Option<Self> {
-        let ip: Ipv6Header = frame.load(at)?;
-        let mut network = Self {
-            protocol: ip.next_header,
-            first_fragment: false,
-            next: at + size_of::<Ipv6Header>() as u32,
-            source: ip.source,
-            destination: ip.destination,
-        };
-        network.skip_extensions(frame)?;
-        Some(network)
-    }
-
-    /// Follows hop-by-hop options, routing, destination options and the fragment header to the
-    /// transport header.
-    #[inline(always)]
-    fn skip_extensions(&mut self, frame: &impl Frame) -> Option<()> {
-        const HOP_BY_HOP: u8 = 0;
-        const ROUTING: u8 = 43;
-        const FRAGMENT: u8 = 44;
-        const DESTINATION: u8 = 60;
-        /// The fragment's offset, and "more fragments".
-        const OFFSET: u16 = 0xfff8;
-        const MORE: u16 = 1;
-        for _ in 0..MAX_EXTENSIONS {
-            if !matches!(self.protocol, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION) {
-                return Some(());
-            }
-            let [next, length, high, low]: [u8; 4] = frame.load(self.next)?;
-            if self.protocol == FRAGMENT {
-                let position = u16::from_be_bytes([high, low]);
-                if position & OFFSET != 0 {
-                    return None;
-                }
-                self.first_fragment = position & MORE != 0;
-                self.next += 8;
-            } else {
-                self.next += (u32::from(length) + 1) * 8;
-            }
-            self.protocol = next;
-        }
-        None
     }
 }
 

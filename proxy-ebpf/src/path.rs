@@ -1,5 +1,8 @@
 //! The way that each connection came in by, for networks in which its replies must leave by the
 //! same one. Used only if the settings ask for it; the routing table's answer is the default.
+//!
+//! The way is that of the packet that opened the connection. Later ones change nothing: anybody can
+//! send a segment with a connection's addresses and ports, and would be sent its replies.
 
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::bindings::bpf_hdr_start_off::BPF_HDR_START_MAC;
@@ -7,30 +10,20 @@ use aya_ebpf::helpers::generated::{
     bpf_redirect, bpf_skb_load_bytes_relative, bpf_skb_store_bytes,
 };
 use aya_ebpf::programs::TcContext;
-use proxy_common::abi::{Address, Path, PathKey};
+use proxy_common::abi::{Path, PathKey};
 
+use crate::ingress::interface;
 use crate::maps::PATHS;
 use crate::packet::Packet;
 
 /// Octets of the two addresses at the beginning of an Ethernet header.
 const LINK_LEN: u32 = 12;
 
-/// Remembers the way of a packet on its way in, unless it is known. Looking it up keeps the entry
-/// of a busy connection in the map, whatever a flood of new ones brings.
+/// Remembers the way of a packet that opens a connection: a SYN on its way to our listener, or an
+/// ACK that proves a SYN cookie of ours.
 #[inline(always)]
 pub fn note(ctx: &TcContext, packet: &Packet) {
-    // SAFETY: the context is valid as long as the program runs.
-    let ifindex = unsafe { (*ctx.skb.skb).ifindex };
-    let key = key(
-        packet.source_address(),
-        packet.source_port,
-        packet.destination_address(),
-        packet.destination_port,
-    );
-    // SAFETY: the value is copied before anything else runs.
-    if matches!(unsafe { PATHS.get(key) }, Some(path) if path.ifindex == ifindex) {
-        return;
-    }
+    let (key, ifindex) = (key_of(packet), interface(ctx));
     let mut path = Path { ifindex, link: core::hint::black_box([0; 12]) };
     let (skb, link) = (ctx.skb.skb.cast(), path.link.as_mut_ptr().cast());
     // Behind generic XDP, what we see of a packet can begin with its IP header.
@@ -46,12 +39,7 @@ pub fn note(ctx: &TcContext, packet: &Packet) {
 /// not known.
 #[inline(always)]
 pub fn send_back(ctx: &TcContext, packet: &Packet) -> Option<i32> {
-    let key = key(
-        packet.destination_address(),
-        packet.destination_port,
-        packet.source_address(),
-        packet.source_port,
-    );
+    let key = key_of(&packet.turned());
     // SAFETY: the value is copied before anything else runs.
     let path = unsafe { PATHS.get(key) }.copied()?;
     // What came from there goes back there.
@@ -68,12 +56,13 @@ pub fn send_back(ctx: &TcContext, packet: &Packet) -> Option<i32> {
     Some(unsafe { bpf_redirect(path.ifindex, 0) } as i32)
 }
 
+/// The connection that a packet on its way in belongs to.
 #[inline(always)]
-fn key(remote: Address, remote_port: u16, local: Address, local_port: u16) -> PathKey {
+pub fn key_of(packet: &Packet) -> PathKey {
     PathKey {
-        remote,
-        local,
-        remote_port: u16::from_be(remote_port).into(),
-        local_port: u16::from_be(local_port).into(),
+        remote: packet.source_address(),
+        local: packet.destination_address(),
+        remote_port: u16::from_be(packet.source_port).into(),
+        local_port: u16::from_be(packet.destination_port).into(),
     }
 }

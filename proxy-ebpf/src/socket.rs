@@ -5,15 +5,18 @@
 //! answer is nobody.
 
 use aya_ebpf::bindings::{
-    BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, BPF_TCP_SYN_SENT, bpf_sock, bpf_sock_tuple,
-    bpf_sock_tuple__bindgen_ty_1 as Tuple, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as Tuple4,
+    BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, BPF_TCP_SYN_SENT, BPF_TCP_TIME_WAIT, bpf_sock,
+    bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1 as Tuple,
+    bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 as Tuple4,
     bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 as Tuple6,
 };
 use aya_ebpf::cty::c_long;
-use aya_ebpf::helpers::generated::{bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie};
+use aya_ebpf::helpers::generated::{
+    bpf_sk_fullsock, bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie,
+};
 use aya_ebpf::programs::TcContext;
 
-use crate::frame::Frame;
+use crate::frame::load;
 use crate::glance::{Ends, Segment};
 use crate::header::TcpHeader;
 use crate::packet::{AF_INET, Kind, Packet};
@@ -41,7 +44,11 @@ pub fn owner(ctx: &TcContext, packet: &Packet, private_ns: u32) -> Owner {
     if sk.is_null() {
         return Owner::None;
     }
-    let owner = if !is_in_state(sk, BPF_TCP_LISTEN) {
+    let owner = if packet.kind == Kind::Tcp && packet.opens() && is_in_state(sk, BPF_TCP_TIME_WAIT)
+    {
+        // The kernel has the listener take it, if its sequence number is a later one.
+        Owner::NewConnection
+    } else if !is_in_state(sk, BPF_TCP_LISTEN) {
         Owner::Flow
     } else if packet.kind != Kind::Tcp {
         Owner::None
@@ -85,6 +92,24 @@ pub fn comes_back(ctx: &TcContext, packet: &Packet, namespace: u64) -> bool {
     // SAFETY: releases the reference that the lookup took, once, on every path.
     unsafe { bpf_sk_release(sk.cast()) };
     waits
+}
+
+/// Whether somebody in the packet's own namespace waits for this SYN-ACK with a socket that carries
+/// the mark of our upstream connections.
+#[inline(always)]
+pub fn is_awaited_with_mark(ctx: &TcContext, packet: &Packet, own_mark: u32) -> bool {
+    let sk = find(ctx, packet, OWN_NAMESPACE);
+    if sk.is_null() {
+        return false;
+    }
+    // SAFETY: not null, and referenced by the lookup until the release.
+    let full = unsafe { bpf_sk_fullsock(sk) };
+    // SAFETY: not null, and lives as long as the reference above. Volatile as in `is_in_state`.
+    let is_ours =
+        !full.is_null() && unsafe { (&raw const (*full).mark).read_volatile() == own_mark };
+    // SAFETY: releases the reference that the lookup took, once, on every path.
+    unsafe { bpf_sk_release(sk.cast()) };
+    is_ours
 }
 
 /// Asked of a socket that was found and is not yet released.
@@ -131,7 +156,7 @@ fn find(ctx: &TcContext, packet: &Packet, namespace: u64) -> *mut bpf_sock {
 /// lately says no at once.
 #[inline(always)]
 fn proves_cookie(ctx: &TcContext, packet: &Packet, listener: *mut bpf_sock) -> bool {
-    let Some(mut tcp) = Frame::load::<TcpHeader>(ctx, packet.transport) else { return false };
+    let Some(mut tcp) = load::<TcpHeader>(ctx, packet.transport) else { return false };
     let result = if packet.family == AF_INET {
         check_cookie(listener, &mut packet.ipv4_header(), &mut tcp)
     } else {

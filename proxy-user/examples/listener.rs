@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use foreword::operate::budget::Budget;
 use foreword::operate::config_file::ConfigFile;
 use foreword::operate::logs;
-use foreword::relay::Workers;
+use foreword::relay::{Pods, Workers};
 use foreword::sys::capability;
 use foreword::sys::netns::Namespace;
 use foreword::sys::socket::{self, Listeners};
@@ -33,7 +33,9 @@ fn main() -> Result<()> {
     let listeners: Result<Vec<_>> = (0..count).map(|_| listen()).collect();
     // Where clients' addresses would be used, if a rule wanted that.
     let private = Namespace::create()?;
-    let workers = Workers::start(&settings, budget.connections, listeners?, None, &private)?;
+    let nobody = Pods::new(|_, _| false);
+    let workers =
+        Workers::start(&settings, budget.connections, listeners?, None, &private, &nobody)?;
     println!("ready: {count} workers at {address}");
     while !workers.has_stopped() {
         std::thread::sleep(Duration::from_secs(1));

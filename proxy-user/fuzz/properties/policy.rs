@@ -23,10 +23,10 @@ pub fn check(data: &[u8]) {
     let address = case.peer();
     let peer = PeerAddr::new(address);
     let inbound = case.inbound();
-    let verdict = judge(&inbound, peer);
+    let verdict = judge(&inbound, peer, || case.is_pod);
     let trusted = case.ranges.iter().any(|range| range.holds(address.ip()));
 
-    let pod = case.hairpin.is_some_and(|range| range.holds(address.ip()));
+    let pod = case.is_pod && case.hairpin.is_some_and(|range| range.holds(address.ip()));
     check_verdict(&inbound, address.ip(), (trusted, pod), verdict);
     check_indifference(&case, peer, verdict);
     check_announcement(&case, peer);
@@ -45,6 +45,8 @@ struct Case {
     stated: Option<Stated>,
     /// Last, so that the bytes of older cases still mean what they meant.
     hairpin: Option<Range>,
+    /// Whether it came in by an interface that pods are behind.
+    is_pod: bool,
 }
 
 #[derive(Debug, Clone, Copy, Arbitrary)]
@@ -188,13 +190,21 @@ fn check_indifference(case: &Case, peer: PeerAddr, verdict: Verdict) {
     let mut inbound = case.inbound();
     if let IpAddr::V4(address) = peer.ip() {
         let mapped = SocketAddr::new(address.to_ipv6_mapped().into(), peer.get().port());
-        assert_eq!(judge(&inbound, PeerAddr::new(mapped)), verdict, "in mapped form");
+        assert_eq!(
+            judge(&inbound, PeerAddr::new(mapped), || case.is_pod),
+            verdict,
+            "in mapped form"
+        );
     }
     let other_port = SocketAddr::new(peer.ip(), !peer.get().port());
-    assert_eq!(judge(&inbound, PeerAddr::new(other_port)), verdict, "from another port");
+    assert_eq!(
+        judge(&inbound, PeerAddr::new(other_port), || case.is_pod),
+        verdict,
+        "from another port"
+    );
     inbound.trusted.reverse();
     inbound.trusted.extend(inbound.trusted.first().copied());
-    assert_eq!(judge(&inbound, peer), verdict, "with the ranges in another order");
+    assert_eq!(judge(&inbound, peer, || case.is_pod), verdict, "with the ranges in another order");
 }
 
 /// The upstream is told what the header states, or else the real endpoints.

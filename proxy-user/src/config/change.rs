@@ -22,12 +22,14 @@ pub fn movable(old: &Settings, new: &Settings) -> Result<(), Unmovable> {
     let keeps = |before: &[InterfacePattern], after: &[InterfacePattern]| {
         before.iter().all(|pattern| after.contains(pattern))
     };
-    let checks: [(Field, bool); 11] = [
+    let checks: [(Field, bool); 15] = [
         (field::INTERFACES, keeps(&before.interfaces, &after.interfaces)),
         (
             field::UPSTREAM_INTERFACES,
             keeps(&before.upstream_interfaces, &after.upstream_interfaces),
         ),
+        (field::POD_INTERFACES, before.pod_interfaces == after.pod_interfaces),
+        (field::TRUSTED_INTERFACES, before.trusted_interfaces == after.trusted_interfaces),
         (field::HOOK, before.hook == after.hook),
         (field::GUARD_HOOK, before.guard_hook == after.guard_hook),
         (field::REPLY, before.reply == after.reply),
@@ -37,6 +39,8 @@ pub fn movable(old: &Settings, new: &Settings) -> Result<(), Unmovable> {
         (field::SOURCE, !begins(Rule::shows_clients)),
         (field::WHEN_ABSENT, !begins(|rule| rule.when_absent == WhenAbsent::Drop)),
         (field::GUARD, !begins(Rule::is_guarded)),
+        (field::HAIRPIN, !begins(|rule| !rule.inbound.hairpin.is_empty())),
+        (field::MODE, !begins(Rule::may_guard_answers)),
     ];
     match checks.into_iter().find(|(_, is_movable)| !is_movable) {
         Some((field, _)) => Err(Unmovable { field: At::File.name(field) }),

@@ -20,6 +20,8 @@ macro_rules! fields {
 fields! {
     INTERFACES = "interface", "interfaces";
     UPSTREAM_INTERFACES = "--upstream-interface", "upstreamInterfaces";
+    POD_INTERFACES = "--pod-interface", "podInterfaces";
+    TRUSTED_INTERFACES = "--trusted-interface", "trustedInterfaces";
     HOOK = "--hook", "hook";
     GUARD_HOOK = "--guard-hook", "guardHook";
     REPLY = "--reply", "reply";
@@ -53,6 +55,7 @@ fields! {
     IDLE_TIMEOUT = "--idle-timeout", "idleTimeout";
     GUARD = "--guard", "guard.enabled";
     SYN_LIMIT = "--syn-limit", "guard.synPerSecondPerSource";
+    ANSWERS = "--guard-answers", "guard.answers";
     HAIRPIN = "--hairpin", "hairpin.sources";
     WHEN_ABSENT = "--when-absent", "whenAbsent";
 }

@@ -30,6 +30,8 @@ pub mod defaults {
     pub const ADMIN_HTTP: &str = "none";
     /// `guard.synPerSecondPerSource`: none.
     pub const NO_LIMIT: &str = "0";
+    /// `guard.answers`.
+    pub const ANSWERS: &str = "on";
     /// `inbound.untrusted`.
     pub const UNTRUSTED: &str = "refuse";
     /// `inbound.timeout`.
@@ -67,6 +69,7 @@ words! {
     admin_socket = ADMIN_SOCKET;
     admin_http = ADMIN_HTTP;
     no_limit = NO_LIMIT;
+    answers = ANSWERS;
     untrusted = UNTRUSTED;
     header_timeout = HEADER_TIMEOUT;
     max_header = MAX_HEADER;
@@ -89,6 +92,14 @@ pub struct RawConfig {
     /// those above.
     #[serde(default)]
     pub upstream_interfaces: Vec<Word>,
+    /// With hairpin.sources: interfaces that this node's own pods are behind; if it is left out, those
+    /// that the routing table reaches a pod by without a gateway, and that no default route leads to.
+    #[serde(default)]
+    pub pod_interfaces: Vec<Word>,
+    /// With reply: arrival, interfaces that trusted sources may come in by whatever the routing table
+    /// says; others have to be those that it reaches them by.
+    #[serde(default)]
+    pub trusted_interfaces: Vec<Word>,
     /// How to attach to TC: auto, tcx or clsact.
     #[serde(default = "hook")]
     pub hook: Word,
@@ -241,6 +252,11 @@ pub struct RawGuard {
     /// Connections that one source may open in a second; 0: any number.
     #[serde(default = "no_limit")]
     pub syn_per_second_per_source: Word,
+    /// Where the rule requires headers or refuses sources, whether SYN-ACKs from its ports that leave
+    /// by a protected interface, and answer a connection that was not steered, are dropped: on or
+    /// off. It needs to be off where clients come in by an interface that is not protected.
+    #[serde(default = "answers")]
+    pub answers: Word,
 }
 
 fn enabled() -> bool {
@@ -249,7 +265,7 @@ fn enabled() -> bool {
 
 impl Default for RawGuard {
     fn default() -> Self {
-        Self { enabled: enabled(), syn_per_second_per_source: no_limit() }
+        Self { enabled: enabled(), syn_per_second_per_source: no_limit(), answers: answers() }
     }
 }
 

@@ -100,17 +100,32 @@ impl Rule {
         self.only_sources().is_some() || self.guard.syn_limit.is_some()
     }
 
+    /// Whether it matters who gets past: not everybody may connect, or not without a header.
+    pub fn restricts(&self) -> bool {
+        self.inbound.mode == Mode::Require
+            || !self.admits_anybody()
+            || self.guard.syn_limit.is_some()
+    }
+
+    /// Whether SYN-ACKs that steering did not make are dropped.
+    pub fn guards_answers(&self) -> bool {
+        self.guard.answers && (self.inbound.mode == Mode::Require || !self.admits_anybody())
+    }
+
+    /// Whether they are, or would be once the rule requires headers, as it can while it runs.
+    pub fn may_guard_answers(&self) -> bool {
+        self.guards_answers() || (self.guard.answers && self.inbound.mode == Mode::Optional)
+    }
+
     /// Whether its upstream sees clients' addresses.
     pub fn shows_clients(&self) -> bool {
         self.upstream.source == Source::Client
     }
 
-    /// The ranges that alone may open connections, as [`crate::policy`] judges them too; `None`:
-    /// anybody may.
+    /// The ranges of load balancers that alone may open connections, besides the node's own pods, as
+    /// [`crate::policy`] judges them too; `None`: anybody may.
     pub fn only_sources(&self) -> Option<impl Iterator<Item = Cidr> + '_> {
-        let Inbound { trusted, hairpin, .. } = &self.inbound;
-        (self.guard.enabled && !self.admits_anybody())
-            .then(|| trusted.iter().chain(hairpin).copied())
+        (self.guard.enabled && !self.admits_anybody()).then(|| self.inbound.trusted.iter().copied())
     }
 }
 
@@ -121,6 +136,8 @@ pub struct Guard {
     pub enabled: bool,
     /// Connections that one source may open in a second.
     pub syn_limit: Option<NonZeroU32>,
+    /// Whether the host's own answers to clients are dropped, where the rule restricts who may connect.
+    pub answers: bool,
 }
 
 /// What happens to new connections while no process is there.

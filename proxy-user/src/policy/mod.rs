@@ -30,13 +30,14 @@ pub enum Verdict {
     },
 }
 
-/// Judges a connection by its peer.
-pub fn judge(inbound: &Inbound, peer: PeerAddr) -> Verdict {
+/// Judges a connection by its peer. `is_pod` tells whether it came in by an interface that the node's
+/// own pods are behind, and is only asked where that matters.
+pub fn judge(inbound: &Inbound, peer: PeerAddr, is_pod: impl FnOnce() -> bool) -> Verdict {
     if peer.ip().is_loopback() {
         return Verdict::Unchanged;
     }
     // A pod's range often lies inside a trusted one; what is said of pods is the narrower word.
-    if inbound.hairpin.iter().any(|range| range.contains(peer.ip())) {
+    if inbound.hairpin.iter().any(|range| range.contains(peer.ip())) && is_pod() {
         return Verdict::DirectUnlessSpoofed;
     }
     let trusted = inbound.trusted.iter().any(|range| range.contains(peer.ip()));
@@ -72,6 +73,10 @@ mod tests {
     use crate::config::settings::ServerFirst;
     use crate::header::Limits;
     use std::time::Duration;
+
+    fn judge(inbound: &Inbound, peer: PeerAddr) -> Verdict {
+        super::judge(inbound, peer, || true)
+    }
 
     const MODES: [Mode; 3] = [Mode::Require, Mode::Optional, Mode::Off];
 
@@ -142,8 +147,11 @@ mod tests {
         for mode in MODES {
             let mut inbound = inbound(mode, &["10.0.0.0/8"], Untrusted::Refuse);
             inbound.hairpin = vec!["10.244.0.0/16".parse().unwrap()];
-            assert_eq!(judge(&inbound, peer("10.244.1.2:5")), Verdict::DirectUnlessSpoofed);
-            assert_ne!(judge(&inbound, peer("10.1.2.3:5")), Verdict::DirectUnlessSpoofed);
+            let judge = |source, is_pod| super::judge(&inbound, peer(source), || is_pod);
+            assert_eq!(judge("10.244.1.2:5", true), Verdict::DirectUnlessSpoofed);
+            assert_ne!(judge("10.1.2.3:5", true), Verdict::DirectUnlessSpoofed);
+            // By another interface, it is what its address says without that.
+            assert_ne!(judge("10.244.1.2:5", false), Verdict::DirectUnlessSpoofed);
         }
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use proxy_common::Reason;
 
 use super::gate::Gate;
+use super::pods::Pods;
 use super::unique_id::UniqueIds;
 use crate::address::{OriginalDst, PeerAddr};
 use crate::config::settings::{Rule, ServerFirst};
@@ -26,6 +27,8 @@ pub struct Arrival<'a> {
     pub peer: PeerAddr,
     /// To what.
     pub destination: OriginalDst,
+    /// Knows the connections of the node's own pods.
+    pub pods: &'a Pods,
     /// Where its unique id comes from, if it is to have one.
     pub unique_ids: &'a UniqueIds,
 }
@@ -92,7 +95,8 @@ impl Arrival<'_> {
     /// Judges the connection by its source.
     pub fn judge(self) -> Result<Beginnings, Declined> {
         let limits = self.rule.inbound.limits;
-        match policy::judge(&self.rule.inbound, self.peer) {
+        let is_pod = || self.pods.have_opened(self.peer, self.destination);
+        match policy::judge(&self.rule.inbound, self.peer, is_pod) {
             Verdict::Refuse(reason) => Err(reason.into()),
             Verdict::Unchanged => Ok(Beginnings::Ready(Preamble::default())),
             Verdict::Direct => Ok(Beginnings::Ready(self.compose(None, &[])?)),

@@ -267,6 +267,7 @@ impl Session {
             peer: self.peer,
             destination: self.destination,
             unique_ids: &worker.unique_ids,
+            pods: &worker.pods,
         }
     }
 }

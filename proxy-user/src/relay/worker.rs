@@ -17,6 +17,7 @@ use super::flow::{BUFFER, Shared};
 use super::ledger::Rules;
 use super::log::Log;
 use super::mailbox::Mailbox;
+use super::pods::Pods;
 use super::session::{Fate, Session, Side, Turn};
 use super::tally::Tally;
 use super::unique_id::UniqueIds;
@@ -56,6 +57,8 @@ pub struct Worker {
     pub log: Log,
     /// How many connections there may be.
     pub admission: Arc<Admission>,
+    /// The connections of the node's own pods.
+    pub pods: Pods,
     /// Which of the workers it is.
     pub number: usize,
 }
@@ -67,6 +70,7 @@ impl Worker {
         departure: Departure,
         nobodys: Arc<Tally>,
         admission: Arc<Admission>,
+        pods: Pods,
     ) -> Result<Self> {
         Ok(Self {
             rules: Rules::default(),
@@ -78,6 +82,7 @@ impl Worker {
             unique_ids: UniqueIds::default(),
             log: Log::default(),
             admission,
+            pods,
             number,
         })
     }

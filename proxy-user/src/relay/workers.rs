@@ -13,6 +13,7 @@ use super::heartbeat::{Heartbeat, Stalled};
 use super::ledger::{Ledger, RuleCounts};
 use super::live::Live;
 use super::mailbox::{Mailbox, Order};
+use super::pods::Pods;
 use super::tally::Counts;
 use super::upstream::Departure;
 use super::worker::{Round, Worker};
@@ -47,6 +48,7 @@ impl Workers {
         listeners: Vec<Listeners>,
         upstream_mark: Option<u32>,
         private: &Namespace,
+        pods: &Pods,
     ) -> Result<Self> {
         let ledger = Ledger::new(listeners.len());
         let admission = Arc::new(Admission::new(settings.limits, budget, listeners.len()));
@@ -63,8 +65,13 @@ impl Workers {
         for (number, listeners) in listeners.into_iter().enumerate() {
             let departure = Departure::new(upstream_mark, private)?;
             let nobodys = workers.ledger.nobodys(number);
-            let mut worker =
-                Worker::new(number, departure, nobodys, Arc::clone(&workers.admission))?;
+            let mut worker = Worker::new(
+                number,
+                departure,
+                nobodys,
+                Arc::clone(&workers.admission),
+                pods.clone(),
+            )?;
             worker.rules.exchange(workers.ledger.serve(settings, number));
             let mailbox = Mailbox::new().context("cannot make an event")?;
             let round = Round::new(worker, listeners, mailbox.clone())?;

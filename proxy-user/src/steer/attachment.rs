@@ -5,10 +5,11 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use aya::programs::tc::SchedClassifierLink;
+use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
 use aya::programs::xdp::XdpLink;
 use aya::programs::{SchedClassifier, TcAttachType, Xdp, XdpMode};
 use nix::errno::Errno;
+use proxy_common::abi::NIC_XDP;
 use proxy_common::names;
 
 use super::hold::{self, Hold};
@@ -32,15 +33,19 @@ pub struct Plan {
     pub hook: HookUsed,
     /// Where the guard is to stand; `None`: there is nothing to guard.
     pub guard: Option<GuardHook>,
+    /// Whether SYN-ACKs that steering did not make are dropped.
+    pub synack: bool,
     /// Whether upstreams answer to clients.
     pub answers: bool,
     /// Whether ports are held while nobody steers.
     pub hold: bool,
+    /// Whether pods of this node may be clients of their own.
+    pub pods: bool,
 }
 
 impl Plan {
     /// Descriptors that must close early when the process dies: at most so many an interface.
-    pub const LINKS: usize = 4;
+    pub const LINKS: usize = 5;
 }
 
 /// Where the guard stands on an interface.
@@ -79,6 +84,8 @@ pub struct Attachment {
     pub role: Role,
     /// The interface.
     pub interface: NetworkInterface,
+    /// What is told of the interface's sources: `NIC_TRUSTED` and the like.
+    sources: u32,
     /// `None`: a predecessor has it still, or a successor has it already.
     lock: Option<InterfaceLock>,
     draining: Option<DrainingMark>,
@@ -90,6 +97,7 @@ impl Attachment {
     pub fn make(
         object: &mut Object,
         (interface, role): (NetworkInterface, Role),
+        sources: u32,
         lock: Option<InterfaceLock>,
         plan: Plan,
         slots: &mut Slots,
@@ -103,6 +111,7 @@ impl Attachment {
             guard: None,
             role,
             interface,
+            sources,
             lock,
             draining: None,
         };
@@ -130,19 +139,29 @@ impl Attachment {
         if !self.interface.has_ethernet() {
             object.expect_bare_packets()?;
         }
+        if plan.synack && self.role == Role::Protected {
+            // Before the programs of others, since one of them may end the chain; but behind whatever
+            // leads answers back to us, be it the program below or a predecessor's.
+            let is_behind = plan.answers && !owns;
+            let order = if is_behind { plan.hook.behind() } else { plan.hook.first() };
+            let how = (plan.hook, order);
+            self.attach_tc(object, names::SYNACK, TcAttachType::Egress, how, slots)?;
+        }
+        let first = || (plan.hook, plan.hook.first());
         if plan.answers {
-            self.attach_tc(object, names::ANSWER, TcAttachType::Ingress, plan.hook, slots)?;
-            self.attach_tc(object, names::EGRESS, TcAttachType::Egress, plan.hook, slots)?;
+            self.attach_tc(object, names::ANSWER, TcAttachType::Ingress, first(), slots)?;
+            self.attach_tc(object, names::EGRESS, TcAttachType::Egress, first(), slots)?;
         }
         if self.role != Role::Protected {
             return Ok(());
         }
+        self.tell_of_sources(object, self.sources)?;
         if owns {
             self.put_guard(object, plan, slots, Duration::ZERO)?;
         } else if plan.guard.is_some() {
             self.guard = Some(GuardUsed::Tc);
         }
-        self.attach_tc(object, names::STEER, TcAttachType::Ingress, plan.hook, slots)?;
+        self.attach_tc(object, names::STEER, TcAttachType::Ingress, first(), slots)?;
         if owns {
             self.put_hold(object, plan, Duration::ZERO)?;
         }
@@ -201,18 +220,23 @@ impl Attachment {
     ) -> Result<()> {
         let Some(wanted) = plan.guard else { return Ok(()) };
         let (used, link) = attach_guard(object, &self.interface, wanted, slots, patience)?;
-        // Until this is said, steer looks as well.
-        object.set_nic(self.interface.index(), link.is_some())?;
+        // Until steer is told, it looks as well.
         (self.guard, self.xdp) = (Some(used), link);
-        Ok(())
+        self.tell_of_sources(object, self.sources)
+    }
+
+    /// Tells steer what the interface's sources are.
+    pub fn tell_of_sources(&mut self, object: &mut Object, sources: u32) -> Result<()> {
+        self.sources = sources;
+        let guard = if self.xdp.is_some() { NIC_XDP } else { 0 };
+        object.set_nic(self.interface.index(), sources | guard)
     }
 
     /// Steer redirects by now, so that nothing gets by while an older hold is exchanged.
     fn put_hold(&mut self, object: &mut Object, plan: Plan, patience: Duration) -> Result<()> {
         hold::lift(self.interface.index(), self.interface.name());
         if plan.hold {
-            let program = object.program(names::HOLD)?;
-            let mut place = || Hold::place(program, &self.interface, plan.hook);
+            let mut place = || Hold::place(object, &self.interface, plan.hook);
             self.hold = Some(once_free(patience, &mut place)?);
         }
         Ok(())
@@ -223,12 +247,12 @@ impl Attachment {
         object: &mut Object,
         name: &str,
         place: TcAttachType,
-        hook: HookUsed,
+        (hook, order): (HookUsed, TcAttachOptions),
         slots: &mut Slots,
     ) -> Result<()> {
         let program: &mut SchedClassifier = object.program(name)?;
         slots.free_one();
-        match program.attach_with_options(self.interface.name(), place, hook.first()) {
+        match program.attach_with_options(self.interface.name(), place, order) {
             Ok(id) => self.tc.push(program.take_link(id)?),
             Err(error) => {
                 // The kernel may have done it, and its answer been lost. A predecessor's filters

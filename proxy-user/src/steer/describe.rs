@@ -1,5 +1,10 @@
 //! How a [`Steering`] stands, in words for a person.
 
+use std::net::{Ipv6Addr, SocketAddr};
+
+use proxy_common::abi::{Address, Bypass};
+
+use super::netlink::Link;
 use super::{Role, Steering};
 
 impl Steering {
@@ -39,5 +44,48 @@ impl Steering {
             return format!("nothing yet: no interface is called {}", patterns.join(", "));
         }
         names.join(", ")
+    }
+}
+
+/// An answer that was dropped: whose to whom, and which ways it and the packet before it took.
+pub fn bypass(bypass: &Bypass, links: &[Link]) -> String {
+    let name = |index: u32| match links.iter().find(|link| link.index == index) {
+        Some(link) => link.name.clone(),
+        None => format!("interface {index}"),
+    };
+    let ends = |address: Address, port: u32| {
+        let port = u16::try_from(port).unwrap_or_default();
+        SocketAddr::new(Ipv6Addr::from(address).to_canonical(), port)
+    };
+    let from = if bypass.came_by == 0 {
+        "this host".to_owned()
+    } else {
+        format!("a server behind {}", name(bypass.came_by))
+    };
+    format!(
+        "{from} answered {} as {} by {}",
+        ends(bypass.client, bypass.client_port),
+        ends(bypass.local, bypass.local_port),
+        name(bypass.left_by)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bypass_names_both_ends_and_the_ways() {
+        let mapped = |octets: [u8; 4]| std::net::Ipv4Addr::from(octets).to_ipv6_mapped().octets();
+        let seen = Bypass {
+            client: mapped([192, 0, 2, 1]),
+            local: mapped([203, 0, 113, 10]),
+            client_port: 40_000,
+            local_port: 443,
+            left_by: 2,
+            came_by: 0,
+        };
+        let expected = "this host answered 192.0.2.1:40000 as 203.0.113.10:443 by interface 2";
+        assert_eq!(bypass(&seen, &[]), expected);
     }
 }

@@ -1,8 +1,9 @@
 //! Ports that stay closed while nobody steers them (`--when-absent drop`).
 //!
 //! The one thing of ours that outlives the process, and only because the rule says so: a program
-//! behind steer on the same interface, which drops the first packets that steer lets by. It is
-//! taken away by the next start on that interface, or by a cleanup.
+//! behind steer on the same interface, which drops the first packets that steer passes, and one on
+//! its egress, which drops the answers to those that got past both. They are taken away by the next
+//! start on that interface, or by a cleanup.
 
 use std::fs;
 use std::io;
@@ -12,12 +13,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{SchedClassifier, TcAttachType};
-use proxy_common::names::{BPFFS, HOLD, PIN_FOLDER};
+use proxy_common::names::{BPFFS, HOLD, HOLD_TX, PIN_FOLDER};
 
 use super::hook::{self, HookUsed};
 use super::interface::NetworkInterface;
 use super::lock;
 use super::netlink;
+use super::object::Object;
 use crate::sys::netns;
 
 /// Folder of the pinned links, beside those of the instances.
@@ -33,23 +35,14 @@ pub struct Hold {
 impl Hold {
     /// Puts one behind whatever is there. An older one must be lifted first.
     pub fn place(
-        program: &mut SchedClassifier,
+        object: &mut Object,
         interface: &NetworkInterface,
         hook: HookUsed,
     ) -> Result<Self> {
-        let id =
-            program.attach_with_options(interface.name(), TcAttachType::Ingress, hook.behind())?;
-        let link = program.take_link(id)?;
+        // From now on an error lifts what is there.
         let hold = Self { interface: interface.clone(), keep: false };
-        match hook {
-            HookUsed::Tcx => {
-                let path = path(interface.index())?;
-                let link = FdLink::try_from(link)?;
-                let _: PinnedLink = pin(link, &path)
-                    .with_context(|| format!("cannot pin the hold on {interface}"))?;
-            }
-            // The filter is the interface's; only the value would take it away.
-            HookUsed::Clsact => mem::forget(link),
+        for place in PLACES {
+            place.attach(object, interface, hook)?;
         }
         Ok(hold)
     }
@@ -68,6 +61,53 @@ impl Drop for Hold {
     }
 }
 
+/// One of a hold's two programs, and where it is.
+struct Place {
+    program: &'static str,
+    direction: TcAttachType,
+    /// What the pin's name ends in.
+    suffix: &'static str,
+}
+
+const PLACES: [Place; 2] = [
+    Place { program: HOLD, direction: TcAttachType::Ingress, suffix: "" },
+    Place { program: HOLD_TX, direction: TcAttachType::Egress, suffix: EGRESS_SUFFIX },
+];
+const EGRESS_SUFFIX: &str = "-egress";
+
+impl Place {
+    fn attach(
+        &self,
+        object: &mut Object,
+        interface: &NetworkInterface,
+        hook: HookUsed,
+    ) -> Result<()> {
+        let program: &mut SchedClassifier = object.program(self.program)?;
+        let id = program.attach_with_options(interface.name(), self.direction, hook.behind())?;
+        let link = program.take_link(id)?;
+        match hook {
+            HookUsed::Tcx => {
+                let path = self.path(interface.index())?;
+                let _: PinnedLink = pin(FdLink::try_from(link)?, &path)
+                    .with_context(|| format!("cannot pin the hold on {interface}"))?;
+            }
+            // The filter is the interface's; only the value would take it away.
+            HookUsed::Clsact => mem::forget(link),
+        }
+        Ok(())
+    }
+
+    /// Indices are a namespace's own, pins are not: the namespace's number is part of the name.
+    fn path(&self, index: u32) -> io::Result<PathBuf> {
+        Ok(folder().join(format!("{}-{index}{}", netns::own_inode()?, self.suffix)))
+    }
+
+    fn lift(&self, index: u32, name: &str) -> bool {
+        let unpinned = self.path(index).and_then(fs::remove_file).is_ok();
+        unpinned | hook::remove_filters(name, self.direction, self.program)
+    }
+}
+
 fn pin(link: FdLink, path: &Path) -> Result<PinnedLink> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
@@ -77,17 +117,17 @@ fn pin(link: FdLink, path: &Path) -> Result<PinnedLink> {
 
 /// Lifts the hold on an interface, whoever placed it; says whether there was one.
 pub fn lift(index: u32, name: &str) -> bool {
-    let unpinned = path(index).and_then(fs::remove_file).is_ok();
-    if unpinned {
+    let lifted = PLACES.iter().fold(false, |lifted, place| lifted | place.lift(index, name));
+    if lifted {
         // Fails as long as another hold is there, as it should.
         let _ = fs::remove_dir(folder());
     }
-    unpinned | hook::remove_filters(name, TcAttachType::Ingress, HOLD)
+    lifted
 }
 
 /// Whether a hold on the interface of this index is pinned.
 pub fn is_pinned(index: u32) -> io::Result<bool> {
-    path(index)?.try_exists()
+    PLACES[0].path(index)?.try_exists()
 }
 
 /// Lifts every hold that no living process is behind, and returns the interfaces.
@@ -114,7 +154,9 @@ fn remove_orphans() -> Result<()> {
     };
     for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let index = name.strip_prefix(&prefix).and_then(|index| index.parse::<u32>().ok());
+        let index = name.strip_prefix(&prefix);
+        let index = index.map(|index| index.strip_suffix(EGRESS_SUFFIX).unwrap_or(index));
+        let index = index.and_then(|index| index.parse::<u32>().ok());
         if index.is_some_and(|index| links.iter().all(|link| link.index != index)) {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
@@ -125,9 +167,4 @@ fn remove_orphans() -> Result<()> {
 
 fn folder() -> PathBuf {
     Path::new(BPFFS).join(PIN_FOLDER).join(FOLDER)
-}
-
-/// Indices are a namespace's own, pins are not: the namespace's number is part of the name.
-fn path(index: u32) -> io::Result<PathBuf> {
-    Ok(folder().join(format!("{}-{index}", netns::own_inode()?)))
 }

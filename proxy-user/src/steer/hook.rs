@@ -9,7 +9,7 @@ use aya::programs::tc::{
 use aya::programs::{LinkOrder, TcAttachType};
 use aya::util::KernelVersion;
 use nix::errno::Errno;
-use proxy_common::names::{ANSWER, EGRESS, STEER};
+use proxy_common::names::{ANSWER, EGRESS, STEER, SYNACK};
 
 use super::lock;
 use super::netlink;
@@ -24,10 +24,11 @@ const PRIORITY_BEHIND: u16 = PRIORITY + 1;
 const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
 
 /// Our filters that do nothing without a process, and where they are.
-const IDLE_FILTERS: [(TcAttachType, &str); 3] = [
+const IDLE_FILTERS: [(TcAttachType, &str); 4] = [
     (TcAttachType::Ingress, STEER),
     (TcAttachType::Ingress, ANSWER),
     (TcAttachType::Egress, EGRESS),
+    (TcAttachType::Egress, SYNACK),
 ];
 
 /// How we are attached to TC.

@@ -8,6 +8,7 @@ use super::attachment::Attachment;
 use super::interface::{self, NetworkInterface, Role};
 use super::lock::InterfaceLock;
 use super::netlink::Link;
+use super::pods::Sources;
 use super::{Steering, chain, netlink};
 
 /// An interface that is ours by the settings, and can't be attached to.
@@ -52,11 +53,27 @@ impl Steering {
             attachment.abandon();
             self.slots.refill();
         }
+        if let Err(error) = self.look_at_sources() {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "what is behind which interface stays as it was known");
+        }
         selection.retain(|index, _| !self.attachments.contains_key(index));
         self.failures.retain(|index, _| selection.contains_key(index));
         for (interface, role) in selection.into_values() {
             self.try_late((interface, role));
         }
+    }
+
+    /// A default route may lead by another interface now.
+    fn look_at_sources(&mut self) -> Result<()> {
+        let sources = Sources::look()?;
+        for attachment in self.attachments.values_mut() {
+            if attachment.role == Role::Protected {
+                let flags = sources.flags(&self.settings, &attachment.interface);
+                attachment.tell_of_sources(&mut self.object, flags)?;
+            }
+        }
+        Ok(())
     }
 
     /// The interfaces that should be steered and are not.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, SockMap};
 use proxy_common::Reason;
 use proxy_common::abi::{
-    LISTENER_V4, LISTENER_V6, NIC_XDP, NODE_BARE, Nic, NicKey, Node, REASON_NAME_LEN, ReasonCount,
+    Bypass, LISTENER_V4, LISTENER_V6, NODE_BARE, Nic, NicKey, Node, REASON_NAME_LEN, ReasonCount,
     Stats,
 };
 use proxy_common::names;
@@ -27,14 +27,20 @@ impl Object {
 
     /// Tells the programs that packets may come without an Ethernet header.
     pub fn expect_bare_packets(&mut self) -> Result<()> {
+        self.set_node_flag(NODE_BARE, true)
+    }
+
+    /// Sets one of the node's flags, or takes it back.
+    pub fn set_node_flag(&mut self, flag: u32, is_set: bool) -> Result<()> {
         let map = Array::<_, Node>::try_from(self.map(names::NODE)?)?;
         let node = map.get(&0, 0).context("cannot read the node's facts")?;
-        self.set_node(Node { flags: node.flags | NODE_BARE, ..node })
+        let flags = if is_set { node.flags | flag } else { node.flags & !flag };
+        self.set_node(Node { flags, ..node })
     }
 
     /// Tells steer about a protected interface.
-    pub fn set_nic(&mut self, ifindex: u32, has_xdp: bool) -> Result<()> {
-        let nic = Nic { flags: if has_xdp { NIC_XDP } else { 0 } };
+    pub fn set_nic(&mut self, ifindex: u32, flags: u32) -> Result<()> {
+        let nic = Nic { flags };
         let mut nics = HashMap::<_, NicKey, Nic>::try_from(self.map_mut(names::NICS)?)?;
         nics.insert(NicKey { ifindex }, nic, 0).context("cannot write an interface")
     }
@@ -69,6 +75,12 @@ impl Object {
             reasons.set(reason as u32, ReasonCount { name, connections, packets }, 0)?;
         }
         Ok(())
+    }
+
+    /// The last SYN-ACK that was dropped because steering did not make it; zeros: none was.
+    pub fn bypass(&self) -> Result<Bypass> {
+        let map = Array::<_, Bypass>::try_from(self.map(names::BYPASS)?)?;
+        map.get(&0, 0).context("cannot read the last answer that was dropped")
     }
 
     /// Packets dropped, by the reason's number, added up over all CPUs.

@@ -21,12 +21,14 @@ mod interface;
 mod late;
 mod lock;
 mod maps;
+mod mark;
 mod namespace;
 mod netlink;
 mod object;
 mod packet_log;
 pub mod pinned;
 mod pins;
+mod pods;
 mod rules;
 pub mod survey;
 pub mod sweep;
@@ -40,7 +42,6 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use proxy_common::Reason;
 use proxy_common::abi::{ABI_VERSION, NODE_ANSWERS, NODE_REPLY_BY_ARRIVAL, Node, Stats};
-use proxy_common::names::UPSTREAM_MARK;
 
 use self::advice::Advice;
 pub use self::attachment::GuardUsed;
@@ -51,10 +52,13 @@ use self::interface::{NetworkInterface, Selection};
 pub use self::late::Failure;
 use self::lock::{Announcements, InterfaceLock, Predecessor, TakeoverSocket};
 pub use self::lock::{ListenerLock, Successor, listener_owner};
+use self::mark::Mark;
 use self::namespace::PrivateNamespace;
 use self::object::{Links, Object};
 use self::pinned::Tracked;
 use self::pins::Instance;
+use self::pods::Sources;
+use crate::address::{OriginalDst, PeerAddr};
 use crate::config::Settings;
 use crate::config::field::At;
 use crate::config::settings::{self, Reply, WhenAbsent};
@@ -101,6 +105,7 @@ pub struct Steering {
     /// Processes that were asked for what they have, until they need us no more.
     predecessors: Vec<Predecessor>,
     socket: TakeoverSocket,
+    mark: Option<Mark>,
 }
 
 impl Steering {
@@ -137,22 +142,19 @@ impl Steering {
         let mut object = Object::load(plan, settings.steering.reply)?;
         let cgroup = enter_cgroup(&instance);
         let mtu = locked.iter().map(|((interface, _), _)| interface.mtu()).min();
-        let own_mark = upstream_mark(&settings.steering);
-        let namespace = PrivateNamespace::build(
-            instance.number(),
-            mtu.unwrap_or(USUAL_MTU),
-            own_mark.is_some(),
-        )?;
+        let mark = on_loopback(&settings.steering).then(Mark::claim).transpose()?;
+        let namespace =
+            PrivateNamespace::build(instance.number(), mtu.unwrap_or(USUAL_MTU), mark.is_some())?;
         let listeners = namespace.listeners(workers)?;
-        object.set_rules(settings)?;
         object.set_node(Node {
             abi: ABI_VERSION,
             veth: namespace.veth_index(),
             private_ns: namespace.id(),
-            own_mark: own_mark.unwrap_or(0),
+            own_mark: mark.as_ref().map_or(0, Mark::value),
             flags: node_flags(settings.steering.reply, plan.answers),
             inner: namespace.inner_address(),
         })?;
+        object.set_rules(settings)?;
         if let Some(first) = listeners.first() {
             object.set_listeners(first)?;
         }
@@ -176,6 +178,7 @@ impl Steering {
             failures: BTreeMap::new(),
             predecessors: Vec::new(),
             socket,
+            mark,
         };
         for (interface, lock) in locked {
             steering.attach(interface, lock)?;
@@ -195,8 +198,10 @@ impl Steering {
         lock: Option<InterfaceLock>,
     ) -> Result<()> {
         let index = interface.0.index();
+        let sources = Sources::look()?.flags(&self.settings, &interface.0);
         let Self { object, plan, slots, instance, .. } = self;
-        let attachment = Attachment::make(object, interface, lock, *plan, slots, instance)?;
+        let attachment =
+            Attachment::make(object, interface, sources, lock, *plan, slots, instance)?;
         self.attachments.insert(index, attachment);
         Ok(())
     }
@@ -238,6 +243,16 @@ impl Steering {
         self.object.stats()
     }
 
+    /// The last answer of others that was dropped, in words; `None`: none was.
+    pub fn bypass(&self) -> Result<Option<String>> {
+        let bypass = self.object.bypass()?;
+        if bypass.left_by == 0 {
+            return Ok(None);
+        }
+        let links = netlink::here(async |handle| netlink::links(&handle).await)?;
+        Ok(Some(describe::bypass(&bypass, &links)))
+    }
+
     /// Packets dropped, by the reason's number.
     pub fn drops(&self) -> Result<Vec<u64>> {
         self.object.drops()
@@ -245,7 +260,7 @@ impl Steering {
 
     /// The mark that upstream sockets must carry, if steering could meet them.
     pub fn upstream_mark(&self) -> Option<u32> {
-        upstream_mark(&self.settings)
+        self.mark.as_ref().map(Mark::value)
     }
 
     /// The namespace in which a socket can have a client's address.
@@ -260,6 +275,11 @@ impl Steering {
         advice.extend(advice::on_upstreams(&settings.rules, at, is_watched));
         advice.extend(advice::on_source_addresses(&settings.rules, at));
         advice
+    }
+
+    /// Tells whether one of the node's own pods has opened a connection.
+    pub fn pods(&self) -> Result<impl Fn(PeerAddr, OriginalDst) -> bool + Send + Sync + use<>> {
+        self.object.pods()
     }
 
     /// The instance's number.
@@ -295,8 +315,10 @@ fn plan(settings: &Settings) -> Result<Plan> {
     Ok(Plan {
         hook: HookUsed::choose(settings.steering.hook)?,
         guard: rules.iter().any(settings::Rule::is_guarded).then_some(settings.steering.guard_hook),
+        synack: rules.iter().any(settings::Rule::may_guard_answers),
         answers: rules.iter().any(settings::Rule::shows_clients),
         hold: rules.iter().any(|rule| rule.when_absent == WhenAbsent::Drop),
+        pods: rules.iter().any(|rule| !rule.inbound.hairpin.is_empty()),
     })
 }
 
@@ -338,7 +360,6 @@ fn node_flags(reply: Reply, answers: bool) -> u32 {
 }
 
 /// On `lo`, our own connections to a server of this node would be steered back to us.
-fn upstream_mark(settings: &settings::Steering) -> Option<u32> {
-    let loopback = settings.interfaces.iter().any(|pattern| pattern.exact() == Some("lo"));
-    loopback.then_some(UPSTREAM_MARK)
+fn on_loopback(settings: &settings::Steering) -> bool {
+    settings.interfaces.iter().any(|pattern| pattern.exact() == Some("lo"))
 }

@@ -141,29 +141,36 @@ pub fn read_link(message: LinkMessage) -> Link {
     link
 }
 
-/// Makes a veth pair with its inner end in `namespace`.
+/// Makes a veth pair with its inner end in `namespace`, and the index `index`; `false` if another
+/// link has that.
 pub async fn add_veth(
     handle: &Handle,
-    name: &str,
+    (name, index): (&str, u32),
     inner: &str,
     mtu: u32,
     namespace: &Namespace,
-) -> Result<()> {
+) -> Result<bool> {
     let peer = LinkUnspec::new_with_name(inner)
         .mtu(mtu)
         .setns_by_fd(namespace.as_fd().as_raw_fd())
         .build();
-    let pair = LinkMessageBuilder::<LinkVeth>::new(name, inner)
+    let mut pair = LinkMessageBuilder::<LinkVeth>::new(name, inner)
         .mtu(mtu)
         .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
         .build();
-    handle
-        .link()
-        .add(pair)
-        .execute()
-        .await
-        .map_err(refusal)
-        .with_context(|| format!("cannot make veth {name}"))
+    pair.header.index = index;
+    match handle.link().add(pair).execute().await {
+        Ok(()) => Ok(true),
+        Err(rtnetlink::Error::NetlinkError(error)) if is_index_taken(&error.to_io()) => Ok(false),
+        Err(error) => Err(refusal(error).context(format!("cannot make veth {name}"))),
+    }
+}
+
+/// `EBUSY` by the kernel's `dev_index_reserve`, `EEXIST` by a check before it: a link of that index
+/// is there, which the request is taken for.
+fn is_index_taken(error: &io::Error) -> bool {
+    let taken = [nix::errno::Errno::EBUSY, nix::errno::Errno::EEXIST];
+    taken.iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
 /// Deletes a link, and a veth's other end with it.
@@ -272,6 +279,33 @@ pub async fn way_to(handle: &Handle, address: IpAddr) -> Result<Option<u32>> {
         RouteAttribute::Oif(index) => Some(index),
         _ => None,
     }))
+}
+
+/// The links that a default route of either family leads to.
+pub async fn default_routes(handle: &Handle) -> Result<Vec<u32>> {
+    let queries = [
+        RouteMessageBuilder::<Ipv4Addr>::new().build(),
+        RouteMessageBuilder::<Ipv6Addr>::new().build(),
+    ];
+    let mut links = Vec::new();
+    for query in queries {
+        let mut routes = handle.route().get(query).execute();
+        while let Some(route) = routes.try_next().await.context("cannot read the routes")? {
+            if route.header.destination_prefix_length == 0 {
+                links.extend(route.attributes.iter().flat_map(links_of));
+            }
+        }
+    }
+    Ok(links)
+}
+
+/// The links that a route's attribute names: its only one, or those of its several next hops.
+fn links_of(attribute: &RouteAttribute) -> Vec<u32> {
+    match attribute {
+        RouteAttribute::Oif(index) => vec![*index],
+        RouteAttribute::MultiPath(hops) => hops.iter().map(|hop| hop.interface_index).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The links of the process's own namespace that have a filter of anybody's on their clsact.

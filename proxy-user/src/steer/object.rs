@@ -61,18 +61,25 @@ impl Object {
         if plan.guard.is_none() {
             loader.map_max_entries(names::RATES, 1);
         }
+        if !plan.pods {
+            loader.map_max_entries(names::POD_SYNS, 1);
+        }
         let ebpf = loader.load(OBJECT).context("cannot load the eBPF object")?;
         let mut object = Self { ebpf, rules: rules::Writer::default(), log: None };
         object.load_classifier(names::STEER)?;
         object.load_classifier(names::RETURN)?;
         refused(names::LOOKUP, object.program::<SkLookup>(names::LOOKUP)?.load())?;
         refused(names::TRACK, object.program::<SockOps>(names::TRACK)?.load())?;
+        if plan.synack {
+            object.load_classifier(names::SYNACK)?;
+        }
         if plan.answers {
             object.load_classifier(names::ANSWER)?;
             object.load_classifier(names::EGRESS)?;
         }
         if plan.hold {
             object.load_classifier(names::HOLD)?;
+            object.load_classifier(names::HOLD_TX)?;
         }
         if plan.guard.is_some_and(|hook| hook != GuardHook::Tc) {
             refused(names::GUARD, object.program::<Xdp>(names::GUARD)?.load())?;

@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use anyhow::{Context as _, Result};
-use proxy_common::names::{VETH_INNER, VETH_PREFIX};
+use anyhow::{Context as _, Result, bail};
+use proxy_common::names::{VETH_INDEX_BASE, VETH_INDICES, VETH_INNER, VETH_PREFIX};
 use rtnetlink::Handle;
 
 use super::netlink::{self, Link};
@@ -53,7 +53,7 @@ impl Veth {
     ) -> Result<Self> {
         let name = host_end(number);
         let host = netlink::here(async |handle| {
-            netlink::add_veth(&handle, &name, VETH_INNER, mtu, namespace).await?;
+            add(&handle, &name, number, mtu, namespace).await?;
             require(&handle, &name).await
         })?;
         let namespace_id = host.peer_namespace.context("the kernel gave the namespace no id")?;
@@ -158,6 +158,26 @@ async fn prepare_inner_end(handle: &Handle, inner: u32, gateway_address: &[u8]) 
         netlink::deliver_all_v6(handle, VETH_INNER, TABLE).await?;
     }
     Ok(())
+}
+
+/// How many indices are tried.
+const ATTEMPTS: u32 = 64;
+
+/// Makes the pair, with an index that the programs know for one of our host ends.
+async fn add(
+    handle: &Handle,
+    name: &str,
+    number: u32,
+    mtu: u32,
+    namespace: &Namespace,
+) -> Result<()> {
+    for attempt in 0..ATTEMPTS {
+        let index = VETH_INDEX_BASE + number.wrapping_add(attempt) % VETH_INDICES;
+        if netlink::add_veth(handle, (name, index), VETH_INNER, mtu, namespace).await? {
+            return Ok(());
+        }
+    }
+    bail!("cannot make veth {name}: there is one of that name, or of each index that was tried")
 }
 
 async fn require(handle: &Handle, name: &str) -> Result<Link> {

@@ -82,3 +82,4 @@ mod takeover;
 mod unread;
 mod urgent;
 mod vlan;
+mod walls;

@@ -62,9 +62,9 @@ fn a_port_pair_can_be_used_again_at_once(family: Family) {
 }
 
 /// Runs a program in the client's namespace, for a connection from `source` to the VIP.
-fn run_python(scene: &Scene, program: &str, source: SocketAddr) -> String {
+fn run_python(scene: &Scene, program: &str, options: &[&str], source: SocketAddr) -> String {
     let mut python = scene.lab.client.command("python3");
-    python.args(["-c", program]);
+    python.args(["-c", program]).args(options);
     for address in [source, scene.vip()] {
         python.arg(address.ip().to_string()).arg(address.port().to_string());
     }
@@ -82,7 +82,7 @@ fn ip_options_and_extension_headers_are_skipped(family: Family) {
     let scene = Scene::serving(family, &[OFF, "--outbound v1"], echo);
     let counters = Counters::new(&scene.lab.client, "output", &seen);
     let source = SocketAddr::new(family.lb(), 40_002);
-    let output = run_python(&scene, include_str!("odd_packets/options.py"), source);
+    let output = run_python(&scene, include_str!("odd_packets/options.py"), &[], source);
     let expected = join(&v1(source, scene.vip()), b"hello");
     assert_eq!(output, String::from_utf8_lossy(&expected));
     for (name, expression) in seen {

@@ -45,10 +45,25 @@ pub struct Attach {
     #[arg(long, value_name = "CIDR", value_delimiter = ',')]
     hairpin: Vec<String>,
 
+    /// With --hairpin, interfaces that this node's own pods are behind [default: those that the
+    /// routing table reaches a pod by without a gateway, and that no default route leads to].
+    #[arg(long, value_name = "IFACE", value_delimiter = ',')]
+    pod_interface: Vec<String>,
+
+    /// With --reply arrival, interfaces that trusted sources may come in by whatever the routing
+    /// table says; others have to be those that it reaches them by.
+    #[arg(long, value_name = "IFACE", value_delimiter = ',')]
+    trusted_interface: Vec<String>,
+
     /// Drop the first packets of sources that would be refused, before there is a socket: on or
     /// off (they are accepted and closed).
     #[arg(long, value_name = "WORD", default_value = "on")]
     guard: String,
+
+    /// Where a header is required or sources are refused, drop SYN-ACKs that leave IFACE and answer
+    /// a connection that was not steered: on or off (clients come in by other interfaces, too).
+    #[arg(long, value_name = "WORD", default_value = defaults::ANSWERS)]
+    guard_answers: String,
 
     /// Connections that one source may open in a second; 0: any number.
     #[arg(long, value_name = "N", default_value = defaults::NO_LIMIT)]
@@ -198,6 +213,8 @@ impl Attach {
         Ok(RawConfig {
             interfaces: words(self.interfaces),
             upstream_interfaces: words(self.upstream_interface),
+            pod_interfaces: words(self.pod_interface),
+            trusted_interfaces: words(self.trusted_interface),
             hook: self.hook.into(),
             guard_hook: self.guard_hook.into(),
             reply: self.reply.into(),
@@ -243,6 +260,7 @@ impl Attach {
                 guard: RawGuard {
                     enabled: guard,
                     syn_per_second_per_source: self.syn_limit.into(),
+                    answers: self.guard_answers.into(),
                 },
                 hairpin: RawHairpin { sources: words(self.hairpin) },
                 when_absent: self.when_absent.into(),

@@ -3,6 +3,7 @@
 
 mod admin;
 mod answer;
+mod bypass;
 mod events;
 mod handover;
 mod reload;
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::admin::{Admin, Http, open_socket};
+use self::bypass::Bypasses;
 use self::events::{End, Events, HangUps, Seconds, Signals};
 use self::handover::Handover;
 use self::reload::Reloading;
@@ -31,7 +33,7 @@ use crate::operate::budget::Budget;
 use crate::operate::config_file::ConfigFile;
 use crate::operate::report::{self, Reloads, State};
 use crate::operate::summary::Summary;
-use crate::relay::{Counts, Workers};
+use crate::relay::{Counts, Pods, Workers};
 use crate::steer::watch::LinkNews;
 use crate::steer::{Steering, advice};
 use crate::sys::capability;
@@ -54,6 +56,7 @@ pub struct Service {
     /// When it began, since 1970.
     since: Duration,
     admin: Admin,
+    bypasses: Bypasses,
 }
 
 /// What is left to do when a successor serves, and the last connection has ended.
@@ -103,6 +106,7 @@ pub fn run(
         listeners,
         mark,
         steering.private_namespace(),
+        &Pods::new(steering.pods()?),
     )?;
     let passed = steering.take_over(admin.wanted())?;
     serve_http(&mut admin, passed, &steering)?;
@@ -118,6 +122,7 @@ pub fn run(
         state: State::Serving,
         since: report::now(),
         admin,
+        bypasses: Bypasses::default(),
     };
     // Whoever has read `ready` finds everything in its place.
     service.publish();
@@ -214,6 +219,7 @@ impl Service {
                     }
                     self.look_after();
                     self.keep_up();
+                    self.watch_bypasses();
                 }
                 _ = retries.tick() => {
                     if self.steering.failures().next().is_some() {

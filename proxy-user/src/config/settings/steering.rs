@@ -11,6 +11,10 @@ pub struct Steering {
     pub interfaces: Vec<InterfacePattern>,
     /// By which upstreams answer that see the clients' addresses, besides those above.
     pub upstream_interfaces: Vec<InterfacePattern>,
+    /// Behind which the node's own pods are; empty: where the routing table says so.
+    pub pod_interfaces: Vec<InterfacePattern>,
+    /// By which trusted sources may come in, whatever the routing table says.
+    pub trusted_interfaces: Vec<InterfacePattern>,
     /// How to attach to TC.
     pub hook: Hook,
     /// Where the guard stands.
@@ -25,6 +29,8 @@ impl Steering {
         Self {
             interfaces,
             upstream_interfaces: Vec::new(),
+            pod_interfaces: Vec::new(),
+            trusted_interfaces: Vec::new(),
             hook: Hook::default(),
             guard_hook: GuardHook::default(),
             reply: Reply::default(),

@@ -32,7 +32,12 @@ pub(super) fn guard(at: At<'_>, raw: &RawGuard) -> Result<Guard, Invalid> {
         let fix = format!("write {on}, which counts them, or leave the limit out");
         return Err(at.refuse(field::SYN_LIMIT, word, fix));
     }
-    Ok(Guard { enabled: raw.enabled, syn_limit })
+    let answers = match &*raw.answers {
+        "on" => true,
+        "off" => false,
+        _ => return Err(at.refuse(field::ANSWERS, &raw.answers, "write on or off")),
+    };
+    Ok(Guard { enabled: raw.enabled, syn_limit, answers })
 }
 
 pub(super) fn when_absent(at: At<'_>, word: &Word) -> Result<WhenAbsent, Invalid> {

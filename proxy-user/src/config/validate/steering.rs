@@ -31,12 +31,34 @@ pub(super) fn steering(raw: &RawConfig, at: At<'_>, source: Source) -> Result<St
         let fix = format!("leave lo out, or write {node}: answers on lo can't be told from others");
         return Err(at.refuse(field::SOURCE, &"client".into(), fix));
     }
+    let pod_interfaces = patterns(at, field::POD_INTERFACES, &raw.pod_interfaces)?;
+    let trusted_interfaces = patterns(at, field::TRUSTED_INTERFACES, &raw.trusted_interfaces)?;
+    if let Some(word) = raw.pod_interfaces.first()
+        && raw.rules.iter().all(|rule| rule.hairpin.sources.is_empty())
+    {
+        let fix =
+            format!("leave it out, or name the pods' addresses by {}", at.short(field::HAIRPIN));
+        return Err(at.refuse(field::POD_INTERFACES, word, fix));
+    }
+    let reply = reply(at, &raw.reply)?;
+    if let Some(word) = raw.trusted_interfaces.first()
+        && reply == Reply::Route
+    {
+        let arrival = at.write(field::REPLY, "arrival");
+        let fix = format!(
+            "leave it out, or write {arrival}: replies that the routing table sends reach nobody who \
+             lies about an address"
+        );
+        return Err(at.refuse(field::TRUSTED_INTERFACES, word, fix));
+    }
     Ok(Steering {
         interfaces,
         upstream_interfaces,
+        pod_interfaces,
+        trusted_interfaces,
         hook: hook(at, &raw.hook)?,
         guard_hook: guard_hook(at, &raw.guard_hook)?,
-        reply: reply(at, &raw.reply)?,
+        reply,
     })
 }
 

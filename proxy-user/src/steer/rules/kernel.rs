@@ -24,7 +24,7 @@ impl KernelMaps<'_> {
 impl Maps for KernelMaps<'_> {
     fn capacity(&self, table: Table) -> usize {
         match table {
-            Table::Trust => capacity::SOURCES,
+            Table::Trust | Table::Pods => capacity::SOURCES,
             Table::Destinations => capacity::DESTINATIONS,
             Table::Marks => PORT_WORDS,
             Table::Backs | Table::Held | Table::Ports => capacity::PORTS,
@@ -34,7 +34,7 @@ impl Maps for KernelMaps<'_> {
     fn set(&mut self, key: Key, value: Value) -> Result<()> {
         let map = self.map(key.table())?;
         match (key, value) {
-            (Key::Trust(range), Value::Member) => {
+            (Key::Trust(range) | Key::Pod(range), Value::Member) => {
                 LpmTrie::<_, TrustKey, u32>::try_from(map)?.insert(&source(range), 1, 0)?;
             }
             (Key::Destination(range), Value::Rule(rule)) => {
@@ -62,7 +62,7 @@ impl Maps for KernelMaps<'_> {
     fn remove(&mut self, key: Key) -> Result<()> {
         let map = self.map(key.table())?;
         match key {
-            Key::Trust(range) => {
+            Key::Trust(range) | Key::Pod(range) => {
                 LpmTrie::<_, TrustKey, u32>::try_from(map)?.remove(&source(range))?;
             }
             Key::Destination(range) => {

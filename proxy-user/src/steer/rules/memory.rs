@@ -66,7 +66,7 @@ impl MemoryMaps {
 impl Maps for MemoryMaps {
     fn capacity(&self, table: Table) -> usize {
         match table {
-            Table::Trust | Table::Destinations => self.ranges,
+            Table::Trust | Table::Pods | Table::Destinations => self.ranges,
             Table::Marks => 1 << 10,
             Table::Backs | Table::Held | Table::Ports => 1 << 16,
         }
@@ -79,7 +79,9 @@ impl Maps for MemoryMaps {
             self.entries.keys().filter(|key| key.table() == table).count() >= self.capacity(table);
         match table {
             // Before Linux 6.13 a full trie does not even let an entry be written over.
-            Table::Trust | Table::Destinations if is_full => return Err(Errno::ENOSPC.into()),
+            Table::Trust | Table::Pods | Table::Destinations if is_full => {
+                return Err(Errno::ENOSPC.into());
+            }
             _ if is_full && !self.entries.contains_key(&key) => return Err(Errno::E2BIG.into()),
             _ => {}
         }

@@ -4,24 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use proxy_common::abi::{
-    Address, MOST_OWNERS, RULE_BY_DESTINATION, RULE_REQUIRE, RULE_RETIRED, RULE_TRUSTED_ONLY, Rule,
-    SCOPE_BITS, port_bit,
+    Address, MOST_OWNERS, RULE_ANSWERS, RULE_BY_DESTINATION, RULE_CHECK_ARRIVAL, RULE_PODS,
+    RULE_RESTRICTS, RULE_RETIRED, RULE_TRUSTED_ONLY, Rule, SCOPE_BITS, port_bit,
 };
 use proxy_common::names;
 
 use crate::address::Cidr;
 use crate::config::Settings;
-use crate::config::settings::{self, Mode, UpstreamAddress, WhenAbsent};
+use crate::config::settings::{self, Reply, UpstreamAddress, WhenAbsent};
 
 /// Of a port without a rule: connections that are there go on, new ones are left alone.
 const RETIRED: Rule =
     Rule { rule: 0, flags: RULE_RETIRED, syn_limit: 0, ipv6_prefix: 128, destinations: 0 };
+
+/// Stands for packets of which the port can't be read: nobody serves it.
+const ANY_PORT: u16 = 0;
 
 /// A map of rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Table {
     /// `foreword_trust`: sources that may open connections.
     Trust,
+    /// `foreword_pods`: the node's own pods.
+    Pods,
     /// `foreword_dests`: rules by destination.
     Destinations,
     /// `foreword_backs`: ports that upstreams answer from.
@@ -39,6 +44,7 @@ impl Table {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Trust => names::TRUST,
+            Self::Pods => names::PODS,
             Self::Destinations => names::DESTINATIONS,
             Self::Backs => names::BACKS,
             Self::Held => names::HELD,
@@ -53,8 +59,10 @@ impl Table {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     Trust(Range),
+    Pod(Range),
     Destination(Range),
     Back(u16),
+    /// Port 0 stands for packets of which the port can't be read.
     Held(u16),
     /// The number of a word of 64 ports.
     Mark(u32),
@@ -66,6 +74,7 @@ impl Key {
     pub const fn table(&self) -> Table {
         match self {
             Self::Trust(_) => Table::Trust,
+            Self::Pod(_) => Table::Pods,
             Self::Destination(_) => Table::Destinations,
             Self::Back(_) => Table::Backs,
             Self::Held(_) => Table::Held,
@@ -77,7 +86,7 @@ impl Key {
     /// Whose it is, of an entry that a port's rule refers to by number.
     pub const fn owner(&self) -> Option<u32> {
         match self {
-            Self::Trust(range) | Self::Destination(range) => Some(range.owner),
+            Self::Trust(range) | Self::Pod(range) | Self::Destination(range) => Some(range.owner),
             _ => None,
         }
     }
@@ -140,13 +149,22 @@ impl Tables {
         let mut ports: BTreeMap<u16, PortRules<'_>> = BTreeMap::new();
         for rule in &settings.rules {
             let value = value(numbers.next(), rule, settings);
-            for range in rule.only_sources().into_iter().flatten() {
-                tables.add(Key::Trust(Range::of(value.rule, range)), Value::Member);
+            if value.flags & (RULE_TRUSTED_ONLY | RULE_CHECK_ARRIVAL) != 0 {
+                for range in &rule.inbound.trusted {
+                    tables.add(Key::Trust(Range::of(value.rule, *range)), Value::Member);
+                }
+            }
+            for range in &rule.inbound.hairpin {
+                tables.add(Key::Pod(Range::of(value.rule, *range)), Value::Member);
+            }
+            if rule.restricts() {
+                tables.mark(ANY_PORT);
             }
             tables.add_backs(rule);
             for port in rule.ports.iter() {
                 if rule.when_absent == WhenAbsent::Drop {
                     tables.add(Key::Held(port), Value::Member);
+                    tables.add(Key::Held(ANY_PORT), Value::Member);
                 }
                 let of_port = ports.entry(port).or_default();
                 if rule.destinations.is_empty() {
@@ -217,15 +235,20 @@ impl Tables {
                     self.mark(port);
                 }
                 Key::Back(_) => self.add(*key, Value::Member),
-                Key::Trust(_) | Key::Destination(_) | Key::Held(_) | Key::Mark(_) => {}
+                Key::Trust(_) | Key::Pod(_) | Key::Destination(_) | Key::Held(_) | Key::Mark(_) => {
+                }
             }
         }
     }
 
-    /// These, with every port retired.
+    /// These, with every port retired, so that none restricts anything.
     pub fn retired(&self) -> Self {
-        let retire = |(key, value): (&Key, &Value)| match key {
-            Key::Port(_) => (*key, Value::Rule(RETIRED)),
+        let (any, bit) = port_bit(ANY_PORT);
+        let retire = |(key, value): (&Key, &Value)| match (key, value) {
+            (Key::Port(_), _) => (*key, Value::Rule(RETIRED)),
+            (Key::Mark(word), Value::Bits(bits)) if *word == any => {
+                (*key, Value::Bits(bits & !bit))
+            }
             _ => (*key, *value),
         };
         Self(self.0.iter().map(retire).collect())
@@ -264,11 +287,16 @@ struct PortRules<'a> {
 /// A rule, as the programs know it.
 fn value(number: u32, rule: &settings::Rule, settings: &Settings) -> Rule {
     let mut flags = 0;
-    if rule.inbound.mode == Mode::Require {
-        flags |= RULE_REQUIRE;
-    }
-    if rule.only_sources().is_some() {
-        flags |= RULE_TRUSTED_ONLY;
+    let by_arrival = settings.steering.reply == Reply::Arrival;
+    let checks_arrival = by_arrival && !rule.inbound.trusted.is_empty();
+    for (flag, is_set) in [
+        (RULE_RESTRICTS, rule.restricts()),
+        (RULE_ANSWERS, rule.guards_answers()),
+        (RULE_TRUSTED_ONLY, rule.only_sources().is_some()),
+        (RULE_CHECK_ARRIVAL, checks_arrival),
+        (RULE_PODS, !rule.inbound.hairpin.is_empty()),
+    ] {
+        flags |= if is_set { flag } else { 0 };
     }
     Rule {
         rule: number,

@@ -1,20 +1,21 @@
-"""Sends the first packet of a TCP connection in two fragments.
+"""Sends a TCP segment in two fragments.
 
-Arguments: the address and port that it comes from, then those that it goes to.
+Arguments: what the segment does (SYN or ACK), how many octets of it the first fragment has, the
+address and port that it comes from, then those that it goes to.
 """
 
 import socket
 import struct
 import sys
 
-source, source_port, destination, port = sys.argv[1:]
+kind, split, source, source_port, destination, port = sys.argv[1:]
 family = socket.AF_INET6 if ":" in source else socket.AF_INET
 source, address = socket.inet_pton(family, source), socket.inet_pton(family, destination)
 
-SYN = 0x02
+FLAGS = {"SYN": 0x02, "ACK": 0x10}[kind]
 IDENTIFICATION = 0x4242
-# Where the second fragment begins: behind the ports and the flags.
-SPLIT = 24
+# Where the second fragment begins. 8 is before the flags.
+SPLIT = int(split)
 
 
 def checksum(octets):
@@ -29,7 +30,7 @@ def segment():
     ports = struct.pack("!HH", int(source_port), int(port))
 
     def with_checksum(value):
-        return ports + struct.pack("!IIBBHHH", 1, 0, 8 << 4, SYN, 64000, value, 0) + b"\1" * 12
+        return ports + struct.pack("!IIBBHHH", 1, 0, 8 << 4, FLAGS, 64000, value, 0) + b"\1" * 12
 
     pseudo_header = source + address + struct.pack("!II", 32, socket.IPPROTO_TCP)
     return with_checksum(checksum(pseudo_header + with_checksum(0)))

@@ -11,10 +11,17 @@ use crate::client::{PATIENCE, Reply};
 use crate::counters::Counters;
 use crate::hooks::hooks;
 use crate::maps::packets;
-use crate::probe::assert_served;
-use crate::scene::{OFF, PORT, REQUIRE, Scene};
+use crate::scene::{OFF, OPTIONAL, PORT, REQUIRE, Scene};
+use crate::wire::{join, named_headers};
 
-both_families!(they_are_dropped_where_a_header_is_required, they_go_their_ordinary_way_elsewhere);
+both_families!(
+    a_first_packet_in_fragments_opens_nothing,
+    those_of_a_connection_are_dropped,
+    those_of_others_go_their_ordinary_way,
+);
+
+/// Octets of the first fragment: without the flags, and with them.
+const SPLITS: [&str; 2] = ["8", "24"];
 
 /// Counts at the backend what comes straight from the client, put together again.
 fn count_direct_packets(scene: &Scene) -> Counters<'_> {
@@ -23,49 +30,65 @@ fn count_direct_packets(scene: &Scene) -> Counters<'_> {
     Counters::new(&scene.lab.backend, "input", &[("direct", &from_client)])
 }
 
-fn send_fragments(scene: &Scene, source: SocketAddr) {
-    run_python(scene, include_str!("fragments.py"), source);
+fn send_fragments(scene: &Scene, kind: &str, split: &str, source: SocketAddr) {
+    run_python(scene, include_str!("fragments.py"), &[kind, split], source);
 }
 
-/// Waits until this counter is 1, which only the first one of two fragments can bring about.
+/// Waits until this counter is `expected`; only first fragments count.
 #[track_caller]
-fn wait_for_packets(scene: &Scene, counter: &str) {
+fn wait_for_packets(scene: &Scene, counter: &str, expected: u64) {
     let mut number = 0;
     let waited = wait_until(PATIENCE, counter, || {
         number = packets(&scene.foreword, counter);
-        number > 0
+        number >= expected
     });
-    assert!(waited.is_ok() && number == 1, "{counter}: {number}");
+    assert!(waited.is_ok() && number == expected, "{counter}: {number}");
 }
 
-/// Nothing may get by there, and a fragment does not tell what it is part of.
-fn they_are_dropped_where_a_header_is_required(family: Family) {
-    for hook in hooks() {
-        let scene = Scene::serving(family, &[REQUIRE, "--outbound v1 --hook", hook], echo);
+/// It would be put together behind us, and open a connection that nobody has judged.
+fn a_first_packet_in_fragments_opens_nothing(family: Family) {
+    let refuse = format!("{OFF} --trust {}", family.lb());
+    let limited = format!("{OFF} --syn-limit 1000");
+    let direct = format!("{OPTIONAL} --untrusted direct");
+    let rules = [REQUIRE, OPTIONAL, OFF, &refuse, &limited, &direct];
+    for (rule, hook) in rules.into_iter().zip(hooks().iter().cycle()) {
+        let scene = Scene::serving(family, &[rule, "--outbound v1 --hook", hook], echo);
         let counters = count_direct_packets(&scene);
-        send_fragments(&scene, SocketAddr::new(family.lb(), 40_003));
-        wait_for_packets(&scene, "fragment_dropped");
+        for (sent, split) in (1..).zip(SPLITS) {
+            send_fragments(&scene, "SYN", split, SocketAddr::new(family.lb(), 40_003));
+            wait_for_packets(&scene, "fragment_dropped", sent);
+        }
         // Served behind them, so that they can't have been merely late.
-        assert_served(&scene.lab, &scene.backend, family);
-        assert_eq!(counters.packets("direct"), 0, "{hook}");
+        let mut client = scene.connect();
+        client.send(&join(&named_headers(family)[1], b"hello"));
+        assert!(client.finish_and_rest().bytes.ends_with(b"hello"), "{rule}, {hook}");
+        assert_eq!(counters.packets("direct"), 0, "{rule}, {hook}");
     }
 }
 
-/// But those of a connection of ours, which the host would reset, are dropped there as well.
-fn they_go_their_ordinary_way_elsewhere(family: Family) {
+/// The host would reset them.
+fn those_of_a_connection_are_dropped(family: Family) {
+    for hook in hooks() {
+        let scene = Scene::serving(family, &[OFF, "--outbound none --hook", hook], echo);
+        let mut client = scene.connect();
+        for (sent, split) in (1..).zip(SPLITS) {
+            send_fragments(&scene, "ACK", split, client.address());
+            wait_for_packets(&scene, "fragment_dropped", sent);
+        }
+        client.send(b"still here");
+        assert_eq!(client.finish_and_rest(), Reply::ended(b"still here"));
+    }
+}
+
+/// Where nothing is restricted, a connection that began before us goes on.
+fn those_of_others_go_their_ordinary_way(family: Family) {
     for hook in hooks() {
         let scene = Scene::serving(family, &[OFF, "--outbound none --hook", hook], echo);
         let counters = count_direct_packets(&scene);
-        send_fragments(&scene, SocketAddr::new(family.lb(), 40_003));
-        wait_for_packets(&scene, "fragment_passed");
-        wait_until(PATIENCE, "a SYN from the client", || counters.packets("direct") > 0)
+        send_fragments(&scene, "ACK", "24", SocketAddr::new(family.lb(), 40_003));
+        wait_for_packets(&scene, "fragment_passed", 1);
+        wait_until(PATIENCE, "an ACK from the client", || counters.packets("direct") > 0)
             .unwrap_or_else(|error| panic!("{hook}: {error}"));
         assert_eq!(packets(&scene.foreword, "fragment_dropped"), 0, "{hook}");
-
-        let mut client = scene.connect();
-        send_fragments(&scene, client.address());
-        wait_for_packets(&scene, "fragment_dropped");
-        client.send(b"still here");
-        assert_eq!(client.finish_and_rest(), Reply::ended(b"still here"));
     }
 }

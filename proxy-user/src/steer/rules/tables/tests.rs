@@ -43,9 +43,10 @@ fn a_rule_is_its_ports_and_its_ranges() {
     let tables = tables(CLOSED);
     let rule = port(&tables, 81);
     assert_eq!(rule, port(&tables, 64000));
-    assert_eq!(rule.flags, RULE_REQUIRE | RULE_TRUSTED_ONLY);
+    assert_eq!(rule.flags, RULE_RESTRICTS | RULE_ANSWERS | RULE_TRUSTED_ONLY);
     let members = |wanted: Table| tables.0.keys().filter(move |key| key.table() == wanted);
-    assert_eq!(members(Table::Held).count(), 2);
+    // Both ports, and packets that can't be read.
+    assert_eq!(members(Table::Held).count(), 3);
     assert_eq!(members(Table::Backs).count(), 0);
     assert!(members(Table::Trust).all(|key| key.owner() == Some(rule.rule)));
     assert_eq!(members(Table::Trust).count(), 2);

@@ -1,0 +1,241 @@
+//! Reads a packet's VLAN tags and IP headers, as far as the header of what they carry.
+//!
+//! The kernel would follow a chain of extension headers to any length; a program can't. What is not
+//! read to its end is [`Unread::TooFar`], never "not TCP": a rule may want it dropped.
+
+use core::hint::black_box;
+
+use aya_ebpf::programs::TcContext;
+
+use crate::frame::{load, load_word};
+use crate::header::{Ipv4Header, Ipv6Header};
+use crate::packet::{AF_INET, AF_INET6, ETH_P_IP, ETH_P_IPV6};
+
+/// IEEE 802.1Q, in network byte order.
+const ETH_P_8021Q: u32 = (0x8100_u16).to_be() as u32;
+/// IEEE 802.1ad, in network byte order.
+const ETH_P_8021AD: u32 = (0x88a8_u16).to_be() as u32;
+/// The VLAN's number in a tag, in the host's byte order. 0 is a priority without a VLAN.
+pub const VLAN_ID: u32 = 0x0fff;
+
+/// Tags that we read before giving up; real frames carry two at most.
+const MAX_TAGS: usize = 4;
+/// Octets of a tag behind an EtherType, the next EtherType included.
+const TAG_LEN: u32 = 4;
+/// Extension headers that we follow before giving up; RFC 8200 has seven at most.
+const MAX_EXTENSIONS: usize = 16;
+
+const IPPROTO_HOPOPTS: u64 = 0;
+const IPPROTO_ROUTING: u64 = 43;
+const IPPROTO_FRAGMENT: u64 = 44;
+const IPPROTO_AH: u64 = 51;
+const IPPROTO_DSTOPTS: u64 = 60;
+
+/// The IP headers of a packet, or of one that an ICMP error quotes.
+#[derive(Clone, Copy)]
+pub struct Network {
+    /// [`AF_INET`] or [`AF_INET6`].
+    pub family: u32,
+    /// Number of the protocol of what follows.
+    pub protocol: u8,
+    /// Whether this is the first of several fragments.
+    pub is_first_fragment: bool,
+    /// Whether a routing header names another destination than the packet's.
+    pub is_source_routed: bool,
+    /// Whether there are neither tags nor options nor extension headers.
+    pub is_plain: bool,
+    /// Offset of what follows, in octets from the start of the outer network header.
+    pub next: u32,
+    /// Source address.
+    pub source: [u32; 4],
+    /// Destination address.
+    pub destination: [u32; 4],
+}
+
+/// Why there is no [`Network`].
+pub enum Unread {
+    /// No IP packet of this interface's, or a fragment but the first.
+    Other,
+    /// What it carries was not reached. The addresses are known, unless there were too many tags.
+    TooFar(Network),
+}
+
+impl Network {
+    /// A packet of which nothing is known.
+    const UNKNOWN: Self = Self {
+        family: AF_INET,
+        protocol: 0,
+        is_first_fragment: false,
+        is_source_routed: false,
+        is_plain: false,
+        next: 0,
+        source: [0; 4],
+        destination: [0; 4],
+    };
+
+    /// The packet's own headers.
+    #[inline(always)]
+    pub fn outer(ctx: &TcContext) -> Result<Self, Unread> {
+        let (protocol, at) = skip_tags(ctx)?;
+        match protocol {
+            ETH_P_IP => Self::ipv4(ctx, at),
+            ETH_P_IPV6 => Self::ipv6(ctx, at),
+            _ => Err(Unread::Other),
+        }
+    }
+
+    /// An IPv4 header at `at`.
+    #[inline(always)]
+    pub fn ipv4(ctx: &TcContext, at: u32) -> Result<Self, Unread> {
+        let ip: Ipv4Header = load(ctx, at).ok_or(Unread::Other)?;
+        if ip.is_later_fragment() || ip.length() < size_of::<Ipv4Header>() as u32 {
+            return Err(Unread::Other);
+        }
+        Ok(Self {
+            family: AF_INET,
+            protocol: ip.protocol,
+            is_first_fragment: ip.has_more_fragments(),
+            is_source_routed: false,
+            is_plain: at == 0 && ip.is_plain(),
+            next: at + ip.length(),
+            source: [ip.source, 0, 0, 0],
+            destination: [ip.destination, 0, 0, 0],
+        })
+    }
+
+    /// An IPv6 header at `at`, and its extension headers.
+    #[inline(always)]
+    pub fn ipv6(ctx: &TcContext, at: u32) -> Result<Self, Unread> {
+        let ip: Ipv6Header = load(ctx, at).ok_or(Unread::Other)?;
+        let mut network = Self {
+            family: AF_INET6,
+            protocol: ip.next_header,
+            is_first_fragment: false,
+            is_source_routed: false,
+            is_plain: at == 0 && is_extension(ip.next_header.into()) == 0,
+            next: at + size_of::<Ipv6Header>() as u32,
+            source: ip.source,
+            destination: ip.destination,
+        };
+        network.skip_extensions(ctx)?;
+        Ok(network)
+    }
+
+    #[inline(always)]
+    fn skip_extensions(&mut self, ctx: &TcContext) -> Result<(), Unread> {
+        if is_extension(self.protocol.into()) == 0 {
+            return Ok(());
+        }
+        let mut walk = Walk { protocol: self.protocol.into(), next: self.next.into(), found: 0 };
+        for _ in 0..MAX_EXTENSIONS {
+            walk.step(ctx);
+        }
+        self.protocol = walk.protocol as u8;
+        self.next = walk.next as u32;
+        self.is_first_fragment = walk.found & Walk::FRAGMENTS != 0;
+        self.is_source_routed = walk.found & Walk::SEGMENTS_LEFT != 0;
+        if walk.found & Walk::LATER_FRAGMENT != 0 {
+            Err(Unread::Other)
+        } else if walk.found & Walk::CUT != 0 || is_extension(walk.protocol) != 0 {
+            Err(Unread::TooFar(*self))
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A walk along a chain of extension headers.
+///
+/// Its steps have no branch: the verifier follows each way through a program, and what a branch in a
+/// loop tells of the packet doubles the ways with every round.
+struct Walk {
+    /// What the header at `next` is.
+    protocol: u64,
+    next: u64,
+    /// Any of the constants below.
+    found: u64,
+}
+
+impl Walk {
+    /// More fragments follow.
+    const FRAGMENTS: u64 = 1;
+    /// A fragment but the first.
+    const LATER_FRAGMENT: u64 = 2;
+    /// A routing header has segments left.
+    const SEGMENTS_LEFT: u64 = 4;
+    /// The packet ends within the chain, which RFC 7112 forbids.
+    const CUT: u64 = 8;
+
+    /// Goes past an extension header, or stays where it is if there is none.
+    #[inline(always)]
+    fn step(&mut self, ctx: &TcContext) {
+        /// A fragment's offset, and "more fragments".
+        const OFFSET: u64 = 0xfff8;
+        const MORE: u64 = 1;
+        let ([next, length, third, fourth], error) = load_word(ctx, self.next as u32);
+        let position = u64::from(u16::from_be_bytes([third, fourth]));
+        let length = u64::from(length);
+        let here = mask(is_extension(self.protocol));
+        let fragment = mask(equals(self.protocol, IPPROTO_FRAGMENT)) & here;
+        let routing = mask(equals(self.protocol, IPPROTO_ROUTING)) & here;
+        let ah = mask(equals(self.protocol, IPPROTO_AH)) & here;
+        let other = here & !fragment & !ah;
+
+        self.next += (fragment & 8) + (ah & ((length + 2) * 4)) + (other & ((length + 1) * 8));
+        self.protocol = (self.protocol & !here) | (u64::from(next) & here);
+        let has_offset = equals(position & OFFSET, 0) ^ 1;
+        let has_segments_left = equals(u64::from(fourth), 0) ^ 1;
+        self.found |= (fragment & ((position & MORE) * Self::FRAGMENTS))
+            | (fragment & (has_offset * Self::LATER_FRAGMENT))
+            | (routing & (has_segments_left * Self::SEGMENTS_LEFT))
+            | (here & ((error as u64 >> 63) * Self::CUT));
+    }
+}
+
+/// 1 if both, below 2^63, are the same, else 0; without a branch.
+#[inline(always)]
+fn equals(a: u64, b: u64) -> u64 {
+    black_box(a ^ b).wrapping_sub(1) >> 63
+}
+
+/// All bits for 1, none for 0; without a branch.
+#[inline(always)]
+fn mask(bit: u64) -> u64 {
+    black_box(bit).wrapping_neg()
+}
+
+/// 1 for an extension header that is followed, else 0; without a branch.
+#[inline(always)]
+fn is_extension(protocol: u64) -> u64 {
+    const FOLLOWED: u64 = 1 << IPPROTO_HOPOPTS
+        | 1 << IPPROTO_ROUTING
+        | 1 << IPPROTO_FRAGMENT
+        | 1 << IPPROTO_AH
+        | 1 << IPPROTO_DSTOPTS;
+    FOLLOWED >> (protocol & 63) & equals(protocol >> 6, 0)
+}
+
+/// Whether an EtherType, in network byte order, announces a VLAN tag.
+#[inline(always)]
+pub fn is_tag(protocol: u32) -> bool {
+    protocol == ETH_P_8021Q || protocol == ETH_P_8021AD
+}
+
+/// The EtherType behind the tags that stand in the packet, and its header's offset. A tag of VLAN 0
+/// gives a priority only, and the kernel takes it off like the first one; a frame of another VLAN
+/// goes to the sub-interface.
+#[inline(always)]
+fn skip_tags(ctx: &TcContext) -> Result<(u32, u32), Unread> {
+    let (mut protocol, mut at) = (ctx.skb.protocol(), 0);
+    for _ in 0..MAX_TAGS {
+        if !is_tag(protocol) {
+            return Ok((protocol, at));
+        }
+        let [tag, next]: [u16; 2] = load(ctx, at).ok_or(Unread::Other)?;
+        if u32::from(u16::from_be(tag)) & VLAN_ID != 0 {
+            return Err(Unread::Other);
+        }
+        (protocol, at) = (next.into(), at + TAG_LEN);
+    }
+    if is_tag(protocol) { Err(Unread::TooFar(Network::UNKNOWN)) } else { Ok((protocol, at)) }
+}

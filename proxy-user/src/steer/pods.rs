@@ -1,0 +1,74 @@
+//! The node's own pods: which interfaces they are behind, and which connections they have opened.
+
+use std::net::IpAddr;
+use std::os::fd::AsFd as _;
+
+use anyhow::{Context as _, Result, bail};
+use aya::maps::{HashMap, Map, MapData};
+use proxy_common::abi::{NIC_PODS, NIC_PODS_BY_ROUTE, NIC_TRUSTED, PathKey};
+use proxy_common::names;
+
+use super::interface::NetworkInterface;
+use super::netlink;
+use super::object::Object;
+use crate::address::{OriginalDst, PeerAddr};
+use crate::config::settings::Steering;
+
+impl Object {
+    /// Tells whether a pod has opened a connection; where that is not known (any more), it says no.
+    pub fn pods(&self) -> Result<impl Fn(PeerAddr, OriginalDst) -> bool + Send + Sync + use<>> {
+        let Map::LruHashMap(map) = self.map(names::POD_SYNS)? else {
+            bail!("{} is of another kind", names::POD_SYNS)
+        };
+        let fd = map.fd().as_fd().try_clone_to_owned().context("cannot share a map")?;
+        let map = Map::LruHashMap(MapData::from_fd(fd).context("cannot share a map")?);
+        let map = HashMap::<_, PathKey, u32>::try_from(map)?;
+        Ok(move |peer: PeerAddr, destination: OriginalDst| {
+            map.get(&connection(peer, destination), 0).is_ok()
+        })
+    }
+}
+
+/// A connection as the programs look it up.
+fn connection(peer: PeerAddr, destination: OriginalDst) -> PathKey {
+    let octets = |ip| match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
+        IpAddr::V6(ip) => ip.octets(),
+    };
+    PathKey {
+        remote: octets(peer.get().ip()),
+        local: octets(destination.get().ip()),
+        remote_port: peer.get().port().into(),
+        local_port: destination.get().port().into(),
+    }
+}
+
+/// What the settings and the routing table say of the sources behind protected interfaces.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The interfaces that a default route leads to.
+    defaults: Vec<u32>,
+}
+
+impl Sources {
+    /// Looks at the routing table.
+    pub fn look() -> Result<Self> {
+        let defaults = netlink::here(async |handle| netlink::default_routes(&handle).await)?;
+        Ok(Self { defaults })
+    }
+
+    /// The flags of an interface, but for the guard's.
+    pub fn flags(&self, settings: &Steering, interface: &NetworkInterface) -> u32 {
+        let mut flags = 0;
+        if settings.trusted_interfaces.iter().any(|name| name.matches(interface.name())) {
+            flags |= NIC_TRUSTED;
+        }
+        if settings.pod_interfaces.iter().any(|name| name.matches(interface.name())) {
+            flags |= NIC_PODS;
+        }
+        if settings.pod_interfaces.is_empty() && !self.defaults.contains(&interface.index()) {
+            flags |= NIC_PODS_BY_ROUTE;
+        }
+        flags
+    }
+}

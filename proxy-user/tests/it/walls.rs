@@ -1,0 +1,153 @@
+//! What gets past one wall meets another: answers that steering did not make, addresses that came in
+//! by the wrong interface, and segments that only look like a connection's.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use xtask::lab::{Family, Foreword, Site, SiteAddresses, wait_until};
+
+use crate::backend::{Backend, echo};
+use crate::client::{Client, PATIENCE, Reply};
+use crate::counters::Counters;
+use crate::hooks::hooks;
+use crate::maps::dropped;
+use crate::scene::{OFF, PORT, attach_in, site};
+use crate::wire::{join, named_client, named_destination, named_headers, v1};
+
+both_families!(
+    an_answer_past_us_is_dropped,
+    an_answer_past_us_can_be_allowed,
+    replies_stay_with_the_card_that_the_connection_came_in_by,
+    a_trusted_address_on_another_interface_is_not_believed,
+    a_trusted_interface_is_believed,
+    a_pods_address_on_another_interface_is_no_pod,
+);
+
+/// A site where clients come in by one card, and the node's routes lead back by another.
+fn crossed(family: Family, way_in: usize, way_back: usize) -> (Site, Backend) {
+    let at = SiteAddresses::of(family);
+    let site = site();
+    site.enter_by(family, way_in).expect("the router knows the node");
+    site.answer_by(family, way_back).expect("the node knows the router");
+    let server = Backend::start(&site.pods[0], (at.vip, PORT).into(), echo);
+    (site, server)
+}
+
+fn require(family: Family) -> String {
+    let trusted = SiteAddresses::of(family).client;
+    format!("--port {PORT} --inbound require --trust {trusted} --outbound v1")
+}
+
+/// Asserts that the client's first packets come to nothing.
+fn assert_no_answer(site: &Site, server: &Backend, family: Family, why: &str) {
+    let client = SiteAddresses::of(family).client;
+    let patience = Duration::from_millis(1500);
+    let attempt = Client::try_connect_within(&site.client, client, server.address(), patience);
+    assert!(attempt.is_err(), "{why}: {} answered", server.address());
+}
+
+fn assert_served(site: &Site, server: SocketAddr, family: Family) {
+    let [_, header] = named_headers(family);
+    let mut client = Client::connect(&site.client, SiteAddresses::of(family).client, server);
+    client.send(&join(&header, b"hello"));
+    let named = v1(named_client(family), named_destination(family));
+    assert_eq!(client.finish_and_rest(), Reply::ended(&join(&named, b"hello")));
+}
+
+/// In by a card that nobody protects, answered by one that somebody does.
+fn an_answer_past_us_is_dropped(family: Family) {
+    for hook in hooks() {
+        let (site, server) = crossed(family, 1, 0);
+        let foreword = attach_in(&site.node, &format!("eth0 {} --hook {hook}", require(family)));
+        assert_no_answer(&site, &server, family, hook);
+        assert!(dropped(&foreword, "unsteered-answer") > 0, "{hook}");
+        let advice = "write --guard-answers off";
+        let said = wait_until(PATIENCE, advice, || foreword.output().contains(advice));
+        said.unwrap_or_else(|error| panic!("{hook}: {error}: {}", foreword.output()));
+
+        site.enter_by(family, 0).expect("the router knows the node");
+        assert_served(&site, server.address(), family);
+        // Nothing of it outlives the process.
+        drop(foreword);
+        let direct =
+            Client::connect(&site.client, SiteAddresses::of(family).client, server.address());
+        drop(direct);
+    }
+}
+
+fn an_answer_past_us_can_be_allowed(family: Family) {
+    let (site, server) = crossed(family, 1, 0);
+    let flags = format!("eth0 {} --guard-answers off", require(family));
+    let _foreword = attach_in(&site.node, &flags);
+    let client = Client::connect(&site.client, SiteAddresses::of(family).client, server.address());
+    drop(client);
+}
+
+fn attach_both_cards(site: &Site, flags: &str) -> Foreword {
+    attach_in(&site.node, &format!("eth0 eth1 --reply arrival {flags}"))
+}
+
+/// Later segments may come by another card, and anybody can send some that look so.
+fn replies_stay_with_the_card_that_the_connection_came_in_by(family: Family) {
+    let at = SiteAddresses::of(family);
+    for hook in hooks() {
+        let (site, server) = crossed(family, 0, 0);
+        let _foreword =
+            attach_both_cards(&site, &format!("--port {PORT} {OFF} --outbound none --hook {hook}"));
+        let mut client = Client::connect(&site.client, at.client, server.address());
+        client.send(b"one ");
+        assert_eq!(client.receive(4), b"one ");
+        site.enter_by(family, 1).expect("the router knows the node");
+        let by_1 = format!("iifname node1 tcp sport {PORT}");
+        let seen = Counters::new(&site.router, "forward", &[("by_1", &by_1)]);
+        client.send(b"two ");
+        assert_eq!(client.receive(4), b"two ");
+        assert_eq!(client.finish_and_rest(), Reply::ended(b""));
+        assert_eq!(seen.packets("by_1"), 0, "{hook}");
+    }
+}
+
+/// The routing table knows where a trusted source is, and that it is not there.
+fn a_trusted_address_on_another_interface_is_not_believed(family: Family) {
+    for hook in hooks() {
+        let (site, server) = crossed(family, 1, 0);
+        let foreword = attach_both_cards(&site, &format!("{} --hook {hook}", require(family)));
+        assert_no_answer(&site, &server, family, hook);
+        assert!(dropped(&foreword, "source-interface") > 0, "{hook}");
+        site.enter_by(family, 0).expect("the router knows the node");
+        assert_served(&site, server.address(), family);
+    }
+}
+
+fn a_trusted_interface_is_believed(family: Family) {
+    let (site, server) = crossed(family, 1, 0);
+    let flags = format!("{} --trusted-interface eth1", require(family));
+    let _foreword = attach_both_cards(&site, &flags);
+    assert_served(&site, server.address(), family);
+}
+
+/// A range of pods that is wider than this node's says nothing of who comes in from outside.
+fn a_pods_address_on_another_interface_is_no_pod(family: Family) {
+    let at = SiteAddresses::of(family);
+    let everybody = if family == Family::V4 { "0.0.0.0/0" } else { "::/0" };
+    for guard in ["on", "off"] {
+        let (site, server) = crossed(family, 0, 0);
+        let trusted = at.client;
+        let flags = format!(
+            "eth0 veth-pod* --port {PORT} --inbound require --trust {trusted} --outbound v1 \
+             --hairpin {everybody} --guard {guard}"
+        );
+        let _foreword = attach_in(&site.node, &flags);
+        let mut without = Client::connect(&site.client, at.client, server.address());
+        without.offer(b"hello, without a header");
+        without.rest_within(PATIENCE).assert_cut("no header");
+        assert_eq!(server.connections(), 0, "guard {guard}");
+        assert_served(&site, server.address(), family);
+        // A pod of this node's needs none.
+        let mut pod = Client::connect(&site.pods[1], at.pods[1], server.address());
+        let address = pod.address();
+        pod.send(b"hello");
+        let named = v1(address, server.address());
+        assert_eq!(pod.finish_and_rest(), Reply::ended(&join(&named, b"hello")), "guard {guard}");
+    }
+}
