@@ -28,6 +28,7 @@ const RETRY: Duration = Duration::from_millis(10);
 
 /// What belongs on interfaces, by the settings and the kernel.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is wanted or not, by itself")]
 pub struct Plan {
     /// How to attach to TC.
     pub hook: HookUsed,

@@ -51,6 +51,14 @@ impl MemoryMaps {
         self.history.clear();
     }
 
+    /// Whether the fault has come about.
+    pub fn has_failed(&self) -> bool {
+        match self.fault {
+            Fault::None => false,
+            Fault::At(number) | Fault::From(number) => self.writes > number,
+        }
+    }
+
     fn count(&mut self) -> Result<()> {
         let number = self.writes;
         self.writes += 1;
@@ -155,13 +163,19 @@ fn longest(
     address: Address,
     key: fn(Range) -> Key,
 ) -> Option<&Value> {
-    let whole = u128::from_be_bytes(address);
     // A scope tells the families apart: a range of IPv6 has no IPv4 address in it.
     let is_mapped = |address: Address| address[..10] == [0; 10] && address[10..12] == [0xff; 2];
-    (0..=128_u32).rev().find_map(|bits| {
-        let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
-        let network = (whole & mask).to_be_bytes();
-        let range = Range { owner, bits: SCOPE_BITS + bits, address: network };
-        entries.get(&key(range)).filter(|_| is_mapped(network) == is_mapped(address))
-    })
+    let fits = |key: &Key| {
+        let (Key::Trust(range) | Key::Pod(range) | Key::Destination(range)) = key else {
+            return false;
+        };
+        let mask = u128::MAX.checked_shl(128 + SCOPE_BITS - range.bits).unwrap_or(0);
+        let network = (u128::from_be_bytes(address) & mask).to_be_bytes();
+        network == range.address && is_mapped(network) == is_mapped(address)
+    };
+    // Keys of one owner are in the order of their lengths.
+    let shortest = key(Range { owner, bits: 0, address: [0; 16] });
+    let longest = key(Range { owner, bits: u32::MAX, address: [u8::MAX; 16] });
+    let mut of_owner = entries.range(shortest..=longest).rev();
+    of_owner.find(|(key, _)| fits(key)).map(|(_, value)| value)
 }

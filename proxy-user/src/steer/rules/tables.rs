@@ -146,6 +146,8 @@ impl Tables {
     /// What settings say, under numbers of its own.
     pub fn of(settings: &Settings, numbers: &mut Numbers) -> Self {
         let mut tables = Self::default();
+        // Said even if no rule restricts anything: an earlier one may have.
+        tables.add(Key::Mark(port_bit(ANY_PORT).0), Value::Bits(0));
         let mut ports: BTreeMap<u16, PortRules<'_>> = BTreeMap::new();
         for rule in &settings.rules {
             let value = value(numbers.next(), rule, settings);

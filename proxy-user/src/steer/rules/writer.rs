@@ -43,6 +43,8 @@ pub struct Writer {
 impl Writer {
     /// Has the maps say what the settings say. An error leaves them as they were.
     pub fn serve(&mut self, maps: &mut impl Maps, settings: &Settings) -> Result<()> {
+        // What a change that failed has left is nobody's rule, and not to be kept.
+        self.go_back(maps)?;
         let mut wanted = Tables::of(settings, &mut self.numbers);
         wanted.keep(&self.written);
         self.exchange(maps, &wanted)
@@ -50,6 +52,7 @@ impl Writer {
 
     /// Has no port any rule. An error leaves the maps as they were.
     pub fn retire_all(&mut self, maps: &mut impl Maps) -> Result<()> {
+        self.go_back(maps)?;
         self.exchange(maps, &self.written.retired())
     }
 
@@ -60,8 +63,8 @@ impl Writer {
         if is_asked_for { Ok(()) } else { self.remove_stale(maps) }
     }
 
+    /// Needs nothing to be owed.
     fn exchange(&mut self, maps: &mut impl Maps, wanted: &Tables) -> Result<()> {
-        self.go_back(maps)?;
         self.make_room(maps, wanted)?;
         let result = self.write(maps, wanted);
         if self.owed.iter().any(|(key, _)| key.table() == Table::Ports) {
@@ -155,5 +158,7 @@ impl Writer {
     }
 }
 
+#[cfg(test)]
+mod machine;
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use crate::config::{Written, validate};
 const ROOM: usize = 8;
 const MOST: usize = ROOM / 2;
 
-fn settings(rules: &str) -> Settings {
+pub(super) fn settings(rules: &str) -> Settings {
     let text = format!("interfaces: [eth0]\nrules:\n{rules}");
     validate(&parse(&text).unwrap(), Written::File).unwrap()
 }
@@ -65,7 +65,7 @@ fn judged(entries: &BTreeMap<Key, Value>) -> Vec<Option<Judged>> {
 }
 
 /// What is in the maps, but for ranges that nothing leads to.
-fn in_force(entries: &BTreeMap<Key, Value>) -> BTreeMap<Key, Value> {
+pub(super) fn in_force(entries: &BTreeMap<Key, Value>) -> BTreeMap<Key, Value> {
     let stale: BTreeSet<_> = Tables(entries.clone()).stale().into_iter().collect();
     entries.iter().filter(|(key, _)| !stale.contains(key)).map(|(k, v)| (*k, *v)).collect()
 }
