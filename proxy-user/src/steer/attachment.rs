@@ -133,8 +133,10 @@ impl Attachment {
         if self.is_alone() {
             hook::remove_stale_filters(self.interface.name());
         }
-        if plan.hook == HookUsed::Clsact {
+        if plan.hook == HookUsed::Clsact || plan.hold {
             instance.note_qdisc(self.interface.index())?;
+        }
+        if plan.hook == HookUsed::Clsact {
             self.qdisc = Clsact::add(self.interface.name())?;
         }
         if !self.interface.has_ethernet() {

@@ -4,6 +4,10 @@
 //! behind steer on the same interface, which drops the first packets that steer passes, and one on
 //! its egress, which drops the answers to those that got past both. They are taken away by the next
 //! start on that interface, or by a cleanup.
+//!
+//! Both are filters on clsact, however steer is attached: a filter is the interface's, and lasts as
+//! long as that. A pinned link would last as long as the BPF file system that the process sees, which
+//! in a container may be its own. Earlier versions pinned links; those are still found and removed.
 
 use std::fs;
 use std::io;
@@ -11,18 +15,17 @@ use std::mem;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::{SchedClassifier, TcAttachType};
 use proxy_common::names::{BPFFS, HOLD, HOLD_TX, PIN_FOLDER};
 
-use super::hook::{self, HookUsed};
+use super::hook::{self, Clsact, HookUsed};
 use super::interface::NetworkInterface;
 use super::lock;
 use super::netlink;
 use super::object::Object;
 use crate::sys::netns;
 
-/// Folder of the pinned links, beside those of the instances.
+/// Folder of links that earlier versions pinned, beside those of the instances.
 pub const FOLDER: &str = "hold";
 
 /// A hold on an interface. Dropping it lifts it, unless it is to be kept.
@@ -30,17 +33,21 @@ pub const FOLDER: &str = "hold";
 pub struct Hold {
     interface: NetworkInterface,
     keep: bool,
+    /// A qdisc that we added for it.
+    qdisc: Option<Clsact>,
 }
 
 impl Hold {
-    /// Puts one behind whatever is there. An older one must be lifted first.
+    /// Puts one behind steer, which is attached by `hook`. An older one must be lifted first, and the
+    /// interface's qdisc be noted.
     pub fn place(
         object: &mut Object,
         interface: &NetworkInterface,
         hook: HookUsed,
     ) -> Result<Self> {
         // From now on an error lifts what is there.
-        let hold = Self { interface: interface.clone(), keep: false };
+        let mut hold = Self { interface: interface.clone(), keep: false, qdisc: None };
+        hold.qdisc = Clsact::add(interface.name())?;
         for place in PLACES {
             place.attach(object, interface, hook)?;
         }
@@ -65,7 +72,7 @@ impl Drop for Hold {
 struct Place {
     program: &'static str,
     direction: TcAttachType,
-    /// What the pin's name ends in.
+    /// What the name of an earlier version's pin ends in.
     suffix: &'static str,
 }
 
@@ -83,21 +90,17 @@ impl Place {
         hook: HookUsed,
     ) -> Result<()> {
         let program: &mut SchedClassifier = object.program(self.program)?;
-        let id = program.attach_with_options(interface.name(), self.direction, hook.behind())?;
-        let link = program.take_link(id)?;
-        match hook {
-            HookUsed::Tcx => {
-                let path = self.path(interface.index())?;
-                let _: PinnedLink = pin(FdLink::try_from(link)?, &path)
-                    .with_context(|| format!("cannot pin the hold on {interface}"))?;
-            }
-            // The filter is the interface's; only the value would take it away.
-            HookUsed::Clsact => mem::forget(link),
-        }
+        let mut attach =
+            |options| program.attach_with_options(interface.name(), self.direction, options);
+        let [first, other] = hook.filters_behind();
+        let id = attach(first).or_else(|_| attach(other));
+        let id = id.with_context(|| format!("cannot place the hold on {interface}"))?;
+        // The filter is the interface's; only the value would take it away.
+        mem::forget(program.take_link(id)?);
         Ok(())
     }
 
-    /// Indices are a namespace's own, pins are not: the namespace's number is part of the name.
+    /// An earlier version's pin. Indices are a namespace's own, pins are not: the namespace's number is part of the name.
     fn path(&self, index: u32) -> io::Result<PathBuf> {
         Ok(folder().join(format!("{}-{index}{}", netns::own_inode()?, self.suffix)))
     }
@@ -106,13 +109,6 @@ impl Place {
         let unpinned = self.path(index).and_then(fs::remove_file).is_ok();
         unpinned | hook::remove_filters(name, self.direction, self.program)
     }
-}
-
-fn pin(link: FdLink, path: &Path) -> Result<PinnedLink> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    Ok(link.pin(path)?)
 }
 
 /// Lifts the hold on an interface, whoever placed it; says whether there was one.
@@ -125,7 +121,7 @@ pub fn lift(index: u32, name: &str) -> bool {
     lifted
 }
 
-/// Whether a hold on the interface of this index is pinned.
+/// Whether an earlier version has pinned a hold on the interface of this index.
 pub fn is_pinned(index: u32) -> io::Result<bool> {
     PLACES[0].path(index)?.try_exists()
 }

@@ -19,6 +19,8 @@ use crate::config::settings::Hook;
 pub const PRIORITY: u16 = 20;
 /// The priority of what stands behind them.
 const PRIORITY_BEHIND: u16 = PRIORITY + 1;
+/// The first priority there is: a filter of others that ends the chain can't come before it.
+const PRIORITY_BEFORE_OTHERS: u16 = 1;
 
 /// The first kernel with tcx.
 const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
@@ -55,22 +57,33 @@ impl HookUsed {
 
     /// The way to attach by it, before all others.
     pub fn first(self) -> TcAttachOptions {
-        self.options(PRIORITY, LinkOrder::first())
+        match self {
+            Self::Tcx => TcAttachOptions::TcxOrder(LinkOrder::first()),
+            Self::Clsact => filter(PRIORITY),
+        }
     }
 
     /// The way to attach by it, behind our own.
     pub fn behind(self) -> TcAttachOptions {
-        self.options(PRIORITY_BEHIND, LinkOrder::last())
-    }
-
-    fn options(self, priority: u16, order: LinkOrder) -> TcAttachOptions {
         match self {
-            Self::Tcx => TcAttachOptions::TcxOrder(order),
-            Self::Clsact => {
-                TcAttachOptions::Netlink(NlOptions { priority, ..NlOptions::default() })
-            }
+            Self::Tcx => TcAttachOptions::TcxOrder(LinkOrder::last()),
+            Self::Clsact => filter(PRIORITY_BEHIND),
         }
     }
+
+    /// The ways to attach a filter behind what is attached by it: the better one, and one for where
+    /// others have that place. All of tcx comes before all filters.
+    pub fn filters_behind(self) -> [TcAttachOptions; 2] {
+        let better = match self {
+            Self::Tcx => PRIORITY_BEFORE_OTHERS,
+            Self::Clsact => PRIORITY_BEHIND,
+        };
+        [better, PRIORITY_BEHIND].map(filter)
+    }
+}
+
+fn filter(priority: u16) -> TcAttachOptions {
+    TcAttachOptions::Netlink(NlOptions { priority, ..NlOptions::default() })
 }
 
 impl fmt::Display for HookUsed {

@@ -19,6 +19,7 @@ both_families!(
     ports_stay_closed_after_an_orderly_end,
     a_start_without_it_opens_the_ports,
     connections_from_before_go_on,
+    ports_stay_closed_without_a_shared_bpffs,
 );
 
 any_family!(a_cleanup_leaves_nothing, a_start_that_fails_holds_nothing);
@@ -98,6 +99,36 @@ fn a_start_without_it_opens_the_ports(family: Family) {
         assert_served(&lab, &backend, family);
         foreword.terminate().expect("it ends after SIGTERM");
         assert!(flows_directly(&lab, &backend, family), "{hook}: nothing is held any more");
+    }
+}
+
+/// As in a container that mounts a BPF file system of its own: that goes with the process.
+fn attach_with_own_bpffs(lab: &Lab, flags: &str) -> Foreword {
+    let mut command = lab.node.command("unshare");
+    command.args(["--mount", "sh", "-euc", "mount -t bpf bpf /sys/fs/bpf; exec \"$@\"", "sh"]);
+    command.arg(foreword()).arg("attach").args(flags.split_whitespace());
+    Foreword::start(command).unwrap_or_else(|error| panic!("with its own bpffs: {error:#}"))
+}
+
+fn ports_stay_closed_without_a_shared_bpffs(family: Family) {
+    for hook in hooks() {
+        let lab = lab();
+        let before = NodeState::of(&lab.node);
+        let backend = server(&lab, family, PORT);
+        let mut foreword = attach_with_own_bpffs(&lab, &flags(hook));
+        assert_served(&lab, &backend, family);
+        foreword.kill().expect("it runs");
+        assert_closed(&lab, family, &backend);
+        // The next one does not need to see what the first saw.
+        let mut foreword = attach_with_own_bpffs(&lab, &format!("{FLAGS} --hook {hook}"));
+        assert_served(&lab, &backend, family);
+        foreword.terminate().expect("it ends after SIGTERM");
+        assert!(flows_directly(&lab, &backend, family), "{hook}: lifted by the next start");
+        attach_with_own_bpffs(&lab, &flags(hook)).kill().expect("it runs");
+        assert_closed(&lab, family, &backend);
+        cleanup(&lab.node);
+        assert!(flows_directly(&lab, &backend, family), "{hook}: after a cleanup");
+        before.assert_restored(&lab.node);
     }
 }
 

@@ -186,7 +186,7 @@ fn steerer(index: u32, ingress: &Chain) -> Seen<Steerer> {
     })
 }
 
-/// A hold is a pinned link or a filter.
+/// A hold is a filter, or a link that an earlier version has pinned.
 fn held(index: u32, ingress: &Chain) -> Seen<bool> {
     if ingress.programs().any(|program| program.name == HOLD) {
         return Ok(true);
