@@ -35,6 +35,21 @@ pub fn load<T: Wire>(ctx: &TcContext, at: u32) -> Option<T> {
     (result == 0).then(|| unsafe { value.assume_init() })
 }
 
+/// Octets in which all headers are, where a packet's are looked for: more than a frame of any network.
+const HEADERS_MAX: u32 = 10_000;
+
+/// Brings a packet's headers into its linear part, where alone they are read. Who sends a packet can
+/// have it lie in pages from the Ethernet header on, and so can some drivers.
+#[inline(always)]
+pub fn make_linear(ctx: &TcContext) {
+    let linear = ctx.data_end() - ctx.data();
+    let length = ctx.len().min(HEADERS_MAX);
+    if linear < length as usize {
+        // Without memory for it, what can't be read is dropped or passed as such.
+        let _ = ctx.pull_data(length);
+    }
+}
+
 /// Copies four octets as [`load`] does, without a branch: with 0, or with the kernel's negative
 /// error and octets of zero.
 #[inline(always)]

@@ -8,7 +8,8 @@ use crate::frame::Wire;
 pub struct Ipv4Header {
     version_ihl: u8,
     tos: u8,
-    total_length: u16,
+    /// Octets of the whole packet, in network byte order.
+    pub total_length: u16,
     id: u16,
     fragment: u16,
     ttl: u8,
@@ -63,7 +64,8 @@ impl Ipv4Header {
 #[derive(Clone, Copy, Default)]
 pub struct Ipv6Header {
     version_class_flow: u32,
-    payload_length: u16,
+    /// Octets behind this header, in network byte order; 0 where they are too many for it.
+    pub payload_length: u16,
     /// Number of the protocol of what follows, or of an extension.
     pub next_header: u8,
     hop_limit: u8,

@@ -13,7 +13,8 @@ use crate::synack::{answer_of_others, is_for_us};
 pub fn hold(ctx: &TcContext) -> Option<i32> {
     let node = NODE.get(0)?;
     let packet = answer_of_others(ctx, node)?;
-    if is_for_us(ctx, node, &packet) {
+    // Port 0 stands for what can't be read, and no answer comes from it.
+    if packet.source_port == 0 || is_for_us(ctx, node, &packet) {
         return None;
     }
     drop_if_held(u16::from_be(packet.source_port))

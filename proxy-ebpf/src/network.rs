@@ -46,6 +46,9 @@ pub struct Network {
     pub is_plain: bool,
     /// Offset of what follows, in octets from the start of the outer network header.
     pub next: u32,
+    /// Offset of the packet's end, by its own account. What a frame has behind it is nobody's: the
+    /// kernel cuts it off before it puts fragments together.
+    pub end: u32,
     /// Source address.
     pub source: [u32; 4],
     /// Destination address.
@@ -69,6 +72,7 @@ impl Network {
         is_source_routed: false,
         is_plain: false,
         next: 0,
+        end: 0,
         source: [0; 4],
         destination: [0; 4],
     };
@@ -98,6 +102,7 @@ impl Network {
             is_source_routed: false,
             is_plain: at == 0 && ip.is_plain(),
             next: at + ip.length(),
+            end: at + u32::from(u16::from_be(ip.total_length)),
             source: [ip.source, 0, 0, 0],
             destination: [ip.destination, 0, 0, 0],
         })
@@ -114,6 +119,10 @@ impl Network {
             is_source_routed: false,
             is_plain: at == 0 && is_extension(ip.next_header.into()) == 0,
             next: at + size_of::<Ipv6Header>() as u32,
+            end: match u16::from_be(ip.payload_length) {
+                0 => u32::MAX,
+                length => at + size_of::<Ipv6Header>() as u32 + u32::from(length),
+            },
             source: ip.source,
             destination: ip.destination,
         };
@@ -126,7 +135,12 @@ impl Network {
         if is_extension(self.protocol.into()) == 0 {
             return Ok(());
         }
-        let mut walk = Walk { protocol: self.protocol.into(), next: self.next.into(), found: 0 };
+        let mut walk = Walk {
+            protocol: self.protocol.into(),
+            next: self.next.into(),
+            end: self.end.into(),
+            found: 0,
+        };
         for _ in 0..MAX_EXTENSIONS {
             walk.step(ctx);
         }
@@ -152,6 +166,7 @@ struct Walk {
     /// What the header at `next` is.
     protocol: u64,
     next: u64,
+    end: u64,
     /// Any of the constants below.
     found: u64,
 }
@@ -175,7 +190,9 @@ impl Walk {
         let ([next, length, third, fourth], error) = load_word(ctx, self.next as u32);
         let position = u64::from(u16::from_be_bytes([third, fourth]));
         let length = u64::from(length);
-        let here = mask(is_extension(self.protocol));
+        let is_over_end = self.end.wrapping_sub(self.next + 4) >> 63 | error as u64 >> 63;
+        let extension = mask(is_extension(self.protocol));
+        let here = extension & !mask(is_over_end);
         let fragment = mask(equals(self.protocol, IPPROTO_FRAGMENT)) & here;
         let routing = mask(equals(self.protocol, IPPROTO_ROUTING)) & here;
         let ah = mask(equals(self.protocol, IPPROTO_AH)) & here;
@@ -188,7 +205,7 @@ impl Walk {
         self.found |= (fragment & ((position & MORE) * Self::FRAGMENTS))
             | (fragment & (has_offset * Self::LATER_FRAGMENT))
             | (routing & (has_segments_left * Self::SEGMENTS_LEFT))
-            | (here & ((error as u64 >> 63) * Self::CUT));
+            | (extension & (is_over_end * Self::CUT));
     }
 }
 

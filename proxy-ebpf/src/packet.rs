@@ -9,7 +9,7 @@ use core::mem::offset_of;
 use aya_ebpf::programs::TcContext;
 use proxy_common::abi::Address;
 
-use crate::frame::{EthernetFrame, load};
+use crate::frame::{EthernetFrame, load, make_linear};
 use crate::header::{Ipv4Header, Ipv6Header, TcpFlags, TcpHeader};
 use crate::network::{Network, Unread};
 
@@ -78,6 +78,7 @@ impl Packet {
     /// Reads the headers; `None` if the packet can be no business of ours.
     #[inline(always)]
     pub fn parse(ctx: &TcContext) -> Option<Self> {
+        make_linear(ctx);
         match Network::outer(ctx) {
             Err(Unread::Other) => None,
             Err(Unread::TooFar(ip)) => Some(Self::unreadable(&ip)),
@@ -219,8 +220,12 @@ impl Packet {
     /// A first fragment of 8 octets is allowed, and ends before the flags.
     #[inline(always)]
     fn fragment(ctx: &TcContext, ip: &Network) -> Option<Self> {
+        if ip.next + size_of::<[u16; 2]>() as u32 > ip.end {
+            return None;
+        }
         let [source_port, destination_port]: [u16; 2] = load(ctx, ip.next)?;
-        let flags = load(ctx, ip.next + offset_of!(TcpHeader, flags) as u32);
+        let flags_at = ip.next + offset_of!(TcpHeader, flags) as u32;
+        let flags = if flags_at < ip.end { load(ctx, flags_at) } else { None };
         Some(Self {
             kind: Kind::Fragment,
             source_port,
