@@ -1,9 +1,12 @@
 //! `cargo xtask fuzz`: libFuzzer on the header engine, the policy, and whatever else reads text or bytes
-//! of others, with the stable toolchain.
+//! of others, with the stable toolchain; and generated packets through the loaded eBPF programs
+//! ([`packets`]).
 //!
 //! Inputs that reach something new are collected below the target folder, so that each run goes on
 //! where the last one ended; the checked-in corpus is only read. An input that fails becomes a
 //! regression file, which the ordinary test `replay` fails with until the fault is gone.
+
+mod packets;
 
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, PipeReader, Write as _};
@@ -21,15 +24,18 @@ use crate::ui;
 /// Arguments of `cargo xtask fuzz`.
 #[derive(ClapArgs)]
 pub struct Args {
-    /// What to fuzz; each target in turn if none is named.
+    /// What to fuzz; each target in turn if none is named, but for packets, which needs root.
     target: Option<Target>,
     /// How long each target runs.
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
+    /// With packets: what they are made from, to have a run again.
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
 }
 
 /// A fuzz target, by the name that its binary has.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Target {
     /// Any bytes in any split, into the decoder.
     Decode,
@@ -47,6 +53,8 @@ enum Target {
     Hex,
     /// Any datagram, as the kernel's answer.
     Netlink,
+    /// Any frames, through the eBPF programs of a node of the lab.
+    Packets,
 }
 
 impl Target {
@@ -60,6 +68,7 @@ impl Target {
             Self::Admin => "admin",
             Self::Hex => "hex",
             Self::Netlink => "netlink",
+            Self::Packets => "packets",
         }
     }
 }
@@ -72,12 +81,16 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// Runs the targets; the first crash ends it.
 pub fn run(args: &Args) -> Result<()> {
+    if args.target == Some(Target::Packets) {
+        return packets::run(args.seconds, args.seed);
+    }
     setup::run(Purpose::Fuzz)?;
     let target_dir = cargo::target_dir()?.join("fuzz");
     let mut build = cargo_fuzz("build", &target_dir);
     ui::run_long("building the fuzz targets", &mut build)?;
     let targets = args.target.as_ref().map_or(Target::value_variants(), std::slice::from_ref);
-    targets.iter().try_for_each(|target| fuzz(*target, args.seconds, &target_dir))
+    let mut targets = targets.iter().filter(|target| **target != Target::Packets);
+    targets.try_for_each(|target| fuzz(*target, args.seconds, &target_dir))
 }
 
 /// `cargo fuzz` on our folder. What it needs of the compiler is unstable, hence the variable.

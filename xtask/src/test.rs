@@ -1,5 +1,5 @@
-//! `cargo xtask test`: unit tests as whoever asks, then what needs namespaces as root: conformance
-//! and the one integration binary.
+//! `cargo xtask test`: unit tests as whoever asks, then what needs namespaces as root: conformance,
+//! the integration binary, and generated packets.
 //!
 //! Nothing is printed after cargo's own closing lines.
 
@@ -11,7 +11,7 @@ use crate::setup::{self, Purpose};
 use crate::{privilege, ui};
 
 /// Cargo's setting that has a finished test binary run by sudo.
-const AS_ROOT: &str = r#"target."cfg(unix)".runner = ["sudo", "--preserve-env", "--"]"#;
+pub const AS_ROOT: &str = r#"target."cfg(unix)".runner = ["sudo", "--preserve-env", "--"]"#;
 
 /// Test binaries that need neither root nor a network namespace.
 const UNPRIVILEGED: [&str; 5] = ["layers", "allocations", "differential", "replay", "tools"];
@@ -36,7 +36,8 @@ pub fn run(args: &Args) -> Result<()> {
     cargo::run(cargo().args(workspace).arg("--doc"))?;
 
     ui::note("integration tests, in network namespaces of their own");
-    let privileged = ["test", "--package=proxy-user", "--test=conformance", "--test=it"];
+    let privileged =
+        ["test", "--package=proxy-user", "--test=conformance", "--test=it", "--test=packets"];
     let mut integration = cargo();
     integration.args(privileged);
     if !privilege::is_root() {

@@ -6,6 +6,9 @@ use anyhow::{Result, bail};
 
 use super::Series;
 
+/// How many test binaries run, one after the other.
+const HARNESSES: usize = 2;
+
 /// One test that has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Check {
@@ -18,8 +21,8 @@ struct Check {
 pub struct Account {
     series: Series,
     checks: Vec<Check>,
-    /// The harness's last line, which says that it came to its end.
-    summary: Option<String>,
+    /// The last line of each harness, which says that it came to its end.
+    summaries: Vec<String>,
     transcript: Vec<String>,
     last: Instant,
 }
@@ -30,7 +33,7 @@ impl Account {
         Self {
             series,
             checks: Vec::new(),
-            summary: None,
+            summaries: Vec::new(),
             transcript: Vec::new(),
             last: Instant::now(),
         }
@@ -42,7 +45,7 @@ impl Account {
         if line.starts_with("running ") {
             self.last = Instant::now();
         } else if line.starts_with("test result: ") {
-            self.summary = Some(line.to_owned());
+            self.summaries.push(line.to_owned());
         } else if let Some(check) = Check::parse(line) {
             let seconds = self.last.elapsed().as_secs_f32();
             self.last = Instant::now();
@@ -64,10 +67,12 @@ impl Account {
         if !failed.is_empty() {
             bail!("failed: {}", failed.join(", "));
         }
-        match &self.summary {
-            None => bail!("the machine ended before the tests did"),
-            Some(summary) if !summary.starts_with("test result: ok.") => bail!("{summary}"),
-            Some(_) => {}
+        if self.summaries.len() < HARNESSES {
+            bail!("the machine ended before the tests did");
+        }
+        if let Some(summary) = self.summaries.iter().find(|it| !it.starts_with("test result: ok."))
+        {
+            bail!("{summary}");
         }
         let picks_none = |pick: &&String| !self.checks.iter().any(|it| it.name.contains(*pick));
         if let Some(pick) = picks.iter().find(picks_none) {
@@ -107,8 +112,12 @@ mod tests {
         account.verdict(&picks.iter().map(|&pick| pick.to_owned()).collect::<Vec<_>>())
     }
 
-    const GOOD: [&str; 3] =
-        ["running 1 test", "test vlan::served::v4 ... ok", "test result: ok. 1 passed; 0 failed"];
+    const GOOD: [&str; 4] = [
+        "running 1 test",
+        "test vlan::served::v4 ... ok",
+        "test result: ok. 1 passed; 0 failed",
+        "test result: ok. 0 passed; 0 failed",
+    ];
 
     #[test]
     fn passes_what_passed() {
@@ -119,11 +128,13 @@ mod tests {
     fn fails_whatever_else_happened() {
         let error = verdict(&GOOD, &["vlan::", "renamed"]).unwrap_err();
         assert!(error.to_string().contains("`renamed`"), "{error}");
-        assert!(verdict(&GOOD[..2], &["vlan::"]).is_err(), "the harness did not end");
+        assert!(verdict(&GOOD[..2], &["vlan::"]).is_err(), "no harness ended");
+        assert!(verdict(&GOOD[..3], &["vlan::"]).is_err(), "one harness did not end");
         assert!(verdict(&[], &[]).is_err(), "nothing was said");
         for result in ["FAILED", "ignored, needs VLAN devices"] {
             let bad = format!("test vlan::served::v6 ... {result}");
-            let error = verdict(&[GOOD[0], GOOD[1], &bad, GOOD[2]], &["vlan::"]).unwrap_err();
+            let error =
+                verdict(&[GOOD[0], GOOD[1], &bad, GOOD[2], GOOD[3]], &["vlan::"]).unwrap_err();
             assert!(error.to_string().contains("vlan::served::v6"), "{error}");
         }
     }

@@ -86,6 +86,11 @@ impl Initramfs {
         }
         copy_stripped(&binaries.foreword, &root.place(&binaries.foreword)?)?;
         copy_stripped(&binaries.tests, &root.place(Path::new("bin/it"))?)?;
+        copy_stripped(&binaries.packets, &root.place(Path::new("bin/packets"))?)?;
+        let written = crate::cargo::root().join("proxy-user/tests/packets/regressions");
+        for entry in fs::read_dir(written)? {
+            root.add_file(&entry?.path())?;
+        }
         fs::write(root.0.join("arguments"), format!("{HARNESS} {}\n", picks.join(" ")))?;
 
         let initramfs = Self { folder };

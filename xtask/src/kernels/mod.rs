@@ -34,7 +34,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(1800);
 
 /// What is run where nothing else is asked for: loading, attaching and detaching by each hook, both
 /// directions of a connection, and all that depends on what the kernel makes of our packets.
-const TESTS: [&str; 19] = [
+const TESTS: [&str; 22] = [
     "attachment::how_it_is_attached_is_reported",
     "hooks::",
     "vlan::",
@@ -54,6 +54,9 @@ const TESTS: [&str; 19] = [
     "takeover::connections_of_nobody_go_on_untouched",
     "takeover::a_hold_changes_hands",
     "death::nothing_remains_after_cleanup",
+    "verdicts_",
+    "the_host_never_answers_",
+    "a_hold_never_lets_the_host_answer_past_clsact",
 ];
 
 /// Arguments of `cargo xtask kernels`.
