@@ -22,7 +22,6 @@ use super::ledger::Served;
 use super::live::{self, Live};
 use super::log::{Beginning, Ended};
 use super::opening::{Arrival, Beginnings, Opening};
-use super::tally::Outcome;
 use super::transfer::{Ending, Transfer};
 use super::wheel::Tick;
 use super::worker::Worker;
@@ -254,11 +253,6 @@ impl Session {
             age: Duration::from_millis(clock.milliseconds() - self.started),
             stand,
         })
-    }
-
-    /// The worker ends, and the connection with it.
-    pub fn cut(mut self, worker: &Worker) {
-        self.record(worker, Outcome::Refused(Reason::DrainTimeout));
     }
 
     fn arrival<'a>(&'a self, worker: &'a Worker) -> Arrival<'a> {

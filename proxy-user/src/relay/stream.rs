@@ -117,6 +117,11 @@ impl<S> Socket<S> {
         self.ended.get()
     }
 
+    /// Whether the connection has failed.
+    pub fn has_failed(&self) -> bool {
+        self.failed.get()
+    }
+
     /// Whether the next read that is not full is the last: the peer has ended, the connection is
     /// whole, and nothing can cut the read short.
     pub fn ends_with_short_read(&self) -> bool {

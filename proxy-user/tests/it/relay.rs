@@ -8,11 +8,12 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
-use xtask::lab::{Family, Lab};
+use xtask::lab::{Family, Lab, wait_until};
 
 use crate::backend::{Backend, Served, echo, swallow};
 use crate::bulk::{MEBIBYTE, assert_same_bulk, noise};
-use crate::client::{Client, End, Reply, reset_on_close};
+use crate::client::{Client, End, PATIENCE, Reply, reset_on_close};
+use crate::maps::refused;
 use crate::scene::{OFF, PORT, REQUIRE, Scene, attach, lab};
 use crate::wire::{join, named_client, named_destination, named_headers, v1};
 
@@ -21,6 +22,8 @@ both_families!(
     two_hundred_connections_are_served_at_once,
     a_refused_upstream_closes_the_client,
     a_silent_upstream_is_given_up,
+    a_client_that_is_gone_before_its_upstream_answers_delivers_nothing,
+    the_bytes_of_a_cut_connection_are_counted,
     a_clients_reset_reaches_the_upstream,
     an_upstreams_reset_reaches_the_client,
     a_slow_backend_slows_the_client,
@@ -125,6 +128,44 @@ fn a_silent_upstream_is_given_up(family: Family) {
     client.rest().assert_cut("a client without upstream");
     let after = begin.elapsed().as_secs_f32();
     assert!((4.5..7.0).contains(&after), "closed after {after:.1} s");
+}
+
+/// Its place is free at once, and the request does not come seconds later.
+fn a_client_that_is_gone_before_its_upstream_answers_delivers_nothing(family: Family) {
+    const CLIENTS: usize = 20;
+    let scene = Scene::new(family, &[REQUIRE, "--outbound none --connect-timeout 30s"]);
+    let (option, node) = (family.ip_option(), family.node_back());
+    let route = format!("blackhole {node}/{}", family.host_prefix());
+    scene.lab.backend.ip(&format!("{option} route add {route}")).expect("the route is new");
+    let [_, header] = named_headers(family);
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = scene.connect();
+            client.send(&join(&header, b"is anybody there?"));
+            client
+        })
+        .collect();
+    // Time for the headers to be read, and the connections to be begun.
+    sleep(Duration::from_secs(1));
+    clients.into_iter().for_each(Client::reset);
+    let given_up = || refused(&scene.foreword, "client-reset") == CLIENTS as u64;
+    wait_until(PATIENCE, "the ends", given_up).expect("each is given up");
+    scene.lab.backend.ip(&format!("{option} route del {route}")).expect("the route is there");
+    sleep(Duration::from_secs(3));
+    scene.assert_no_upstream();
+}
+
+/// In the summary at the end of a run.
+fn the_bytes_of_a_cut_connection_are_counted(family: Family) {
+    let flags = [OFF, "--outbound none", "--drain-timeout 100ms"];
+    let mut scene = Scene::serving(family, &flags, echo);
+    let mut client = scene.connect();
+    client.send(&[b'x'; 12_345]);
+    client.receive(12_345);
+    scene.foreword.terminate().expect("it ends");
+    let said = scene.foreword.output();
+    assert!(said.contains("bytes_in=12345 bytes_out=12345"), "{said}");
+    scene.assert_proxied(0);
 }
 
 fn a_clients_reset_reaches_the_upstream(family: Family) {

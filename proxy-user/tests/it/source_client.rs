@@ -8,10 +8,10 @@ use crate::backend::{Backend, echo};
 use crate::client::{Client, PATIENCE, Reply};
 use crate::footprint::NodeState;
 use crate::hooks::hooks;
-use crate::maps::{dropped, packets};
+use crate::maps::{dropped, packets, refused};
 use crate::rules::{Form, TARGET_PORT};
 use crate::scene::{OFF, PORT, REQUIRE, Scene, attach, attach_in, lab, site};
-use crate::wire::{join, named_client, named_headers};
+use crate::wire::{join, named_client, named_headers, v1};
 
 both_families!(
     a_pod_of_this_node_sees_the_client,
@@ -25,6 +25,7 @@ both_families!(
     a_connection_that_comes_back_is_dropped,
 );
 
+any_family!(a_client_that_is_no_host_is_refused);
 any_family!(what_cannot_work_is_said_at_the_start);
 
 /// Connects, talks to an echo, and finds that the server's peer is the client, to the port.
@@ -162,6 +163,21 @@ fn a_health_check_comes_from_the_node(family: Family) {
     check.send(&join(&crate::wire::v2_raw(0x20, 0, b""), b"hello"));
     assert_eq!(check.finish_and_rest(), Reply::ended(b"hello"));
     scene.assert_proxied(0);
+}
+
+/// The kernel would take some of them for its own choice.
+fn a_client_that_is_no_host_is_refused() {
+    let scene = Scene::serving(Family::V4, &[REQUIRE, SEEN], echo);
+    let none = ["255.255.255.255", "224.0.0.1", "0.0.0.0", "127.0.0.1"];
+    for client in none {
+        let stated = SocketAddr::new(client.parse().expect("an address"), 4711);
+        let mut client = scene.connect();
+        client.send(&join(&v1(stated, scene.vip()), b"hello"));
+        client.rest().assert_cut("one that is no host");
+    }
+    let all = || refused(&scene.foreword, "client-address") == none.len() as u64;
+    wait_until(PATIENCE, "the count", all).expect("they are counted");
+    assert_eq!(scene.backend.connections(), 0);
 }
 
 /// Before the first connection, not by its time-out.

@@ -26,10 +26,8 @@ const LINGER: Duration = Duration::from_secs(2);
 impl Session {
     /// Closes both sockets as the ending asks for.
     pub(super) fn finish(&mut self, turn: &mut Turn<'_>, ending: Ending) -> Fate {
-        if let (Stage::Relaying { transfer, .. }, Some(ended)) = (&self.stage, &mut self.ended) {
-            let moved = transfer.moved();
-            ended.bytes = (ended.bytes.0 + moved.0, moved.1);
-            self.served.tally.moved(ended.bytes.0, ended.bytes.1);
+        self.take_stock();
+        if let Some(ended) = &self.ended {
             let outcome = outcome(ended.origin, ending, ended.bytes);
             self.record(turn.worker, outcome);
         }
@@ -41,6 +39,30 @@ impl Session {
             Ending::UpstreamLeft => self.close_gently(turn),
             Ending::Broken(_) => self.over(),
         }
+    }
+
+    /// The worker ends, and the connection with it.
+    pub fn cut(mut self, worker: &Worker) {
+        self.take_stock();
+        self.record(worker, Outcome::Refused(Reason::DrainTimeout));
+    }
+
+    /// Enters what has been moved, once, before the connection is recorded.
+    fn take_stock(&mut self) {
+        if let (Stage::Relaying { transfer, .. }, Some(ended)) = (&self.stage, &mut self.ended) {
+            let moved = transfer.moved();
+            ended.bytes = (ended.bytes.0 + moved.0, moved.1);
+            self.served.tally.moved(ended.bytes.0, ended.bytes.1);
+        }
+    }
+
+    /// The client is gone before its upstream has anything. Nothing is delivered, and nobody's place
+    /// is held.
+    pub(super) fn abandon(&mut self, turn: &mut Turn<'_>, payload: usize) -> Fate {
+        let origin = self.ended.as_ref().and_then(|ended| ended.origin);
+        let outcome = outcome(origin, Ending::Broken(Reason::ClientReset), (payload as u64, 0));
+        self.record(turn.worker, outcome);
+        self.over()
     }
 
     /// Opens no upstream, and ends the connection so that the client reads no error into it.

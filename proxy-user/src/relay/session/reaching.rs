@@ -77,6 +77,12 @@ impl Session {
         Fate::Busy
     }
 
+    /// Whether the client has reset the connection, and the upstream has none of it yet. A client that
+    /// has only ended waits for an answer.
+    fn is_abandoned(&self, connecting: &Connecting) -> bool {
+        self.client.has_failed() && !connecting.is_under_way()
+    }
+
     /// A client whose upstream can't be reached is reset, as that upstream's kernel would.
     fn give_up(&mut self, turn: &mut Turn<'_>, reason: Reason) -> Fate {
         if reason == Reason::NoLocalPort {
@@ -87,6 +93,9 @@ impl Session {
 
     pub(super) fn write_first(&mut self, turn: &mut Turn<'_>) -> Fate {
         match (mem::replace(&mut self.stage, Stage::Over), &self.upstream) {
+            (Stage::Connecting(connecting), _) if self.is_abandoned(&connecting) => {
+                self.abandon(turn, connecting.preamble.payload)
+            }
             (Stage::Connecting(mut connecting), Some(upstream)) => {
                 let first = connecting.write(upstream);
                 self.take_first(turn, connecting, first)
