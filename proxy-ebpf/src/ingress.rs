@@ -7,6 +7,9 @@ use crate::network::VLAN_ID;
 /// `PACKET_HOST` of `include/uapi/linux/if_packet.h`: sent to this node, not merely seen by it.
 const PACKET_HOST: u32 = 0;
 
+/// The index of `lo` in every namespace.
+pub const LOOPBACK: u32 = 1;
+
 /// Whether a packet is none of this interface's, or our own. A frame that a promiscuous interface
 /// overheard is nobody's here, and one of a VLAN is the sub-interface's. Our own upstream
 /// connections carry `own_mark`, where they could come back to us; 0: they can't.

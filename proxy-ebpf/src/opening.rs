@@ -11,7 +11,7 @@ use proxy_common::abi::{
 };
 
 use crate::guard::{is_judged_in_xdp, is_trusted, range_key, turn_away};
-use crate::ingress::{had_tag, interface};
+use crate::ingress::{LOOPBACK, had_tag, interface};
 use crate::maps::{NICS, POD_SYNS, PODS};
 use crate::packet::Packet;
 use crate::path;
@@ -25,7 +25,9 @@ pub fn judge(ctx: &TcContext, node: &Node, rule: Rule, packet: &Packet) -> Optio
     // SAFETY: no program writes this map, and the value is copied before anything else runs.
     let nic = unsafe { NICS.get(key) }.map_or(0, |nic| nic.flags);
     let is_pod = rule.flags & RULE_PODS != 0 && is_pod(ctx, node, nic, rule, packet);
+    // On `lo` is only what this host sends itself, and no route leads there.
     if rule.flags & RULE_CHECK_ARRIVAL != 0
+        && interface(ctx) != LOOPBACK
         && nic & NIC_TRUSTED == 0
         && !is_pod
         && is_trusted(rule, packet.source_address())

@@ -18,16 +18,13 @@ use proxy_common::abi::{
 };
 
 use crate::glance::{Ends, Glance, Segment, glance};
-use crate::ingress::{interface, is_elsewhere};
+use crate::ingress::{LOOPBACK, interface, is_elsewhere};
 use crate::log;
 use crate::maps::{NODE, count, count_drop, has_rule, rule_of, some_rule_restricts};
 use crate::opening;
 use crate::packet::{Kind, Packet};
 use crate::path;
 use crate::socket::{OWN_NAMESPACE, Owner, comes_back, has_connection, owner};
-
-/// The index of `lo` in every namespace.
-pub const LOOPBACK: u32 = 1;
 
 /// What is to be done with a packet, as far as a glance at it tells.
 enum Sight {

@@ -14,12 +14,11 @@ use proxy_common::abi::{Bypass, Node, RULE_ANSWERS, RULE_RETIRED};
 use proxy_common::names::is_veth_index;
 
 use crate::glance::{Glance, glance};
-use crate::ingress::{belongs_to_vlan, interface};
+use crate::ingress::{LOOPBACK, belongs_to_vlan, interface};
 use crate::log;
 use crate::maps::{BYPASS, NODE, count_drop, has_rule, rule_for};
 use crate::packet::{Kind, Packet};
 use crate::socket::{Owner, is_awaited_with_mark, owner};
-use crate::steer::LOOPBACK;
 
 /// Drops the packet if it is such an answer; `None` lets it go on.
 #[inline(always)]
