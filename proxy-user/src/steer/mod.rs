@@ -12,6 +12,7 @@
 //! with what is there.
 
 pub mod advice;
+mod answers;
 mod attachment;
 mod chain;
 mod describe;

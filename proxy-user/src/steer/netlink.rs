@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use anyhow::{Context as _, Result, anyhow, bail};
 use futures_util::TryStreamExt as _;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkLayerType, LinkMessage,
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
 };
 use netlink_packet_route::neighbour::NeighbourState;
 use netlink_packet_route::route::{RouteAttribute, RouteScope, RouteType};
@@ -36,6 +36,8 @@ pub struct Link {
     pub address: Vec<u8>,
     /// The id of the namespace that its other end is in, for a veth.
     pub peer_namespace: Option<u32>,
+    /// Whether it is up.
+    pub is_up: bool,
     /// Whether its packets have an Ethernet header.
     pub has_ethernet: bool,
     /// The text that somebody gave it.
@@ -113,6 +115,7 @@ pub fn read_link(message: LinkMessage) -> Link {
         mtu: 0,
         address: Vec::new(),
         peer_namespace: None,
+        is_up: message.header.flags.contains(LinkFlags::Up),
         has_ethernet: matches!(
             message.header.link_layer_type,
             LinkLayerType::Ether | LinkLayerType::Loopback

@@ -22,7 +22,7 @@ use self::services::Services;
 use self::tunnels::Tunnels;
 use super::advice::{self, Advice};
 use super::netlink::{self, Link};
-use super::{interface, pins};
+use super::{answers, interface, pins};
 use crate::config::field::At;
 use crate::config::settings::{InterfacePattern, Rule, Steering};
 use crate::sys::unseen::{Seen, Unseen};
@@ -70,6 +70,7 @@ pub fn look(meant: Option<&Steering>, rules: &[Rule]) -> Survey {
         advice: advice::on_upstreams(rules, At::File, is_watched)
             .into_iter()
             .chain(advice::on_source_addresses(rules, At::File))
+            .chain(answers::advice(rules, At::File, &all, is_watched))
             .collect(),
         names: all.into_iter().map(|link| link.name).collect(),
     }
