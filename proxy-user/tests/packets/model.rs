@@ -194,9 +194,20 @@ fn steer_segment(world: &World, arrival: Arrival, segment: &Segment) -> Verdict 
         (Owner::NewConnection, Some(rule)) => {
             let judged_before = world.setup.has_xdp() && segment.is_plain;
             let refused = if judged_before { None } else { turn_away(world, rule, source) };
+            // The routing table has no answer that leaves in such a name, and the kernel serves none.
+            let asks_routes = world.setup.reply == "arrival" && !is_on_lo;
+            if refused.is_none() && asks_routes && !is_unicast(destination) {
+                return Verdict::Any;
+            }
             refused.map_or(Verdict::Redirect, Verdict::Drop)
         }
     }
+}
+
+/// Whether it can be one host's address on a network.
+fn is_unicast(address: IpAddr) -> bool {
+    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !(address.is_loopback() || address.is_multicast() || address.is_unspecified() || is_broadcast)
 }
 
 fn turn_away(world: &World, rule: &Rule, source: IpAddr) -> Option<Because> {
