@@ -168,7 +168,6 @@ mod tests {
             rules: vec![Rule { name: "web".into(), does: None, traffic }],
             packets: [("returned".to_owned(), 7)].into(),
             dropped_packets: [("syn-rate".to_owned(), 1)].into(),
-            memory_limit: Some(1 << 30),
             ..Status::default()
         }
     }
