@@ -108,6 +108,8 @@ impl Clsact {
             Ok(()) => Ok(Some(Self { interface: interface.to_owned() })),
             Err(error) if is_already_there(&error) => Ok(None),
             Err(error) => {
+                // The kernel may have done it, and its answer been lost.
+                remove_unused_clsact(interface);
                 Err(error).with_context(|| format!("cannot add a clsact qdisc to {interface}"))
             }
         }

@@ -354,7 +354,16 @@ pub async fn remove_unused_clsact(handle: &Handle, interface: &str) -> Result<()
     let message = request.message_mut();
     message.header.parent = TcHandle::CLSACT;
     message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
-    request.execute().await.map_err(refusal)
+    match request.execute().await {
+        // There is none.
+        Err(rtnetlink::Error::NetlinkError(error)) if is_no_qdisc(&error.to_io()) => Ok(()),
+        result => result.map_err(refusal),
+    }
+}
+
+fn is_no_qdisc(error: &io::Error) -> bool {
+    let absent = [nix::errno::Errno::EINVAL, nix::errno::Errno::ENOENT];
+    absent.iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
 /// Sets a link's MTU, in bytes.

@@ -10,7 +10,7 @@ fn rules_that_share_a_port_have_destinations_of_their_own() {
         let mut other = raw.rules[0].clone();
         (other.name, other.destinations) = ("other".into(), words(second));
         raw.rules.push(other);
-        super::validate(&raw, Written::File).map(|_| ()).map_err(|error| error.to_string())
+        crate::config::validate(&raw, Written::File).map(|_| ()).map_err(|error| error.to_string())
     };
     assert_eq!(second(&["203.0.113.1"], &[]), Ok(()));
     assert_eq!(second(&["203.0.113.1"], &["203.0.113.0/24", "2001:db8::/32"]), Ok(()));
@@ -67,7 +67,7 @@ fn as_many_sources_as_the_maps_have_room_for() {
         let mut other = raw.rules[0].clone();
         (other.name, other.ports) = ("other".into(), words(&["81"]));
         raw.rules.push(other);
-        super::validate(&raw, Written::File).map(|_| ()).map_err(|error| error.to_string())
+        crate::config::validate(&raw, Written::File).map(|_| ()).map_err(|error| error.to_string())
     };
     assert_eq!(with(65535, 1), Ok(()));
     assert_eq!(
