@@ -24,14 +24,16 @@ pub fn is_elsewhere(ctx: &TcContext, own_mark: u32) -> bool {
     pkt_type != PACKET_HOST || belongs_to_vlan(ctx) || (own_mark != 0 && mark == own_mark)
 }
 
-/// Whether the packet has a tag with a VLAN's number, beside its octets.
+/// Whether the packet has a tag with a VLAN's number, beside its octets. Before Linux 6.2, one that
+/// the kernel has taken off leaves its number behind.
 #[inline(always)]
 pub fn belongs_to_vlan(ctx: &TcContext) -> bool {
     // SAFETY: the context is valid as long as the program runs.
-    unsafe { (*ctx.skb.skb).vlan_tci & VLAN_ID != 0 }
+    had_tag(ctx) && unsafe { (*ctx.skb.skb).vlan_tci & VLAN_ID != 0 }
 }
 
-/// Whether the kernel, or the hardware, has taken a tag off.
+/// Whether there is a tag beside the packet's octets: the hardware, or the kernel, has taken it out
+/// of them.
 #[inline(always)]
 pub fn had_tag(ctx: &TcContext) -> bool {
     // SAFETY: the context is valid as long as the program runs.
