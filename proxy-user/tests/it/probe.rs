@@ -49,7 +49,12 @@ pub fn assert_peer_is_named(from: &Netns, source: IpAddr, to: SocketAddr) {
 /// A connection that reaches the backend without Foreword: no header is asked for, none is
 /// written, and the backend sees the client itself.
 pub fn flows_directly(lab: &Lab, backend: &Backend, family: Family) -> bool {
-    let Ok(mut client) = Client::try_connect(&lab.client, family.lb(), backend.address()) else {
+    flows_directly_from(family.lb(), lab, backend)
+}
+
+/// The same from another address of the client's namespace.
+pub fn flows_directly_from(source: IpAddr, lab: &Lab, backend: &Backend) -> bool {
+    let Ok(mut client) = Client::try_connect(&lab.client, source, backend.address()) else {
         return false;
     };
     client.offer(b"directly");

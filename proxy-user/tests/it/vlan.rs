@@ -10,7 +10,7 @@ use xtask::lab::{Family, Lab, wait_until};
 use crate::backend::{Backend, echo};
 use crate::client::{Client, PATIENCE, Reply};
 use crate::hooks::hooks;
-use crate::probe::flows_directly;
+use crate::probe::flows_directly_from;
 use crate::scene::{PORT, REQUIRE, attach, lab};
 use crate::wire::{join, named_client, named_destination, named_headers, v1};
 
@@ -58,8 +58,8 @@ fn assert_proxied(lab: &Lab, source: IpAddr, backend: &Backend, family: Family) 
     assert_eq!(connection.finish_and_rest(), Reply::ended(&join(&header, b"hello")));
 }
 
-fn assert_direct(lab: &Lab, backend: &Backend, family: Family) {
-    wait_until(PATIENCE, "a direct connection", || flows_directly(lab, backend, family))
+fn assert_direct(lab: &Lab, source: IpAddr, backend: &Backend) {
+    wait_until(PATIENCE, "a direct connection", || flows_directly_from(source, lab, backend))
         .expect("nobody is in its way");
 }
 
@@ -72,7 +72,7 @@ fn a_vlan_is_protected_and_its_parent_is_not(family: Family) {
         let flags = format!("--port {PORT} --inbound require --trust {client} --outbound v1");
         let _foreword = attach(&lab, &format!("eth0.5 {flags} --hook {hook}"));
         assert_proxied(&lab, client, &tagged, family);
-        assert_direct(&lab, &untagged, family);
+        assert_direct(&lab, family.lb(), &untagged);
     }
 }
 
@@ -82,10 +82,12 @@ fn a_parent_is_protected_and_its_vlan_is_not(family: Family) {
         let lab = lab();
         add_vlan(&lab, family);
         let [tagged, untagged] = echoes(&lab, family);
-        assert_direct(&lab, &tagged, family);
+        // From the VLAN's own address: whoever is answered untagged meets the parent's second wall.
+        let [client, _] = ends(family);
+        assert_direct(&lab, client, &tagged);
         let _foreword =
             attach(&lab, &format!("eth0 --port {PORT} {REQUIRE} --outbound v1 --hook {hook}"));
         assert_proxied(&lab, family.lb(), &untagged, family);
-        assert_direct(&lab, &tagged, family);
+        assert_direct(&lab, client, &tagged);
     }
 }
