@@ -1,5 +1,6 @@
 //! What Cargo knows of the packages of this workspace and of those that it needs.
 
+use std::collections::BTreeSet;
 use std::process::Stdio;
 
 use anyhow::{Context, Result, bail};
@@ -113,5 +114,15 @@ impl Metadata {
         let node = self.resolve.nodes.iter().find(move |node| node.id == id);
         let edges = node.into_iter().flat_map(|node| &node.deps);
         edges.filter(|it| it.dep_kinds.iter().any(|of| of.kind.is_none())).map(|it| &it.pkg)
+    }
+
+    /// The ids of all the packages that end up in what this one is linked to, its own among them.
+    pub fn linked_into<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a str> {
+        let mut seen = BTreeSet::from([id]);
+        let mut left = vec![id];
+        while let Some(id) = left.pop() {
+            left.extend(self.linked_by(id).map(String::as_str).filter(|it| seen.insert(it)));
+        }
+        seen.into_iter()
     }
 }

@@ -88,23 +88,28 @@ fn require_same(
 }
 
 /// Nothing of what only tests need is in it.
+///
+/// A package that tests ask for and that is linked all the same, because another one needs it, is
+/// none of them.
 fn require_no_developers(all: &BTreeSet<String>, metadata: &Metadata) -> Result<()> {
     let binary = metadata.named(BINARY)?;
-    let of_kind = |kind: Option<&str>| {
-        let all = binary.dependencies.iter().filter(move |it| it.kind.as_deref() == kind);
-        all.map(|it| it.name.as_str()).collect::<BTreeSet<_>>()
-    };
-    let (used, for_tests) = (of_kind(None), of_kind(Some("dev")));
-    let only_for_tests: Vec<_> = for_tests.difference(&used).collect();
+    let linked: BTreeSet<_> =
+        metadata.linked_into(&binary.id).filter_map(|id| metadata.get(id)).map(name).collect();
+    let for_tests = binary.dependencies.iter().filter(|it| it.kind.as_deref() == Some("dev"));
+    let only_for_tests: BTreeSet<_> =
+        for_tests.map(|it| it.name.as_str()).filter(|name| !linked.contains(name)).collect();
     if only_for_tests.is_empty() {
         bail!("{BINARY} has no dependency that is only for tests: this check checks nothing");
     }
-    let named: BTreeSet<_> =
-        all.iter().filter_map(|id| metadata.get(id)).map(|it| it.name.as_str()).collect();
-    match only_for_tests.iter().find(|name| named.contains(**name)) {
+    let named: BTreeSet<_> = all.iter().filter_map(|id| metadata.get(id)).map(name).collect();
+    match only_for_tests.intersection(&named).next() {
         Some(name) => bail!("{name}, which is only for tests, is in the SBOM"),
         None => Ok(()),
     }
+}
+
+fn name(package: &Package) -> &str {
+    &package.name
 }
 
 fn bill(all: &BTreeSet<String>, metadata: &Metadata) -> Result<Bom> {
@@ -206,6 +211,17 @@ mod tests {
         linked.insert(metadata.named("proptest").unwrap().id.clone());
         let error = require_no_developers(&linked, &metadata).unwrap_err().to_string();
         assert!(error.contains("proptest"), "{error}");
+    }
+
+    #[test]
+    fn what_tests_ask_for_as_well_is_linked_all_the_same() {
+        let metadata = Metadata::of_target(TARGET).unwrap();
+        let asked = &metadata.named(BINARY).unwrap().dependencies;
+        let kinds: Vec<_> = asked.iter().filter(|it| it.name == "aya-obj").collect();
+        assert!(kinds.iter().all(|it| it.kind.as_deref() == Some("dev")), "{kinds:?}");
+        let linked = tree(BINARY, TARGET, &metadata).unwrap();
+        assert!(linked.contains(&metadata.named("aya-obj").unwrap().id));
+        require_no_developers(&linked, &metadata).unwrap();
     }
 
     #[test]
