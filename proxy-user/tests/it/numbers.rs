@@ -44,10 +44,12 @@ impl Drop for Timing {
 }
 
 /// Programs that every packet meets somewhere.
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 10] = [
     "foreword_guard",
     "foreword_steer",
     "foreword_hold",
+    "foreword_holdtx",
+    "foreword_synack",
     "foreword_answer",
     "foreword_egress",
     "foreword_return",

@@ -39,6 +39,7 @@ pub fn measure(stage: &Stage, duration: Duration) -> Result<Sample> {
         (Metric::SteerOthers, &others, "foreword_steer"),
         (Metric::SteerOurs, &ours, "foreword_steer"),
         (Metric::Return, &ours, "foreword_return"),
+        (Metric::SynAck, &ours, "foreword_synack"),
         (Metric::Lookup, &opening, "foreword_lookup"),
         (Metric::Track, &opening, "foreword_track"),
     ]

@@ -36,6 +36,8 @@ pub enum Metric {
     SteerOthers,
     /// `foreword_return`, for replies.
     Return,
+    /// `foreword_synack`, for whatever leaves.
+    SynAck,
     /// `foreword_lookup`, for packets that look for a listener.
     Lookup,
     /// `foreword_track`, for each call.
@@ -59,6 +61,7 @@ impl Metric {
             Self::SteerOurs => "steer, ours",
             Self::SteerOthers => "steer, not ours",
             Self::Return => "return",
+            Self::SynAck => "synack",
             Self::Lookup => "lookup",
             Self::Track => "track",
         }
@@ -74,7 +77,7 @@ impl Metric {
             Self::P50 | Self::P99 => "µs",
             Self::Rss | Self::KernelMemory => "B/conn",
             Self::Descriptors | Self::Syscalls => "/conn",
-            Self::SteerOurs | Self::SteerOthers | Self::Return => "ns/packet",
+            Self::SteerOurs | Self::SteerOthers | Self::Return | Self::SynAck => "ns/packet",
             Self::Lookup | Self::Track => "ns/call",
         }
     }

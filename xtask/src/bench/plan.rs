@@ -21,6 +21,8 @@ pub enum Contender {
     Foreword,
     /// `foreword attach lo`, where the others have listeners.
     ForewordOnLo,
+    /// Foreword with `--guard-answers off`: without the program at egress.
+    ForewordOneWall,
 }
 
 impl Contender {
@@ -36,12 +38,17 @@ impl Contender {
             Self::Nginx => "nginx",
             Self::Foreword => "Foreword",
             Self::ForewordOnLo => "Foreword, on lo",
+            Self::ForewordOneWall => "Foreword, answers off",
         }
     }
 
     /// Whether it can be compared there with anybody.
     pub fn takes_part_in(self, setup: Setup) -> bool {
-        self != Self::ForewordOnLo || setup == Setup::Plain
+        match self {
+            Self::ForewordOnLo => setup == Setup::Plain,
+            Self::ForewordOneWall => setup == Setup::Transparent,
+            _ => true,
+        }
     }
 
     /// Foreword with its eBPF programs.

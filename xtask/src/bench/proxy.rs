@@ -58,7 +58,10 @@ impl Proxy {
         let (program, options, template) = match contender {
             Contender::Direct => return Ok(None),
             _ if contender == Contender::steered_in(setup) => {
-                return Self::attach(network, &binaries.foreword).map(Some);
+                return Self::attach(network, &binaries.foreword, "on").map(Some);
+            }
+            Contender::ForewordOneWall => {
+                return Self::attach(network, &binaries.foreword, "off").map(Some);
             }
             Contender::Foreword | Contender::ForewordOnLo => {
                 (binaries.listener.as_path(), &[at.as_str()][..], LISTENER)
@@ -82,12 +85,12 @@ impl Proxy {
         Ok(Some(Self { process, configuration }))
     }
 
-    fn attach(network: &Network, binary: &Path) -> Result<Self> {
+    fn attach(network: &Network, binary: &Path, answers: &str) -> Result<Self> {
         let Place { interface, client, service, upstream, .. } = network.place();
         let to = if upstream == service { "original".to_owned() } else { upstream.to_string() };
         let line = format!(
             "{interface} --port {} --inbound require --trust {client} --outbound v2 \
-             --upstream {to} --workers 1",
+             --upstream {to} --guard-answers {answers} --workers 1",
             service.port(),
         );
         let words: Vec<&str> = line.split_whitespace().collect();

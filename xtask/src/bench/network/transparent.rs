@@ -66,7 +66,10 @@ pub fn make() -> Result<Lab> {
 /// Brings connections to a contender that can't do so itself.
 pub fn divert(node: &Netns, contender: Contender) -> Result<Vec<String>> {
     let commands: &[&str] = match contender {
-        Contender::Direct | Contender::Foreword | Contender::ForewordOnLo => &[],
+        Contender::Direct
+        | Contender::Foreword
+        | Contender::ForewordOnLo
+        | Contender::ForewordOneWall => &[],
         Contender::Haproxy | Contender::HaproxyTuned => &TPROXY,
         Contender::Nginx => &REDIRECT,
     };

@@ -135,7 +135,9 @@ impl Canvas {
         let width = gain.unwrap_or_default() * scale;
         let class = match contender {
             Contender::Direct => "direct",
-            Contender::Foreword | Contender::ForewordOnLo => "foreword",
+            Contender::Foreword | Contender::ForewordOnLo | Contender::ForewordOneWall => {
+                "foreword"
+            }
             _ => "peer",
         };
         let (top, baseline) = (self.y, self.y + BASELINE);
