@@ -9,6 +9,17 @@ use xtask::lab::{Foreword, Lab, wait_until};
 use crate::client::PATIENCE;
 use crate::setup::foreword;
 
+/// The rule of [`FLAGS`](crate::probe::FLAGS) in a file, with HTTP on, and all else by default.
+pub const REQUIRE_ON_80: &str = "
+interfaces: [eth0]
+admin: { http: \"127.0.0.1:9478\" }
+rules:
+  - name: web
+    ports: [80]
+    inbound: { mode: require, trusted: [10.77.1.2, 'fd77:1::2'] }
+    outbound: { version: v1 }
+";
+
 /// A file, and what it may say.
 pub struct ConfigFile {
     folder: TempDir,

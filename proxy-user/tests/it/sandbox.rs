@@ -15,17 +15,6 @@ use crate::probe::assert_served;
 /// `CAP_NET_ADMIN` and `CAP_SYS_ADMIN`.
 const BOTH_CAPABILITIES: &str = "0000000000201000";
 
-/// What is protected in these tests, with the rest as it is by default.
-const CONFIG: &str = "
-interfaces: [eth0]
-admin: { http: \"127.0.0.1:9478\" }
-rules:
-  - name: web
-    ports: [80]
-    inbound: { mode: require, trusted: [10.77.1.2, 'fd77:1::2'] }
-    outbound: { version: v1 }
-";
-
 /// A file below `scripts`.
 fn shipped(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts").join(path)

@@ -20,7 +20,7 @@ use xtask::lab::{Family, Lab, wait_until};
 use crate::admin::get;
 use crate::backend::Backend;
 use crate::client::{Client, PATIENCE};
-use crate::config_file::ConfigFile;
+use crate::config_file::{ConfigFile, REQUIRE_ON_80};
 use crate::probe::{FLAGS, assert_served, echoes};
 use crate::scene::lab;
 use crate::setup::{Scratch, foreword};
@@ -33,17 +33,6 @@ any_family!(
     what_was_lost_is_told_when_somebody_reads_again,
     a_torn_line_is_ended_before_the_next,
 );
-
-/// The rule of [`FLAGS`], in a file.
-const CONFIG: &str = "
-interfaces: [eth0]
-admin: { http: \"127.0.0.1:9478\" }
-rules:
-  - name: web
-    ports: [80]
-    inbound: { mode: require, trusted: [10.77.1.2, 'fd77:1::2'] }
-    outbound: { version: v1 }
-";
 
 /// How long an end may take: the last lines are waited for, one second at most.
 const END: Duration = Duration::from_secs(15);
@@ -143,7 +132,7 @@ impl Process {
     }
 
     fn run(lab: &Lab, sink: Sink) -> Self {
-        let config = ConfigFile::saying(CONFIG);
+        let config = ConfigFile::saying(REQUIRE_ON_80);
         let mut command = lab.node.command(foreword());
         command.arg("run").arg("--config").arg(config.path());
         Self::start(command, Some(config), sink, lab)

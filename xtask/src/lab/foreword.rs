@@ -23,9 +23,7 @@ pub struct Foreword(Daemon);
 impl Foreword {
     /// Runs `BINARY attach ARGS` inside `node`, and waits until everything is attached.
     pub fn attach(node: &Netns, binary: &Path, args: &[&str]) -> Result<Self> {
-        let mut daemon = Self::spawn(node, binary, args)?;
-        daemon.wait_for_line("ready", PATIENCE)?;
-        Ok(Self(daemon))
+        Self::once_ready(Self::spawn(node, binary, args)?)
     }
 
     /// Runs `BINARY run --config CONFIG` inside `node`, and waits until everything is attached.
@@ -41,7 +39,11 @@ impl Foreword {
 
     /// A whole command line that comes to a `foreword run`.
     pub fn start(command: Command) -> Result<Self> {
-        let mut daemon = Daemon::start("foreword", command)?;
+        Self::once_ready(Daemon::start("foreword", command)?)
+    }
+
+    /// Waits until everything is attached.
+    pub fn once_ready(mut daemon: Daemon) -> Result<Self> {
         daemon.wait_for_line("ready", PATIENCE)?;
         Ok(Self(daemon))
     }

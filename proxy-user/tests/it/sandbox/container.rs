@@ -7,10 +7,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use xtask::lab::{Foreword, Lab};
 
-use super::{BOTH_CAPABILITIES, CONFIG, assert_both_served, child, shipped, status};
+use super::{BOTH_CAPABILITIES, assert_both_served, child, shipped, status};
 use crate::admin::get;
 use crate::client::PATIENCE;
-use crate::config_file::wait_for;
+use crate::config_file::{REQUIRE_ON_80, wait_for};
 use crate::footprint::NodeState;
 use crate::probe::echoes;
 use crate::scene::lab;
@@ -36,7 +36,7 @@ impl Node {
         assert!(text.contains(&arguments), "no {arguments} in {text}");
         let scratch = Scratch::new();
         fs::create_dir(scratch.path().join("run")).expect("a folder of ours");
-        scratch.write("config.yaml", CONFIG);
+        scratch.write("config.yaml", REQUIRE_ON_80);
         scratch.write("container.sh", include_str!("container.sh"));
         Self { lab: lab(), scratch }
     }

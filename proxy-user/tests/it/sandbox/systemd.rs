@@ -6,9 +6,10 @@ use std::process::Command;
 
 use xtask::lab::{Daemon, Family, Lab, wait_until};
 
-use super::{BOTH_CAPABILITIES, CONFIG, assert_both_served, child, shipped, status};
+use super::{BOTH_CAPABILITIES, assert_both_served, child, shipped, status};
 use crate::admin::get;
 use crate::client::PATIENCE;
+use crate::config_file::REQUIRE_ON_80;
 use crate::footprint::{NodeState, cgroup2_mounts};
 use crate::probe::{echoes, flows_directly};
 use crate::scene::lab;
@@ -36,7 +37,7 @@ impl Systemd {
         let root = scratch.path().join("root");
         fs::create_dir(&root).expect("a folder of ours");
         let script = scratch.write("systemd.sh", include_str!("systemd.sh"));
-        let config = scratch.write("config.yaml", CONFIG);
+        let config = scratch.write("config.yaml", REQUIRE_ON_80);
         let mounts = cgroup2_mounts();
         let name = scratch.path().file_name().expect("a folder has a name");
         let cgroup = mounts.first().expect("cgroup2 is mounted").join(name);
