@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use foreword::operate::budget::Budget;
 use foreword::operate::config_file::ConfigFile;
 use foreword::operate::logs;
+use foreword::operate::resolver::look_up_now;
 use foreword::relay::{Pods, Workers};
 use foreword::sys::capability;
 use foreword::sys::netns::Namespace;
@@ -25,7 +26,8 @@ fn main() -> Result<()> {
     let arguments: Vec<_> = env::args().skip(1).collect();
     let [address, config] = &arguments[..] else { bail!("usage: listener ADDRESS CONFIG") };
     let address: SocketAddrV4 = address.parse().context("ADDRESS is IPv4 and a port")?;
-    let (_, settings) = ConfigFile::open(Path::new(config))?;
+    let (file, settings) = ConfigFile::open(Path::new(config))?;
+    let names = file.judge_names(&settings, &look_up_now(&settings.upstream_names())?)?;
     logs::start(logs::Format::Text).expect("there are threads");
     let budget = Budget::of(capability::raise_file_limit()?)?;
     let count = settings.workers.map_or(1, Into::into);
@@ -34,8 +36,9 @@ fn main() -> Result<()> {
     // Where clients' addresses would be used, if a rule wanted that.
     let private = Namespace::create()?;
     let nobody = Pods::new(|_, _| false);
+    let connections = budget.connections;
     let workers =
-        Workers::start(&settings, budget.connections, listeners?, None, &private, &nobody)?;
+        Workers::start(&settings, &names, connections, listeners?, None, &private, &nobody)?;
     println!("ready: {count} workers at {address}");
     while !workers.has_stopped() {
         std::thread::sleep(Duration::from_secs(1));

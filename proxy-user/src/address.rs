@@ -11,13 +11,28 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-/// The IPv4 address inside an IPv4-mapped one; any other address as it is.
+/// The IPv4 address inside an IPv4-mapped one; any other address as it is, without a scope: what was
+/// accepted has that of the private namespace, where an interface's number means nothing to others.
 fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
+/// The same, with the scope of an address that is one of this host's interface.
+fn canonical_with_scope(address: SocketAddr) -> SocketAddr {
+    match (canonical(address), address) {
+        (SocketAddr::V6(mut canonical), SocketAddr::V6(address)) => {
+            canonical.set_scope_id(address.scope_id());
+            canonical.into()
+        }
+        (canonical, _) => canonical,
+    }
+}
+
 macro_rules! address {
     ($(#[$doc:meta])+ $name:ident) => {
+        address! { $(#[$doc])+ $name, canonical }
+    };
+    ($(#[$doc:meta])+ $name:ident, $canonical:ident) => {
         $(#[$doc])+
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub struct $name(SocketAddr);
@@ -25,7 +40,7 @@ macro_rules! address {
         impl $name {
             /// Takes an address for what the type says, in canonical form.
             pub fn new(address: SocketAddr) -> Self {
-                Self(canonical(address))
+                Self($canonical(address))
             }
 
             /// The address, for a system call or an encoder.
@@ -56,7 +71,7 @@ address! {
 }
 address! {
     /// What we connect to.
-    UpstreamAddr
+    UpstreamAddr, canonical_with_scope
 }
 address! {
     /// Where we serve metrics and probes.
@@ -228,6 +243,15 @@ mod tests {
         assert!(range.contains(peer.ip()));
         assert!(range.contains("::ffff:10.1.2.3".parse().unwrap()));
         assert!(!range.contains("11.0.0.1".parse().unwrap()));
+    }
+
+    #[test]
+    fn only_what_we_connect_to_keeps_its_scope() {
+        let address = "[fe80::b%7]:80".parse().unwrap();
+        assert_eq!(UpstreamAddr::new(address).get(), address);
+        assert_eq!(PeerAddr::new(address).to_string(), "[fe80::b]:80");
+        let mapped = UpstreamAddr::new("[::ffff:10.1.2.3]:80".parse().unwrap());
+        assert_eq!(mapped.to_string(), "10.1.2.3:80");
     }
 
     #[test]

@@ -2,8 +2,6 @@
 //!
 //! An input is a file's text.
 
-use std::net::SocketAddr;
-
 use foreword::config::word::Position;
 use foreword::config::{
     Invalid, RawConfig, Settings, Written, difference, explain, file, validate,
@@ -28,9 +26,6 @@ pub fn check(data: &[u8]) {
         rule.outbound.tlvs.add.sort_by_key(|tlv| tlv.key.clone());
     }
     let again = check_written(&raw);
-    if looks_names_up(&raw) {
-        return;
-    }
     match validate(&raw, Written::File) {
         Ok(settings) => check_settings(&settings, &again),
         Err(invalid) => check_refusal(text, &invalid),
@@ -50,14 +45,6 @@ fn check_written(raw: &RawConfig) -> RawConfig {
     let again = file::parse(&words.to_string()).expect("what was written can be read");
     assert_eq!(difference::between(raw, &again), [""; 0]);
     again
-}
-
-/// Names are for a resolver, which is nothing to be fuzzed.
-fn looks_names_up(raw: &RawConfig) -> bool {
-    raw.rules.iter().any(|rule| {
-        let address = &*rule.upstream.address;
-        address.contains(':') && address.parse::<SocketAddr>().is_err()
-    })
 }
 
 /// The same words mean the same, and each fact of it can be told.

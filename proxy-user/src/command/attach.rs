@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use super::Failure;
 use super::cli::Attach;
-use super::service::{self, Retirement};
+use super::service::{self, Retirement, Words};
 use crate::config::{Settings, Written, validate};
 use crate::operate::logs;
 use crate::steer::Steering;
@@ -18,5 +18,5 @@ pub fn run(arguments: Attach) -> Result<(), Failure> {
     // Before anything else opens a descriptor.
     let slots = Slots::reserve(Steering::slots(&settings)).context("cannot open /dev/null")?;
     logs::start(log.into()).context("cannot start to log")?;
-    Ok(service::run(settings, slots, None, Retirement::Exit)?)
+    service::run(settings, Words::Flags(config), slots, Retirement::Exit)
 }

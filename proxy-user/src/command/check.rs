@@ -11,10 +11,12 @@ use super::cli::Check;
 use crate::config::explain::explain;
 use crate::config::file;
 use crate::operate::config_file::ConfigFile;
+use crate::operate::resolver::look_up_now;
 
 /// Explains the file, rule by rule.
 pub fn run(arguments: &Check) -> Result<(), Failure> {
-    let (_, settings) = ConfigFile::open(&arguments.config)?;
+    let (file, settings) = ConfigFile::open(&arguments.config)?;
+    file.judge_names(&settings, &look_up_now(&settings.upstream_names())?)?;
     let mut text = format!("{} is valid\n", arguments.config.display());
     for line in explain(&settings) {
         let _ = writeln!(text, "{line}");

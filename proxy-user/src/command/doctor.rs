@@ -13,6 +13,7 @@ use crate::operate::config_file::ConfigFile;
 use crate::operate::doctor::facts::Facts;
 use crate::operate::doctor::intent::Intent;
 use crate::operate::doctor::{judge, text};
+use crate::operate::resolver::look_up_now;
 
 /// Exit code 1 if Foreword would not work here, 0 otherwise.
 pub fn run(arguments: &Doctor) -> Result<ExitCode, Failure> {
@@ -29,8 +30,9 @@ pub fn run(arguments: &Doctor) -> Result<ExitCode, Failure> {
 
 fn intent(arguments: &Doctor) -> Result<Intent, Failure> {
     if let Some(path) = &arguments.config {
-        let (_, settings) = ConfigFile::open(path)?;
-        return Ok(Intent::from(settings));
+        let (file, settings) = ConfigFile::open(path)?;
+        let names = file.judge_names(&settings, &look_up_now(&settings.upstream_names())?)?;
+        return Ok(Intent { names, ..Intent::from(settings) });
     }
     let words: Vec<_> = arguments.interfaces.iter().map(|word| Word::from(word.as_str())).collect();
     Ok(Intent { steering: validate::interfaces(&words)?, ..Intent::default() })

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use super::Failure;
 use super::cli::Run;
-use super::service::{self, Retirement};
+use super::service::{self, Retirement, Words};
 use crate::config::Settings;
 use crate::operate::config_file::ConfigFile;
 use crate::operate::logs;
@@ -19,5 +19,5 @@ pub fn run(arguments: &Run) -> Result<(), Failure> {
     let slots = Slots::reserve(Steering::slots(&settings)).context("cannot open /dev/null")?;
     logs::start(arguments.log.into()).context("cannot start to log")?;
     let retirement = if arguments.stay { Retirement::Wait } else { Retirement::Exit };
-    Ok(service::run(settings, slots, Some(file), retirement)?)
+    service::run(settings, Words::File(file), slots, retirement)
 }

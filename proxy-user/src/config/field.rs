@@ -49,6 +49,7 @@ fields! {
     TLV_ADD = "--tlv-add", "outbound.tlvs.add";
     TLV_CRC32C = "--tlv-crc32c", "outbound.tlvs.crc32c";
     UPSTREAM = "--upstream", "upstream.address";
+    RESOLVE = "--resolve", "upstream.resolve";
     SOURCE = "--source", "upstream.source";
     SOURCE_ADDRESSES = "--source-address", "upstream.sourceAddresses";
     CONNECT_TIMEOUT = "--connect-timeout", "upstream.connectTimeout";

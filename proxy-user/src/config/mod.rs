@@ -2,8 +2,8 @@
 //!
 //! [`raw`] is what was written, word for word: in a [`file`](mod@file), or as flags.
 //! [`validate`](mod@validate) is the one place that turns it into [`settings`], and the one place
-//! that refuses; behind it nobody checks again. Nothing here touches the machine, except that an
-//! upstream's name is looked up.
+//! that refuses; behind it nobody checks again. Nothing here touches the machine: an upstream's name is
+//! looked up by whoever runs the configuration, and only judged here.
 
 pub mod change;
 pub mod difference;
@@ -18,4 +18,4 @@ pub mod word;
 
 pub use raw::RawConfig;
 pub use settings::Settings;
-pub use validate::{Invalid, Written, validate};
+pub use validate::{Found, Invalid, Names, Written, validate};

@@ -44,6 +44,8 @@ pub mod defaults {
     pub const TLV_PASS: &str = "all";
     /// `upstream.address`.
     pub const UPSTREAM: &str = "original";
+    /// `upstream.resolve`.
+    pub const RESOLVE: &str = "30s";
     /// `upstream.source`.
     pub const SOURCE: &str = "node";
     /// `upstream.connectTimeout`.
@@ -75,6 +77,7 @@ words! {
     max_header = MAX_HEADER;
     server_first = SERVER_FIRST;
     upstream = UPSTREAM;
+    resolve = RESOLVE;
     source = SOURCE;
     connect_timeout = CONNECT_TIMEOUT;
     idle_timeout = IDLE_TIMEOUT;
@@ -282,9 +285,14 @@ pub struct RawHairpin {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RawUpstream {
-    /// original (what the client aimed at), or host:port.
+    /// original (what the client aimed at), or host:port; of a link-local address
+    /// `[fe80::1%eth0]:port`.
     #[serde(default = "upstream")]
     pub address: Word,
+    /// When the name in address is looked up again: once (at the start, and when the configuration is
+    /// read again), or so long after the last time.
+    #[serde(default = "resolve")]
+    pub resolve: Word,
     /// Whose address the upstream sees as its peer: node or client.
     #[serde(default = "source")]
     pub source: Word,
@@ -304,6 +312,7 @@ impl Default for RawUpstream {
     fn default() -> Self {
         Self {
             address: upstream(),
+            resolve: resolve(),
             source: source(),
             source_addresses: Vec::new(),
             connect_timeout: connect_timeout(),

@@ -1,17 +1,20 @@
 //! Settings that have been validated. Whoever holds one may rely on what its fields say.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::address::{AdminAddr, Cidr, Ipv6Prefix, OriginalDst, SourceAddr, UpstreamAddr};
+use crate::address::{AdminAddr, Cidr, Ipv6Prefix, OriginalDst};
 use crate::header::{Limits, TlvPolicy, Version};
 
 mod steering;
+mod upstream;
 
 pub use self::steering::{GuardHook, Hook, InterfacePattern, Reply, Steering};
+pub use self::upstream::{Resolve, Source, Unfit, Upstream, UpstreamAddress, UpstreamName};
 
 /// Everything that a run needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +33,13 @@ pub struct Settings {
     pub admin: Admin,
     /// At least one, each with a name of its own; no two with the same port and destinations.
     pub rules: Vec<Rule>,
+}
+
+impl Settings {
+    /// The names of upstreams that are to be looked up.
+    pub fn upstream_names(&self) -> BTreeSet<UpstreamName> {
+        self.rules.iter().filter_map(Rule::upstream_name).cloned().collect()
+    }
 }
 
 /// How many connections there may be at once.
@@ -120,6 +130,14 @@ impl Rule {
     /// Whether its upstream sees clients' addresses.
     pub fn shows_clients(&self) -> bool {
         self.upstream.source == Source::Client
+    }
+
+    /// The name of its upstream, if it has one that is to be looked up.
+    pub fn upstream_name(&self) -> Option<&UpstreamName> {
+        match &self.upstream.address {
+            UpstreamAddress::Named(name) => Some(name),
+            UpstreamAddress::Original | UpstreamAddress::Fixed(_) => None,
+        }
     }
 
     /// The ranges of load balancers that alone may open connections, besides the node's own pods, as
@@ -255,52 +273,4 @@ pub struct Outbound {
     pub tlvs: TlvPolicy,
     /// Whether each connection gets a unique id of ours, in v2.
     pub unique_id: bool,
-}
-
-/// Where connections go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
-    /// The address.
-    pub address: UpstreamAddress,
-    /// Whose address it sees.
-    pub source: Source,
-    /// What connections are made from, in turn, where one is of the upstream's family; else the kernel
-    /// chooses.
-    pub source_addresses: Vec<SourceAddr>,
-    /// By when it must have answered.
-    pub connect_timeout: Duration,
-    /// Whether what is written first may leave with the first packet (TCP Fast Open).
-    pub fast_open: bool,
-}
-
-/// Whose address an upstream sees as its peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// This node's.
-    Node,
-    /// The client's. What the upstream answers has to come by this node.
-    Client,
-}
-
-/// The address that connections go to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UpstreamAddress {
-    /// The one that the client aimed at.
-    Original,
-    /// The addresses that a configured name had at the start, tried in order; at least one.
-    Fixed {
-        /// As it was written.
-        name: String,
-        /// What that meant.
-        addresses: Vec<UpstreamAddr>,
-    },
-}
-
-impl fmt::Display for UpstreamAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Original => f.write_str("the original destination"),
-            Self::Fixed { name, .. } => f.write_str(name),
-        }
-    }
 }

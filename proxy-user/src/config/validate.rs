@@ -17,11 +17,14 @@ mod admin;
 mod guard;
 pub(crate) mod inbound;
 mod limits;
+mod names;
 mod outbound;
 mod ports;
 pub(super) mod rules;
 mod steering;
 mod upstream;
+
+pub use self::names::{Found, Names};
 
 /// More threads than any machine has CPUs are a typing error.
 const MAX_WORKERS: usize = 1024;
@@ -119,7 +122,8 @@ pub fn interfaces(words: &[Word]) -> Result<Option<Steering>, Invalid> {
     Ok((!patterns.is_empty()).then(|| Steering::on(patterns)))
 }
 
-/// Judges a configuration. Looks upstreams' names up, which can take as long as DNS does.
+/// Judges a configuration by its words alone. What its upstreams' names stand for is judged when it is
+/// known ([`Names`]).
 pub fn validate(raw: &RawConfig, written: Written) -> Result<Settings, Invalid> {
     let at = match written {
         Written::Flags => At::Flags,

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::config::file::{Misread, parse};
 use crate::config::word::place;
-use crate::config::{Invalid, RawConfig, Settings, Written, validate};
+use crate::config::{Found, Invalid, Names, RawConfig, Settings, Written, validate};
 use crate::sys::file_watch::FolderWatch;
 
 /// A change is followed by others within this time: what is half written is not read.
@@ -70,6 +70,22 @@ impl ConfigFile {
         let text = text(path)?;
         let Read { config, settings } = judge(path, &text)?;
         Ok((Self { path: path.to_owned(), text, config }, settings))
+    }
+
+    /// Judges what was found for the names that it says.
+    pub fn judge_names(&self, settings: &Settings, found: &Found) -> Result<Names, BadFile> {
+        self.judge_names_of(&self.config, settings, found)
+    }
+
+    /// The same for what it says by now.
+    pub fn judge_names_of(
+        &self,
+        config: &RawConfig,
+        settings: &Settings,
+        found: &Found,
+    ) -> Result<Names, BadFile> {
+        let invalid = |error| BadFile::Invalid { path: self.path.clone(), error };
+        Names::judge(config, Written::File, settings, found).map_err(invalid)
     }
 
     /// Where it is.

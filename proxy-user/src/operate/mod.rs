@@ -7,5 +7,6 @@ pub mod doctor;
 pub mod logs;
 pub mod outlet;
 pub mod report;
+pub mod resolver;
 pub mod summary;
 pub mod watch;

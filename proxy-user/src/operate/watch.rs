@@ -246,13 +246,13 @@ mod tests {
     fn run(web: u64, mail: u64) -> Status {
         let rule = |name: &str, accepted| Rule {
             name: name.to_owned(),
-            does: None,
             traffic: Traffic {
                 accepted,
                 bytes_in: accepted * 1024,
                 refused: [("no-header".to_owned(), accepted / 2)].into(),
                 ..Traffic::default()
             },
+            ..Rule::default()
         };
         let interface = Interface { name: "eth0".to_owned(), ..Interface::default() };
         Status {

@@ -2,16 +2,28 @@
 //!
 //! The first write goes out right behind the connect, without waiting to hear that it came about:
 //! on a fast network it has, and a round of events is spared. If not, the write says so.
+//!
+//! Where there are several addresses, the next is tried as soon as one has failed, or has not been
+//! reached for [`ATTEMPT_DELAY`], and the others stay in the race (RFC 8305). The first that takes a byte
+//! has won, and the sockets of the others are closed, so that none of them ever gets one.
 
 use std::io::{self, ErrorKind};
+use std::time::Duration;
 
 use proxy_common::Reason;
 
+use super::addresses::Candidates;
 use super::opening::Preamble;
 use super::stream::Socket;
-use super::upstream::Attempt;
+use super::upstream::{Attempt, reason_for};
+use super::wheel::Tick;
 use super::work::STEPS;
+use crate::address::UpstreamAddr;
 use crate::sys::socket;
+
+/// How long an address may leave us without an answer before the next one is tried as well: RFC 8305's
+/// Connection Attempt Delay.
+pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// What an upstream is to get first, and how much of it it has.
 #[derive(Debug)]
@@ -19,10 +31,25 @@ pub struct Connecting {
     /// What it is to get.
     pub preamble: Preamble,
     written: usize,
-    /// The attempt that it is at.
+    /// The addresses.
+    pub candidates: Candidates,
+    /// The attempt that comes next.
     pub attempt: Attempt,
+    /// Those that are under way beside the one that leads.
+    pub rivals: Vec<UnderWay>,
     /// Why the last one has failed.
     pub failed: Reason,
+    /// When the time for all of them is up.
+    pub deadline: Tick,
+}
+
+/// A connection under way to one of the upstream's addresses.
+#[derive(Debug)]
+pub struct UnderWay {
+    /// Its socket.
+    pub socket: Socket,
+    /// Where it leads.
+    pub address: UpstreamAddr,
 }
 
 /// How a write of the first bytes went.
@@ -42,12 +69,40 @@ pub enum First {
 
 impl Connecting {
     /// With these bytes, and no address tried yet.
-    pub fn new(preamble: Preamble) -> Self {
+    pub fn new(preamble: Preamble, candidates: Candidates, deadline: Tick) -> Self {
         let (attempt, failed) = (Attempt::default(), Reason::UpstreamUnreachable);
-        Self { preamble, written: 0, attempt, failed }
+        Self { preamble, written: 0, candidates, attempt, rivals: Vec::new(), failed, deadline }
     }
 
-    /// An attempt has failed: on to the next one.
+    /// Whether there is an address that has not been tried.
+    pub fn has_next(&self) -> bool {
+        self.attempt.address_of(&self.candidates).is_some()
+    }
+
+    /// One of the rivals has news.
+    pub fn notice_rival(&self) {
+        self.rivals.iter().for_each(|rival| rival.socket.try_writing());
+    }
+
+    /// Writes to the rivals, each in its turn, until one takes something: it has won. Those that have
+    /// failed are out.
+    pub fn write_to_rivals(&mut self) -> Option<(UnderWay, First)> {
+        let mut at = 0;
+        while at < self.rivals.len() {
+            let rival = self.rivals.remove(at);
+            match self.write(&rival.socket) {
+                First::Failed(error) => self.failed = reason_for(&error),
+                First::Blocked if !self.is_under_way() => {
+                    self.rivals.insert(at, rival);
+                    at += 1;
+                }
+                first => return Some((rival, first)),
+            }
+        }
+        None
+    }
+
+    /// An attempt has failed before it was under way: on to the next one.
     pub fn fail(&mut self, reason: Reason) {
         self.failed = reason;
         self.attempt = self.attempt.next(reason);
@@ -95,6 +150,11 @@ impl Connecting {
             return First::Blocked;
         }
         match upstream.get().take_error() {
+            // Of several that are under way, only one has news.
+            Ok(None) if upstream.get().peer_addr().is_err() => {
+                upstream.await_writable();
+                First::Blocked
+            }
             Ok(None) => First::Sent,
             Ok(Some(error)) | Err(error) => First::Failed(error),
         }

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::addresses::{Addresses, Candidates};
 use super::tally::{Counts, Tally};
-use crate::address::{OriginalDst, PeerAddr};
+use crate::address::{OriginalDst, PeerAddr, UpstreamAddr};
 use crate::config::Settings;
-use crate::config::settings::Rule;
+use crate::config::settings::{Rule, UpstreamAddress, UpstreamName};
 use crate::policy::cutover::Sightings;
 
 /// Under this name stands what no rule wants.
@@ -23,6 +24,19 @@ pub struct Served {
     pub tally: Arc<Tally>,
     /// Who sent a header, and who did not.
     pub sightings: Arc<SharedSightings>,
+    /// The addresses of its upstream's name, if it has one.
+    pub addresses: Option<Arc<Addresses>>,
+}
+
+impl Served {
+    /// Where a connection to this destination is to go.
+    pub fn candidates(&self, destination: OriginalDst, now: Instant) -> Candidates {
+        match (&self.addresses, &self.rule.upstream.address) {
+            (Some(addresses), _) => addresses.candidates(now),
+            (None, UpstreamAddress::Fixed(address)) => Candidates::One(*address),
+            (None, _) => Candidates::One(destination.as_upstream()),
+        }
+    }
 }
 
 /// What one worker notes and others read. Nobody waits for it but for the time that a reader takes
@@ -84,21 +98,33 @@ pub struct Ledger {
     workers: usize,
     began: Instant,
     accounts: BTreeMap<String, Vec<Account>>,
+    /// What upstreams' names stand for, for rules that were and rules that are.
+    names: BTreeMap<UpstreamName, Arc<Addresses>>,
 }
 
 impl Ledger {
     /// One for so many workers.
     pub fn new(workers: usize) -> Self {
-        Self { workers, began: Instant::now(), accounts: BTreeMap::new() }
+        Self { workers, began: Instant::now(), accounts: BTreeMap::new(), names: BTreeMap::new() }
     }
 
     /// The rules for a worker.
     pub fn serve(&mut self, settings: &Settings, worker: usize) -> Vec<Arc<Served>> {
         let served = |rule: &Rule| {
             let Account { tally, sightings } = self.account(&rule.name, worker);
-            Arc::new(Served { rule: rule.clone(), tally, sightings })
+            let addresses = rule.upstream_name().map(|name| self.addresses(name));
+            Arc::new(Served { rule: rule.clone(), tally, sightings, addresses })
         };
         settings.rules.iter().map(served).collect()
+    }
+
+    /// From now on a name stands for these addresses, for new connections of any rule.
+    pub fn learn(&mut self, name: &UpstreamName, addresses: &[UpstreamAddr]) {
+        self.addresses(name).change(addresses);
+    }
+
+    fn addresses(&mut self, name: &UpstreamName) -> Arc<Addresses> {
+        Arc::clone(self.names.entry(name.clone()).or_default())
     }
 
     /// A worker's counters of connections that no rule wants.

@@ -6,6 +6,7 @@
 //! and tells its story from accept to close; a worker tells it when to go on. Nothing but a worker
 //! ever waits. How a connection came to a listener is not known here.
 
+mod addresses;
 mod admission;
 mod clock;
 mod connecting;

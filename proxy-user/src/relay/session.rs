@@ -53,6 +53,26 @@ pub enum Side {
     Client,
     /// The one to the upstream.
     Upstream,
+    /// One of those to other addresses of the upstream, while none of them has been reached.
+    Rival,
+}
+
+impl Side {
+    /// What events of the socket are called, where the worker knows the session by this key.
+    pub const fn token(self, key: usize) -> u64 {
+        (key as u64) << 2 | self as u64
+    }
+
+    /// The key and the side that make up a token.
+    #[allow(clippy::cast_possible_truncation, reason = "it was made of a key")]
+    pub const fn of_token(token: u64) -> (usize, Self) {
+        let side = match token & 3 {
+            0 => Self::Client,
+            1 => Self::Upstream,
+            _ => Self::Rival,
+        };
+        ((token >> 2) as usize, side)
+    }
 }
 
 /// Where the story has got to.
@@ -115,8 +135,8 @@ pub struct Session {
 pub struct Turn<'a> {
     /// The worker.
     pub worker: &'a mut Worker,
-    /// What events of the upstream's socket are to be called.
-    pub upstream_token: u64,
+    /// The key by which it knows the session.
+    pub key: usize,
 }
 
 impl Session {
@@ -150,11 +170,12 @@ impl Session {
 
     /// Takes in what an event says of one of the sockets.
     pub fn notice(&self, side: Side, event: Event) {
-        match (side, &self.upstream) {
-            (Side::Client, _) => self.client.notice(event),
-            (Side::Upstream, Some(upstream)) => upstream.notice(event),
+        match (side, &self.upstream, &self.stage) {
+            (Side::Client, ..) => self.client.notice(event),
+            (Side::Upstream, Some(upstream), _) => upstream.notice(event),
+            (Side::Rival, _, Stage::Connecting(connecting)) => connecting.notice_rival(),
             // Of one that was given up in the same round.
-            (Side::Upstream, None) => {}
+            (Side::Upstream | Side::Rival, ..) => {}
         }
     }
 
@@ -199,7 +220,7 @@ impl Session {
                 self.note(turn.worker, opening.sighting(&decided));
                 self.go_on(turn, decided)
             }
-            Stage::Connecting(_) => self.refuse(turn, Reason::UpstreamTimeout),
+            Stage::Connecting(_) => self.go_on_connecting(turn),
             Stage::Relaying { .. } => self.finish(turn, Ending::Broken(Reason::IdleTimeout)),
             Stage::Closing => self.close(),
             Stage::Over => Fate::Over,

@@ -143,6 +143,11 @@ impl<S> Socket<S> {
         self.writable.set(false);
     }
 
+    /// It may have become writable.
+    pub fn try_writing(&self) {
+        self.writable.set(true);
+    }
+
     /// Whether writing is worth a try.
     pub fn is_writable(&self) -> bool {
         self.writable.get()

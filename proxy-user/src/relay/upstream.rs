@@ -7,8 +7,9 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use anyhow::{Context as _, Result};
 use proxy_common::Reason;
 
-use crate::address::{ClientAddr, OriginalDst, SourceAddr, UpstreamAddr};
-use crate::config::settings::{Source, Upstream, UpstreamAddress};
+use super::addresses::Candidates;
+use crate::address::{ClientAddr, SourceAddr, UpstreamAddr};
+use crate::config::settings::{Source, Upstream};
 use crate::sys::netns::{Elsewhere, Namespace};
 use crate::sys::socket::{self, Opener};
 
@@ -29,8 +30,8 @@ pub struct Departure {
 pub struct Attempts<'a> {
     /// What the rule says of it.
     pub upstream: &'a Upstream,
-    /// What the client aimed at.
-    pub destination: OriginalDst,
+    /// Its addresses.
+    pub candidates: &'a Candidates,
     /// Whose connection it is; `None`: the node's own, whatever the rule says.
     pub client: Option<ClientAddr>,
     /// Whether there is something to write as soon as one has answered.
@@ -59,21 +60,21 @@ impl Attempt {
         if is_ours && source < self.sources {
             return Self { source, ..next };
         }
-        Self { address: self.address + 1, source: 0, ..next }
+        next.next_address()
+    }
+
+    /// The one with the upstream's next address.
+    pub fn next_address(self) -> Self {
+        Self { address: self.address + 1, source: 0, is_absent: false, ..self }
+    }
+
+    /// Where it leads; `None`: all have been tried.
+    pub fn address_of(self, candidates: &Candidates) -> Option<UpstreamAddr> {
+        candidates.get(self.address)
     }
 }
 
 impl Attempts<'_> {
-    /// The address of an attempt; `None` when all have been tried.
-    fn address(self, attempt: Attempt) -> Option<UpstreamAddr> {
-        match &self.upstream.address {
-            UpstreamAddress::Original => {
-                (attempt.address == 0).then(|| self.destination.as_upstream())
-            }
-            UpstreamAddress::Fixed { addresses, .. } => addresses.get(attempt.address).copied(),
-        }
-    }
-
     /// Our addresses for connections to that one.
     fn sources(&self, upstream: UpstreamAddr) -> impl Iterator<Item = SourceAddr> {
         self.upstream.source_addresses.iter().copied().filter(move |own| own.suits(upstream))
@@ -82,8 +83,9 @@ impl Attempts<'_> {
     fn opener(self) -> Opener {
         match (self.speaks_first, self.upstream.fast_open) {
             (false, _) => Opener::Silence,
-            (true, false) => Opener::Bytes,
-            (true, true) => Opener::BytesAtOnce,
+            // In a race the first packet must not carry what another address may get as well.
+            (true, true) if !self.candidates.are_several() => Opener::BytesAtOnce,
+            (true, _) => Opener::Bytes,
         }
     }
 }
@@ -102,7 +104,7 @@ impl Departure {
         attempts: Attempts<'_>,
         attempt: &mut Attempt,
     ) -> Option<Result<(TcpStream, UpstreamAddr), Reason>> {
-        let address = attempts.address(*attempt)?;
+        let address = attempt.address_of(attempts.candidates)?;
         let connected = self.connect_to(address, attempts, attempt);
         Some(connected.map(|stream| (stream, address)))
     }

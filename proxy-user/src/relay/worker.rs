@@ -194,7 +194,7 @@ impl Round {
 
     /// Has a session take in what an event says, and go on when its turn comes.
     fn notice(&mut self, token: u64, event: Event) {
-        let (key, side) = session_of(token);
+        let (key, side) = Side::of_token(token);
         if let Some(session) = self.sessions.get(key) {
             session.notice(side, event);
             self.make_ready(key);
@@ -226,8 +226,7 @@ impl Round {
         if session.is_over() {
             return;
         }
-        let upstream_token = token(key, Side::Upstream);
-        let fate = session.advance(&mut Turn { worker: &mut self.worker, upstream_token });
+        let fate = session.advance(&mut Turn { worker: &mut self.worker, key });
         self.settle(key, fate);
     }
 
@@ -244,16 +243,4 @@ impl Round {
             self.wheel.insert(session.deadline, Due::Session { key, born: self.born[key] });
         }
     }
-}
-
-/// What events of a session's socket are called.
-const fn token(key: usize, side: Side) -> u64 {
-    (key as u64) << 1 | side as u64
-}
-
-/// The session that an event is for.
-#[allow(clippy::cast_possible_truncation, reason = "it was made of a key")]
-const fn session_of(token: u64) -> (usize, Side) {
-    let side = if token & 1 == 0 { Side::Client } else { Side::Upstream };
-    ((token >> 1) as usize, side)
 }

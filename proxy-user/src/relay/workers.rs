@@ -17,7 +17,9 @@ use super::pods::Pods;
 use super::tally::Counts;
 use super::upstream::Departure;
 use super::worker::{Round, Worker};
-use crate::config::Settings;
+use crate::address::UpstreamAddr;
+use crate::config::settings::UpstreamName;
+use crate::config::{Names, Settings};
 use crate::policy::cutover::Sightings;
 use crate::sys::netns::Namespace;
 use crate::sys::socket::Listeners;
@@ -40,17 +42,20 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts one for each set of listeners, which are in the namespace `private`. No more
+    /// Starts one for each set of listeners, which are in the namespace `private`. Upstreams' names have
+    /// been looked up. No more
     /// connections than `budget` are served at once, whatever the settings say.
     pub fn start(
         settings: &Settings,
+        names: &Names,
         budget: u64,
         listeners: Vec<Listeners>,
         upstream_mark: Option<u32>,
         private: &Namespace,
         pods: &Pods,
     ) -> Result<Self> {
-        let ledger = Ledger::new(listeners.len());
+        let mut ledger = Ledger::new(listeners.len());
+        names.iter().for_each(|(name, addresses)| ledger.learn(name, addresses));
         let admission = Arc::new(Admission::new(settings.limits, budget, listeners.len()));
         let (running, are_running) = mpsc::channel();
         let mut workers = Self {
@@ -103,6 +108,11 @@ impl Workers {
             heard.recv_timeout(PATIENCE).context("a worker does not answer")?;
         }
         Ok(())
+    }
+
+    /// From now on, new connections to an upstream of this name go to these addresses.
+    pub fn learn(&mut self, name: &UpstreamName, addresses: &[UpstreamAddr]) {
+        self.ledger.learn(name, addresses);
     }
 
     /// The connections that are open, of all of them.

@@ -8,8 +8,9 @@ use std::net::UdpSocket;
 use super::netlink::{self, LOOPBACK, Link};
 use super::sysctl;
 use crate::address::{SourceAddr, UpstreamAddr};
+use crate::config::Names;
 use crate::config::field::{self, At};
-use crate::config::settings::{Rule, UpstreamAddress};
+use crate::config::settings::Rule;
 
 /// Something that will not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,14 +58,15 @@ pub fn on_firewalls(rules: &[Rule], at: At<'_>) -> Option<Advice> {
 
 /// Upstreams whose answers to clients can't be expected where we look for them. `is_watched` says
 /// of which interfaces, by index, we do.
-pub fn on_upstreams(rules: &[Rule], at: At<'_>, is_watched: impl Fn(u32) -> bool) -> Vec<Advice> {
+pub fn on_upstreams(
+    rules: &[Rule],
+    names: &Names,
+    at: At<'_>,
+    is_watched: impl Fn(u32) -> bool,
+) -> Vec<Advice> {
     let links = netlink::here(async |handle| netlink::links(&handle).await).unwrap_or_default();
-    let upstreams = rules.iter().filter(|rule| rule.shows_clients()).flat_map(|rule| {
-        match &rule.upstream.address {
-            UpstreamAddress::Fixed { addresses, .. } => addresses.as_slice(),
-            UpstreamAddress::Original => &[],
-        }
-    });
+    let upstreams = rules.iter().filter(|rule| rule.shows_clients());
+    let upstreams = upstreams.flat_map(|rule| names.addresses(&rule.upstream.address));
     upstreams.filter_map(|upstream| on_way(*upstream, at, &links, &is_watched)).collect()
 }
 

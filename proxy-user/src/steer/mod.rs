@@ -60,9 +60,9 @@ use self::pinned::Tracked;
 use self::pins::Instance;
 use self::pods::Sources;
 use crate::address::{OriginalDst, PeerAddr};
-use crate::config::Settings;
 use crate::config::field::At;
 use crate::config::settings::{self, Reply, WhenAbsent};
+use crate::config::{Names, Settings};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::netns::Namespace;
 use crate::sys::slots::Slots;
@@ -270,10 +270,10 @@ impl Steering {
     }
 
     /// What the settings ask for and this node will not give, one sentence each.
-    pub fn advice(&self, settings: &Settings, at: At<'_>) -> Vec<Advice> {
+    pub fn advice(&self, settings: &Settings, names: &Names, at: At<'_>) -> Vec<Advice> {
         let is_watched = |link| self.attachments.contains_key(&link);
         let mut advice = Vec::from_iter(advice::on_filter(&settings.rules));
-        advice.extend(advice::on_upstreams(&settings.rules, at, is_watched));
+        advice.extend(advice::on_upstreams(&settings.rules, names, at, is_watched));
         advice.extend(advice::on_source_addresses(&settings.rules, at));
         advice
     }

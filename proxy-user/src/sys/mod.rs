@@ -15,6 +15,7 @@ pub mod passing;
 pub mod pipe;
 pub mod poll;
 pub mod program;
+pub mod resolver;
 pub mod slots;
 pub mod socket;
 pub mod sysctls;

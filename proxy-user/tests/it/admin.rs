@@ -48,10 +48,22 @@ pub struct Run {
 
 impl Run {
     pub fn start(lab: &Lab, rule: &str) -> Self {
+        Self::by(lab.node.command(foreword()), rule)
+    }
+
+    /// By a command that ends in the binary.
+    pub fn by(command: Command, rule: &str) -> Self {
         let folder = TempDir::new().expect("a folder can be made");
         let socket = folder.path().join("admin.sock");
         let config = ConfigFile::saying(&with_admin(&socket, rule));
-        Self { foreword: config.run(lab), config, socket, folder }
+        let foreword = Foreword::run_by(command, &config.path());
+        let foreword = foreword.unwrap_or_else(|error| panic!("`foreword run`: {error:#}"));
+        Self { foreword, config, socket, folder }
+    }
+
+    /// Another rule, by the file.
+    pub fn say(&self, rule: &str) {
+        self.config.say(&with_admin(&self.socket, rule));
     }
 
     pub fn ask(&self, arguments: &str) -> Output {

@@ -11,8 +11,7 @@
 //! [`config_file`] has it run by one,
 //! [`footprint`] knows what it must not leave behind, [`fault`] makes one of its system calls fail.
 //! [`rules`] is a node's packet filter, [`stranger`] somebody else's program, [`counters`] count
-//! packets elsewhere. The other modules are
-//! tests.
+//! packets elsewhere, [`hosts`] is what a node knows of names. The other modules are tests.
 
 #[macro_use]
 mod setup;
@@ -24,6 +23,7 @@ mod config_file;
 mod counters;
 mod fault;
 mod footprint;
+mod hosts;
 mod maps;
 mod probe;
 mod rules;
@@ -60,6 +60,7 @@ mod lock;
 mod logs;
 mod loopback;
 mod many_ranges;
+mod names;
 mod numbers;
 mod odd_packets;
 mod outbound;
@@ -67,6 +68,7 @@ mod outbound_tlvs;
 mod packet_log;
 mod peers;
 mod ports;
+mod race;
 mod relay;
 mod reload;
 mod return_path;

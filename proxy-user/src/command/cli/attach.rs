@@ -111,9 +111,14 @@ pub struct Attach {
     #[arg(long)]
     tlv_crc32c: bool,
 
-    /// Where connections go: original (what the client aimed at), or host:port.
+    /// Where connections go: original (what the client aimed at), or host:port; of a link-local
+    /// address `[fe80::1%eth0]:port`.
     #[arg(long, value_name = "ADDRESS", default_value = defaults::UPSTREAM)]
     upstream: String,
+
+    /// When the name of an upstream is looked up again: once (never), or so long after the last time.
+    #[arg(long, value_name = "once|TIME", default_value = defaults::RESOLVE)]
+    resolve: String,
 
     /// Whose address the upstream sees as its peer: node, or client. What it answers to a client
     /// must come by this node: from a server or pod of this node, or routed through it.
@@ -251,6 +256,7 @@ impl Attach {
                 },
                 upstream: RawUpstream {
                     address: self.upstream.into(),
+                    resolve: self.resolve.into(),
                     source: self.source.into(),
                     source_addresses: words(self.source_address),
                     connect_timeout: self.connect_timeout.into(),

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Service;
+use super::reload::Asker;
 use super::say::describe;
 use crate::operate::admin::{Answer, Ask, Question};
 use crate::operate::logs;
@@ -30,7 +31,8 @@ impl Service {
             Ask::Tighten { rule, quiet, force } => {
                 self.tighten(rule.as_deref(), *quiet, *force).and_then(value)
             }
-            Ask::Reload => self.reload_and_say().and_then(value),
+            // It is answered when it is known.
+            Ask::Reload => return self.begin_reload(Asker::Question(question)),
         };
         question.answer(match answer {
             Ok(value) => Answer::Answer(value),
@@ -76,14 +78,15 @@ impl Service {
         let rules = self.settings.rules.iter().map(|rule| Rule {
             name: rule.name.clone(),
             does: Some(describe(rule)),
+            lookup: self.names.lookup(rule),
             traffic: traffic.remove(rule.name.as_str()).unwrap_or_default(),
         });
         let mut rules: Vec<_> = rules.collect();
         let gone = traffic.into_iter();
         rules.extend(gone.map(|(name, traffic)| Rule {
             name: name.to_owned(),
-            does: None,
             traffic,
+            ..Rule::default()
         }));
         rules
     }

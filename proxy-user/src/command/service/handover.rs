@@ -117,6 +117,8 @@ impl Service {
     /// a handover nobody has asked for an end yet.
     pub async fn drain(&mut self, events: &mut Events) -> Result<()> {
         self.state = State::Draining;
+        // Whoever waits for it is told that it comes to nothing.
+        self.pending = None;
         self.steering.stop_new().context("cannot stop taking connections")?;
         self.steering.hand_over();
         self.steering.forget_predecessors();

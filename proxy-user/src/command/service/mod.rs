@@ -6,6 +6,7 @@ mod answer;
 mod bypass;
 mod events;
 mod handover;
+mod names;
 mod reload;
 mod say;
 mod tighten;
@@ -16,6 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -23,15 +25,18 @@ use self::admin::{Admin, Http, open_socket};
 use self::bypass::Bypasses;
 use self::events::{End, Events, HangUps, Seconds, Signals};
 use self::handover::Handover;
-use self::reload::Reloading;
+use self::names::KnownNames;
+use self::reload::{Pending, Reloading};
 use self::say::{describe, say};
 use self::tighten::Tightened;
-use crate::config::Settings;
+use super::Failure;
 use crate::config::field::At;
+use crate::config::{Found, Names, RawConfig, Settings, Written};
 use crate::operate::admin::Desk;
 use crate::operate::budget::Budget;
 use crate::operate::config_file::ConfigFile;
 use crate::operate::report::{self, Reloads, State};
+use crate::operate::resolver::Resolver;
 use crate::operate::summary::Summary;
 use crate::relay::{Counts, Pods, Workers};
 use crate::steer::watch::LinkNews;
@@ -49,7 +54,9 @@ pub struct Service {
     relay: Workers,
     budget: Budget,
     settings: Settings,
+    names: KnownNames,
     reloading: Option<Reloading>,
+    pending: Option<Pending>,
     reloads: Reloads,
     tightened: Tightened,
     state: State,
@@ -68,27 +75,77 @@ pub enum Retirement {
     Wait,
 }
 
-/// Runs until a signal, a successor or a failure ends it. With a file, it is read again when it
-/// changes.
+/// The words that settings were made of.
+#[derive(Debug)]
+pub enum Words {
+    /// Of a command line.
+    Flags(RawConfig),
+    /// Of a file, which is read again when it changes.
+    File(ConfigFile),
+}
+
+impl Words {
+    fn judge_names(&self, settings: &Settings, found: &Found) -> Result<Names, Failure> {
+        Ok(match self {
+            Self::Flags(raw) => Names::judge(raw, Written::Flags, settings, found)?,
+            Self::File(file) => file.judge_names(settings, found)?,
+        })
+    }
+}
+
+/// Runs until a signal, a successor or a failure ends it.
 pub fn run(
     settings: Settings,
+    words: Words,
     slots: Slots,
-    file: Option<ConfigFile>,
     retirement: Retirement,
-) -> Result<()> {
+) -> Result<(), Failure> {
     require_privileges()?;
-    let files = capability::raise_file_limit().context("cannot raise the limit of open files")?;
-    let budget = Budget::of(files)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the control loop")?;
     let _inside = runtime.enter();
-    // From before the first step, so that no signal leaves half a set-up, and no news is missed.
+    // From before the first step, so that no signal is lost, or leaves half a set-up.
+    let mut signals = Signals::catch()?;
+    let hang_ups = HangUps::catch()?;
+    let mut resolver = Resolver::default();
+    let wanted = settings.upstream_names();
+    let found = runtime.block_on(async {
+        tokio::select! {
+            found = resolver.look_up(&wanted) => Some(found),
+            () = signals.end() => None,
+        }
+    });
+    let Some(found) = found else { return Ok(()) };
+    let names = words.judge_names(&settings, &found)?;
+    let file = match words {
+        Words::Flags(_) => None,
+        Words::File(file) => Some(file),
+    };
+    let start = Start { settings, names, resolver, file, slots, retirement };
+    Ok(serve(&runtime, start, signals, hang_ups)?)
+}
+
+/// What a run begins with, once it is known where connections go.
+struct Start {
+    settings: Settings,
+    names: Names,
+    resolver: Resolver,
+    file: Option<ConfigFile>,
+    slots: Slots,
+    retirement: Retirement,
+}
+
+fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -> Result<()> {
+    let Start { settings, names, resolver, file, slots, retirement } = start;
+    let files = capability::raise_file_limit().context("cannot raise the limit of open files")?;
+    let budget = Budget::of(files)?;
+    // From before the first step, so that no news is missed.
     let (announcements, successors) = mpsc::channel(1);
     let (desk, questions) = Desk::open();
     let mut events = Events {
         seconds: Seconds::begin(),
-        signals: Signals::catch()?,
-        hang_ups: HangUps::catch()?,
+        signals,
+        hang_ups,
         news: LinkNews::subscribe()?,
         successors,
         questions,
@@ -102,6 +159,7 @@ pub fn run(
     let mark = steering.upstream_mark();
     let relay = Workers::start(
         &settings,
+        &names,
         budget.connections,
         listeners,
         mark,
@@ -116,7 +174,9 @@ pub fn run(
         relay,
         budget,
         settings,
+        names: KnownNames::new(resolver, &names),
         reloading,
+        pending: None,
         reloads: Reloads::default(),
         tightened: Tightened::default(),
         state: State::Serving,
@@ -126,7 +186,7 @@ pub fn run(
     };
     // Whoever has read `ready` finds everything in its place.
     service.publish();
-    service.announce();
+    service.announce(&names);
     service.steering.keep_holds();
     service.steering.tell_serving();
     let stopped = runtime.block_on(service.live(&mut events));
@@ -166,11 +226,11 @@ pub fn require_privileges() -> Result<()> {
 
 impl Service {
     /// What was attached, in a few lines; the last one says that it works.
-    fn announce(&self) {
+    fn announce(&self, names: &Names) {
         let mut lines = self.steering.describe();
         let rules = self.settings.rules.iter();
         lines.extend(rules.map(|rule| format!("rule      {}", describe(rule))));
-        let mut advice = self.steering.advice(&self.settings, self.written());
+        let mut advice = self.steering.advice(&self.settings, names, self.written());
         advice.extend(self.budget.shortage(self.written(), self.settings.limits));
         lines.extend(advice.iter().map(|advice| format!("warning   {advice}")));
         let open = advice::on_firewalls(&self.settings.rules, self.written());
@@ -220,7 +280,10 @@ impl Service {
                     self.look_after();
                     self.keep_up();
                     self.watch_bypasses();
+                    self.renew_names();
+                    self.hurry_reload();
                 }
+                answer = self.names.resolver.next() => self.take_answer(answer),
                 _ = retries.tick() => {
                     if self.steering.failures().next().is_some() {
                         self.look_again();

@@ -1,17 +1,25 @@
 //! A configuration that changes while it runs: read whole, judged whole, applied whole, or
 //! refused whole. Connections that are open go on as they began.
 
+use std::collections::BTreeSet;
 use std::future::pending;
+use std::mem;
+use std::net::SocketAddr;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+use tokio::time::Instant;
 
 use super::Service;
 use super::say::say;
 use crate::config::change::movable;
 use crate::config::field::At;
-use crate::config::{Settings, difference};
+use crate::config::settings::UpstreamName;
+use crate::config::{Found, RawConfig, Settings, difference};
+use crate::operate::admin::{Answer, Question};
 use crate::operate::config_file::{ConfigFile, ConfigWatch, Read};
+use crate::operate::report::State;
+use crate::operate::resolver::{DEADLINE, late};
 
 /// The file, and the watch on it.
 #[derive(Debug)]
@@ -41,6 +49,31 @@ pub async fn changed(reloading: Option<&mut Reloading>) {
     }
 }
 
+/// Who wants to know what came of a reload.
+#[derive(Debug)]
+pub enum Asker {
+    /// `foreword reload`.
+    Question(Question),
+    /// A signal.
+    Signal,
+    /// The file has changed by itself.
+    Change,
+}
+
+/// What a file says now, and will hold as soon as its new names have been looked up.
+#[derive(Debug)]
+pub struct Pending {
+    config: RawConfig,
+    settings: Settings,
+    /// What is known of its names.
+    found: Found,
+    /// Those of which nothing is known yet.
+    missing: BTreeSet<UpstreamName>,
+    /// Nobody waits for them longer.
+    deadline: Instant,
+    askers: Vec<Asker>,
+}
+
 impl Service {
     /// Reads the configuration again, whether it has changed or not.
     pub fn reload_as_asked(&mut self) {
@@ -48,7 +81,7 @@ impl Service {
             tracing::warn!("there is no configuration file to be read again");
             return;
         }
-        self.report(true);
+        self.begin_reload(Asker::Signal);
     }
 
     /// Reads it again if it says something else.
@@ -58,28 +91,91 @@ impl Service {
             tracing::warn!(%error, "the configuration file is no longer watched");
         }
         if file.has_changed() {
-            self.report(false);
+            self.begin_reload(Asker::Change);
         }
     }
 
-    fn report(&mut self, asked: bool) {
-        match self.reload_and_say() {
-            Ok(lines) if lines.is_empty() && asked => {
-                say(format_args!("reloaded: nothing has changed"));
+    /// Reads the file again. What it says is applied as soon as the names that are new in it have been
+    /// looked up; what is said meanwhile takes its place.
+    pub fn begin_reload(&mut self, asker: Asker) {
+        let mut earlier = self.pending.take();
+        let mut askers = earlier.as_mut().map_or_else(Vec::new, |it| mem::take(&mut it.askers));
+        askers.push(asker);
+        match self.read(earlier.map(|it| it.found).unwrap_or_default()) {
+            Ok(pending) => {
+                self.pending = Some(Pending { askers, ..pending });
+                self.finish_reload();
             }
-            Ok(_) => {}
-            Err(error) => {
-                let error = format!("{error:#}");
-                tracing::error!(error, "not reloaded; everything goes on as before");
-            }
+            Err(error) => self.tell_reloaded(askers, &Err(error)),
         }
     }
 
-    /// Reads the file again and applies it, and says what has changed. Returns that, a line each,
-    /// or why nothing has.
-    pub fn reload_and_say(&mut self) -> Result<Vec<String>> {
-        let reloaded = self.reload();
-        match &reloaded {
+    /// What the file says, and which of its names have to be looked up. Some have been found already,
+    /// for what it said before.
+    fn read(&mut self, found: Found) -> Result<Pending> {
+        let Some(reloading) = &mut self.reloading else {
+            bail!("this run was started without a configuration file")
+        };
+        if self.state == State::Draining {
+            bail!("this run is draining, and takes no new connections");
+        }
+        let Read { config, settings } = reloading.file.read()?;
+        let settings = Settings { take_over: self.settings.take_over, ..settings };
+        let names = settings.upstream_names();
+        let mut known = self.names.found();
+        known.extend(found.into_iter().filter(|(_, found)| found.is_ok()));
+        let missing: BTreeSet<_> =
+            names.into_iter().filter(|name| !known.contains_key(name)).collect();
+        for name in &missing {
+            self.names.resolver.ask(name);
+        }
+        // What they stand for holds until the answer comes.
+        self.names.ask_again();
+        Ok(Pending {
+            config,
+            settings,
+            found: known,
+            missing,
+            deadline: Instant::now() + DEADLINE,
+            askers: Vec::new(),
+        })
+    }
+
+    /// A name has been looked up that a reload may wait for.
+    pub(super) fn go_on_reloading(
+        &mut self,
+        name: &UpstreamName,
+        answer: &Result<Vec<SocketAddr>, String>,
+    ) {
+        if let Some(pending) = &mut self.pending
+            && pending.missing.remove(name)
+        {
+            pending.found.insert(name.clone(), answer.clone());
+            self.finish_reload();
+        }
+    }
+
+    /// Waits no longer than is due; to be called once a second.
+    pub(super) fn hurry_reload(&mut self) {
+        if let Some(pending) = &mut self.pending
+            && Instant::now() >= pending.deadline
+        {
+            let missing = mem::take(&mut pending.missing);
+            pending.found.extend(missing.into_iter().map(|name| (name, Err(late()))));
+            self.finish_reload();
+        }
+    }
+
+    /// Applies what was read, if nothing is missing, and says what has changed, or why nothing has.
+    fn finish_reload(&mut self) {
+        let Some(mut pending) = self.pending.take_if(|it| it.missing.is_empty()) else { return };
+        let askers = mem::take(&mut pending.askers);
+        let reloaded = self.reload(pending);
+        self.tell_reloaded(askers, &reloaded);
+    }
+
+    fn tell_reloaded(&mut self, askers: Vec<Asker>, reloaded: &Result<Vec<String>>) {
+        match reloaded {
             Ok(lines) => {
                 self.reloads.applied += 1;
                 if !lines.is_empty() {
@@ -91,21 +187,41 @@ impl Service {
             }
             Err(_) => self.reloads.refused += 1,
         }
-        reloaded
+        let is_signal = |asker: &Asker| matches!(asker, Asker::Signal);
+        let has_question = |asker: &Asker| matches!(asker, Asker::Question(_));
+        match reloaded {
+            // Whoever has a question reads the answer.
+            Err(error) if !askers.iter().all(has_question) => {
+                let error = format!("{error:#}");
+                tracing::error!(error, "not reloaded; everything goes on as before");
+            }
+            Ok(lines) if lines.is_empty() && askers.iter().any(is_signal) => {
+                say(format_args!("reloaded: nothing has changed"));
+            }
+            _ => {}
+        }
+        for asker in askers {
+            if let Asker::Question(question) = asker {
+                question.answer(match reloaded {
+                    Ok(lines) => Answer::Answer(lines.clone().into()),
+                    Err(error) => Answer::Error(format!("{error:#}")),
+                });
+            }
+        }
     }
 
-    fn reload(&mut self) -> Result<Vec<String>> {
-        let Some(reloading) = &mut self.reloading else {
-            anyhow::bail!("this run was started without a configuration file")
-        };
-        let Read { config, settings } = reloading.file.read()?;
+    fn reload(&mut self, pending: Pending) -> Result<Vec<String>> {
+        let Pending { config, mut settings, found, .. } = pending;
+        let Some(reloading) = &self.reloading else { bail!("there is no configuration file") };
+        let names = reloading.file.judge_names_of(&config, &settings, &found)?;
         let mut lines = difference::between(reloading.file.config(), &config);
-        let mut settings = Settings { take_over: self.settings.take_over, ..settings };
         let tightened = self.tightened.keep(&mut settings);
         lines.extend(tightened.lines());
         let shortage = self.budget.shortage(At::File, settings.limits);
         lines.extend(shortage.map(|advice| advice.to_string()));
+        names.iter().for_each(|(name, addresses)| self.relay.learn(name, addresses));
         self.apply(settings)?;
+        self.names.keep(&names);
         self.tightened = tightened;
         if let Some(reloading) = &mut self.reloading {
             reloading.file.keep(config);

@@ -47,7 +47,7 @@ pub(super) fn rules(raw: &RawConfig, written: Written) -> Result<Vec<Rule>, Inva
 }
 
 /// How a refusal names a rule's fields.
-fn at(raw: &RawRule, written: Written) -> At<'_> {
+pub(super) fn at(raw: &RawRule, written: Written) -> At<'_> {
     match written {
         Written::Flags => At::Flags,
         Written::File => At::Rule(&raw.name),

@@ -9,7 +9,7 @@ use crate::config::settings::{GuardHook, Hook, InterfacePattern, Reply, Source, 
 use crate::config::word::Word;
 
 /// `IFNAMSIZ - 1`.
-const MAX_INTERFACE_NAME: usize = 15;
+pub(super) const MAX_INTERFACE_NAME: usize = 15;
 
 pub(super) fn steering(raw: &RawConfig, at: At<'_>, source: Source) -> Result<Steering, Invalid> {
     let interfaces = patterns(at, field::INTERFACES, &raw.interfaces)?;

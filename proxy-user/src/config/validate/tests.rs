@@ -3,13 +3,13 @@
 mod guard;
 mod rules;
 mod run;
+mod upstream;
 
 use std::num::NonZeroU32;
 
 use super::ports::ports;
-use super::upstream::address as upstream;
 use super::*;
-use crate::address::{OriginalDst, UpstreamAddr};
+use crate::address::OriginalDst;
 use crate::config::raw::{
     RawAdded, RawAdmin, RawGuard, RawHairpin, RawInbound, RawLimits, RawOutbound, RawPass, RawRule,
     RawTlvs, RawUpstream,
@@ -171,20 +171,6 @@ fn interfaces_are_named_once_and_by_name() {
     }
     let message = refused(|raw| raw.interfaces = words(&["eth0", "eth0"]));
     assert!(message.contains("once"), "{message}");
-}
-
-#[test]
-fn an_upstream_is_an_address_with_a_port() {
-    let fixed = upstream(At::Flags, &"[fd00::1]:8080".into()).unwrap();
-    let address = UpstreamAddr::new("[fd00::1]:8080".parse().unwrap());
-    assert_eq!(
-        fixed,
-        UpstreamAddress::Fixed { name: "[fd00::1]:8080".into(), addresses: vec![address] }
-    );
-    for text in ["10.1.2.3", "10.1.2.3:http", "originl", "10.1.2.3:0", "0.0.0.0:80", ":80"] {
-        let message = refused(|raw| raw.rules[0].upstream.address = text.into());
-        assert!(message.starts_with(&format!("--upstream '{text}' is not valid")), "{message}");
-    }
 }
 
 #[test]

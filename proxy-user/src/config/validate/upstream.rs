@@ -1,27 +1,41 @@
 //! Where connections go, and whose address is seen there.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
 
-use super::{Invalid, some_time};
+use super::steering::MAX_INTERFACE_NAME;
+use super::{Invalid, duration, some_time};
 use crate::address::{SourceAddr, UpstreamAddr};
 use crate::config::field::{self, At, Field};
 use crate::config::raw::RawUpstream;
-use crate::config::settings::{Source, Upstream, UpstreamAddress};
+use crate::config::settings::{Resolve, Source, Unfit, Upstream, UpstreamAddress, UpstreamName};
 use crate::config::word::Word;
 
 /// Each may be tried for one connection, when all ports of those before it are taken.
 const MAX_SOURCE_ADDRESSES: usize = 16;
+/// What DNS allows.
+const LONGEST_HOST: usize = 253;
+/// More often is a flood of questions, and no answer may be kept for less.
+const SHORTEST_RESOLVE: Duration = Duration::from_secs(1);
 
 pub(super) fn upstream(at: At<'_>, raw: &RawUpstream) -> Result<Upstream, Invalid> {
-    let address = address(at, &raw.address)?;
-    let source = source(at, &raw.source)?;
-    if source == Source::Client && reaches_loopback(&address) {
-        let fix = "write an address of the node's: a client's address never gets to loopback";
-        return Err(at.refuse(field::UPSTREAM, &raw.address, fix));
+    let mut upstream = Upstream {
+        address: address(at, &raw.address)?,
+        resolve: resolve(at, &raw.resolve)?,
+        source: source(at, &raw.source)?,
+        source_addresses: Vec::new(),
+        connect_timeout: some_time(at, field::CONNECT_TIMEOUT, &raw.connect_timeout)?,
+        fast_open: raw.fast_open,
+    };
+    if let UpstreamAddress::Fixed(address) = &upstream.address {
+        let unfit = |unfit: Unfit| at.refuse(field::UPSTREAM, &raw.address, unfit.to_string());
+        upstream.judge(&[address.get()]).map_err(unfit)?;
     }
-    let connect_timeout = some_time(at, field::CONNECT_TIMEOUT, &raw.connect_timeout)?;
-    let source_addresses = source_addresses(at, &raw.source_addresses, source, &address)?;
-    Ok(Upstream { address, source, source_addresses, connect_timeout, fast_open: raw.fast_open })
+    upstream.source_addresses = source_addresses(at, &raw.source_addresses, upstream.source)?;
+    if let UpstreamAddress::Fixed(address) = upstream.address {
+        require_suitable_sources(at, raw, &upstream, &[address])?;
+    }
+    Ok(upstream)
 }
 
 /// Whether they are this node's is no matter of words: they may come later.
@@ -29,7 +43,6 @@ fn source_addresses(
     at: At<'_>,
     words: &[Word],
     source: Source,
-    upstream: &UpstreamAddress,
 ) -> Result<Vec<SourceAddr>, Invalid> {
     const FIELD: Field = field::SOURCE_ADDRESSES;
     let mut addresses = Vec::new();
@@ -49,20 +62,32 @@ fn source_addresses(
         if addresses.contains(&address) {
             return refuse("it is named twice; leave one of them out".to_owned());
         }
-        if let UpstreamAddress::Fixed { name, addresses } = upstream
-            && !addresses.iter().any(|upstream| address.suits(*upstream))
-        {
-            let family = if address.get().is_ipv4() { "IPv4" } else { "IPv6" };
-            return refuse(format!(
-                "leave it out, or name one of the upstream's family: {name} has no {family} address"
-            ));
-        }
         addresses.push(address);
         if addresses.len() > MAX_SOURCE_ADDRESSES {
             return refuse(format!("name {MAX_SOURCE_ADDRESSES} at most"));
         }
     }
     Ok(addresses)
+}
+
+/// Refuses a source address from which no address of the upstream's could be connected to.
+pub(super) fn require_suitable_sources(
+    at: At<'_>,
+    raw: &RawUpstream,
+    upstream: &Upstream,
+    addresses: &[UpstreamAddr],
+) -> Result<(), Invalid> {
+    for (word, source) in raw.source_addresses.iter().zip(&upstream.source_addresses) {
+        if !addresses.iter().any(|address| source.suits(*address)) {
+            let family = if source.get().is_ipv4() { "IPv4" } else { "IPv6" };
+            let name = &upstream.address;
+            let fix = format!(
+                "leave it out, or name one of the upstream's family: {name} has no {family} address"
+            );
+            return Err(at.refuse(field::SOURCE_ADDRESSES, word, fix));
+        }
+    }
+    Ok(())
 }
 
 fn is_broadcast(ip: IpAddr) -> bool {
@@ -77,43 +102,87 @@ fn source(at: At<'_>, word: &Word) -> Result<Source, Invalid> {
     }
 }
 
-fn reaches_loopback(address: &UpstreamAddress) -> bool {
-    match address {
-        UpstreamAddress::Original => false,
-        UpstreamAddress::Fixed { addresses, .. } => {
-            addresses.iter().any(|address| address.get().ip().is_loopback())
-        }
+fn resolve(at: At<'_>, word: &Word) -> Result<Resolve, Invalid> {
+    let fix = "write once, or a time of 1s or more, such as 30s";
+    match &**word {
+        "once" => Ok(Resolve::Once),
+        _ => match duration(at, field::RESOLVE, word) {
+            Ok(time) if time >= SHORTEST_RESOLVE => Ok(Resolve::Every(time)),
+            _ => Err(at.refuse(field::RESOLVE, word, fix)),
+        },
     }
 }
 
+/// What is meant, by the words alone: names are looked up by whoever is to connect.
 pub(super) fn address(at: At<'_>, word: &Word) -> Result<UpstreamAddress, Invalid> {
     let text = &**word;
     if text == "original" {
         return Ok(UpstreamAddress::Original);
     }
-    let invalid = |fix: String| at.refuse(field::UPSTREAM, word, fix);
-    let has_port = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if !has_port {
+    let invalid = |fix: String| Err(at.refuse(field::UPSTREAM, word, fix));
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    let split = text.rsplit_once(':').filter(|(_, port)| is_port(port));
+    let Some((host, Ok(port))) = split.map(|(host, port)| (host, port.parse::<u16>())) else {
         let example = "write original, or host:port such as 10.1.2.3:8080 or [fd00::1]:8080";
-        return Err(invalid(example.to_owned()));
+        return invalid(example.to_owned());
+    };
+    if port == 0 {
+        return invalid("write a port above 0".to_owned());
     }
-    let addresses: Vec<_> = text
-        .to_socket_addrs()
-        .map_err(|error| invalid(format!("its address can't be found ({error})")))?
-        .map(UpstreamAddr::new)
-        .collect();
-    if addresses.iter().map(|address| address.get()).any(unusable) {
-        return Err(invalid(
-            "write an address that can be connected to, and a port above 0".into(),
-        ));
-    }
-    if addresses.is_empty() {
-        return Err(invalid("the name has no address".into()));
-    }
-    Ok(UpstreamAddress::Fixed { name: text.to_owned(), addresses })
+    let meant = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(host) => ipv6(host, port),
+        None if is_ipv6(host) => Err(format!("write it in brackets: [{host}]:{port}")),
+        None => ipv4_or_name(host, port),
+    };
+    meant.or_else(invalid)
 }
 
-/// Addresses that name no one server.
-fn unusable(address: SocketAddr) -> bool {
-    address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast()
+fn is_ipv6(host: &str) -> bool {
+    host.split('%').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+}
+
+/// What stands in brackets.
+fn ipv6(host: &str, port: u16) -> Result<UpstreamAddress, String> {
+    let (address, interface) = match host.split_once('%') {
+        Some((address, interface)) => (address, Some(interface)),
+        None => (host, None),
+    };
+    let Ok(ip) = address.parse::<Ipv6Addr>() else {
+        return Err("write an IPv6 address in the brackets, such as [fd00::1]:8080".to_owned());
+    };
+    let unfit = |c: char| c == '/' || c == '%' || c.is_whitespace();
+    match (ip.is_unicast_link_local(), interface) {
+        (true, Some(name))
+            if !name.is_empty() && name.len() <= MAX_INTERFACE_NAME && !name.contains(unfit) =>
+        {
+            Ok(UpstreamAddress::Named(UpstreamName::new(format!("{ip}%{name}"), port)))
+        }
+        (true, _) => Err(format!(
+            "it is a link-local address; write the interface that it is on, such as \
+             [{ip}%eth0]:{port}"
+        )),
+        (false, Some(name)) => Err(format!(
+            "leave %{name} out: only a link-local address (fe80::/10) is one of an interface"
+        )),
+        (false, None) => {
+            let address = SocketAddr::V6(SocketAddrV6::new(ip, port, 0, 0));
+            Ok(UpstreamAddress::Fixed(UpstreamAddr::new(address)))
+        }
+    }
+}
+
+fn ipv4_or_name(host: &str, port: u16) -> Result<UpstreamAddress, String> {
+    if let Ok(ip) = host.parse::<IpAddr>() {
+        return Ok(UpstreamAddress::Fixed(UpstreamAddr::new(SocketAddr::new(ip, port))));
+    }
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if host.is_empty() || host.len() > LONGEST_HOST || !host.chars().all(fits) {
+        return Err("write a host's name of letters, digits, - _ and ., or its address".to_owned());
+    }
+    // Others read 127.1 and 010.0.0.1 as addresses, and each as another one.
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    if last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x") {
+        return Err("write an IPv4 address in full and in decimal, such as 10.1.2.3".to_owned());
+    }
+    Ok(UpstreamAddress::Named(UpstreamName::new(host.to_owned(), port)))
 }

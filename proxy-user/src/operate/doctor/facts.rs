@@ -90,7 +90,7 @@ impl Facts {
             process: Process::look(),
             settings: Settings::read(),
             cgroup: Ok(cgroup::mount_point()).and_then(|found| Ok(found?)),
-            survey: survey::look(intent.steering.as_ref(), &intent.rules),
+            survey: survey::look(intent.steering.as_ref(), &intent.rules, &intent.names),
         }
     }
 }

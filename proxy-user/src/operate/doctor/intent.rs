@@ -2,8 +2,8 @@
 
 use std::num::NonZeroUsize;
 
-use crate::config;
 use crate::config::settings::{ConnectionLimits, GuardHook, Hook, Rule, Steering};
+use crate::config::{self, Names};
 
 /// Nothing, interfaces, or a whole file.
 #[derive(Clone, Debug, Default)]
@@ -16,12 +16,14 @@ pub struct Intent {
     pub limits: ConnectionLimits,
     /// By these rules; none: nobody has said.
     pub rules: Vec<Rule>,
+    /// The addresses of their upstreams' names.
+    pub names: Names,
 }
 
 impl From<config::Settings> for Intent {
     fn from(settings: config::Settings) -> Self {
         let config::Settings { steering, workers, limits, rules, .. } = settings;
-        Self { steering: Some(steering), workers, limits, rules }
+        Self { steering: Some(steering), workers, limits, rules, names: Names::default() }
     }
 }
 

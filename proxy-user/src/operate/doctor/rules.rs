@@ -41,7 +41,9 @@ fn passed_by(rule: &Rule) -> Finding {
         UpstreamAddress::Original => {
             "write source: node, unless load balancers send to pods' and servers' own addresses"
         }
-        UpstreamAddress::Fixed { .. } => "name a pod's or a server's own address",
+        UpstreamAddress::Fixed(_) | UpstreamAddress::Named(_) => {
+            "name a pod's or a server's own address"
+        }
     };
     let what = format!(
         "rule {}: kube-proxy is passed by, and nobody answers at a cluster address or node port \

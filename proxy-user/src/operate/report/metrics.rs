@@ -99,6 +99,10 @@ fn connections(rules: &[Rule], registry: &mut Registry) {
         directions.map(|(direction, count)| (with(labels(rule), "direction", direction), count))
     });
     counter(registry, "bytes", "Payload from clients (in) and to them (out)", bytes);
+    let lookups = rules.iter().filter_map(|rule| Some((rule, rule.lookup.as_ref()?)));
+    let failed = lookups.map(|(rule, lookup)| (labels(rule), u64::from(lookup.failed.is_some())));
+    let help = "1 while an upstream's name can't be looked up, and its earlier addresses are used";
+    gauge(registry, "upstream_lookup_failed", help, failed);
 }
 
 fn packets(status: &Status, registry: &mut Registry) {
@@ -149,7 +153,7 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::super::{StalledWorker, Traffic};
+    use super::super::{Lookup, StalledWorker, Traffic};
     use super::*;
     use crate::operate::logs::LostLines;
 
@@ -165,7 +169,12 @@ mod tests {
             stalled: vec![StalledWorker { worker: 1, seconds: 7 }],
             lost_lines: LostLines { stdout: 0, stderr: 4 },
             interfaces: vec![interface, failed],
-            rules: vec![Rule { name: "web".into(), does: None, traffic }],
+            rules: vec![Rule {
+                name: "web".into(),
+                lookup: Some(Lookup { failed: Some("why".into()), ..Lookup::default() }),
+                traffic,
+                ..Rule::default()
+            }],
             packets: [("returned".to_owned(), 7)].into(),
             dropped_packets: [("syn-rate".to_owned(), 1)].into(),
             ..Status::default()
@@ -190,6 +199,7 @@ mod tests {
             r#"foreword_connections_ended_total{rule="web",outcome="relayed"} 5"#,
             r#"foreword_connections_ended_total{rule="web",outcome="refused"} 3"#,
             r#"foreword_refused_total{rule="web",reason="no-header"} 3"#,
+            r#"foreword_upstream_lookup_failed{rule="web"} 1"#,
             r#"foreword_packets_total{verdict="returned"} 7"#,
             r#"foreword_reloads_total{result="applied"} 0"#,
             "# EOF",

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use super::logs::LostLines;
+use crate::address::UpstreamAddr;
 use crate::relay::{Counts, Stalled};
 
 /// A run, as it stands.
@@ -168,8 +169,27 @@ pub struct Rule {
     pub name: String,
     /// What it does, in a sentence; `None`: there is no such rule any more.
     pub does: Option<String>,
+    /// What its upstream's name stands for, if it has one.
+    pub lookup: Option<Lookup>,
     /// What became of its connections.
     pub traffic: Traffic,
+}
+
+/// What the name of an upstream stands for.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Lookup {
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// How long ago they were found.
+    pub seconds: u64,
+    /// Why they could not be found since.
+    pub failed: Option<String>,
+}
+
+/// Addresses of upstreams in words.
+pub fn upstreams(addresses: &[UpstreamAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// What became of connections.

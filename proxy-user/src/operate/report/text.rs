@@ -1,11 +1,12 @@
 //! A status for a person to read.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use comfy_table::{Table, presets};
 use humantime::{format_duration, format_rfc3339_seconds};
 
-use super::{Rule, State, Status};
+use super::{Lookup, Rule, State, Status};
 use crate::operate::logs::LostLines;
 
 /// One status, in a few lines and two tables.
@@ -19,6 +20,9 @@ pub fn describe(status: &Status) -> String {
     for rule in &status.rules {
         let does = rule.does.as_deref().unwrap_or("this rule is gone");
         let _ = writeln!(text, "  {}: {does}", rule.name);
+        if let Some(lookup) = &rule.lookup {
+            let _ = writeln!(text, "    {}", found(lookup));
+        }
     }
     let refusals = refusals(status);
     if !refusals.is_empty() {
@@ -39,14 +43,14 @@ pub fn describe(status: &Status) -> String {
 fn head(status: &Status) -> String {
     let Status { version, instance, process, state, workers, reloads, .. } = status;
     let mut text = String::new();
-    let age = format_duration(std::time::Duration::from_secs(status.age().as_secs()));
+    let age = format_duration(Duration::from_secs(status.age().as_secs()));
     let open = status.open();
     let state = match state {
         State::Serving => "serving".to_owned(),
         State::Draining => format!("draining: {open} connections are left"),
     };
     let _ = writeln!(text, "foreword {version}, instance {instance} (process {process}): {state}");
-    let began = std::time::UNIX_EPOCH + std::time::Duration::from_secs(status.since);
+    let began = std::time::UNIX_EPOCH + Duration::from_secs(status.since);
     let _ = writeln!(text, "since       {} ({age})", format_rfc3339_seconds(began));
     if let Some(config) = &status.config {
         let counted = format!("{} reloads, {} refused", reloads.applied, reloads.refused);
@@ -69,6 +73,13 @@ fn head(status: &Status) -> String {
         let _ = writeln!(text, "interface   {name} ({role}, {hook}{})", guard.unwrap_or_default());
     }
     text
+}
+
+/// What a name stands for, and since when that is known.
+fn found(Lookup { addresses, seconds, failed }: &Lookup) -> String {
+    let ago = format_duration(Duration::from_secs(*seconds));
+    let failed = failed.as_ref().map(|why| format!("; NOT LOOKED UP SINCE: {why}"));
+    format!("at {}, looked up {ago} ago{}", addresses.join(", "), failed.unwrap_or_default())
 }
 
 fn cells(rule: &Rule) -> [String; 9] {
@@ -171,8 +182,15 @@ mod tests {
     fn what_is_refused_most_comes_first() {
         let refused = [("no-header".to_owned(), 2), ("header-timeout".to_owned(), 9)].into();
         let traffic = Traffic { refused, ..Traffic::default() };
+        let addresses = vec!["10.0.0.1:80".to_owned(), "[fd00::1]:80".to_owned()];
+        let lookup = Lookup { addresses, seconds: 90, failed: Some("why".to_owned()) };
         let status = Status {
-            rules: vec![Rule { name: "web".to_owned(), does: None, traffic }],
+            rules: vec![Rule {
+                name: "web".to_owned(),
+                lookup: Some(lookup),
+                traffic,
+                ..Rule::default()
+            }],
             dropped_packets: [("syn-rate".to_owned(), 5), ("fragment".to_owned(), 0)].into(),
             interfaces: vec![
                 Interface { name: "eth0".into(), ..Interface::default() },
@@ -190,5 +208,7 @@ mod tests {
         let text = describe(&status);
         assert!(text.contains("header-timeout") && text.contains("this rule is gone"), "{text}");
         assert!(text.contains("interface   eth1: NOT STEERED: why"), "{text}");
+        let found = "at 10.0.0.1:80, [fd00::1]:80, looked up 1m 30s ago; NOT LOOKED UP SINCE: why";
+        assert!(text.contains(found), "{text}");
     }
 }

@@ -150,7 +150,11 @@ pub(super) struct ResetUnlessClosed(Socket);
 
 impl ResetUnlessClosed {
     pub(super) const fn new(stream: TcpStream) -> Self {
-        Self(Socket::new(stream))
+        Self::of(Socket::new(stream))
+    }
+
+    pub(super) const fn of(socket: Socket) -> Self {
+        Self(socket)
     }
 
     /// Both directions have ended: dropping it, which is to follow at once, closes it.

@@ -1,15 +1,18 @@
-//! The second stage: an upstream is connected to, and given what comes first.
+//! The second stage: an upstream is connected to, and given what comes first. Where it has several
+//! addresses, they race ([`Connecting`]); the session's upstream is the attempt that leads, and the one
+//! that has won in the end.
 
 use std::mem;
 
 use proxy_common::Reason;
 
 use super::ending::ResetUnlessClosed;
-use super::{Fate, Session, Stage, Turn};
+use super::{Fate, Session, Side, Stage, Turn};
 use crate::header::Origin;
 use crate::relay::admission::Full;
-use crate::relay::connecting::{Connecting, First};
+use crate::relay::connecting::{ATTEMPT_DELAY, Connecting, First, UnderWay};
 use crate::relay::opening::Preamble;
+use crate::relay::stream::Socket;
 use crate::relay::upstream::{Attempts, reason_for};
 use crate::relay::work::{ATTEMPT, ATTEMPTS};
 
@@ -25,56 +28,111 @@ impl Session {
                 Err(Full) => return self.refuse(turn, Reason::SourceLimit),
             }
         }
-        let timeout = self.served.rule.upstream.connect_timeout;
-        self.deadline = turn.worker.clock.after(timeout);
-        self.try_addresses(turn, Connecting::new(preamble))
+        let clock = &turn.worker.clock;
+        let deadline = clock.after(self.served.rule.upstream.connect_timeout);
+        let candidates = self.served.candidates(self.destination, clock.instant());
+        self.try_addresses(turn, Connecting::new(preamble, candidates, deadline))
     }
 
     /// Begins to connect to one of the upstream's addresses after the other, until one does not
     /// fail at once.
-    pub(super) fn try_addresses(
-        &mut self,
-        turn: &mut Turn<'_>,
-        mut connecting: Connecting,
-    ) -> Fate {
+    fn try_addresses(&mut self, turn: &mut Turn<'_>, mut connecting: Connecting) -> Fate {
         for _ in 0..ATTEMPTS {
             turn.worker.shared.work.count(ATTEMPT);
-            let worker = &*turn.worker;
             let attempts = Attempts {
                 upstream: &self.served.rule.upstream,
-                destination: self.destination,
+                candidates: &connecting.candidates,
                 client: connecting.preamble.origin.and_then(Origin::client),
                 speaks_first: !connecting.preamble.first.is_empty(),
             };
-            let begun = worker.departure.connect(attempts, &mut connecting.attempt);
-            let (stream, address) = match begun {
-                Some(Ok(begun)) => begun,
+            let begun = turn.worker.departure.connect(attempts, &mut connecting.attempt);
+            let attempt = match begun {
+                Some(Ok((stream, address))) => UnderWay { socket: Socket::new(stream), address },
                 Some(Err(reason)) => {
                     connecting.fail(reason);
                     continue;
                 }
+                None if self.upstream.is_some() => {
+                    self.deadline = connecting.deadline;
+                    return self.wait(connecting);
+                }
                 None => return self.give_up(turn, connecting.failed),
             };
-            if let Some(ended) = &mut self.ended {
-                ended.upstream = Some(address);
-            }
-            self.is_prompt = false;
-            let upstream = self.upstream.insert(ResetUnlessClosed::new(stream));
-            let first = connecting.begin(upstream);
+            connecting.attempt = connecting.attempt.next_address();
+            self.set_deadline(turn, &connecting);
+            let first = connecting.begin(&attempt.socket);
             if let First::Failed(error) = first {
-                connecting.fail(reason_for(&error));
+                connecting.failed = reason_for(&error);
                 continue;
             }
-            if worker.poller.add(upstream.get(), turn.upstream_token).is_err() {
+            let leads = self.upstream.is_none() || connecting.is_under_way();
+            let side = if leads { Side::Upstream } else { Side::Rival };
+            if turn.worker.poller.add(attempt.socket.get(), side.token(turn.key)).is_err() {
                 return self.refuse(turn, Reason::Internal);
             }
             // What it has said already is reported, too.
-            upstream.await_more();
-            return self.take_first(turn, connecting, first);
+            attempt.socket.await_more();
+            if leads {
+                self.lead(attempt);
+                return self.take_first(turn, connecting, first);
+            }
+            connecting.rivals.push(attempt);
+            return self.wait(connecting);
         }
-        self.upstream = None;
+        if self.upstream.is_none() {
+            self.stage = Stage::Connecting(connecting);
+            return Fate::Busy;
+        }
+        // The rest of them comes with the next turn of the wheel.
+        self.deadline = turn.worker.clock.now();
+        self.wait(connecting)
+    }
+
+    /// Has the session be about this attempt.
+    fn lead(&mut self, attempt: UnderWay) {
+        if let Some(ended) = &mut self.ended {
+            ended.upstream = Some(attempt.address);
+        }
+        self.is_prompt = false;
+        self.upstream = Some(ResetUnlessClosed::of(attempt.socket));
+    }
+
+    /// Has one that was not the first lead the others: its events are the upstream's from now on.
+    fn overtake(&mut self, turn: &Turn<'_>, rival: UnderWay) -> bool {
+        let poller = &turn.worker.poller;
+        let moved = poller.remove(rival.socket.get());
+        let token = Side::Upstream.token(turn.key);
+        let moved = moved.and_then(|()| poller.add(rival.socket.get(), token));
+        self.lead(rival);
+        moved.is_ok()
+    }
+
+    /// The next address has its turn after a while, if there is one.
+    fn set_deadline(&mut self, turn: &Turn<'_>, connecting: &Connecting) {
+        self.deadline = connecting.deadline;
+        if connecting.has_next() {
+            self.deadline = self.deadline.min(turn.worker.clock.after(ATTEMPT_DELAY));
+        }
+    }
+
+    fn wait(&mut self, connecting: Connecting) -> Fate {
         self.stage = Stage::Connecting(connecting);
-        Fate::Busy
+        Fate::Waiting
+    }
+
+    /// It is time for the next address, or the time for all of them is up.
+    pub(super) fn go_on_connecting(&mut self, turn: &mut Turn<'_>) -> Fate {
+        match mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Connecting(connecting) if turn.worker.clock.now() < connecting.deadline => {
+                if connecting.is_under_way() {
+                    // It has been reached, and takes its time to read.
+                    self.deadline = connecting.deadline;
+                    return self.wait(connecting);
+                }
+                self.try_addresses(turn, connecting)
+            }
+            _ => self.refuse(turn, Reason::UpstreamTimeout),
+        }
     }
 
     /// Whether the client has reset the connection, and the upstream has none of it yet. A client that
@@ -105,29 +163,64 @@ impl Session {
         }
     }
 
-    pub(super) fn take_first(
+    fn take_first(
         &mut self,
         turn: &mut Turn<'_>,
         mut connecting: Connecting,
         first: First,
     ) -> Fate {
+        if connecting.is_under_way() || matches!(first, First::Sent) {
+            self.win(turn, &mut connecting);
+        }
         match first {
             First::Sent => self.start_relay(turn, &connecting.preamble),
+            First::Blocked if !connecting.is_under_way() => self.ask_rivals(turn, connecting),
             First::Blocked | First::Busy => {
-                if connecting.is_under_way() {
-                    self.be_prompt();
-                }
+                self.be_prompt();
                 self.stage = Stage::Connecting(connecting);
                 if matches!(first, First::Busy) { Fate::Busy } else { Fate::Waiting }
             }
             First::Failed(error) => {
-                connecting.fail(reason_for(&error));
+                connecting.failed = reason_for(&error);
+                self.upstream = None;
+                if !connecting.rivals.is_empty() {
+                    let rival = connecting.rivals.remove(0);
+                    if !self.overtake(turn, rival) {
+                        return self.refuse(turn, Reason::Internal);
+                    }
+                }
                 self.try_addresses(turn, connecting)
             }
             First::Broken(error) => {
                 tracing::debug!(%error, "the upstream left before it had the beginning");
                 self.refuse(turn, Reason::UpstreamReset)
             }
+        }
+    }
+
+    /// The one that leads has no answer yet: perhaps another has.
+    fn ask_rivals(&mut self, turn: &mut Turn<'_>, mut connecting: Connecting) -> Fate {
+        let begun = connecting.rivals.len();
+        if let Some((rival, first)) = connecting.write_to_rivals() {
+            if !self.overtake(turn, rival) {
+                return self.refuse(turn, Reason::Internal);
+            }
+            return self.take_first(turn, connecting, first);
+        }
+        if connecting.rivals.len() < begun {
+            return self.try_addresses(turn, connecting);
+        }
+        self.wait(connecting)
+    }
+
+    /// The one that leads has been reached. The others are closed without a byte.
+    fn win(&self, turn: &Turn<'_>, connecting: &mut Connecting) {
+        connecting.rivals.clear();
+        let winner = self.ended.as_ref().and_then(|ended| ended.upstream);
+        if let (Some(addresses), Some(winner)) = (&self.served.addresses, winner)
+            && connecting.candidates.get(0) != Some(winner)
+        {
+            addresses.prefer(winner, turn.worker.clock.instant());
         }
     }
 }

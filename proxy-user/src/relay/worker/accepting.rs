@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use proxy_common::Reason;
 
-use super::{Due, LISTENERS, Round, token};
+use super::{Due, LISTENERS, Round};
 use crate::address::{OriginalDst, PeerAddr};
 use crate::relay::ledger::Served;
 use crate::relay::log::Ended;
@@ -92,12 +92,11 @@ impl Round {
         }
         self.born[key] = self.births;
         let session = &mut self.sessions[key];
-        let mut turn =
-            Turn { worker: &mut self.worker, upstream_token: token(key, Side::Upstream) };
+        let mut turn = Turn { worker: &mut self.worker, key };
         let mut fate = session.begin(&mut turn);
         if fate != Fate::Over {
             // Watched only now: most have said everything that is needed by the first read.
-            let watched = self.worker.poller.add(session.client(), token(key, Side::Client));
+            let watched = self.worker.poller.add(session.client(), Side::Client.token(key));
             if watched.is_err() {
                 fate = Fate::Over;
             }

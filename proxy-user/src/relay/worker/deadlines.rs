@@ -2,8 +2,8 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{Due, Round, token};
-use crate::relay::session::{Fate, Side, Turn};
+use super::{Due, Round};
+use crate::relay::session::{Fate, Turn};
 use crate::relay::wheel::Tick;
 
 /// Entries of the wheel that are looked at in a round. Thousands may come at one time.
@@ -51,8 +51,7 @@ impl Round {
         }
         session.scheduled = None;
         let fate = if session.deadline <= now {
-            let upstream_token = token(key, Side::Upstream);
-            session.time_out(&mut Turn { worker: &mut self.worker, upstream_token })
+            session.time_out(&mut Turn { worker: &mut self.worker, key })
         } else {
             // It came early, since the deadline is further ahead than the wheel is round.
             session.settle_in();

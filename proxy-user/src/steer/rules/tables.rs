@@ -220,10 +220,10 @@ impl Tables {
             UpstreamAddress::Original => {
                 rule.ports.iter().for_each(|port| self.add(Key::Back(port), Value::Member));
             }
-            UpstreamAddress::Fixed { addresses, .. } => {
-                let ports = addresses.iter().map(|address| address.get().port());
-                ports.for_each(|port| self.add(Key::Back(port), Value::Member));
+            UpstreamAddress::Fixed(address) => {
+                self.add(Key::Back(address.get().port()), Value::Member);
             }
+            UpstreamAddress::Named(name) => self.add(Key::Back(name.port()), Value::Member),
         }
     }
 

@@ -23,6 +23,7 @@ use self::tunnels::Tunnels;
 use super::advice::{self, Advice};
 use super::netlink::{self, Link};
 use super::{answers, interface, pins};
+use crate::config::Names;
 use crate::config::field::At;
 use crate::config::settings::{InterfacePattern, Rule, Steering};
 use crate::sys::unseen::{Seen, Unseen};
@@ -52,7 +53,7 @@ pub struct Survey {
 
 /// Looks at the node, and at the interfaces that are meant; if nobody says which, at all that load
 /// balancers' traffic could arrive by. And at what the rules of a file need.
-pub fn look(meant: Option<&Steering>, rules: &[Rule]) -> Survey {
+pub fn look(meant: Option<&Steering>, rules: &[Rule], names: &Names) -> Survey {
     let messages = netlink::here(async |handle| netlink::link_messages(&handle).await);
     let messages = messages.map_err(|error| Unseen::because(format!("{error:#}")));
     let all = messages.clone().unwrap_or_default().into_iter().map(netlink::read_link);
@@ -67,7 +68,7 @@ pub fn look(meant: Option<&Steering>, rules: &[Rule]) -> Survey {
         interfaces: messages.map(|messages| interfaces::look(&messages, selection.as_ref())),
         leftovers: Leftovers::find(&all),
         services: Services::look(&all),
-        advice: advice::on_upstreams(rules, At::File, is_watched)
+        advice: advice::on_upstreams(rules, names, At::File, is_watched)
             .into_iter()
             .chain(advice::on_source_addresses(rules, At::File))
             .chain(answers::advice(rules, At::File, &all, is_watched))
