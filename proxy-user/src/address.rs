@@ -6,7 +6,7 @@
 //! rules written for IPv4.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -94,6 +94,34 @@ impl OriginalDst {
     /// The original destination taken for the upstream.
     pub fn as_upstream(self) -> UpstreamAddr {
         UpstreamAddr(self.0)
+    }
+}
+
+/// The ends of the link into the private namespace, the node's and the inner one. They mean nothing
+/// anywhere else.
+pub const PRIVATE_LINK: [Ipv4Addr; 2] =
+    [Ipv4Addr::new(169, 254, 77, 1), Ipv4Addr::new(169, 254, 77, 2)];
+
+impl ClientAddr {
+    /// Whether packets can come from it: a header can state any address, and some are no host's, or
+    /// no other host's. The kernel would take a few of them for a wish to choose one itself, so that
+    /// the upstream saw this node instead.
+    pub fn can_be_a_source(self) -> bool {
+        match self.0.ip() {
+            IpAddr::V4(ip) => {
+                // 0.0.0.0/8 is "this host", and there is no way back to it.
+                let is_this_host = ip.octets()[0] == 0;
+                let is_somebody = !(is_this_host || ip.is_multicast() || ip.is_broadcast());
+                is_somebody && !ip.is_loopback() && !PRIVATE_LINK.contains(&ip)
+            }
+            // Which link a link-local address is on, no header can say.
+            IpAddr::V6(ip) => {
+                !(ip.is_unspecified()
+                    || ip.is_loopback()
+                    || ip.is_multicast()
+                    || ip.is_unicast_link_local())
+            }
+        }
     }
 }
 
@@ -252,6 +280,52 @@ mod tests {
         assert_eq!(PeerAddr::new(address).to_string(), "[fe80::b]:80");
         let mapped = UpstreamAddr::new("[::ffff:10.1.2.3]:80".parse().unwrap());
         assert_eq!(mapped.to_string(), "10.1.2.3:80");
+    }
+
+    #[test]
+    fn a_client_that_is_no_host_cannot_be_a_source() {
+        let can = |ip: &str| {
+            ClientAddr::new(SocketAddr::new(ip.parse().unwrap(), 4711)).can_be_a_source()
+        };
+        for ip in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "127.0.0.1",
+            "127.255.255.254",
+            "224.0.0.1",
+            "239.255.255.255",
+            "255.255.255.255",
+            "169.254.77.1",
+            "169.254.77.2",
+            "::",
+            "::1",
+            "ff00::",
+            "ff02::1",
+            "ff0e::101",
+            "fe80::1",
+            "febf::1",
+            "::ffff:0.0.0.0",
+            "::ffff:127.0.0.1",
+            "::ffff:224.0.0.1",
+            "::ffff:255.255.255.255",
+        ] {
+            assert!(!can(ip), "{ip}");
+        }
+        for ip in [
+            "1.0.0.1",
+            "10.0.0.1",
+            "169.254.1.1",
+            "192.0.2.255",
+            "240.0.0.1",
+            "255.255.255.254",
+            "::2",
+            "2001:db8::1",
+            "fd00::1",
+            "fec0::1",
+            "::ffff:192.0.2.1",
+        ] {
+            assert!(can(ip), "{ip}");
+        }
     }
 
     #[test]

@@ -145,7 +145,7 @@ fn append_line(out: &mut Vec<u8>, origin: Origin) {
 }
 
 /// An IPv6 address in hex groups only: the standard library writes the last 32 bits of an
-/// IPv4-mapped one as a dotted IPv4 address, which v1 does not know (pp11).
+/// IPv4-mapped one as a dotted IPv4 address, which the protocol's text does not mention (pp11).
 struct HexGroups(Ipv6Addr);
 
 impl fmt::Display for HexGroups {

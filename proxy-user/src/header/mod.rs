@@ -18,7 +18,7 @@
 //! own, stricter checks. It parses addresses and walks TLVs. It does not write headers: its
 //! builder allocates a buffer per header, its writer counts bytes that are already in a caller's
 //! buffer against the header's limit, and its v1 text has IPv4-mapped addresses in a dotted form
-//! that `pp11` does not know. Nor is it shown LOCAL headers, whose family byte it believes
+//! that not every receiver knows (pp11). Nor is it shown LOCAL headers, whose family byte it believes
 //! (`pp23`), or UNKNOWN lines, whose rest it wants to be UTF-8 (`pp17`).
 
 pub mod awaited;

@@ -22,7 +22,8 @@ const CRLF: usize = 2;
 
 const EXPECTED_PROTOCOL: &str = "TCP4, TCP6 or UNKNOWN";
 const EXPECTED_IPV4: &str = "four numbers from 0 to 255 without leading zeros, joined by dots";
-const EXPECTED_IPV6: &str = "groups of hex digits joined by colons, at most one '::', 128 bits";
+const EXPECTED_IPV6: &str =
+    "groups of hex digits joined by colons, at most one '::', 128 bits; dots at the end only";
 const EXPECTED_PORT: &str = "a number from 0 to 65535 without sign or leading zero";
 
 /// The header, once its line has ended.
@@ -177,11 +178,12 @@ fn check_ipv4(field: &Field<'_>) -> Result<(), Invalid> {
     }
 }
 
-/// Leaves the groups to `ppp`, but not a zone or a dotted end (pp11).
+/// Leaves the groups, and an IPv4 address in place of the last two (RFC 4291), to `ppp`, but not a
+/// zone (pp11).
 fn check_ipv6(field: &Field<'_>) -> Result<(), Invalid> {
     if is_ipv4(field.text) {
         Err(field.refuse(Reason::V1Family, "an IPv6 address, as TCP6 says"))
-    } else if field.text.iter().all(|&byte| byte.is_ascii_hexdigit() || byte == b':') {
+    } else if field.text.iter().all(|&byte| byte.is_ascii_hexdigit() || b":.".contains(&byte)) {
         Ok(())
     } else {
         Err(field.refuse(Reason::V1Ipv6, EXPECTED_IPV6))

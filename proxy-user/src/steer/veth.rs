@@ -8,13 +8,14 @@ use rtnetlink::Handle;
 
 use super::netlink::{self, Link};
 use super::sysctl;
+use crate::address::PRIVATE_LINK;
 use crate::sys::netns::Namespace;
 
-/// The host end's addresses as the private namespace knows them. Nobody else does.
-const GATEWAY_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 77, 1);
+/// The host end's addresses as the private namespace knows them, and the inner end's own, for what the
+/// namespace sends in its own name. Nobody else knows them.
+const GATEWAY_V4: Ipv4Addr = PRIVATE_LINK[0];
+const INNER_V4: Ipv4Addr = PRIVATE_LINK[1];
 const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0x77, 1);
-/// The inner end's own address, for what the namespace sends in its own name.
-const INNER_V4: Ipv4Addr = Ipv4Addr::new(169, 254, 77, 2);
 /// The routing table that delivers everything; any number, since the namespace is ours.
 const TABLE: u32 = 100;
 

@@ -12,7 +12,7 @@ pub const RULES: [(u8, &str); 42] = [
     (8, "v1: `PROXY`, and single spaces between the fields"),
     (9, "v1: `TCP4`, `TCP6` or `UNKNOWN`"),
     (10, "v1: IPv4 as four canonical decimal octets"),
-    (11, "v1: IPv6 as hex groups, at most one `::`, no zone"),
+    (11, "v1: IPv6 as hex groups, at most one `::`, no zone; a dotted end on receipt"),
     (12, "v1: both addresses of the named family"),
     (13, "v1: ports 0 to 65535 in canonical digits"),
     (14, "v1: the line ends in CRLF, neither stands alone"),

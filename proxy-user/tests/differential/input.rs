@@ -96,10 +96,19 @@ fn ipv6() -> BoxedStrategy<String> {
     mostly(
         prop_oneof![
             any::<Ipv6Addr>().prop_map(|address| address.to_string()),
-            one_of(&["::", "::1", "2001:db8::1", "2001:DB8:0:0:0:0:0:1", "::ffff:c000:201"]),
+            one_of(&[
+                "::",
+                "::1",
+                "2001:db8::1",
+                "2001:DB8:0:0:0:0:0:1",
+                "::ffff:c000:201",
+                "::ffff:192.0.2.1",
+                "64:ff9b::192.0.2.1",
+            ]),
         ],
         one_of(&[
-            "::ffff:192.0.2.1",
+            "::ffff:192.0.2.01",
+            "::192.0.2.1:1",
             "fe80::1%eth0",
             "1::2::3",
             "[::1]",

@@ -5,7 +5,7 @@ use std::fmt;
 
 use proxy_common::Reason::{
     AuthorityText, ChecksumMismatch, NetnsText, SslTlv, SslVersion, TlvOverrun, UniqueIdTooLong,
-    V1Ipv6, V1LineEnd, V1Port, V1TooLong,
+    V1LineEnd, V1Port, V1TooLong,
 };
 
 use crate::answer::Library::{self, Ppp, ProxyProtocolRs};
@@ -85,14 +85,6 @@ impl fmt::Display for Example {
 /// All of them. Each disagreement is of exactly one class, and each class occurs.
 pub const LISTED: &[Class] = &[
     // Headers that we refuse, and it accepts.
-    Class {
-        libraries: &Library::ALL,
-        effect: Accepts,
-        what: "an IPv6 address with a dotted end",
-        rules: &[11],
-        example: Example::Text(b"PROXY TCP6 ::ffff:192.0.2.1 2001:db8::2 40000 443\r\n"),
-        holds: |it| it.reason == Some(V1Ipv6) && it.bytes.contains(&b'.'),
-    },
     Class {
         libraries: &Library::ALL,
         effect: Accepts,

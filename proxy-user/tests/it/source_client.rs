@@ -11,7 +11,7 @@ use crate::hooks::hooks;
 use crate::maps::{dropped, packets, refused};
 use crate::rules::{Form, TARGET_PORT};
 use crate::scene::{OFF, PORT, REQUIRE, Scene, attach, attach_in, lab, site};
-use crate::wire::{join, named_client, named_headers, v1};
+use crate::wire::{Encoder, join, named_client, named_destination, named_headers, v1, v2};
 
 both_families!(
     a_pod_of_this_node_sees_the_client,
@@ -23,9 +23,10 @@ both_families!(
     bulk_goes_both_ways,
     a_health_check_comes_from_the_node,
     a_connection_that_comes_back_is_dropped,
+    a_client_that_is_no_host_is_refused,
+    a_mapped_client_is_seen_as_the_ipv4_one,
 );
 
-any_family!(a_client_that_is_no_host_is_refused);
 any_family!(what_cannot_work_is_said_at_the_start);
 
 /// Connects, talks to an echo, and finds that the server's peer is the client, to the port.
@@ -165,19 +166,60 @@ fn a_health_check_comes_from_the_node(family: Family) {
     scene.assert_proxied(0);
 }
 
-/// The kernel would take some of them for its own choice.
-fn a_client_that_is_no_host_is_refused() {
-    let scene = Scene::serving(Family::V4, &[REQUIRE, SEEN], echo);
-    let none = ["255.255.255.255", "224.0.0.1", "0.0.0.0", "127.0.0.1"];
-    for client in none {
-        let stated = SocketAddr::new(client.parse().expect("an address"), 4711);
-        let mut client = scene.connect();
-        client.send(&join(&v1(stated, scene.vip()), b"hello"));
-        client.rest().assert_cut("one that is no host");
+/// The kernel would take some of them for its own choice, and the upstream would see this node. In
+/// either version, and in IPv6's form as well.
+fn a_client_that_is_no_host_is_refused(family: Family) {
+    let scene = Scene::serving(family, &[REQUIRE, SEEN], echo);
+    let none: &[&str] = match family {
+        Family::V4 => &[
+            "255.255.255.255",
+            "224.0.0.1",
+            "0.0.0.0",
+            "0.0.0.1",
+            "127.0.0.1",
+            "169.254.77.2",
+            "::ffff:255.255.255.255",
+            "::ffff:224.0.0.1",
+            "::ffff:0.0.0.0",
+            "::ffff:127.0.0.1",
+        ],
+        Family::V6 => &["::", "::1", "ff02::1", "ff0e::1", "fe80::1"],
+    };
+    for stated in none {
+        let stated = SocketAddr::new(stated.parse().expect("an address"), 4711);
+        let destination =
+            if stated.is_ipv4() { scene.vip() } else { named_destination(Family::V6) };
+        for encode in [v1 as Encoder, v2] {
+            let mut client = scene.connect();
+            client.offer(&join(&encode(stated, destination), b"hello"));
+            client.rest().assert_cut(&format!("{stated} is no host"));
+        }
     }
-    let all = || refused(&scene.foreword, "client-address") == none.len() as u64;
+    let all = || refused(&scene.foreword, "client-address") == 2 * none.len() as u64;
     wait_until(PATIENCE, "the count", all).expect("they are counted");
     assert_eq!(scene.backend.connections(), 0);
+}
+
+/// As nginx and HAProxy name the IPv4 clients of a dual-stack listener. An IPv6 upstream can't see
+/// such a client.
+fn a_mapped_client_is_seen_as_the_ipv4_one(family: Family) {
+    let scene = Scene::serving(family, &[REQUIRE, SEEN], echo);
+    let named = named_client(Family::V4);
+    let IpAddr::V4(ip) = named.ip() else { panic!("{named} is of IPv4") };
+    let mapped = SocketAddr::new(ip.to_ipv6_mapped().into(), named.port());
+    for (number, encode) in [v1 as Encoder, v2].into_iter().enumerate() {
+        let mut client = scene.connect();
+        client.offer(&join(&encode(mapped, named_destination(Family::V6)), b"hello"));
+        if family == Family::V4 {
+            assert_eq!(client.finish_and_rest(), Reply::ended(b"hello"));
+            assert_eq!(scene.backend.recording(number).peer.ip(), named.ip());
+        } else {
+            client.rest().assert_cut("an IPv4 client of an IPv6 upstream");
+        }
+    }
+    let refusals = if family == Family::V4 { 0 } else { 2 };
+    let all = || refused(&scene.foreword, "client-address") == refusals;
+    wait_until(PATIENCE, "the count", all).expect("they are counted");
 }
 
 /// Before the first connection, not by its time-out.

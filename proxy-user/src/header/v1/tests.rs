@@ -138,11 +138,50 @@ fn pp11_ipv6_is_hex_groups_of_128_bits() {
     }
 }
 
-/// HAProxy and nginx write IPv4-mapped addresses so; the rule has hex groups only.
+/// HAProxy and nginx write the clients of a dual-stack listener so: they are IPv4 clients, each
+/// address by itself.
 #[test]
-fn pp11_a_dotted_end_is_no_hex_group() {
-    faulty("TCP6 ::ffff:192.0.2.1 2001:db8::2 1 2", Reason::V1Ipv6, "::ffff");
-    faulty("TCP6 2001:db8::2 ::192.0.2.1 1 2", Reason::V1Ipv6, "::192");
+fn pp11_a_mapped_address_with_a_dotted_end_is_the_ipv4_one() {
+    let (client, destination) = ("::ffff:192.0.2.1", "::ffff:198.51.100.7");
+    for (text, meaning) in [
+        (format!("{client} {destination}"), proxied("192.0.2.1:1", "198.51.100.7:2")),
+        (format!("{client} 2001:db8::2"), proxied("192.0.2.1:1", "[2001:db8::2]:2")),
+        (format!("2001:db8::2 {destination}"), proxied("[2001:db8::2]:1", "198.51.100.7:2")),
+        (format!("{client} ::FFFF:c633:6407"), proxied("192.0.2.1:1", "198.51.100.7:2")),
+    ] {
+        assert_eq!(origin(&format!("TCP6 {text} 1 2")), meaning, "{text}");
+    }
+}
+
+#[test]
+fn pp11_a_dotted_end_has_the_place_of_two_groups() {
+    for (text, meaning) in [
+        ("::192.0.2.1", "::c000:201"),
+        ("64:ff9b::192.0.2.1", "64:ff9b::c000:201"),
+        ("1:2:3:4:5:6:192.0.2.1", "1:2:3:4:5:6:c000:201"),
+        ("0:0:0:0:0:fffe:255.255.255.255", "::fffe:ffff:ffff"),
+    ] {
+        let expected = proxied(&format!("[{meaning}]:1"), "[2001:db8::2]:2");
+        assert_eq!(origin(&format!("TCP6 {text} 2001:db8::2 1 2")), expected, "{text}");
+    }
+    for address in [
+        "::ffff:192.0.2.01",
+        "::ffff:192.0.2.256",
+        "::ffff:192.0.2",
+        "::ffff:192.0.2.1.1",
+        "::ffff:192.0.2.1:1",
+        "::192.0.2.1:ffff",
+        "1:2:3:4:5:192.0.2.1",
+        "1:2:3:4:5:6:7:192.0.2.1",
+        "::ffff:0x1.0.2.1",
+        "::ffff:192.0.2.1%eth0",
+        "192.0.2.1::",
+        ":192.0.2.1",
+        "::.",
+    ] {
+        faulty(&format!("TCP6 {address} 2::2 1 2"), Reason::V1Ipv6, address);
+        faulty(&format!("TCP6 2::2 {address} 1 2"), Reason::V1Ipv6, &format!("{address} 1 2"));
+    }
 }
 
 #[test]

@@ -69,6 +69,7 @@ fn ipv4() -> Vec<Case> {
 fn ipv6() -> Vec<Case> {
     let line = |ip: &str| format!("PROXY TCP6 {ip} 2001:db8:44::1 40000 443\r\n");
     let from = |ip: Ipv6Addr| ends((ip, 40000), (SERVER_V6, 443));
+    let mapped = Ipv4Addr::new(198, 51, 100, 7).to_ipv6_mapped();
     vec![
         Case::named(11, "eight groups", line("2001:db8:0:0:0:0:0:7"), from(CLIENT_V6)),
         Case::named(11, "upper case and zeros", line("2001:0DB8::0007"), from(CLIENT_V6)),
@@ -78,7 +79,16 @@ fn ipv6() -> Vec<Case> {
         Case::refused(11, "nine groups", line("2001:db8:0:0:0:0:0:0:7")),
         Case::refused(11, "five digits in a group", line("2001:00db8::7")),
         Case::refused(11, "a zone", line("fe80::7%eth0")),
-        Case::refused(11, "a dotted end", line("::ffff:198.51.100.7")),
+        Case::named(11, "IPv4-mapped, in hex groups", line("::ffff:c633:6407"), from(mapped)),
+        Case::named(
+            11,
+            "IPv4-mapped, with a dotted end",
+            line("::ffff:198.51.100.7"),
+            from(mapped),
+        ),
+        Case::named(11, "another dotted end", line("2001:db8::0.0.0.7"), from(CLIENT_V6)),
+        Case::refused(11, "a dotted end with a leading zero", line("::ffff:198.51.100.07")),
+        Case::refused(11, "a dotted end of three octets", line("::ffff:198.51.100")),
     ]
 }
 
