@@ -75,6 +75,7 @@ mod reload;
 mod return_path;
 mod rounds;
 mod sandbox;
+mod shared_socket;
 mod sight;
 mod slow_http;
 mod source_client;

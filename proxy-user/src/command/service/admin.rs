@@ -30,6 +30,20 @@ impl Admin {
         }
     }
 
+    /// Has the socket's path lead here if it leads to nobody any more.
+    pub fn keep_path(&self) {
+        match self.socket.as_ref().map(AdminSocket::lead_if_nobody_does) {
+            Some(Ok(true)) => {
+                tracing::info!("the admin socket's path led to nobody; it leads here now");
+            }
+            Some(Err(error)) => {
+                let error = format!("{error:#}");
+                tracing::warn!(error, "the admin socket's path leads to nobody");
+            }
+            Some(Ok(false)) | None => {}
+        }
+    }
+
     /// Where HTTP is to be answered and can't be yet, because a predecessor listens there.
     pub fn wanted(&self) -> Option<SocketAddr> {
         self.http.as_ref().and_then(Http::wanted)

@@ -279,6 +279,7 @@ impl Service {
                     }
                     self.look_after();
                     self.keep_up();
+                    self.admin.keep_path();
                     self.watch_bypasses();
                     self.renew_names();
                     self.hurry_reload();

@@ -1,6 +1,6 @@
 //! Asks runs over their sockets. Waits as long as an answer takes, and not for one that never comes.
 
-use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,9 +11,13 @@ use nix::sys::socket::sockopt::PeerCredentials;
 use serde::de::DeserializeOwned;
 
 use super::{Answer, Ask, socket};
+use crate::operate::report::{State, Status};
 
 /// Longer than a run takes to say that it has no answer.
 const PATIENCE: Duration = Duration::from_secs(35);
+
+/// How long one may take to say whether it takes new connections.
+const BRIEF: Duration = Duration::from_secs(2);
 
 /// Asks the run that takes new connections.
 pub fn ask<T: DeserializeOwned>(path: &Path, question: &Ask) -> Result<T> {
@@ -28,12 +32,15 @@ pub fn ask_within<T: DeserializeOwned>(
 ) -> Result<T> {
     let mut stream = match UnixStream::connect(path) {
         Ok(stream) => stream,
-        Err(error) => match error.kind() {
-            ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+        Err(error) if is_nobody(&error) => match another(path) {
+            Some(stream) => stream,
+            None => {
                 bail!("no Foreword answers at {}; --socket names another place", path.display())
             }
-            _ => return Err(error).with_context(|| format!("cannot ask at {}", path.display())),
         },
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot ask at {}", path.display()));
+        }
     };
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
@@ -49,6 +56,23 @@ pub fn ask_within<T: DeserializeOwned>(
         Ok(Answer::Error(error)) => Err(anyhow!(error)),
         Err(error) => Err(error).context("it does not answer as a Foreword does"),
     }
+}
+
+fn is_nobody(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+}
+
+/// Another run at a path that leads to nobody: the one that it led to is gone, and others have not
+/// noticed yet. One that takes new connections, if there is any.
+fn another(path: &Path) -> Option<UnixStream> {
+    let living = socket::instances(path).into_iter();
+    let living: Vec<_> = living.filter(|socket| UnixStream::connect(socket).is_ok()).collect();
+    let serves = |socket: &&PathBuf| {
+        let status = ask_within::<Status>(socket, &Ask::Status, BRIEF);
+        status.is_ok_and(|status| status.state == State::Serving)
+    };
+    let chosen = living.iter().find(serves).or(living.first())?;
+    UnixStream::connect(chosen).ok()
 }
 
 /// Where the run of this container listens: the only one whose process can be seen from here. If

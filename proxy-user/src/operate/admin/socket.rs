@@ -1,18 +1,20 @@
 //! The Unix socket. Each instance has one of its own, called by the path and its number; the path
 //! itself is a symlink to the one that takes new connections. So a takeover never leaves the path
-//! without a socket, and the one that drains can still be asked.
+//! without a socket, and the one that drains can still be asked. Instances on different interfaces can
+//! share a path: it leads to the one that began last, and when that one is gone, to another that takes
+//! new connections.
 
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
-use std::os::unix::net::UnixStream as BlockingStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use nix::unistd::Uid;
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
@@ -57,6 +59,17 @@ impl AdminSocket {
         symlink(self.own.file_name().unwrap_or_default(), &next)
             .and_then(|()| fs::rename(&next, &self.path))
             .with_context(|| format!("cannot make {} a link", self.path.display()))
+    }
+
+    /// Has the path lead here if it leads to nobody, because the instance that it led to has ended or
+    /// was killed. Whether it does so now.
+    pub fn lead_if_nobody_does(&self) -> Result<bool> {
+        let leads_here = fs::read_link(&self.path).is_ok_and(|to| self.own.ends_with(to));
+        let is_taken = self.path.exists() && !is_dead(&self.path);
+        if leads_here || is_taken {
+            return Ok(false);
+        }
+        self.lead().map(|()| true)
     }
 }
 
@@ -127,10 +140,14 @@ fn is_usual(path: &Path) -> bool {
     path == Path::new(ADMIN_SOCKET)
 }
 
-/// Whether a connection would be refused: nobody listens there any more.
+/// Whether a connection would be refused: nobody listens there any more. Does not wait for a listener
+/// that is stuck.
 fn is_dead(socket: &Path) -> bool {
-    let refused = BlockingStream::connect(socket).err().map(|error| error.kind());
-    refused == Some(io::ErrorKind::ConnectionRefused)
+    let connect = || {
+        let stream = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        stream.connect(&SockAddr::unix(socket)?)
+    };
+    connect().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// Removes the link if it leads nowhere.
@@ -197,4 +214,61 @@ async fn read(stream: &mut UnixStream) -> io::Result<Ask> {
     BufReader::new(stream.take(LONGEST)).read_until(b'\n', &mut line).await?;
     Ask::read(&line)
         .map_err(|error| io::Error::other(format!("this is nothing that can be asked: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener as BlockingListener;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn open(path: &Path, instance: u32) -> AdminSocket {
+        let socket = AdminSocket::open(path, instance, Desk::open().0).unwrap();
+        socket.lead().unwrap();
+        socket
+    }
+
+    fn leads_to(path: &Path) -> PathBuf {
+        fs::read_link(path).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_path_that_leads_to_nobody_is_taken_and_no_other() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("admin.sock");
+        let first = open(&path, 1);
+        assert!(!first.lead_if_nobody_does().unwrap(), "it leads here");
+        let second = open(&path, 2);
+        assert!(!first.lead_if_nobody_does().unwrap(), "it leads to somebody who lives");
+        assert_eq!(leads_to(&path), Path::new("admin.sock.2"));
+        drop(second);
+        assert!(first.lead_if_nobody_does().unwrap(), "it has ended");
+        assert_eq!(leads_to(&path), Path::new("admin.sock.1"));
+
+        // A killed one leaves its socket and the link.
+        drop(BlockingListener::bind(folder.path().join("admin.sock.3")).unwrap());
+        fs::remove_file(&path).unwrap();
+        symlink("admin.sock.3", &path).unwrap();
+        assert!(first.lead_if_nobody_does().unwrap(), "it was killed");
+        fs::remove_file(&path).unwrap();
+        assert!(first.lead_if_nobody_does().unwrap(), "somebody has tidied up");
+        assert_eq!(leads_to(&path), Path::new("admin.sock.1"));
+    }
+
+    #[test]
+    fn a_stuck_listener_is_not_waited_for() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("admin.sock.1");
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(0).unwrap();
+        // More than wait to be accepted.
+        for _ in 0..3 {
+            assert!(!is_dead(&path));
+        }
+        drop(listener);
+        assert!(is_dead(&path));
+    }
 }
