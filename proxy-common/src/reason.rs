@@ -1,7 +1,7 @@
 //! The one list of ways in which a connection or a packet can be refused or cut short.
 //!
 //! The same word stands in counters, logs and `foreword decode`. Where the PROXY protocol has a
-//! rule, the reason carries its number in our conformance table (`pp01` to `pp42`).
+//! rule, the reason carries its number in our conformance table (`pp01` to `pp52`).
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal $(, rule $rule:literal)?;)+) => {

@@ -9,9 +9,11 @@ use anyhow::{Context as _, Result};
 use super::Failure;
 use super::cli::Check;
 use crate::config::explain::explain;
+use crate::config::field::At;
 use crate::config::file;
 use crate::operate::config_file::ConfigFile;
 use crate::operate::resolver::look_up_now;
+use crate::steer::advice;
 
 /// Explains the file, rule by rule.
 pub fn run(arguments: &Check) -> Result<(), Failure> {
@@ -20,6 +22,9 @@ pub fn run(arguments: &Check) -> Result<(), Failure> {
     let mut text = format!("{} is valid\n", arguments.config.display());
     for line in explain(&settings) {
         let _ = writeln!(text, "{line}");
+    }
+    for advice in advice::on_long_headers(&settings.rules, At::File) {
+        let _ = writeln!(text, "warning      {advice}");
     }
     Ok(print(&text)?)
 }

@@ -3,8 +3,8 @@
 use humantime::format_duration;
 
 use super::settings::{
-    ConnectionLimits, Inbound, Mode, Outbound, Rule, ServerFirst, Settings, Source, Untrusted,
-    WhenAbsent,
+    ConnectionLimits, Inbound, LocalAs, Mode, Outbound, Rule, ServerFirst, Settings, Source,
+    Untrusted, WhenAbsent,
 };
 use crate::address::list;
 use crate::header::{Pass, Version};
@@ -138,8 +138,12 @@ fn header(inbound: &Inbound) -> String {
 
 fn told(outbound: &Outbound) -> String {
     let Some(version) = outbound.version else { return "nothing: only the payload".to_owned() };
+    let checks = match outbound.local {
+        LocalAs::Proxy => "; load balancers' own connections (LOCAL) as this node's",
+        LocalAs::AsIs => "",
+    };
     if version == Version::V1 {
-        return "client and destination, in a v1 line".to_owned();
+        return format!("client and destination, in a v1 line{checks}");
     }
     let tlvs = &outbound.tlvs;
     let passed = match tlvs.pass {
@@ -158,7 +162,7 @@ fn told(outbound: &Outbound) -> String {
     if tlvs.crc32c {
         parts.push("a checksum".to_owned());
     }
-    parts.join(", ")
+    parts.join(", ") + checks
 }
 
 const fn absent(when_absent: WhenAbsent) -> &'static str {

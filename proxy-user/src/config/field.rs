@@ -44,6 +44,7 @@ fields! {
     MAX_HEADER = "--max-header", "inbound.maxHeader";
     SERVER_FIRST = "--server-first", "inbound.serverFirst";
     OUTBOUND = "--outbound", "outbound.version";
+    OUTBOUND_LOCAL = "--outbound-local", "outbound.local";
     TLV_PASS = "--tlv-pass", "outbound.tlvs.pass";
     TLV_DROP = "--tlv-drop", "outbound.tlvs.drop";
     TLV_ADD = "--tlv-add", "outbound.tlvs.add";

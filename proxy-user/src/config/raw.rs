@@ -40,6 +40,8 @@ pub mod defaults {
     pub const MAX_HEADER: &str = "4096";
     /// `inbound.serverFirst`.
     pub const SERVER_FIRST: &str = "wait";
+    /// `outbound.local`.
+    pub const OUTBOUND_LOCAL: &str = "as-is";
     /// `outbound.tlvs.pass`.
     pub const TLV_PASS: &str = "all";
     /// `upstream.address`.
@@ -76,6 +78,7 @@ words! {
     header_timeout = HEADER_TIMEOUT;
     max_header = MAX_HEADER;
     server_first = SERVER_FIRST;
+    outbound_local = OUTBOUND_LOCAL;
     upstream = UPSTREAM;
     resolve = RESOLVE;
     source = SOURCE;
@@ -240,6 +243,11 @@ pub struct RawInbound {
 pub struct RawOutbound {
     /// The header's version: v1, v2 or none.
     pub version: Word,
+    /// What a load balancer's own connection, such as a health check, is told as: as-is (LOCAL; in v1,
+    /// which has no word for it, the connection's own addresses), or proxy (PROXY with this node as the
+    /// client, for receivers that refuse LOCAL).
+    #[serde(default = "outbound_local")]
+    pub local: Word,
     /// What becomes of TLVs, in v2.
     #[serde(default)]
     pub tlvs: RawTlvs,

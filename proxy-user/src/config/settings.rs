@@ -2,13 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::address::{AdminAddr, Cidr, Ipv6Prefix, OriginalDst};
-use crate::header::{Limits, TlvPolicy, Version};
+use crate::header::{
+    EncodeError, Endpoints, Limits, ONE_SEGMENT, Origin, Outgoing, TlvPolicy, Version,
+};
 
 mod steering;
 mod upstream;
@@ -273,4 +276,39 @@ pub struct Outbound {
     pub tlvs: TlvPolicy,
     /// Whether each connection gets a unique id of ours, in v2.
     pub unique_id: bool,
+    /// What a load balancer's own connection is told as.
+    pub local: LocalAs,
+}
+
+impl Outbound {
+    /// A header up to this length comes in one segment, in bytes.
+    pub const ONE_SEGMENT: usize = ONE_SEGMENT;
+
+    /// Length of a unique id of ours.
+    pub const UNIQUE_ID: usize = 32;
+
+    /// The longest that its header can be with none of the inbound TLVs, in bytes.
+    pub fn own_length(&self) -> Result<usize, EncodeError> {
+        const NAME: &[u8] = &[0; Outbound::UNIQUE_ID];
+        let Some(version) = self.version else { return Ok(0) };
+        let longest = SocketAddr::from((Ipv6Addr::from_bits(u128::MAX), u16::MAX));
+        let header = Outgoing {
+            policy: &self.tlvs,
+            unique_id: self.unique_id.then_some(NAME),
+            ..Outgoing::plain(version, Origin::Proxied(Endpoints::new(longest, longest)))
+        };
+        let mut written = Vec::new();
+        header.append_to(&mut written)?;
+        Ok(written.len())
+    }
+}
+
+/// What a load balancer's own connection (LOCAL), such as a health check, is told as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LocalAs {
+    /// What it is. In v1, which has no word for that, the connection's own addresses are stated.
+    #[default]
+    AsIs,
+    /// A connection of this node's, for receivers that refuse LOCAL.
+    Proxy,
 }

@@ -12,6 +12,9 @@ use super::tlv::policy::TlvPolicy;
 use super::tlv::{FIELD_HEAD, MAX_UNIQUE_ID, Tlvs, checksum, kind};
 use super::{Endpoints, Origin, Version, v2};
 
+/// A header up to this length fits one segment wherever it goes, in bytes (pp44).
+pub const ONE_SEGMENT: usize = 536;
+
 /// A header to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
@@ -71,9 +74,16 @@ impl Outgoing<'_> {
         Ok(())
     }
 
-    /// What is passed on in its order, then what is added.
+    /// What is passed on in its order, then what is added. A receiver reads the first authority and the
+    /// first unique id, so that one of ours takes the place of those that came (pp48).
     fn append_tlvs(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        for tlv in self.tlvs.iter().filter(|tlv| self.policy.passes(tlv.kind)) {
+        let is_replaced = |kind: u8| match kind {
+            kind::AUTHORITY => self.policy.authority.is_some(),
+            kind::UNIQUE_ID => self.unique_id.is_some(),
+            _ => false,
+        };
+        let passed = self.tlvs.iter().filter(|tlv| self.policy.passes(tlv.kind));
+        for tlv in passed.filter(|tlv| !is_replaced(tlv.kind)) {
             append_tlv(out, tlv.kind, tlv.value)?;
         }
         if let Some(authority) = &self.policy.authority {

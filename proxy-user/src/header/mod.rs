@@ -13,7 +13,7 @@
 //! | [`tlv`] | type-length-value fields: walk, checks, names |
 //! | [`encode`] | writing a header |
 //!
-//! Rules are cited by their number in the conformance table, `pp08` to `pp42`. This is the only
+//! Rules are cited by their number in the conformance table, `pp08` to `pp48`. This is the only
 //! place that uses the `ppp` crate, and `ppp` is given complete headers only that have passed our
 //! own, stricter checks. It parses addresses and walks TLVs. It does not write headers: its
 //! builder allocates a buffer per header, its writer counts bytes that are already in a caller's
@@ -42,7 +42,7 @@ use proxy_common::Reason;
 use crate::address::{ClientAddr, OriginalDst};
 
 pub use decode::{Beginning, Decoder};
-pub use encode::{EncodeError, Outgoing};
+pub use encode::{EncodeError, ONE_SEGMENT, Outgoing};
 pub use tlv::policy::{CustomTlv, CustomTlvError, KindSet, Pass, TlvPolicy};
 pub use tlv::{Tlv, Tlvs};
 

@@ -49,7 +49,7 @@ pub mod kind {
     pub const NETNS: u8 = 0x30;
     /// Google Private Service Connect: connection id.
     pub const GOOGLE: u8 = 0xE0;
-    /// Alibaba Cloud: VPC id.
+    /// Alibaba Cloud: VPC, endpoint or endpoint service id.
     pub const ALIBABA: u8 = 0xE1;
     /// AWS: VPC endpoint id.
     pub const AWS: u8 = 0xEA;

@@ -7,7 +7,7 @@ pub mod cutover;
 
 use crate::address::{OriginalDst, PeerAddr};
 use crate::config::settings::{Inbound, Mode, Untrusted};
-use crate::header::{Endpoints, Origin};
+use crate::header::{Endpoints, Origin, Version};
 use proxy_common::Reason;
 
 /// What to do with a connection, judged by its source alone.
@@ -63,6 +63,16 @@ pub fn announce(inbound: Option<Origin>, peer: PeerAddr, destination: OriginalDs
         Some(Origin::Unknown) | None => {
             Origin::Proxied(Endpoints { client: peer.as_client(), destination })
         }
+    }
+}
+
+/// What the header says for that: v1 has no word for LOCAL, and states the real endpoints (pp24).
+pub fn state(version: Version, told: Origin, peer: PeerAddr, destination: OriginalDst) -> Origin {
+    match (version, told) {
+        (Version::V1, Origin::Local) => {
+            Origin::Proxied(Endpoints { client: peer.as_client(), destination })
+        }
+        _ => told,
     }
 }
 
@@ -168,5 +178,13 @@ mod tests {
             destination: OriginalDst::new("192.0.2.1:443".parse().unwrap()),
         });
         assert_eq!(announce(Some(stated), lb, destination), stated);
+        for (version, told, says) in [
+            (Version::V1, Origin::Local, real),
+            (Version::V1, stated, stated),
+            (Version::V2, Origin::Local, Origin::Local),
+            (Version::V2, stated, stated),
+        ] {
+            assert_eq!(state(version, told, lb, destination), says, "{version} {told:?}");
+        }
     }
 }

@@ -19,6 +19,7 @@ use super::upstream::{Attempt, reason_for};
 use super::wheel::Tick;
 use super::work::STEPS;
 use crate::address::UpstreamAddr;
+use crate::header::Endpoints;
 use crate::sys::socket;
 
 /// How long an address may leave us without an answer before the next one is tried as well: RFC 8305's
@@ -90,7 +91,7 @@ impl Connecting {
         let mut at = 0;
         while at < self.rivals.len() {
             let rival = self.rivals.remove(at);
-            match self.write(&rival.socket) {
+            match self.write(&rival.socket, Some(rival.address)) {
                 First::Failed(error) => self.failed = reason_for(&error),
                 First::Blocked if !self.is_under_way() => {
                     self.rivals.insert(at, rival);
@@ -113,23 +114,33 @@ impl Connecting {
         self.written > 0
     }
 
-    /// Writes to a connection that has just been begun.
-    pub fn begin(&mut self, upstream: &Socket) -> First {
+    /// Writes to a connection that has just been begun, to this address.
+    pub fn begin(&mut self, upstream: &Socket, address: UpstreamAddr) -> First {
         self.written = 0;
         if self.preamble.first.is_empty() {
             // Nothing to ask with: wait to be told.
             upstream.await_writable();
             return First::Blocked;
         }
-        self.write(upstream)
+        self.write(upstream, Some(address))
     }
 
     /// Writes on.
-    pub fn write(&mut self, upstream: &Socket) -> First {
-        let first = &self.preamble.first;
-        if first.is_empty() {
+    pub fn write(&mut self, upstream: &Socket, address: Option<UpstreamAddr>) -> First {
+        if self.preamble.first.is_empty() {
             return Self::ask(upstream);
         }
+        if let (0, true, Some(address)) = (self.written, self.preamble.states_node(), address) {
+            // Only the socket knows which of our addresses it has, each its own.
+            let stated = upstream
+                .get()
+                .local_addr()
+                .and_then(|node| self.preamble.state_node(Endpoints::new(node, address.get())));
+            if let Err(error) = stated {
+                return First::Failed(error);
+            }
+        }
+        let first = &self.preamble.first;
         for _ in 0..STEPS {
             if self.written == first.len() {
                 return First::Sent;

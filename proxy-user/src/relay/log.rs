@@ -11,7 +11,7 @@ use tracing::Level;
 use super::tally::Outcome;
 use crate::address::{OriginalDst, PeerAddr, UpstreamAddr};
 use crate::config::settings::Rule;
-use crate::header::Origin;
+use crate::header::{ONE_SEGMENT, Origin};
 
 /// Lines a second and worker.
 const LINES: u32 = 5;
@@ -91,8 +91,22 @@ pub struct Log {
     since: Cell<Instant>,
     lines: Cell<u32>,
     left_out: Cell<u64>,
-    /// When ports were last said to have run out.
-    no_ports: Cell<Option<Instant>>,
+    no_ports: Reminder,
+    long_headers: Reminder,
+}
+
+/// Something that is said once a minute at most, however often it happens.
+#[derive(Debug, Default)]
+struct Reminder(Cell<Option<Instant>>);
+
+impl Reminder {
+    fn is_due(&self) -> bool {
+        let is_due = self.0.get().is_none_or(|last| last.elapsed() >= MINUTE);
+        if is_due {
+            self.0.set(Some(Instant::now()));
+        }
+        is_due
+    }
 }
 
 impl Default for Log {
@@ -101,7 +115,8 @@ impl Default for Log {
             since: Cell::new(Instant::now()),
             lines: Cell::new(0),
             left_out: Cell::new(0),
-            no_ports: Cell::new(None),
+            no_ports: Reminder::default(),
+            long_headers: Reminder::default(),
         }
     }
 }
@@ -138,15 +153,26 @@ impl Log {
 
     /// Says what to do when ports have run out, now and then.
     pub fn no_local_port(&self, rule: &Rule) {
-        let is_due = self.no_ports.get().is_none_or(|last| last.elapsed() >= MINUTE);
-        if is_due {
-            self.no_ports.set(Some(Instant::now()));
+        if self.no_ports.is_due() {
             tracing::warn!(
                 rule = rule.name, upstream = %rule.upstream.address,
                 "connections are refused for want of local ports (no-local-port): give the rule more \
                  of the node's addresses (upstream.sourceAddresses, --source-address), widen \
                  net.ipv4.ip_local_port_range, or set net.ipv4.tcp_tw_reuse to 1; `foreword doctor` \
                  says what the settings allow"
+            );
+        }
+    }
+
+    /// Says that an upstream is told a header of this length, and what to do if it minds.
+    pub fn long_header(&self, rule: &Rule, length: usize) {
+        if self.long_headers.is_due() {
+            tracing::warn!(
+                rule = rule.name,
+                length,
+                "an upstream is told a header of more than {ONE_SEGMENT} bytes, which need not come in \
+                 one segment, as some receivers expect: keep TLVs back (outbound.tlvs.pass and drop, \
+                 --tlv-pass, --tlv-drop) if connections fail there"
             );
         }
     }

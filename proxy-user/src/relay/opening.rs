@@ -14,8 +14,8 @@ use super::gate::Gate;
 use super::pods::Pods;
 use super::unique_id::UniqueIds;
 use crate::address::{OriginalDst, PeerAddr};
-use crate::config::settings::{Rule, ServerFirst};
-use crate::header::{Beginning, Decoder, Header, Limits, Origin, Outgoing, Step, Tlvs};
+use crate::config::settings::{LocalAs, Outbound, Rule, ServerFirst};
+use crate::header::{Beginning, Decoder, Endpoints, Header, Limits, Origin, Outgoing, Step, Tlvs};
 use crate::policy::{self, Verdict};
 
 /// What a connection and its rule say about each other.
@@ -48,6 +48,46 @@ pub struct Preamble {
     pub has_header: bool,
     /// What the payload that is yet to come has to pass, if it must not begin with a header.
     pub gate: Option<Gate>,
+    /// What the header is made of, if it is to state this node's own connection.
+    own: Option<Box<OwnHeader>>,
+}
+
+/// What goes into a header that states this node as the client: which of its addresses that is, is
+/// known when there is a socket.
+#[derive(Debug)]
+struct OwnHeader {
+    /// The inbound TLVs.
+    tlvs: Vec<u8>,
+    unique_id: Option<String>,
+}
+
+impl Preamble {
+    /// Length of the header in bytes; 0 if there is none.
+    pub const fn header_length(&self) -> usize {
+        self.first.len() - self.payload
+    }
+
+    /// Whether the header has to be completed by [`Preamble::state_node`].
+    pub const fn states_node(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// Has the header state the connection from this node's address to the upstream.
+    pub fn state_node(&mut self, ends: Endpoints, outbound: &Outbound) -> Result<(), Reason> {
+        let (Some(own), Some(version)) = (&self.own, outbound.version) else { return Ok(()) };
+        let outgoing = Outgoing {
+            version,
+            origin: Origin::Proxied(ends),
+            tlvs: Tlvs::parse(&own.tlvs).unwrap_or_default(),
+            policy: &outbound.tlvs,
+            unique_id: own.unique_id.as_ref().map(String::as_bytes),
+        };
+        let payload = self.first.split_off(self.header_length());
+        self.first.clear();
+        outgoing.append_to(&mut self.first).map_err(|_| Reason::HeaderTooLong)?;
+        self.first.extend_from_slice(&payload);
+        Ok(())
+    }
 }
 
 /// Why no upstream is opened.
@@ -117,12 +157,13 @@ impl Arrival<'_> {
         let stated = header.map(|header| header.origin);
         let origin = policy::announce(stated, self.peer, self.destination);
         let unique_id = outbound.unique_id.then(|| self.unique_ids.next());
+        let tlvs = header.map_or_else(Tlvs::default, |header| header.tlvs);
         let mut first = Vec::with_capacity(HEADER + payload.len());
         if let Some(version) = outbound.version {
             let outgoing = Outgoing {
                 version,
-                origin,
-                tlvs: header.map_or_else(Tlvs::default, |header| header.tlvs),
+                origin: policy::state(version, origin, self.peer, self.destination),
+                tlvs,
                 policy: &outbound.tlvs,
                 unique_id: unique_id.as_ref().map(String::as_bytes),
             };
@@ -132,6 +173,11 @@ impl Arrival<'_> {
             })?;
         }
         first.extend_from_slice(payload);
+        let states_node = (origin, outbound.local) == (Origin::Local, LocalAs::Proxy);
+        let own = (states_node && outbound.version.is_some()).then(|| {
+            let unique_id = unique_id.clone();
+            Box::new(OwnHeader { tlvs: tlvs.as_bytes().to_vec(), unique_id })
+        });
         let second = self.rule.inbound.reject_second && header.is_some() && payload.is_empty();
         Ok(Preamble {
             first,
@@ -140,6 +186,7 @@ impl Arrival<'_> {
             unique_id,
             has_header: header.is_some(),
             gate: second.then(|| Gate::against(Reason::SecondHeader)),
+            own,
         })
     }
 }

@@ -27,6 +27,7 @@ pub struct Tally {
     health_checks: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
+    long_headers: AtomicU64,
     refused: [AtomicU64; Reason::ALL.len()],
 }
 
@@ -40,6 +41,7 @@ impl Default for Tally {
             health_checks: AtomicU64::new(0),
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
+            long_headers: AtomicU64::new(0),
             refused: [const { AtomicU64::new(0) }; Reason::ALL.len()],
         }
     }
@@ -75,6 +77,11 @@ impl Tally {
         self.ended(outcome);
     }
 
+    /// An upstream is told a header that may not fit one segment.
+    pub fn wrote_long_header(&self) {
+        self.long_headers.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Payload bytes moved: from clients, to clients.
     pub fn moved(&self, bytes_in: u64, bytes_out: u64) {
         self.bytes_in.fetch_add(bytes_in, Ordering::Relaxed);
@@ -99,6 +106,8 @@ pub struct Counts {
     pub bytes_in: u64,
     /// Payload bytes from upstreams to clients.
     pub bytes_out: u64,
+    /// Headers written that may not fit one segment.
+    pub long_headers: u64,
     refused: [u64; Reason::ALL.len()],
 }
 
@@ -113,6 +122,7 @@ impl Counts {
             health_checks: 0,
             bytes_in: 0,
             bytes_out: 0,
+            long_headers: 0,
             refused: [0; Reason::ALL.len()],
         };
         for tally in tallies {
@@ -123,6 +133,7 @@ impl Counts {
             sum.health_checks += tally.health_checks.load(Ordering::Relaxed);
             sum.bytes_in += tally.bytes_in.load(Ordering::Relaxed);
             sum.bytes_out += tally.bytes_out.load(Ordering::Relaxed);
+            sum.long_headers += tally.long_headers.load(Ordering::Relaxed);
             for (total, count) in sum.refused.iter_mut().zip(&tally.refused) {
                 *total += count.load(Ordering::Relaxed);
             }

@@ -30,13 +30,17 @@ impl UniqueIds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::settings::Outbound;
 
     #[test]
     fn names_differ_within_a_worker_and_between_workers() {
         let (one, two) = (UniqueIds::default(), UniqueIds::default());
         let names = [one.next(), one.next(), two.next(), two.next()];
         for (i, name) in names.iter().enumerate() {
-            assert!(name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit()));
+            assert!(
+                name.len() == Outbound::UNIQUE_ID
+                    && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+            );
             assert!(!names[..i].contains(name), "{names:?}");
         }
     }

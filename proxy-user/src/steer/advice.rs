@@ -10,7 +10,7 @@ use super::sysctl;
 use crate::address::{SourceAddr, UpstreamAddr};
 use crate::config::Names;
 use crate::config::field::{self, At};
-use crate::config::settings::Rule;
+use crate::config::settings::{Outbound, Rule};
 
 /// Something that will not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,25 @@ pub fn on_firewalls(rules: &[Rule], at: At<'_>) -> Option<Advice> {
             "if one of them is to keep somebody out, name who may connect ({trusted}, {untrusted})"
         ),
     })
+}
+
+/// Rules whose own words make headers that may not fit one segment, whatever is passed on.
+pub fn on_long_headers(rules: &[Rule], at: At<'_>) -> Vec<Advice> {
+    const ONE_SEGMENT: usize = Outbound::ONE_SEGMENT;
+    let field = at.short(field::TLV_ADD);
+    let lengths = rules.iter().filter_map(|rule| Some((rule, rule.outbound.own_length().ok()?)));
+    lengths
+        .filter(|(_, length)| *length > ONE_SEGMENT)
+        .map(|(rule, length)| Advice {
+            what: format!(
+                "rule {}: the header that its upstream is told has up to {length} bytes before any \
+                 TLV is passed on, and only {ONE_SEGMENT} are sure to come in one segment, as some \
+                 receivers expect",
+                rule.name
+            ),
+            mend: format!("shorten what is added ({field})"),
+        })
+        .collect()
 }
 
 /// Upstreams whose answers to clients can't be expected where we look for them. `is_watched` says

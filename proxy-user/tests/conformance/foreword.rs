@@ -67,6 +67,10 @@ rules!(
     pp40 = 40,
     pp41 = 41,
     pp42 = 42,
+    pp45 = 45,
+    pp46 = 46,
+    pp47 = 47,
+    pp49 = 49,
 );
 
 /// Every case of the rule, over both families, whole and in every split; and an upstream

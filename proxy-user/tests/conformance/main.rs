@@ -1,9 +1,9 @@
-//! The 42 rules of the PROXY protocol, on the wire.
+//! The 52 rules of the PROXY protocol, on the wire.
 //!
 //! [`cases`] is one table: bytes, and what a receiver has to make of them. [`foreword`] runs it
 //! against the attached product, over both address families, each header whole and split at every
 //! byte, one test per rule. [`written`] has the rules that no inbound header can show: those about
-//! senders, deadlines and datagrams. [`peers`] runs the same table against HAProxy and nginx, and
+//! senders and deadlines. [`peers`] runs the same table against HAProxy and nginx, and
 //! [`report`] puts the result into `CONFORMANCE.md`; with `BLESS=1` in the environment the test
 //! rewrites the file.
 //!

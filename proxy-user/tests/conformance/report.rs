@@ -9,25 +9,26 @@ use xtask::lab::Family;
 
 use crate::cases::{self, Case};
 use crate::peers::{Column, Finding};
-use crate::rules::{RULES, WITHOUT_CASES};
+use crate::rules::{RULES, UNSPOKEN, WITHOUT_CASES};
 
 const INTRODUCTION: &str = "\
 <!-- Written by `BLESS=1 cargo test --package proxy-user --test conformance`, as root. -->
 
 # Conformance
 
-The rules of the PROXY protocol by number, and how Foreword and two receivers from Debian keep them.
-Every case is sent over IPv4 and IPv6, in one segment, and again in two, cut at every byte. A rule
-is kept if all its cases are answered as the rule asks for.
+The rules of the PROXY protocol (edition of 2026-04-27) by number, and how Foreword and two receivers
+from Debian keep them. Every case is sent over IPv4 and IPv6, in one segment, and again in two, cut at
+every byte. A rule is kept if all its cases are answered as the rule asks for.
 
 ";
 
 const LEGEND: &str = "
 `yes`: every case, however it is split. `whole`: every case as long as it comes in one segment.
 `2 of 5`: that many cases, in one segment. `tested`: no inbound header can show it; what Foreword
-writes has tests of its own, and the receivers are not asked. Where a rule asks for an end at once
-(pp15, pp18, pp21, pp22, pp25, pp29, pp32), waiting for more counts as a difference, though a
-deadline may end it later. HAProxy and nginx have no word for LOCAL here: real addresses are right.
+writes has tests of its own, and the receivers are not asked. `not spoken`: a rule of the protocol's
+UDP form. Where a rule asks for an end at once (pp15, pp18, pp21, pp22, pp25, pp29, pp32), waiting for
+more counts as a difference, though a deadline may end it later. HAProxy and nginx have no word for
+LOCAL here: real addresses are right.
 
 ";
 
@@ -77,10 +78,12 @@ fn rules(table: &[Case], columns: &[Column]) -> String {
     let mut text = heading(&["rule", "says"], columns);
     for (rule, gist) in RULES {
         let verdicts = columns.iter().enumerate().map(|(index, column)| {
-            match (WITHOUT_CASES.contains(&rule), index) {
-                (true, 0) => "tested".to_owned(),
-                (true, _) => "–".to_owned(),
-                (false, _) => verdict(table, column, rule),
+            let (without, unspoken) = (WITHOUT_CASES.contains(&rule), UNSPOKEN.contains(&rule));
+            match index {
+                0 if unspoken => "not spoken".to_owned(),
+                0 if without => "tested".to_owned(),
+                _ if without || unspoken => "–".to_owned(),
+                _ => verdict(table, column, rule),
             }
         });
         let cells: Vec<_> =

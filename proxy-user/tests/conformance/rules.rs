@@ -1,7 +1,7 @@
 //! The rules' numbers and their gist. The texts are for readers; the cases say it exactly.
 
 /// Number and gist of each rule.
-pub const RULES: [(u8, &str); 42] = [
+pub const RULES: [(u8, &str); 52] = [
     (1, "nothing happens before a complete, valid header"),
     (2, "presence of a header is configured, never guessed"),
     (3, "a sender writes the header at once, as the first bytes"),
@@ -44,7 +44,20 @@ pub const RULES: [(u8, &str); 42] = [
     (40, "TLVs: SSL has a version where the SSL bit is set"),
     (41, "TLVs: AUTHORITY is UTF-8, NETNS ASCII, ALPN opaque"),
     (42, "TLVs: custom, experimental and future types are let through"),
+    (43, "headers are taken of trusted senders only"),
+    (44, "a header fits one segment of 536 bytes"),
+    (45, "a receiver of v2 reads v1, too"),
+    (46, "TLVs: SSL's group, signature scheme and client certificate"),
+    (47, "TLVs: AUTHORITY and ALPN are exact copies"),
+    (48, "TLVs: the first UNIQUE_ID or AUTHORITY counts, so that an added one replaces others"),
+    (49, "TLVs: a NOOP takes three bytes at least"),
+    (50, "UDP: LOCAL is a health check of the sender's"),
+    (51, "UDP: replies carry no header"),
+    (52, "UDP: a bad datagram, or one without payload"),
 ];
 
 /// Rules that no inbound header can show; each has a test of its own in [`crate::written`].
-pub const WITHOUT_CASES: [u8; 5] = [3, 5, 6, 7, 19];
+pub const WITHOUT_CASES: [u8; 7] = [3, 5, 6, 19, 43, 44, 48];
+
+/// Rules of the protocol's UDP form, which nobody here speaks.
+pub const UNSPOKEN: [u8; 4] = [7, 50, 51, 52];

@@ -3,12 +3,15 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use xtask::lab::{Family, Foreword};
+use xtask::lab::{Family, Foreword, wait_until};
 
 use crate::client::{End, PATIENCE, Reply};
 use crate::scene::{OFF, PORT, REQUIRE, Scene, lab};
 use crate::setup::foreword;
-use crate::wire::{join, named_headers, v1, v2, v2_local};
+use crate::wire::{
+    join, named_client, named_destination, named_headers, text, v1, v2, v2_local, v2_raw,
+    v2_with_tlvs,
+};
 
 both_families!(
     pp02_without_inbound_a_header_is_payload,
@@ -16,9 +19,12 @@ both_families!(
     pp05_the_deadline_is_kept,
     pp06_each_client_has_its_own_connection,
     pp07_datagrams_are_left_alone,
-    pp19_unknown_is_written_for_local_only,
+    pp19_unknown_is_never_written,
+    pp24_a_v1_health_check_states_real_addresses,
+    pp43_headers_of_others_are_refused,
+    pp48_an_added_name_replaces_the_one_that_came,
 );
-any_family!(pp05_less_than_3_s_is_refused);
+any_family!(pp05_less_than_3_s_is_refused, pp44_a_header_that_may_not_fit_one_segment_is_told_of);
 
 fn pp02_without_inbound_a_header_is_payload(family: Family) {
     let scene = Scene::new(family, &[OFF, "--outbound v2"]);
@@ -93,20 +99,89 @@ fn pp07_datagrams_are_left_alone(family: Family) {
     assert_eq!((&buffer[..length], from), (&b"a datagram"[..], own));
 }
 
-/// With v1 outbound: LOCAL becomes UNKNOWN. What came as UNKNOWN has real endpoints to be named.
-fn pp19_unknown_is_written_for_local_only(family: Family) {
+/// What comes as UNKNOWN, unix or datagram has real endpoints to be named.
+fn pp19_unknown_is_never_written(family: Family) {
     let scene = Scene::new(family, &[REQUIRE, "--outbound v1"]);
     let [named, _] = named_headers(family);
-    let inbound = [named.clone(), v2_local(), b"PROXY UNKNOWN\r\n".to_vec()];
+    let unix = v2_raw(0x21, 0x31, &[b'/'; 216]);
+    let inbound = [named.clone(), b"PROXY UNKNOWN\r\n".to_vec(), v2_raw(0x21, 0, b""), unix];
     for (number, header) in inbound.iter().enumerate() {
         let mut client = scene.connect();
-        let written = match number {
-            0 => named.clone(),
-            1 => b"PROXY UNKNOWN\r\n".to_vec(),
-            _ => v1(client.address(), scene.vip()),
-        };
+        let real = v1(client.address(), scene.vip());
+        let written = if number == 0 { &named } else { &real };
         client.send(&join(header, b"payload"));
         assert_eq!(client.finish_and_rest(), Reply::ended(b""));
+        scene.assert_received(number, &join(written, b"payload"));
+    }
+}
+
+/// v1 has no word for LOCAL: the load balancer's own connection is named by its own ends.
+fn pp24_a_v1_health_check_states_real_addresses(family: Family) {
+    let scene = Scene::new(family, &[REQUIRE, "--outbound v1"]);
+    for (number, check) in [v2_local(), v2_raw(0x20, 0x11, &[0xaa; 12])].iter().enumerate() {
+        let mut load_balancer = scene.connect();
+        let written = v1(load_balancer.address(), scene.vip());
+        load_balancer.send(&join(check, b"payload"));
+        assert_eq!(load_balancer.finish_and_rest(), Reply::ended(b""));
         scene.assert_received(number, &join(&written, b"payload"));
     }
+}
+
+fn pp43_headers_of_others_are_refused(family: Family) {
+    let scene = Scene::new(family, &[REQUIRE, "--outbound v2 --guard off"]);
+    for header in named_headers(family) {
+        let mut stranger = scene.connect_from(family.stranger());
+        stranger.offer(&join(&header, b"payload"));
+        stranger.rest().assert_cut("a header of somebody who is not trusted");
+    }
+    scene.assert_no_upstream();
+}
+
+/// At the start where our own words are too long, and in the log where those of others are.
+fn pp44_a_header_that_may_not_fit_one_segment_is_told_of() {
+    const LINE: &str = "an upstream is told a header of more than 536 bytes";
+    let family = Family::V4;
+    let (client, destination) = (named_client(family), named_destination(family));
+    let scene = Scene::new(family, &[REQUIRE, "--outbound v2"]);
+    assert!(!scene.foreword.output().contains("536 bytes"), "{}", scene.foreword.output());
+    // Sixteen bytes, twelve of addresses, three before the value.
+    for (number, length) in [536, 537].into_iter().enumerate() {
+        let value = vec![b'x'; length - 16 - 12 - 3];
+        let value_length = u16::try_from(value.len()).expect("it is short").to_be_bytes();
+        let tlv = [&[0xe5], &value_length[..], &value].concat();
+        let header = v2_with_tlvs(client, destination, &tlv);
+        let mut sender = scene.connect();
+        sender.send(&join(&header, b"payload"));
+        assert_eq!(sender.finish_and_rest(), Reply::ended(b""));
+        scene.assert_received(number, &join(&header, b"payload"));
+        if length > 536 {
+            wait_until(PATIENCE, LINE, || scene.foreword.output().contains(LINE))
+                .unwrap_or_else(|error| panic!("{error}: {}", scene.foreword.output()));
+        } else {
+            assert!(!scene.foreword.output().contains(LINE), "{length} bytes fit");
+        }
+    }
+    let name = "a".repeat(500);
+    let wordy =
+        Scene::new(family, &[REQUIRE, "--outbound v2 --tlv-add", &format!("authority={name}")]);
+    let warning = "warning   rule attach: the header that its upstream is told has up to 555 bytes";
+    assert!(wordy.foreword.output().contains(warning), "{}", wordy.foreword.output());
+}
+
+fn pp48_an_added_name_replaces_the_one_that_came(family: Family) {
+    let (client, destination) = (named_client(family), named_destination(family));
+    let came = b"\x05\x00\x06theirs\x01\x00\x02h2\x02\x00\x0etheirs.example";
+    let scene = Scene::new(
+        family,
+        &[REQUIRE, "--outbound v2 --tlv-add unique-id --tlv-add authority=ours.example"],
+    );
+    let mut sender = scene.connect();
+    sender.send(&join(&v2_with_tlvs(client, destination, came), b"payload"));
+    assert_eq!(sender.finish_and_rest(), Reply::ended(b""));
+    let received = scene.backend.received(0);
+    let id = received.strip_suffix(b"payload").and_then(<[u8]>::last_chunk::<32>);
+    let id = id.expect("our name stands behind everything else");
+    assert!(id.iter().all(u8::is_ascii_hexdigit), "{}", text(&received));
+    let told = [b"\x01\x00\x02h2\x02\x00\x0cours.example\x05\x00\x20", &id[..]].concat();
+    assert_eq!(received, join(&v2_with_tlvs(client, destination, &told), b"payload"));
 }

@@ -21,7 +21,7 @@ pub struct Class {
     pub effect: Effect,
     /// What is special about the bytes.
     pub what: &'static str,
-    /// Numbers in the conformance table, `pp08` to `pp42`.
+    /// Numbers in the conformance table, `pp08` to `pp48`.
     pub rules: &'static [u8],
     pub example: Example,
     /// Tells these disagreements from others of the same library and effect.

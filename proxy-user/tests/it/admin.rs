@@ -202,6 +202,7 @@ fn metrics_are_numbers_with_names(family: Family) {
         r#"foreword_connections_ended_total{rule="web",outcome="relayed"} 1"#,
         r#"foreword_connections{rule="web"} 0"#,
         r#"foreword_bytes_total{rule="web",direction="in"} 5"#,
+        r#"foreword_long_headers_total{rule="web"} 0"#,
         "foreword_draining 0",
         "# EOF",
     ] {

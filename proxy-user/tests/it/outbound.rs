@@ -19,6 +19,7 @@ both_families!(
     without_a_header_the_peer_and_the_original_destination_are_named,
     the_named_family_need_not_be_the_connections,
     local_goes_on_as_local,
+    local_can_be_told_as_the_nodes_own_connection,
     unknown_is_accepted,
     the_header_waits_for_no_payload,
     header_and_payload_leave_in_one_segment,
@@ -96,18 +97,43 @@ fn the_named_family_need_not_be_the_connections(family: Family) {
     }
 }
 
-/// A load balancer's own connection, such as a health check, stays one (pp23, pp24, pp19).
+/// A load balancer's own connection, such as a health check, stays one (pp23, pp24).
 fn local_goes_on_as_local(family: Family) {
+    let scene = Scene::new(family, &[REQUIRE, "--outbound v2"]);
     let local_with_addresses = wire::v2_raw(0x20, 0x11, &[0xAA; 12]);
-    for (flag, golden) in
-        [("--outbound v1", b"PROXY UNKNOWN\r\n".to_vec()), ("--outbound v2", v2_local())]
-    {
-        let scene = Scene::new(family, &[REQUIRE, flag]);
-        for (number, inbound) in [&v2_local(), &local_with_addresses].into_iter().enumerate() {
+    for (number, inbound) in [&v2_local(), &local_with_addresses].into_iter().enumerate() {
+        let mut client = scene.connect();
+        client.send(&join(inbound, PAYLOAD));
+        assert_eq!(client.finish_and_rest(), Reply::ended(b""));
+        scene.assert_received(number, &join(&v2_local(), PAYLOAD));
+    }
+}
+
+/// For receivers that refuse LOCAL: the connection's own ends, as they would be taken for with LOCAL. A
+/// client's connection is told as ever.
+fn local_can_be_told_as_the_nodes_own_connection(family: Family) {
+    let tlv = b"\xEA\x00\x04\x01abc";
+    let local = wire::v2_raw(0x20, 0x00, tlv);
+    for (version, encode) in [("v1", v1 as wire::Encoder), ("v2", v2)] {
+        for more in ["", "--fast-open"] {
+            let flags = format!("--outbound {version} --outbound-local proxy {more}");
+            let scene = Scene::new(family, &[REQUIRE, &flags]);
+            let mut check = scene.connect();
+            check.send(&join(&local, PAYLOAD));
+            assert_eq!(check.finish_and_rest(), Reply::ended(b""));
+            let node = scene.backend.recording(0).peer;
+            assert_eq!(node.ip(), family.node_back());
+            let written = match version {
+                "v1" => v1(node, scene.vip()),
+                _ => wire::v2_with_tlvs(node, scene.vip(), tlv),
+            };
+            scene.assert_received(0, &join(&written, PAYLOAD));
+            let [header, _] = named_headers(family);
             let mut client = scene.connect();
-            client.send(&join(inbound, PAYLOAD));
+            client.send(&join(&header, PAYLOAD));
             assert_eq!(client.finish_and_rest(), Reply::ended(b""));
-            scene.assert_received(number, &join(&golden, PAYLOAD));
+            let named = encode(named_client(family), named_destination(family));
+            scene.assert_received(1, &join(&named, PAYLOAD));
         }
     }
 }

@@ -1,10 +1,13 @@
 //! TLVs of outbound v2 headers: what is passed on, dropped and added, byte for byte.
 
+use std::net::SocketAddr;
+
 use xtask::lab::Family;
 
-use crate::client::Reply;
-use crate::scene::{OFF, REQUIRE, Scene};
-use crate::wire::{join, named_client, named_destination, v1, v2, v2_local, v2_with_tlvs};
+use crate::backend::{Backend, swallow};
+use crate::client::{Client, Reply};
+use crate::scene::{OFF, PORT, REQUIRE, Scene, assert_same_bytes, attach, lab};
+use crate::wire::{join, named_client, named_destination, v1, v2, v2_local, v2_raw, v2_with_tlvs};
 
 both_families!(
     tlvs_are_passed_on_in_order,
@@ -13,6 +16,7 @@ both_families!(
     a_checksum_is_computed_anew,
     each_connection_can_have_a_name,
     local_stays_local,
+    the_nodes_own_connection_is_told_with_its_checksum,
     v1_drops_tlvs,
 );
 
@@ -56,9 +60,16 @@ fn crc32c(bytes: &[u8]) -> u32 {
 
 /// The header with a checksum behind its TLVs.
 fn with_checksum(family: Family, parts: &[&[u8]]) -> Vec<u8> {
-    let zeroed = header(family, &[&tlvs(parts), b"\x03\x00\x04\0\0\0\0"]);
-    let sum = crc32c(&zeroed).to_be_bytes();
-    header(family, &[&tlvs(parts), b"\x03\x00\x04", &sum])
+    checked(named_client(family), named_destination(family), parts)
+}
+
+/// The same of any ends.
+fn checked(client: SocketAddr, destination: SocketAddr, parts: &[&[u8]]) -> Vec<u8> {
+    let with = |sum: [u8; 4]| {
+        let behind = [&tlvs(parts), &b"\x03\x00\x04"[..], &sum].concat();
+        v2_with_tlvs(client, destination, &behind)
+    };
+    with(crc32c(&with([0; 4])).to_be_bytes())
 }
 
 fn tlvs_are_passed_on_in_order(family: Family) {
@@ -108,6 +119,26 @@ fn each_connection_can_have_a_name(family: Family) {
 fn local_stays_local(family: Family) {
     let scene = Scene::new(family, &[REQUIRE, "--outbound v2"]);
     assert_eq!(through(&scene, 0, &v2_local()), join(&v2_local(), PAYLOAD));
+}
+
+/// Towards an upstream with an address of its own, of either family.
+fn the_nodes_own_connection_is_told_with_its_checksum(family: Family) {
+    for upstream in Family::BOTH {
+        let lab = lab();
+        let address = SocketAddr::new(upstream.backend(), 9000);
+        let backend = Backend::start(&lab.backend, address, swallow);
+        let flags = format!(
+            "eth0 --port {PORT} {REQUIRE} --outbound v2 --outbound-local proxy --tlv-crc32c \
+             --upstream {address}"
+        );
+        let _foreword = attach(&lab, &flags);
+        let vip = SocketAddr::new(family.vip(), PORT);
+        let mut check = Client::connect(&lab.client, family.lb(), vip);
+        check.send(&join(&v2_raw(0x20, 0, AWS), PAYLOAD));
+        assert_eq!(check.finish_and_rest(), Reply::ended(b""));
+        let written = checked(backend.recording(0).peer, address, &[AWS]);
+        assert_same_bytes(&backend.received(0), &join(&written, PAYLOAD));
+    }
 }
 
 fn v1_drops_tlvs(family: Family) {

@@ -95,6 +95,12 @@ pub struct Attach {
     #[arg(long, value_name = "VERSION")]
     outbound: String,
 
+    /// What a load balancer's own connection, such as a health check, is told as: as-is (LOCAL; in
+    /// v1, the connection's own addresses), or proxy (PROXY with this node as the client, for
+    /// receivers that refuse LOCAL).
+    #[arg(long, value_name = "WORD", default_value = defaults::OUTBOUND_LOCAL)]
+    outbound_local: String,
+
     /// TLVs of the inbound header that are passed on: all, none, or types such as 0xEA.
     #[arg(long, value_name = "TYPE", default_value = defaults::TLV_PASS, value_delimiter = ',')]
     tlv_pass: Vec<String>,
@@ -247,6 +253,7 @@ impl Attach {
                 },
                 outbound: RawOutbound {
                     version: self.outbound.into(),
+                    local: self.outbound_local.into(),
                     tlvs: RawTlvs {
                         pass: RawPass(words(self.tlv_pass)),
                         drop: words(self.tlv_drop),

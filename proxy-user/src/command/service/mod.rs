@@ -231,6 +231,7 @@ impl Service {
         let rules = self.settings.rules.iter();
         lines.extend(rules.map(|rule| format!("rule      {}", describe(rule))));
         let mut advice = self.steering.advice(&self.settings, names, self.written());
+        advice.extend(advice::on_long_headers(&self.settings.rules, self.written()));
         advice.extend(self.budget.shortage(self.written(), self.settings.limits));
         lines.extend(advice.iter().map(|advice| format!("warning   {advice}")));
         let open = advice::on_firewalls(&self.settings.rules, self.written());

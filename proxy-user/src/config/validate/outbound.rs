@@ -3,7 +3,7 @@
 use super::Invalid;
 use crate::config::field::{self, At, Field};
 use crate::config::raw::{RawAdded, RawOutbound, RawTlvs};
-use crate::config::settings::Outbound;
+use crate::config::settings::{LocalAs, Outbound};
 use crate::config::word::Word;
 use crate::header::{CustomTlv, KindSet, Pass, TlvPolicy, Version};
 
@@ -19,7 +19,25 @@ pub(super) fn outbound(at: At<'_>, raw: &RawOutbound) -> Result<Outbound, Invali
         refuse_tlvs(at, &raw.tlvs)?;
         tlvs = TlvPolicy::NONE;
     }
-    Ok(Outbound { version, tlvs, unique_id })
+    let local = local(at, &raw.local, version)?;
+    let outbound = Outbound { version, tlvs, unique_id, local };
+    if let (Err(error), Some(added)) = (outbound.own_length(), raw.tlvs.add.last()) {
+        return Err(at.refuse(field::TLV_ADD, &added.written, error.to_string()));
+    }
+    Ok(outbound)
+}
+
+fn local(at: At<'_>, word: &Word, version: Option<Version>) -> Result<LocalAs, Invalid> {
+    match (&**word, version) {
+        ("as-is", _) => Ok(LocalAs::AsIs),
+        ("proxy", Some(_)) => Ok(LocalAs::Proxy),
+        ("proxy", None) => {
+            let v2 = at.write(field::OUTBOUND, "v2");
+            let fix = format!("leave it out, or write {v2}: no header is written");
+            Err(at.refuse(field::OUTBOUND_LOCAL, word, fix))
+        }
+        _ => Err(at.refuse(field::OUTBOUND_LOCAL, word, "write as-is or proxy")),
+    }
 }
 
 /// TLVs that are asked for and can't be written are a mistake.

@@ -50,7 +50,11 @@ fn raw() -> RawConfig {
                 server_first: "wait".into(),
                 reject_second: false,
             },
-            outbound: RawOutbound { version: "v2".into(), tlvs: RawTlvs::default() },
+            outbound: RawOutbound {
+                version: "v2".into(),
+                local: "as-is".into(),
+                tlvs: RawTlvs::default(),
+            },
             upstream: RawUpstream::default(),
             idle_timeout: "1h".into(),
             guard: RawGuard::default(),

@@ -172,14 +172,14 @@ fn what_is_added_stands_behind_what_is_passed_on() {
         ],
         ..TlvPolicy::NONE
     };
-    let inbound = [tlv(kind::UNIQUE_ID, b"theirs"), tlv(0xe5, b"theirs")].concat();
+    let inbound = [tlv(kind::ALPN, b"h2"), tlv(0xe5, b"theirs")].concat();
     let tlvs = Tlvs::parse(&inbound).unwrap();
     let origin = proxied(IPV4.0, IPV4.1);
     let mut out = Vec::new();
     let header =
         Outgoing { version: Version::V2, origin, tlvs, policy: &policy, unique_id: Some(b"ours") };
     header.append_to(&mut out).unwrap();
-    let expected: &[u8] = b"\x05\x00\x06theirs\xe5\x00\x06theirs\
+    let expected: &[u8] = b"\x01\x00\x02h2\xe5\x00\x06theirs\
         \x02\x00\x0bexample.org\x05\x00\x04ours\xe5\x00\x04text\xe1\x00\x00";
     assert_eq!(complete(&out).tlvs.as_bytes(), expected);
     assert_eq!(out, block(0x21, 0x11, &[IPV4_BLOCK, expected]));
@@ -187,6 +187,37 @@ fn what_is_added_stands_behind_what_is_passed_on() {
     let mut text = Vec::new();
     Outgoing { version: Version::V1, ..header }.append_to(&mut text).unwrap();
     assert_eq!(text, b"PROXY TCP4 192.0.2.1 198.51.100.7 40000 443\r\n");
+}
+
+#[test]
+fn pp48_an_added_authority_or_unique_id_replaces_those_that_came() {
+    let inbound = [
+        tlv(kind::AUTHORITY, b"theirs.example"),
+        tlv(kind::UNIQUE_ID, b"theirs"),
+        tlv(kind::ALPN, b"h2"),
+        tlv(kind::AUTHORITY, b"again.example"),
+        tlv(kind::UNIQUE_ID, b"again"),
+    ]
+    .concat();
+    let all = TlvPolicy { pass: Pass::All, ..TlvPolicy::NONE };
+    let ours = TlvPolicy { authority: Some("ours.example".to_owned()), ..all.clone() };
+    let told = |policy: &TlvPolicy, unique_id| {
+        let tlvs = Tlvs::parse(&inbound).unwrap();
+        let origin = proxied(IPV4.0, IPV4.1);
+        let mut out = Vec::new();
+        Outgoing { version: Version::V2, origin, tlvs, policy, unique_id }
+            .append_to(&mut out)
+            .unwrap();
+        complete(&out);
+        out.split_off(16 + 12)
+    };
+    let (theirs, ids) = ([&inbound[..17], &inbound[31..47]], [&inbound[17..26], &inbound[47..]]);
+    assert_eq!(told(&all, None), inbound);
+    let alpn = tlv(kind::ALPN, b"h2");
+    let [authority, id] = [tlv(kind::AUTHORITY, b"ours.example"), tlv(kind::UNIQUE_ID, b"ours")];
+    assert_eq!(told(&ours, None), [ids[0], &alpn, ids[1], &authority].concat());
+    assert_eq!(told(&all, Some(b"ours")), [theirs[0], &alpn, theirs[1], &id].concat());
+    assert_eq!(told(&ours, Some(b"ours")), [alpn, authority, id].concat());
 }
 
 #[test]

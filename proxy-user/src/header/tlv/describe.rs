@@ -29,7 +29,7 @@ pub const fn kind_name(kind: u8) -> &'static str {
 const fn custom_kind_name(kind: u8) -> &'static str {
     match kind {
         kind::GOOGLE => "Google PSC connection",
-        kind::ALIBABA => "Alibaba VPC",
+        kind::ALIBABA => "Alibaba private link",
         kind::AWS => "AWS VPC endpoint",
         kind::AZURE => "Azure private link",
         _ => "custom",
@@ -60,8 +60,12 @@ pub enum Vendor<'a> {
     AzurePrivateLink(u32),
     /// Google: the Private Service Connect connection's id.
     GooglePscConnection(u64),
-    /// Alibaba: the VPC's id, such as `vpc-2zes0k1m…`.
+    /// Alibaba: the id of the VPC that the client is in, such as `vpc-2zes0k1m…`.
     AlibabaVpc(&'a str),
+    /// Alibaba: the endpoint's id, such as `ep-hp33b2e4…`.
+    AlibabaEndpoint(&'a str),
+    /// Alibaba: the endpoint service's id, such as `epsrv-hp3vpx8y…`.
+    AlibabaEndpointService(&'a str),
 }
 
 impl<'a> Vendor<'a> {
@@ -71,6 +75,8 @@ impl<'a> Vendor<'a> {
         match (tlv.kind, tlv.value) {
             (kind::AWS, [1, id @ ..]) => Some(Self::AwsVpcEndpoint(ascii(id)?)),
             (kind::ALIBABA, [1, id @ ..]) => Some(Self::AlibabaVpc(ascii(id)?)),
+            (kind::ALIBABA, [2, id @ ..]) => Some(Self::AlibabaEndpoint(ascii(id)?)),
+            (kind::ALIBABA, [3, id @ ..]) => Some(Self::AlibabaEndpointService(ascii(id)?)),
             (kind::AZURE, &[1, a, b, c, d]) => {
                 Some(Self::AzurePrivateLink(u32::from_le_bytes([a, b, c, d])))
             }
@@ -91,7 +97,10 @@ fn ascii(bytes: &[u8]) -> Option<&str> {
 impl fmt::Display for Vendor<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::AwsVpcEndpoint(id) | Self::AlibabaVpc(id) => f.write_str(id),
+            Self::AwsVpcEndpoint(id) => f.write_str(id),
+            Self::AlibabaVpc(id) => write!(f, "VPC {id}"),
+            Self::AlibabaEndpoint(id) => write!(f, "endpoint {id}"),
+            Self::AlibabaEndpointService(id) => write!(f, "endpoint service {id}"),
             Self::AzurePrivateLink(id) => write!(f, "link {id}"),
             Self::GooglePscConnection(id) => write!(f, "connection {id}"),
         }
@@ -110,9 +119,10 @@ pub fn meaning(tlv: Tlv<'_>) -> impl fmt::Display {
     Meaning(tlv)
 }
 
-/// The value of a field inside an SSL field in words: text where it is such, else hex.
+/// The value of a field inside an SSL field in words: text where it is such, else hex. A certificate
+/// is never text.
 pub fn ssl_meaning(tlv: Tlv<'_>) -> impl fmt::Display {
-    Opaque(tlv.value)
+    SslMeaning(tlv)
 }
 
 struct Field<'a>(Tlv<'a>);
@@ -129,7 +139,7 @@ impl fmt::Display for Field<'_> {
             f.write_str("; ")?;
             write_head(f, inner, ssl_kind_name(inner.kind))?;
             if !inner.value.is_empty() {
-                write!(f, ": {}", Opaque(inner.value))?;
+                write!(f, ": {}", SslMeaning(inner))?;
             }
         }
         Ok(())
@@ -179,6 +189,17 @@ fn write_ssl(f: &mut fmt::Formatter<'_>, ssl: Ssl<'_>) -> fmt::Result {
     }
     write!(f, "; verify {verify}")?;
     f.write_str(if ssl.is_verified() { " (certificate verified)" } else { "" })
+}
+
+struct SslMeaning<'a>(Tlv<'a>);
+
+impl fmt::Display for SslMeaning<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.kind {
+            kind::SSL_CLIENT_CERTIFICATE => write_hex(f, self.0.value),
+            _ => Opaque(self.0.value).fmt(f),
+        }
+    }
 }
 
 /// Text where it is such, else hex.

@@ -87,7 +87,7 @@ fn what_other_clouds_say() {
         [
             "0xee Azure private link, 5 bytes: link 16909060",
             "0xe0 Google PSC connection, 8 bytes: connection 72623859790382856",
-            "0xe1 Alibaba VPC, 13 bytes: vpc-2zes0k1m",
+            "0xe1 Alibaba private link, 13 bytes: VPC vpc-2zes0k1m",
             r#"0xe5 custom, 4 bytes: "blue""#,
             "0xf9 reserved for the future, 2 bytes: 00ff",
             "0x05 UNIQUE_ID, 0 bytes",

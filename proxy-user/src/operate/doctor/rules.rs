@@ -13,6 +13,8 @@ pub fn judge(survey: &Survey, intent: &Intent) -> Vec<Finding> {
     let advice = survey.advice.iter();
     let mut findings: Vec<_> =
         advice.map(|advice| Finding::warning(CHECK, &advice.what, &advice.mend)).collect();
+    let long = advice::on_long_headers(&intent.rules, At::File).into_iter();
+    findings.extend(long.map(|advice| Finding::warning("header", advice.what, advice.mend)));
     let open = advice::on_firewalls(&intent.rules, At::File);
     findings.extend(open.map(|advice| Finding::note("firewall", advice.what, advice.mend)));
     for rule in intent.showing_clients() {

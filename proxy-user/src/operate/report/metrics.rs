@@ -103,6 +103,9 @@ fn connections(rules: &[Rule], registry: &mut Registry) {
     let failed = lookups.map(|(rule, lookup)| (labels(rule), u64::from(lookup.failed.is_some())));
     let help = "1 while an upstream's name can't be looked up, and its earlier addresses are used";
     gauge(registry, "upstream_lookup_failed", help, failed);
+    let long = rules.iter().map(|rule| (labels(rule), rule.traffic.long_headers));
+    let help = "Headers written to upstreams that are longer than one segment of 536 bytes";
+    counter(registry, "long_headers", help, long);
 }
 
 fn packets(status: &Status, registry: &mut Registry) {
@@ -159,7 +162,14 @@ mod tests {
 
     fn status() -> Status {
         let refused = [("no-header".to_owned(), 3)].into();
-        let traffic = Traffic { accepted: 10, open: 2, relayed: 5, refused, ..Traffic::default() };
+        let traffic = Traffic {
+            accepted: 10,
+            open: 2,
+            relayed: 5,
+            refused,
+            long_headers: 6,
+            ..Traffic::default()
+        };
         let interface = Interface { name: "eth0".into(), hook: "tcx".into(), ..Default::default() };
         let failed =
             Interface { name: "eth1".into(), failed: Some("why".into()), ..Default::default() };
@@ -200,6 +210,7 @@ mod tests {
             r#"foreword_connections_ended_total{rule="web",outcome="refused"} 3"#,
             r#"foreword_refused_total{rule="web",reason="no-header"} 3"#,
             r#"foreword_upstream_lookup_failed{rule="web"} 1"#,
+            r#"foreword_long_headers_total{rule="web"} 6"#,
             r#"foreword_packets_total{verdict="returned"} 7"#,
             r#"foreword_reloads_total{result="applied"} 0"#,
             "# EOF",

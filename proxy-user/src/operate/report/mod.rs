@@ -212,6 +212,8 @@ pub struct Traffic {
     pub bytes_in: u64,
     /// Payload to clients.
     pub bytes_out: u64,
+    /// Headers written to upstreams that may not fit one segment.
+    pub long_headers: u64,
 }
 
 impl Traffic {
@@ -233,6 +235,7 @@ impl From<&Counts> for Traffic {
             refused: refused.map(|(reason, count)| (reason.name().to_owned(), count)).collect(),
             bytes_in: counts.bytes_in,
             bytes_out: counts.bytes_out,
+            long_headers: counts.long_headers,
         }
     }
 }

@@ -8,7 +8,7 @@ use proxy_common::Reason;
 
 use super::ending::ResetUnlessClosed;
 use super::{Fate, Session, Side, Stage, Turn};
-use crate::header::Origin;
+use crate::header::{ONE_SEGMENT, Origin};
 use crate::relay::admission::Full;
 use crate::relay::connecting::{ATTEMPT_DELAY, Connecting, First, UnderWay};
 use crate::relay::opening::Preamble;
@@ -27,6 +27,10 @@ impl Session {
                 Ok(place) => self.source_place = place,
                 Err(Full) => return self.refuse(turn, Reason::SourceLimit),
             }
+        }
+        if preamble.header_length() > ONE_SEGMENT {
+            self.served.tally.wrote_long_header();
+            turn.worker.log.long_header(&self.served.rule, preamble.header_length());
         }
         let clock = &turn.worker.clock;
         let deadline = clock.after(self.served.rule.upstream.connect_timeout);
@@ -60,7 +64,7 @@ impl Session {
             };
             connecting.attempt = connecting.attempt.next_address();
             self.set_deadline(turn, &connecting);
-            let first = connecting.begin(&attempt.socket);
+            let first = connecting.begin(&attempt.socket, attempt.address);
             if let First::Failed(error) = first {
                 connecting.failed = reason_for(&error);
                 continue;
@@ -155,7 +159,8 @@ impl Session {
                 self.abandon(turn, connecting.preamble.payload)
             }
             (Stage::Connecting(mut connecting), Some(upstream)) => {
-                let first = connecting.write(upstream);
+                let address = self.ended.as_ref().and_then(|ended| ended.upstream);
+                let first = connecting.write(upstream, address);
                 self.take_first(turn, connecting, first)
             }
             (Stage::Connecting(connecting), None) => self.try_addresses(turn, connecting),

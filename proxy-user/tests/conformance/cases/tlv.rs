@@ -13,11 +13,22 @@ const NOOP: u8 = 0x04;
 const UNIQUE_ID: u8 = 0x05;
 const SSL: u8 = 0x20;
 const SSL_VERSION: u8 = 0x21;
+const SSL_GROUP: u8 = 0x26;
+const SSL_SIGNATURE_SCHEME: u8 = 0x27;
+const SSL_CLIENT_CERTIFICATE: u8 = 0x28;
 const NETNS: u8 = 0x30;
 
 pub fn cases(family: Family) -> Vec<Case> {
     let behind = Behind(named_ends(family));
-    [behind.framing(), behind.checksums(), behind.known(), behind.ssl(), behind.ranges()].concat()
+    [
+        behind.framing(),
+        behind.checksums(),
+        behind.known(),
+        behind.ssl(),
+        behind.newer(),
+        behind.ranges(),
+    ]
+    .concat()
 }
 
 /// One field.
@@ -101,6 +112,25 @@ impl Behind {
             self.refused(39, "a field inside that runs over", &ssl(1, &version[..8])),
             self.accepted(40, "TLS with its version", &ssl(1, &version)),
             self.refused(40, "TLS without a version", &ssl(1, b"")),
+        ]
+    }
+
+    /// What the edition of 2026 says besides.
+    fn newer(&self) -> Vec<Case> {
+        let ssl = |fields: &[Vec<u8>]| {
+            let version = tlv(SSL_VERSION, b"TLSv1.3");
+            tlv(SSL, &[&[1, 0, 0, 0, 0], &version[..], &fields.concat()].concat())
+        };
+        let group = tlv(SSL_GROUP, b"X25519MLKEM768");
+        let scheme = tlv(SSL_SIGNATURE_SCHEME, b"ecdsa_secp256r1_sha256");
+        let certificate = tlv(SSL_CLIENT_CERTIFICATE, b"\x30\x82\x01\x00");
+        let copies = [tlv(ALPN, b"h2"), tlv(AUTHORITY, b"Shop.Example.ORG")].concat();
+        vec![
+            self.accepted(46, "a group and a signature scheme", &ssl(&[group, scheme])),
+            self.accepted(46, "a client certificate", &ssl(&[certificate])),
+            self.accepted(47, "an authority and an ALPN", &copies),
+            self.used_up(49, "three bytes of padding", &tlv(NOOP, b"")),
+            self.refused(49, "two bytes of padding", &[NOOP, 0]),
         ]
     }
 

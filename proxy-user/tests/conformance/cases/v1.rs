@@ -28,8 +28,10 @@ fn both_versions(family: Family) -> Vec<Case> {
         Case::waits(1, "the first half of a v2 header", &v2[..v2.len() / 2]),
         Case::refused(1, "a request without a header", b""),
         Case::refused_at_once(2, "a request that begins with a P", b"POST / HTTP/1.1\r\n"),
-        Case::named(4, "a v1 header", v1, named),
-        Case::named(4, "a v2 header", v2, named),
+        Case::named(4, "a v1 header", v1.clone(), named),
+        Case::named(4, "a v2 header", v2.clone(), named),
+        Case::named(45, "v1 where v2 is read", v1, named),
+        Case::named(45, "v2 where v1 is read", v2, named),
     ]
 }
 

@@ -34,7 +34,18 @@ fn vendors_fields_are_decoded() {
     assert_eq!(parse(0xee, b"\x01\x04\x03\x02\x01"), Some(azure));
     let google = Vendor::GooglePscConnection(0x0102_0304_0506_0708);
     assert_eq!(parse(0xe0, b"\x01\x02\x03\x04\x05\x06\x07\x08"), Some(google));
-    assert_eq!(parse(0xe1, b"\x01vpc-2ze0"), Some(Vendor::AlibabaVpc("vpc-2ze0")));
+    for (value, meaning, words) in [
+        (&b"\x01vpc-2ze0"[..], Vendor::AlibabaVpc("vpc-2ze0"), "VPC vpc-2ze0"),
+        (b"\x02ep-hp33", Vendor::AlibabaEndpoint("ep-hp33"), "endpoint ep-hp33"),
+        (
+            b"\x03epsrv-hp3v",
+            Vendor::AlibabaEndpointService("epsrv-hp3v"),
+            "endpoint service epsrv-hp3v",
+        ),
+    ] {
+        assert_eq!(parse(0xe1, value), Some(meaning));
+        assert_eq!(meaning.to_string(), words);
+    }
 }
 
 #[test]
@@ -48,6 +59,8 @@ fn another_shape_is_no_vendors() {
         (0xee, b"\x02\x04\x03\x02\x01"),
         (0xe0, b"\x01\x02\x03\x04"),
         (0xe1, b"\x01two words"),
+        (0xe1, b"\x02"),
+        (0xe1, b"\x04ep-hp33"),
         (0x01, b"\x01vpce-1"),
     ] {
         assert_eq!(Vendor::parse(Tlv { kind, value }), None, "{kind:#04x} {value:x?}");
@@ -76,6 +89,31 @@ fn no_control_character_reaches_a_terminal() {
     assert_eq!(described(0x02, b"\x1b[2J"), "0x02 AUTHORITY, 4 bytes: 1b5b324a");
     let override_direction = "\u{202e}gro".as_bytes();
     assert_eq!(described(0x02, override_direction), r#"0x02 AUTHORITY, 6 bytes: "\u{202e}gro""#);
+}
+
+/// What the edition of 2026 has added: 0x26, 0x27 and 0x28.
+#[test]
+fn pp46_the_newer_ssl_fields_in_words() {
+    let inside = [
+        golden::tlv(kind::SSL_VERSION, b"TLSv1.3"),
+        golden::tlv(kind::SSL_GROUP, b"X25519MLKEM768"),
+        golden::tlv(kind::SSL_SIGNATURE_SCHEME, b"rsa_pss_rsae_sha256"),
+        golden::tlv(kind::SSL_CLIENT_CERTIFICATE, b"0\x03abc"),
+        golden::tlv(kind::SSL_CLIENT_CERTIFICATE, b"0text"),
+    ];
+    let value = [&b"\x07\0\0\0\0"[..], &inside.concat()].concat();
+    assert_eq!(
+        described(kind::SSL, &value),
+        format!(
+            "0x20 SSL, {} bytes: client 0x07, used TLS, certificate on this connection, certificate \
+             in this session; verify 0 (certificate verified); 0x21 version, 7 bytes: \"TLSv1.3\"; \
+             0x26 group, 14 bytes: \"X25519MLKEM768\"; \
+             0x27 signature scheme, 19 bytes: \"rsa_pss_rsae_sha256\"; \
+             0x28 client certificate, 5 bytes: 3003616263; \
+             0x28 client certificate, 5 bytes: 3074657874",
+            value.len()
+        )
+    );
 }
 
 #[test]
