@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use crate::config::field::{self, At};
 use crate::config::settings::ConnectionLimits;
 use crate::steer::advice::Advice;
+use crate::sys::place::Place;
 
 /// Descriptors of a run that has served no connection: programs, maps, listeners, some to spare.
 const OWN: u64 = 192;
@@ -45,14 +46,22 @@ impl Budget {
     }
 
     /// What was asked for and can't be had, and how to have it.
-    pub fn shortage(&self, at: At<'_>, limits: ConnectionLimits) -> Option<Advice> {
+    pub fn shortage(&self, at: At<'_>, limits: ConnectionLimits, place: Place) -> Option<Advice> {
         let asked = u64::from(limits.connections?.get());
         let (files, allowed) = (self.files, self.connections);
         let needed = OWN + PIPES * FILES_OF_A_PIPE + asked * FILES_OF_A_CONNECTION;
         let limit = at.write(field::MAX_CONNECTIONS, &asked.to_string());
         (asked > allowed).then(|| Advice {
             what: format!("{limit}: {files} files may be open, which is enough for {allowed}"),
-            mend: format!("allow {needed} (LimitNOFILE= of systemd, or ulimit -n)"),
+            mend: format!(
+                "allow {needed} ({})",
+                place.pick([
+                    "LimitNOFILE= of systemd, or ulimit -n",
+                    "LimitNOFILE= in the unit",
+                    "--ulimit nofile=N:N of docker and podman",
+                    "LimitNOFILE= of the container runtime on the node",
+                ])
+            ),
         })
     }
 }
@@ -72,8 +81,8 @@ mod tests {
     fn what_is_needed_is_enough() {
         let budget = Budget::of(1024).unwrap();
         assert_eq!(budget.connections, 400);
-        assert_eq!(budget.shortage(At::File, asked(400)), None);
-        let words = budget.shortage(At::File, asked(401)).unwrap().to_string();
+        assert_eq!(budget.shortage(At::File, asked(400), Place::Host), None);
+        let words = budget.shortage(At::File, asked(401), Place::Host).unwrap().to_string();
         assert!(words.starts_with("limits.connections: 401: 1024 files may be open"), "{words}");
         assert!(words.contains("allow 1026"), "{words}");
         assert_eq!(Budget::of(1026).unwrap().connections, 401);

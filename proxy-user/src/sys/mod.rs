@@ -13,6 +13,7 @@ pub mod kernel;
 pub mod netns;
 pub mod passing;
 pub mod pipe;
+pub mod place;
 pub mod poll;
 pub mod program;
 pub mod resolver;

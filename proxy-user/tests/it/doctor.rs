@@ -17,7 +17,7 @@ use crate::hooks::hooks;
 use crate::probe::FLAGS;
 use crate::rules::Form;
 use crate::scene::{PORT, attach, lab, site};
-use crate::setup::{Scratch, foreword, output_of};
+use crate::setup::{Scratch, foreword, has_tools, output_of};
 use crate::stranger::{Place, Stranger};
 
 any_family!(
@@ -31,6 +31,7 @@ any_family!(
     a_running_foreword_is_seen,
     an_ordinary_user_is_told_what_could_not_be_seen,
     a_low_limit_of_files_is_told,
+    in_a_container_advice_can_be_followed,
     kube_proxy_is_recognised_in_both_forms,
 );
 
@@ -311,6 +312,30 @@ fn a_low_limit_of_files_is_told() {
     limited(200).assert_fatal().assert_says("files", "fatal", &["200", "LimitNOFILE"]);
     limited(1224).assert_warned().assert_says("files", "warning", &[": 500 connections"]);
     limited(10_224).assert_fit().assert_says("files", "ok", &[": 5000 connections"]);
+}
+
+/// A process namespace of its own, and no cgroup2 to be seen: what a pod without it has.
+fn in_a_container_advice_can_be_followed() {
+    const HIDE: &str = "mount --make-rprivate / && mount -t proc proc /proc && \
+                        findmnt --noheadings --output TARGET --types cgroup2 | xargs -r umount -l && \
+                        exec \"$0\" doctor --json eth0";
+    if !has_tools(&["unshare", "findmnt", "xargs"]) {
+        return;
+    }
+    let lab = lab();
+    let inside = |variable: Option<(&str, &str)>| {
+        let mut command = lab.node.command("unshare");
+        command.args(["--mount", "--pid", "--fork", "--", "sh", "-c", HIDE]).arg(foreword());
+        command.env_remove("KUBERNETES_SERVICE_HOST").envs(variable);
+        Visit::run(command)
+    };
+    let container = inside(None);
+    container.assert_warned().assert_says("cgroup2", "warning", &["--volume"]);
+    let pod = inside(Some(("KUBERNETES_SERVICE_HOST", "10.96.0.1")));
+    pod.assert_warned().assert_says("cgroup2", "warning", &["boot the node with cgroup v2"]);
+    for visit in [container, pod] {
+        assert!(!visit.says("cgroup2", "warning", &["mount -t"]), "{:#}", visit.report);
+    }
 }
 
 fn kube_proxy_is_recognised_in_both_forms() {

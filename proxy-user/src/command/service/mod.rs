@@ -42,6 +42,7 @@ use crate::relay::{Counts, Pods, Workers};
 use crate::steer::watch::LinkNews;
 use crate::steer::{Steering, advice};
 use crate::sys::capability;
+use crate::sys::place::Place;
 use crate::sys::slots::Slots;
 
 /// How often an interface that can't be attached to is tried again.
@@ -232,7 +233,7 @@ impl Service {
         lines.extend(rules.map(|rule| format!("rule      {}", describe(rule))));
         let mut advice = self.steering.advice(&self.settings, names, self.written());
         advice.extend(advice::on_long_headers(&self.settings.rules, self.written()));
-        advice.extend(self.budget.shortage(self.written(), self.settings.limits));
+        advice.extend(self.budget.shortage(self.written(), self.settings.limits, Place::look()));
         lines.extend(advice.iter().map(|advice| format!("warning   {advice}")));
         let open = advice::on_firewalls(&self.settings.rules, self.written());
         lines.extend(open.map(|advice| format!("note      {advice}")));

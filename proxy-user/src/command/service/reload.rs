@@ -20,6 +20,7 @@ use crate::operate::admin::{Answer, Question};
 use crate::operate::config_file::{ConfigFile, ConfigWatch, Read};
 use crate::operate::report::State;
 use crate::operate::resolver::{DEADLINE, late};
+use crate::sys::place::Place;
 
 /// The file, and the watch on it.
 #[derive(Debug)]
@@ -217,7 +218,7 @@ impl Service {
         let mut lines = difference::between(reloading.file.config(), &config);
         let tightened = self.tightened.keep(&mut settings);
         lines.extend(tightened.lines());
-        let shortage = self.budget.shortage(At::File, settings.limits);
+        let shortage = self.budget.shortage(At::File, settings.limits, Place::look());
         lines.extend(shortage.map(|advice| advice.to_string()));
         names.iter().for_each(|(name, addresses)| self.relay.learn(name, addresses));
         self.apply(settings)?;

@@ -6,6 +6,7 @@ use std::thread;
 
 use super::intent::Intent;
 use crate::steer::survey::{self, Survey};
+use crate::sys::place::Place;
 use crate::sys::unseen::Seen;
 use crate::sys::{capability, cgroup, kernel};
 
@@ -15,6 +16,8 @@ pub type Setting = Seen<Option<String>>;
 /// The node, and this process on it.
 #[derive(Clone, Debug)]
 pub struct Facts {
+    /// Where this process runs, which decides what can be done about the rest.
+    pub place: Place,
     /// The kernel.
     pub kernel: Kernel,
     /// This process.
@@ -86,6 +89,7 @@ impl Facts {
     /// Looks at everything that matters to what is meant.
     pub fn gather(intent: &Intent) -> Self {
         Self {
+            place: Place::look(),
             kernel: Kernel { release: kernel::release(), lockdown: kernel::lockdown() },
             process: Process::look(),
             settings: Settings::read(),

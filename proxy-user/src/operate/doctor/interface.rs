@@ -5,13 +5,14 @@ use super::{Finding, Section, guard, order};
 use crate::config::settings::{GuardHook, InterfacePattern};
 use crate::steer::survey::Survey;
 use crate::steer::survey::interfaces::{Interface, Role, Steerer};
+use crate::sys::place::Place;
 
 const CHECK: &str = "interface";
 
 /// What IPv6 asks of a link, in bytes.
 const LEAST_MTU: u32 = 1280;
 
-pub fn judge(survey: &Survey, intent: &Intent) -> Vec<Option<Section>> {
+pub fn judge(survey: &Survey, intent: &Intent, place: Place) -> Vec<Option<Section>> {
     let absent = survey.absent.iter();
     let mut sections: Vec<_> = absent
         .map(|pattern| Section::on(&pattern.to_string(), vec![absence(pattern, &survey.names)]))
@@ -22,7 +23,8 @@ pub fn judge(survey: &Survey, intent: &Intent) -> Vec<Option<Section>> {
                 sections.push(Section::new("interfaces", vec![none()]));
             }
             let tcx = intent.uses_tcx(survey.features.tcx);
-            let of = |it: &Interface| Section::on(&it.name, one(it, tcx, intent.guard_hook()));
+            let of =
+                |it: &Interface| Section::on(&it.name, one(it, tcx, intent.guard_hook(), place));
             sections.extend(interfaces.iter().map(of));
         }
         Err(unseen) => {
@@ -36,10 +38,10 @@ pub fn judge(survey: &Survey, intent: &Intent) -> Vec<Option<Section>> {
 fn absence(pattern: &InterfacePattern, names: &[String]) -> Finding {
     let there = names.join(", ");
     if pattern.exact().is_some() {
-        let what = format!("there is no such interface; there is {there}");
+        let what = format!("there is no such interface (found: {there})");
         return Finding::fatal(CHECK, what, "name one that is there, or a pattern, such as 'eth*'");
     }
-    let what = format!("no interface has such a name now; there is {there}");
+    let what = format!("no interface has such a name now (found: {there})");
     Finding::note(CHECK, what, "nothing, if they come later: then they are attached to")
 }
 
@@ -48,26 +50,31 @@ fn none() -> Finding {
     Finding::warning(CHECK, what, "bring one up, or name the ones that are meant")
 }
 
-fn one(interface: &Interface, uses_tcx: bool, wanted: Option<GuardHook>) -> Vec<Finding> {
-    let mut findings = vec![state(interface)];
+fn one(
+    interface: &Interface,
+    uses_tcx: bool,
+    wanted: Option<GuardHook>,
+    place: Place,
+) -> Vec<Finding> {
+    let mut findings = vec![state(interface, place)];
     if interface.role == Role::Protected {
         findings.extend(wanted.map(|wanted| guard::judge(interface, wanted)));
     }
     findings.extend(vlans(interface));
-    findings.extend(steered(interface));
+    findings.extend(steered(interface, place));
     findings.extend(held(interface));
-    findings.extend(order::judge(interface, uses_tcx));
+    findings.extend(order::judge(interface, uses_tcx, place));
     findings
 }
 
-fn state(interface: &Interface) -> Finding {
+fn state(interface: &Interface, place: Place) -> Finding {
     let Interface { mtu, framing, name, .. } = interface;
     if !interface.is_ethernet {
         let what = format!("its frames don't begin as Ethernet's ({framing}), and are not steered");
         return Finding::fatal(CHECK, what, "name an interface with Ethernet's framing");
     }
     if !interface.is_up {
-        let mend = format!("ip link set {name} up");
+        let mend = place.command(&format!("ip link set {name} up"));
         return Finding::warning(CHECK, "it is down: nothing arrives by it", mend);
     }
     if *mtu < LEAST_MTU {
@@ -75,7 +82,7 @@ fn state(interface: &Interface) -> Finding {
         return Finding::warning(
             CHECK,
             what,
-            format!("ip link set {name} mtu {LEAST_MTU} or more"),
+            place.command(&format!("ip link set {name} mtu {LEAST_MTU} or more")),
         );
     }
     let device = match (&interface.kind, &interface.driver) {
@@ -101,7 +108,7 @@ fn vlans(interface: &Interface) -> Option<Finding> {
     })
 }
 
-fn steered(interface: &Interface) -> Option<Finding> {
+fn steered(interface: &Interface, place: Place) -> Option<Finding> {
     const CHECK: &str = "steered";
     let who = match &interface.steerer {
         Ok(Steerer::Nobody) => return None,
@@ -112,14 +119,26 @@ fn steered(interface: &Interface) -> Option<Finding> {
                 CHECK,
                 "by a Foreword that has no lock in /run/foreword: it runs in a container of its \
                  own, or this is one; a second one would be refused",
-                "mount the node's /run/foreword at /run/foreword in both (hostPath, or --volume)",
+                place.pick([
+                    "mount the node's /run/foreword at /run/foreword in its container (hostPath, or \
+                     --volume)",
+                    "mount the node's /run/foreword at /run/foreword in its container, and keep \
+                     RuntimeDirectory=foreword in the unit",
+                    "mount the host's /run/foreword at /run/foreword in both (--volume)",
+                    "mount the node's /run/foreword at /run/foreword as a hostPath volume in both",
+                ]),
             ));
         }
         Err(unseen) => return Some(Finding::unseen(CHECK, "whether a Foreword steers it", unseen)),
     };
     let what = format!(
-        "steered by a Foreword {who}; a second one succeeds it (`foreword run`, or \
-         attach with --take-over)"
+        "steered by a Foreword {who}; a second one succeeds it ({})",
+        place.pick([
+            "`foreword run`, or attach with --take-over",
+            "another instance of the unit, or attach with --take-over",
+            "another container of it, or attach with --take-over",
+            "another pod, as in a rollout; attach with --take-over",
+        ])
     );
     Some(Finding::ok(CHECK, what))
 }

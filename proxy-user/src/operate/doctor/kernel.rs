@@ -4,6 +4,7 @@ use super::Finding;
 use super::facts::Facts;
 use super::intent::Intent;
 use crate::config::settings::Hook;
+use crate::sys::place::Place;
 use crate::sys::unseen::Seen;
 
 /// The oldest kernel with everything that is needed.
@@ -39,9 +40,10 @@ pub fn judge(facts: &Facts, intent: &Intent) -> Vec<Finding> {
         },
     ];
     findings.extend(needed.iter().map(feature));
-    findings.push(veth(&features.veth));
+    findings.push(veth(&features.veth, facts.place));
     findings.push(tcx(features.tcx, intent.hook()));
-    findings.extend((!intent.uses_tcx(features.tcx)).then(|| clsact(&features.clsact)));
+    let clsact = || clsact(&features.clsact, facts.place);
+    findings.extend((!intent.uses_tcx(features.tcx)).then(clsact));
     findings.push(btf(&features.btf));
     findings.push(lockdown(&facts.kernel.lockdown));
     findings
@@ -81,19 +83,21 @@ fn feature(feature: &Feature<'_>) -> Finding {
     }
 }
 
-fn veth(seen: &Seen<bool>) -> Finding {
-    const MEND: &str = "install the kernel's module veth (CONFIG_VETH)";
-    part("veth", seen, "reach the private network namespace", MEND)
+fn veth(seen: &Seen<bool>, place: Place) -> Finding {
+    let mend = place.command("install the kernel's module veth (CONFIG_VETH)");
+    part("veth", seen, "reach the private network namespace", &mend)
 }
 
-fn clsact(seen: &Seen<bool>) -> Finding {
-    const MEND: &str = "install the kernel's modules sch_ingress and cls_bpf (CONFIG_NET_CLS_BPF), or run a \
-         kernel of 6.6 or newer";
-    part("clsact", seen, "attach programs as filters", MEND)
+fn clsact(seen: &Seen<bool>, place: Place) -> Finding {
+    let mend = place.command(
+        "install the kernel's modules sch_ingress and cls_bpf (CONFIG_NET_CLS_BPF), or run a kernel of \
+         6.6 or newer",
+    );
+    part("clsact", seen, "attach programs as filters", &mend)
 }
 
 /// What is said of a part of the kernel that can be a module.
-fn part(check: &'static str, seen: &Seen<bool>, use_: &str, mend: &'static str) -> Finding {
+fn part(check: &'static str, seen: &Seen<bool>, use_: &str, mend: &str) -> Finding {
     match seen {
         Ok(true) => Finding::ok(check, format!("the kernel has it (to {use_})")),
         Ok(false) => {
@@ -128,7 +132,7 @@ fn tcx(has_tcx: bool, hook: Hook) -> Finding {
         (false, _) => Finding::note(
             CHECK,
             "the kernel has none (before 6.6): programs are attached as clsact filters, which \
-             outlive a killed process, let everything by, and go with the next start or `foreword \
+             outlive a killed process, let everything pass, and go with the next start or `foreword \
              cleanup`",
             "nothing, or run a kernel of 6.6 or newer",
         ),

@@ -27,6 +27,7 @@ use serde::Serialize;
 
 use self::facts::Facts;
 use self::intent::Intent;
+use crate::sys::place::Place;
 use crate::sys::unseen::Unseen;
 
 /// How bad something is.
@@ -53,6 +54,9 @@ impl fmt::Display for Verdict {
         })
     }
 }
+
+/// What to do about what could not be seen, on a node.
+const AS_ROOT: &str = "run doctor as root, if that is for want of privileges";
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -98,11 +102,24 @@ impl Finding {
     }
 
     fn unseen(check: &'static str, what: &str, why: &Unseen) -> Self {
-        Self::note(
-            check,
-            format!("{what} could not be seen: {why}"),
-            "run doctor as root, if that is for want of privileges",
-        )
+        Self::note(check, format!("{what} could not be seen: {why}"), AS_ROOT)
+    }
+
+    /// What everybody can do who has not seen something depends on where they are.
+    fn fit(self, place: Place) -> Self {
+        let mend = self.mend.map(|mend| match mend.as_str() {
+            AS_ROOT => place.pick([
+                AS_ROOT,
+                "run doctor as root, and in the unit's own circumstances, if that is for want of \
+                 privileges",
+                "run doctor in the container of Foreword itself (docker exec, podman exec), if that \
+                 is for want of privileges",
+                "run doctor in the pod of Foreword itself (kubectl exec POD -- /foreword doctor), if \
+                 that is for want of privileges",
+            ]).to_owned(),
+            _ => mend,
+        });
+        Self { mend, ..self }
     }
 }
 
@@ -118,6 +135,11 @@ pub struct Section {
 impl Section {
     fn new(about: impl Into<String>, findings: Vec<Finding>) -> Option<Self> {
         (!findings.is_empty()).then(|| Self { about: about.into(), findings })
+    }
+
+    fn fit(self, place: Place) -> Self {
+        let findings = self.findings.into_iter().map(|finding| finding.fit(place)).collect();
+        Self { findings, ..self }
     }
 
     fn on(interface: &str, findings: Vec<Finding>) -> Option<Self> {
@@ -156,10 +178,12 @@ pub fn judge(facts: &Facts, intent: &Intent) -> Report {
         Section::new("this process", process::judge(facts, intent)),
         Section::new("sysctls", settings::judge(facts, intent)),
     ];
-    sections.extend(interface::judge(&facts.survey, intent));
-    sections.push(Section::new("rules", rules::judge(&facts.survey, intent)));
-    sections.push(Section::new("others on this node", traces::judge(&facts.survey, intent)));
-    let sections: Vec<_> = sections.into_iter().flatten().collect();
+    let (survey, place) = (&facts.survey, facts.place);
+    sections.extend(interface::judge(survey, intent, place));
+    sections.push(Section::new("rules", rules::judge(survey, intent)));
+    sections.push(Section::new("others on this node", traces::judge(survey, intent, place)));
+    let sections = sections.into_iter().flatten().map(|section| section.fit(place));
+    let sections: Vec<_> = sections.collect();
     let verdicts = sections.iter().flat_map(|section| &section.findings).map(|it| it.verdict);
     Report { verdict: verdicts.max().unwrap_or(Verdict::Ok), sections }
 }

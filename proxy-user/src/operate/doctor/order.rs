@@ -5,6 +5,7 @@ use proxy_common::names::{ANSWER, GUARD, STEER};
 use super::Finding;
 use crate::steer::survey::interfaces::{Interface, Role};
 use crate::steer::survey::programs::{Chain, OUR_PRIORITY, Program, Slot, XdpPlace, XdpProgram};
+use crate::sys::place::Place;
 
 const INGRESS: &str = "ingress";
 const EGRESS: &str = "egress";
@@ -20,14 +21,15 @@ const OWNERS: [(&str, &str); 6] = [
     ("xdp_dispatcher", "libxdp"),
 ];
 
-pub fn judge(interface: &Interface, uses_tcx: bool) -> Vec<Finding> {
+pub fn judge(interface: &Interface, uses_tcx: bool, place: Place) -> Vec<Finding> {
     let Interface { ingress: inward, egress: outward, .. } = interface;
     let ours = match interface.role {
         Role::Protected => STEER,
         Role::Upstream => ANSWER,
     };
     let mut findings: Vec<_> = interface.xdp.iter().map(xdp).collect();
-    findings.push(unseen(INGRESS, inward).unwrap_or_else(|| ingress(inward, ours, uses_tcx)));
+    findings
+        .push(unseen(INGRESS, inward).unwrap_or_else(|| ingress(inward, ours, uses_tcx, place)));
     findings.extend(unseen(EGRESS, outward).or_else(|| egress(outward)));
     findings
 }
@@ -78,11 +80,18 @@ impl<'a> Order<'a> {
         }
     }
 
-    fn mend(&self) -> String {
+    fn mend(&self, place: Place) -> String {
         if self.by_tcx {
-            return "start Foreword after it: whoever attaches last can be first (a second `foreword \
-                    run`, or attach with --take-over, loses no connection)"
-                .to_owned();
+            let how = place.pick([
+                "a second `foreword run`, or attach with --take-over",
+                "another instance of the unit",
+                "another container of it",
+                "`kubectl rollout restart` of its DaemonSet",
+            ]);
+            return format!(
+                "start Foreword after it: whoever attaches last can be first ({how}, loses no \
+                 connection)"
+            );
         }
         if self.before.iter().all(|program| program.slot == Slot::Tcx) {
             return "attach by tcx as well (--hook auto)".to_owned();
@@ -93,7 +102,7 @@ impl<'a> Order<'a> {
     }
 }
 
-fn ingress(chain: &Chain, ours: &str, uses_tcx: bool) -> Finding {
+fn ingress(chain: &Chain, ours: &str, uses_tcx: bool, place: Place) -> Finding {
     let order = Order::of(chain, ours, uses_tcx);
     let Order { before, behind, is_attached, .. } = &order;
     let runs = if *is_attached { "runs" } else { "will run" };
@@ -103,8 +112,8 @@ fn ingress(chain: &Chain, ours: &str, uses_tcx: bool) -> Finding {
         let names = list(before.iter().copied());
         let after =
             if others.is_empty() { String::new() } else { format!("; it {runs} before {others}") };
-        let what = format!("{names} {run} before {ours}, which gets what they let by{after}");
-        return Finding::warning(INGRESS, what, order.mend());
+        let what = format!("{names} {run} before {ours}, which gets only what they pass on{after}");
+        return Finding::warning(INGRESS, what, order.mend(place));
     }
     let what = match (others.is_empty(), is_attached) {
         (true, true) => format!("{ours} runs, and no program of others"),

@@ -9,6 +9,7 @@ use crate::config::field::At;
 use crate::operate::budget::Budget;
 use crate::steer::advice::Advice;
 use crate::sys::pipe::CAPACITY;
+use crate::sys::place::Place;
 use crate::sys::unseen::Seen;
 
 /// Fewer connections than that deserve a word.
@@ -18,16 +19,16 @@ const PAGE: u64 = 4096;
 
 pub fn judge(facts: &Facts, intent: &Intent) -> Vec<Finding> {
     vec![
-        capabilities(&facts.process.missing),
+        capabilities(&facts.process.missing, facts.place),
         cgroup(facts),
-        bpffs(&facts.survey.bpffs),
-        files(&facts.process.files, intent),
-        pipes(&facts.process, &facts.settings),
+        bpffs(&facts.survey.bpffs, facts.place),
+        files(&facts.process.files, intent, facts.place),
+        pipes(&facts.process, &facts.settings, facts.place),
         workers(&facts.process.cpus, intent.workers),
     ]
 }
 
-fn capabilities(missing: &Seen<Vec<&'static str>>) -> Finding {
+fn capabilities(missing: &Seen<Vec<&'static str>>, place: Place) -> Finding {
     const CHECK: &str = "capabilities";
     match missing {
         Ok(missing) if missing.is_empty() => {
@@ -42,7 +43,14 @@ fn capabilities(missing: &Seen<Vec<&'static str>>) -> Finding {
                     _ => format!("{} are", missing.join(" and ")),
                 }
             ),
-            "run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN",
+            place.pick([
+                "run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN",
+                "leave User= out of the unit, and have CAP_NET_ADMIN and CAP_SYS_ADMIN in its \
+                 CapabilityBoundingSet=, as scripts/systemd has it",
+                "run the container as root, with --cap-add NET_ADMIN --cap-add SYS_ADMIN",
+                "write runAsUser: 0 and capabilities: {add: [NET_ADMIN, SYS_ADMIN]} into its \
+                 securityContext, as scripts/kubernetes/base has it",
+            ]),
         ),
         Err(unseen) => Finding::unseen(CHECK, "the capabilities", unseen),
     }
@@ -55,40 +63,64 @@ fn cgroup(facts: &Facts) -> Finding {
         Err(_) => Finding::warning(
             CHECK,
             "no cgroup2 file system is mounted: live connections are not shown",
-            "mount -t cgroup2 none /sys/fs/cgroup",
+            facts.place.pick([
+                "mount -t cgroup2 none /sys/fs/cgroup",
+                "mount -t cgroup2 none /sys/fs/cgroup, and start the unit again",
+                "run the container on a host that was booted with cgroup v2, or pass the host's \
+                 mount in (--volume /sys/fs/cgroup:/sys/fs/cgroup:ro)",
+                "boot the node with cgroup v2 (systemd.unified_cgroup_hierarchy=1): the container \
+                 runtime mounts it then, and nobody can from inside the pod",
+            ]),
         ),
     }
 }
 
-fn bpffs(mounted: &Seen<bool>) -> Finding {
+fn bpffs(mounted: &Seen<bool>, place: Place) -> Finding {
     const CHECK: &str = "bpffs";
     match mounted {
         Ok(true) => Finding::ok(CHECK, "mounted at /sys/fs/bpf"),
         Ok(false) => Finding::note(
             CHECK,
             "not mounted at /sys/fs/bpf; attach mounts it there",
-            "nothing; or mount -t bpf bpf /sys/fs/bpf, where a container may not do that",
+            place.pick([
+                "nothing; or mount -t bpf bpf /sys/fs/bpf, before it starts",
+                "nothing; or systemctl start sys-fs-bpf.mount, for maps that bpftool sees from \
+                 outside the unit",
+                "pass the host's mount in (--volume /sys/fs/bpf:/sys/fs/bpf)",
+                "mount the node's /sys/fs/bpf as a hostPath volume, as scripts/kubernetes/base does",
+            ]),
         ),
         Err(unseen) => Finding::fatal(
             CHECK,
             format!("cannot look at /sys/fs/bpf: {unseen}"),
-            "mount /sys, and a kernel with CONFIG_BPF_SYSCALL makes that folder",
+            if place.is_inside() {
+                "have the container runtime mount /sys, on a kernel with CONFIG_BPF_SYSCALL, which \
+                 makes that folder"
+            } else {
+                "mount /sys, and a kernel with CONFIG_BPF_SYSCALL makes that folder"
+            },
         ),
     }
 }
 
-fn files(limits: &Seen<(u64, u64)>, intent: &Intent) -> Finding {
+fn files(limits: &Seen<(u64, u64)>, intent: &Intent, place: Place) -> Finding {
     const CHECK: &str = "files";
-    const MEND: &str = "raise the hard limit (ulimit -Hn, or LimitNOFILE= of systemd)";
+    let mend = place.pick([
+        "raise the hard limit (ulimit -Hn, or LimitNOFILE= of systemd)",
+        "raise LimitNOFILE= in the unit",
+        "raise the container's limit (--ulimit nofile=1048576:1048576)",
+        "raise the limit of the container runtime on the node (LimitNOFILE= of containerd or CRI-O): \
+         a pod can't raise its own",
+    ]);
     let (soft, hard) = match limits {
         Ok(limits) => *limits,
         Err(unseen) => return Finding::unseen(CHECK, "the limit of open files", unseen),
     };
     let budget = match Budget::of(hard) {
         Ok(budget) => budget,
-        Err(error) => return Finding::fatal(CHECK, error.to_string(), MEND),
+        Err(error) => return Finding::fatal(CHECK, error.to_string(), mend),
     };
-    if let Some(Advice { what, mend }) = budget.shortage(At::File, intent.limits) {
+    if let Some(Advice { what, mend }) = budget.shortage(At::File, intent.limits, place) {
         return Finding::warning(CHECK, what, mend);
     }
     let connections = budget.connections;
@@ -97,13 +129,13 @@ fn files(limits: &Seen<(u64, u64)>, intent: &Intent) -> Finding {
          at once"
     );
     if connections < FEW_CONNECTIONS {
-        Finding::warning(CHECK, what, MEND)
+        Finding::warning(CHECK, what, mend)
     } else {
         Finding::ok(CHECK, what)
     }
 }
 
-fn pipes(process: &Process, settings: &Settings) -> Finding {
+fn pipes(process: &Process, settings: &Settings, place: Place) -> Finding {
     const CHECK: &str = "pipes";
     let wanted = u64::try_from(CAPACITY).unwrap_or(0);
     let Some(longest) = number(&settings.pipe_size) else {
@@ -120,7 +152,10 @@ fn pipes(process: &Process, settings: &Settings) -> Finding {
                 "fs.pipe-max-size is {longest}: the relay falls back to pipes of 64 KiB, which \
                  cost several times the CPU in bulk"
             ),
-            format!("sysctl fs.pipe-max-size={wanted} or more, or add CAP_SYS_RESOURCE"),
+            format!(
+                "{} or more, or add CAP_SYS_RESOURCE",
+                place.command(&format!("sysctl fs.pipe-max-size={wanted}"))
+            ),
         );
     }
     let size = format!("{} KiB each, as wanted", wanted / 1024);

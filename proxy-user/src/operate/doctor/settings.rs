@@ -3,15 +3,16 @@
 use super::facts::{Facts, Setting};
 use super::intent::Intent;
 use super::{Finding, ports};
+use crate::sys::place::Place;
 
 pub fn judge(facts: &Facts, intent: &Intent) -> Vec<Finding> {
-    let settings = &facts.settings;
+    let (settings, place) = (&facts.settings, facts.place);
     let all = [
-        Some(jit(&settings.jit)),
+        Some(jit(&settings.jit, place)),
         jit_harden(&settings.jit_harden),
-        unprivileged(&settings.unprivileged_bpf),
-        stats(&settings.bpf_stats),
-        syncookies(&settings.syncookies),
+        unprivileged(&settings.unprivileged_bpf, place),
+        stats(&settings.bpf_stats, place),
+        syncookies(&settings.syncookies, place),
         rp_filter(&settings.rp_filter, intent),
         src_valid_mark(&settings.src_valid_mark),
         Some(forwarding(&settings.forwarding)),
@@ -25,13 +26,13 @@ fn word(setting: &Setting) -> Option<&str> {
     setting.as_ref().ok()?.as_deref()
 }
 
-fn jit(setting: &Setting) -> Finding {
+fn jit(setting: &Setting, place: Place) -> Finding {
     const CHECK: &str = "bpf-jit";
     match (word(setting), setting) {
         (Some("0"), _) => Finding::warning(
             CHECK,
             "net.core.bpf_jit_enable is 0: programs are interpreted, at several times the cost",
-            "sysctl net.core.bpf_jit_enable=1",
+            place.command("sysctl net.core.bpf_jit_enable=1"),
         ),
         (Some(_), _) => Finding::ok(CHECK, "programs are compiled"),
         (None, Err(unseen)) => Finding::unseen(CHECK, "net.core.bpf_jit_enable", unseen),
@@ -54,36 +55,36 @@ fn jit_harden(setting: &Setting) -> Option<Finding> {
     })
 }
 
-fn unprivileged(setting: &Setting) -> Option<Finding> {
+fn unprivileged(setting: &Setting, place: Place) -> Option<Finding> {
     const CHECK: &str = "bpf-users";
     Some(match word(setting)? {
         "0" => Finding::note(
             CHECK,
             "kernel.unprivileged_bpf_disabled is 0: any user may load some kinds of programs, \
              which Foreword has no need of",
-            "sysctl kernel.unprivileged_bpf_disabled=2",
+            place.command("sysctl kernel.unprivileged_bpf_disabled=2"),
         ),
         _ => Finding::ok(CHECK, "only privileged users may load programs, and Foreword is one"),
     })
 }
 
-fn stats(setting: &Setting) -> Option<Finding> {
+fn stats(setting: &Setting, place: Place) -> Option<Finding> {
     (word(setting)? == "1").then(|| {
         Finding::note(
             "bpf-stats",
             "kernel.bpf_stats_enabled is 1: the kernel takes the time of each program's run",
-            "sysctl kernel.bpf_stats_enabled=0, when nobody measures",
+            place.command("sysctl kernel.bpf_stats_enabled=0, when nobody measures"),
         )
     })
 }
 
-fn syncookies(setting: &Setting) -> Option<Finding> {
+fn syncookies(setting: &Setting, place: Place) -> Option<Finding> {
     const CHECK: &str = "syncookies";
     Some(match word(setting)? {
         "0" => Finding::warning(
             CHECK,
             "net.ipv4.tcp_syncookies is 0: a flood of first packets shuts clients out",
-            "sysctl net.ipv4.tcp_syncookies=1",
+            place.command("sysctl net.ipv4.tcp_syncookies=1"),
         ),
         "2" => Finding::note(
             CHECK,

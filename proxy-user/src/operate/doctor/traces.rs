@@ -5,12 +5,13 @@ use super::{Finding, tunnels};
 use crate::steer::survey::Survey;
 use crate::steer::survey::leftovers::Leftovers;
 use crate::steer::survey::services::Services;
+use crate::sys::place::Place;
 use crate::sys::unseen::Seen;
 
-pub fn judge(survey: &Survey, intent: &Intent) -> Vec<Finding> {
+pub fn judge(survey: &Survey, intent: &Intent, place: Place) -> Vec<Finding> {
     let mut findings = vec![leftovers(&survey.leftovers)];
     match &survey.tunnels {
-        Ok(tunnels) => findings.extend(tunnels::judge(tunnels, intent)),
+        Ok(tunnels) => findings.extend(tunnels::judge(tunnels, intent, place)),
         Err(unseen) => {
             findings.push(Finding::unseen("tunnels", "whether there are tunnels", unseen));
         }

@@ -4,12 +4,13 @@ use super::Finding;
 use super::intent::Intent;
 use crate::config::settings::Rule;
 use crate::steer::survey::tunnels::{Carrier, Tunnel, Tunnels};
+use crate::sys::place::Place;
 
 const CHECK: &str = "tunnels";
 
-pub fn judge(tunnels: &Tunnels, intent: &Intent) -> Vec<Finding> {
+pub fn judge(tunnels: &Tunnels, intent: &Intent, place: Place) -> Vec<Finding> {
     let unsteered = tunnels.links.iter().filter(|it| is_unsteered(it));
-    let labels = tunnels.mpls.iter().map(|interface| on_mpls(interface, intent));
+    let labels = tunnels.mpls.iter().map(|interface| on_mpls(interface, intent, place));
     unsteered.map(|tunnel| on_link(tunnel, intent)).chain(labels).collect()
 }
 
@@ -38,12 +39,13 @@ fn on_link(tunnel: &Tunnel, intent: &Intent) -> Finding {
     finding(intent, what, mend)
 }
 
-fn on_mpls(interface: &str, intent: &Intent) -> Finding {
+fn on_mpls(interface: &str, intent: &Intent, place: Place) -> Finding {
     let what = format!(
         "{interface} takes packets with MPLS labels, and what is behind a label is not steered: {}",
         consequence(intent)
     );
-    finding(intent, what, format!("sysctl net.mpls.conf.{interface}.input=0, unless it is needed"))
+    let mend = format!("sysctl net.mpls.conf.{interface}.input=0, unless it is needed");
+    finding(intent, what, place.command(&mend))
 }
 
 /// Where a rule turns somebody away, whoever gets past it matters.

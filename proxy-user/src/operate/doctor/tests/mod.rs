@@ -4,6 +4,7 @@
 mod intents;
 mod interfaces;
 mod node;
+mod places;
 mod tunnels;
 
 use super::facts::{Facts, Kernel, Process, Settings};
@@ -16,6 +17,7 @@ use crate::steer::survey::leftovers::Leftovers;
 use crate::steer::survey::programs::{Chain, Program, Slot};
 use crate::steer::survey::services::Services;
 use crate::steer::survey::tunnels::Tunnels;
+use crate::sys::place::Place;
 use crate::sys::unseen::{Seen, Unseen};
 
 /// A value of a kernel setting.
@@ -59,6 +61,7 @@ fn healthy_interface() -> Interface {
 
 fn healthy() -> Facts {
     Facts {
+        place: Place::Host,
         kernel: Kernel { release: Ok("6.12.3-cloud-amd64".to_owned()), lockdown: Ok(None) },
         process: Process {
             missing: Ok(Vec::new()),
