@@ -13,6 +13,7 @@ pub mod file;
 pub mod import;
 pub mod raw;
 pub mod settings;
+pub mod times;
 pub mod validate;
 pub mod word;
 

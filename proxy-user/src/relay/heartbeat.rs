@@ -5,10 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::mailbox::Mailbox;
-
-/// Looks in a row at which there was no answer. Looks and not time: where the whole process was
-/// stopped, the worker has to have its chance before it is judged.
-const MISSES: u32 = 2;
+use crate::config::times::MISSED_BEATS;
 
 /// A worker that does not come round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +33,7 @@ impl Heartbeat {
     pub fn look(&mut self, worker: usize, mailbox: &Mailbox) {
         if mailbox.is_asked() {
             self.misses += 1;
-            if self.misses == MISSES {
+            if self.misses == MISSED_BEATS {
                 tracing::error!(
                     worker,
                     "a worker does not come round; its connections stand still"
@@ -44,7 +41,7 @@ impl Heartbeat {
             }
             return;
         }
-        if self.misses >= MISSES {
+        if self.misses >= MISSED_BEATS {
             tracing::warn!(worker, after = ?self.asked.elapsed(), "the worker comes round again");
         }
         *self = Self::new();
@@ -55,7 +52,7 @@ impl Heartbeat {
 
     /// How long the worker has not come round, if that is too long.
     pub fn stalled(&self, worker: usize, mailbox: &Mailbox) -> Option<Stalled> {
-        let is_stalled = self.misses >= MISSES && mailbox.is_asked();
+        let is_stalled = self.misses >= MISSED_BEATS && mailbox.is_asked();
         is_stalled.then(|| Stalled { worker, duration: self.asked.elapsed() })
     }
 }

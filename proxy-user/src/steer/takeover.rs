@@ -19,12 +19,9 @@ use super::attachment::Attachment;
 use super::interface::Role;
 use super::lock::{self, ListenerLock, Owner, Predecessor, Request, Standing, Successor};
 use super::{Steering, chain};
+use crate::config::times::{LONGEST_TAKEOVER, STUCK};
 use crate::sys::program;
 
-/// How long a predecessor may take to answer before it counts as stuck.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// How long locks may change hands between others before we give up.
-const LONGEST: Duration = Duration::from_secs(15);
 /// How long a dead successor's locks may take to be free.
 const DYING: Duration = Duration::from_secs(2);
 /// How often somebody is asked who is about to listen, or to end.
@@ -38,11 +35,11 @@ impl Steering {
     /// A predecessor that does not answer at all is left alone, and asked for news by
     /// [`Steering::keep_up`]: new connections are ours in any case. One that refuses is an error.
     pub fn take_over(&mut self, listener: Option<SocketAddr>) -> Result<Option<OwnedFd>> {
-        let deadline = Instant::now() + LONGEST;
+        let deadline = Instant::now() + LONGEST_TAKEOVER;
         let mut passed = None;
         loop {
             let wanted = listener.filter(|_| passed.is_none());
-            passed = passed.or(self.pursue(wanted, PATIENCE)?);
+            passed = passed.or(self.pursue(wanted, STUCK)?);
             if !self.is_missing_anything(listener.filter(|_| passed.is_none()))? {
                 return Ok(passed);
             }

@@ -4,6 +4,7 @@
 
 mod decode;
 mod import;
+mod numbers;
 mod probe;
 mod servers;
 mod shipped;

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::foreword;
 
-fn configurations(folder: &Path) -> Vec<PathBuf> {
+pub fn configurations(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries
         .flat_map(|path| match path.is_dir() {
@@ -20,7 +20,7 @@ fn configurations(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn repository() -> PathBuf {
+pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 

@@ -1,18 +1,14 @@
 //! What can happen to a run from outside.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::config::times::BEAT;
 use crate::operate::admin::Question;
 use crate::steer::Successor;
 use crate::steer::watch::LinkNews;
-
-/// How often the maps for sight are brought up to date, and workers are looked after.
-const SECOND: Duration = Duration::from_secs(1);
 
 /// What can happen.
 pub struct Events {
@@ -40,7 +36,7 @@ pub struct Seconds(Interval);
 impl Seconds {
     /// The first one is over at once.
     pub fn begin() -> Self {
-        let mut seconds = interval(SECOND);
+        let mut seconds = interval(BEAT);
         seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self(seconds)
     }

@@ -9,14 +9,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::Service;
 use super::events::Events;
 use super::say::say;
+use crate::config::times::HANDSHAKES;
 use crate::operate::report::State;
 use crate::steer::Successor;
 
 /// How long a successor may take to say that it serves.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long we go on taking what is on its way to us when a successor serves: handshakes that it
-/// knows nothing of. And for so long it can still fail, and we would serve again.
-const HANDSHAKES: Duration = Duration::from_secs(3);
 /// How often a drain looks whether it is over.
 const DRAIN_CHECK: Duration = Duration::from_millis(20);
 
