@@ -208,9 +208,24 @@ impl Default for Ipv6Prefix {
     }
 }
 
-/// Ranges in words.
+/// Most ranges that are named one by one.
+const NAMED: usize = 8;
+
+/// Ranges in words: the first ones, and how many more there are.
 pub fn list(ranges: &[Cidr]) -> String {
-    ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    some(ranges, NAMED)
+}
+
+/// The first so many of some things, and how many more there are.
+pub fn some<T: ToString>(all: &[T], shown: usize) -> String {
+    // One more is as long as the words that it would be replaced by.
+    let shown = if all.len() == shown + 1 { all.len() } else { shown.min(all.len()) };
+    let mut words: Vec<_> = all[..shown].iter().map(ToString::to_string).collect();
+    match all.len() - shown {
+        0 => {}
+        more => words.push(format!("and {more} more")),
+    }
+    words.join(", ")
 }
 
 impl fmt::Display for Cidr {
@@ -362,6 +377,18 @@ mod tests {
             let theirs = proxy_common::abi::network(bits.to_be_bytes(), length.into());
             assert_eq!(ours, Ipv6Addr::from(theirs).to_canonical());
         }
+    }
+
+    #[test]
+    fn long_lists_are_cut_short() {
+        let ranges = |count: u8| -> Vec<Cidr> {
+            (0..count).map(|number| format!("10.0.0.{number}").parse().unwrap()).collect()
+        };
+        assert_eq!(list(&ranges(0)), "");
+        assert_eq!(list(&ranges(2)), "10.0.0.0/32, 10.0.0.1/32");
+        assert!(list(&ranges(9)).ends_with("10.0.0.7/32, 10.0.0.8/32"));
+        assert!(list(&ranges(10)).ends_with("10.0.0.7/32, and 2 more"));
+        assert!(list(&ranges(250)).ends_with(", and 242 more"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What two configurations differ in, for a person: a line for each field, by its path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 
@@ -58,13 +58,24 @@ fn compare_named(
     }
 }
 
+/// Most changes of one list that are told one by one.
+const CHANGES: usize = 16;
+
 /// Lists of words are told by what came and what went.
 fn compare_lists(path: &str, old: &[Value], new: &[Value], lines: &mut Vec<String>) {
-    let gone = old.iter().filter(|item| !new.contains(item)).map(|item| format!("-{}", word(item)));
-    let come = new.iter().filter(|item| !old.contains(item)).map(|item| format!("+{}", word(item)));
+    let [old, new] = [old, new].map(|items| items.iter().map(word).collect::<Vec<_>>());
+    // Lists can have thousands of words.
+    let [before, after] = [&old, &new].map(|words| words.iter().collect::<HashSet<_>>());
+    let gone = old.iter().filter(|word| !after.contains(word)).map(|word| format!("-{word}"));
+    let come = new.iter().filter(|word| !before.contains(word)).map(|word| format!("+{word}"));
     let changes: Vec<_> = gone.chain(come).collect();
-    let changes = if changes.is_empty() { "another order".to_owned() } else { changes.join(" ") };
-    lines.push(format!("{path}: {changes}"));
+    let more = changes.len().saturating_sub(CHANGES);
+    let changes = match changes.as_slice() {
+        [] => "another order".to_owned(),
+        changes => changes[..changes.len() - more].join(" "),
+    };
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    lines.push(format!("{path}: {changes}{more}"));
 }
 
 fn word(value: &Value) -> String {
@@ -115,6 +126,15 @@ rules:
                 "workers: nothing → 4",
             ]
         );
+    }
+
+    #[test]
+    fn many_changes_of_a_list_are_told_by_their_number() {
+        let many: Vec<_> = (0..100).map(|number| format!("10.2.0.{number}")).collect();
+        let new = OLD.replace("10.1.0.0/16", &many.join(", "));
+        let [line] = &lines(&new)[..] else { panic!("{:?}", lines(&new)) };
+        assert!(line.starts_with("rules.web.inbound.trusted: -10.1.0.0/16 +10.2.0.0 "), "{line}");
+        assert!(line.ends_with(" +10.2.0.14 and 85 more"), "{line}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::address::{AdminAddr, Cidr, Ipv6Prefix, OriginalDst};
+use crate::address::{AdminAddr, Cidr, Ipv6Prefix, OriginalDst, some};
 use crate::header::{
     EncodeError, Endpoints, Limits, ONE_SEGMENT, Origin, Outgoing, TlvPolicy, Version,
 };
@@ -192,15 +192,14 @@ impl Ports {
 
 impl fmt::Display for Ports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, range) in self.0.iter().enumerate() {
-            let comma = if i == 0 { "" } else { ", " };
-            if range.start() == range.end() {
-                write!(f, "{comma}{}", range.start())?;
-            } else {
-                write!(f, "{comma}{}-{}", range.start(), range.end())?;
-            }
-        }
-        Ok(())
+        /// Most ranges that are named one by one.
+        const NAMED: usize = 16;
+        let word = |range: &RangeInclusive<u16>| match (range.start(), range.end()) {
+            (first, last) if first == last => first.to_string(),
+            (first, last) => format!("{first}-{last}"),
+        };
+        let words: Vec<_> = self.0.iter().map(word).collect();
+        f.write_str(&some(&words, NAMED))
     }
 }
 

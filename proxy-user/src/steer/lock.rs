@@ -2,8 +2,8 @@
 //!
 //! A lock is a [file](file) that is locked, in a [folder](folder) of root's alone; the kernel lets go
 //! of it when its process ends. Locks are named by network namespace and interface index, since an
-//! index is a namespace's own. Whoever has one can be talked to by its [socket](socket), and a
-//! successor [asks](ask) for it there.
+//! index is a namespace's own. The owner of one listens at its [socket](socket), and a successor
+//! [asks](ask) for it there.
 
 mod ask;
 mod file;

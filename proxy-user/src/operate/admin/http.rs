@@ -1,4 +1,4 @@
-//! Metrics and probes over HTTP, for whoever can connect: nothing can be changed here.
+//! Metrics and probes over HTTP, for everybody who can connect: nothing can be changed here.
 //!
 //! `/metrics` is text as Prometheus reads it, `/healthz` says whether the run still answers and all of its
 //! workers come round, `/readyz` whether it takes new connections as well. A connection brings one
@@ -105,7 +105,7 @@ async fn converse(stream: TcpStream, place: Place, latest: Arc<Latest>) {
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
-    // Whoever asks learns of it, and nobody else cares.
+    // The client sees how it fails; nobody else needs to.
     let _ = timeout(LIFETIME, server.serve_connection(TokioIo::new(stream), service)).await;
 }
 

@@ -1,5 +1,5 @@
 //! One status for all who ask for it at the same moment: a crowd at the metrics address costs the
-//! control loop no more than one of them. Nobody gets one that is older than his question.
+//! control loop no more than one of them. No answer is older than its question.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -37,7 +37,7 @@ impl Latest {
     /// The status as it is now, or a moment later.
     pub async fn snapshot(&self) -> Arc<Snapshot> {
         let now = Instant::now();
-        // Whoever comes while one is asked for waits here, and the first of them asks for all.
+        // Requests that come while a status is being fetched wait here; the first of them fetches for all.
         let mut taken = self.taken.lock().await;
         if let Some(snapshot) = taken.as_ref().filter(|snapshot| snapshot.asked >= now) {
             return Arc::clone(snapshot);

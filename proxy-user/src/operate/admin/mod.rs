@@ -1,6 +1,6 @@
 //! Where a run is looked at and told things, while it runs.
 //!
-//! Whoever asks gets an [`Answer`] to an [`Ask`] ([`protocol`]). The run answers between two of its
+//! A client gets an [`Answer`] to an [`Ask`] ([`protocol`]). The run answers between two of its
 //! own steps, so that an answer never shows half of a change; nothing here touches traffic.
 
 pub mod client;
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Questions that may wait.
 const WAITING: usize = 16;
 
-/// Something asked, with the way back to whoever has.
+/// A question, with the way back to the client.
 #[derive(Debug)]
 pub struct Question {
     /// What.
@@ -32,12 +32,12 @@ pub struct Question {
 }
 
 impl Question {
-    /// Whether whoever has asked is gone, so that nothing needs to be done.
+    /// Whether the client is gone, so that nothing needs to be done.
     pub fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
     }
 
-    /// Answers it. Whoever has asked may be gone.
+    /// Answers it. The client may be gone.
     pub fn answer(self, answer: Answer) {
         let _ = self.reply.send(answer);
     }

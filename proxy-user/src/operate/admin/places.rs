@@ -1,6 +1,6 @@
-//! Places for HTTP connections, where everybody may connect. There are few, and whoever comes last
-//! gets one: who has waited longest without asking loses his. So nobody who is slow, or silent, can
-//! keep a probe from its answer, and nothing grows.
+//! Places for HTTP connections, where everybody may connect. There are few, and a new connection always
+//! gets one: the connection that has waited longest without a request loses its own. So no slow or
+//! silent client can keep a probe from its answer, and nothing grows.
 
 use std::net::{IpAddr, Ipv6Addr};
 

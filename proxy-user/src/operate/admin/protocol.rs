@@ -1,5 +1,5 @@
-//! What is said over the socket: whoever asks writes one line of JSON, an [`Ask`], and gets one back,
-//! an [`Answer`].
+//! What is said over the socket: a client writes one line of JSON, an [`Ask`], and gets one back, an
+//! [`Answer`].
 
 use std::time::Duration;
 

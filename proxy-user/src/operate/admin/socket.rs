@@ -170,7 +170,7 @@ async fn serve(listener: UnixListener, desk: Desk) {
             Ok((stream, _)) => {
                 let desk = desk.clone();
                 tokio::spawn(async move {
-                    // Whoever asks learns of it, and nobody else cares.
+                    // The client sees how it fails; nobody else needs to.
                     let _ = converse(stream, &desk).await;
                 });
             }

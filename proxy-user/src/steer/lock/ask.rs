@@ -1,4 +1,4 @@
-//! The successor's side: whoever has what is wanted is asked for it.
+//! The successor's side: the owner of what is wanted is asked for it.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -37,11 +37,11 @@ pub enum Standing {
 }
 
 impl Predecessor {
-    /// Asks whoever owns a lock; `None` if it is gone already, or does not listen yet.
+    /// Asks the owner of a lock; `None` if it is gone already, or does not listen yet.
     pub fn ask(owner: Owner, request: &Request, steer: BorrowedFd<'_>) -> Result<Option<Self>> {
         let Some(name) = &owner.socket else { return Ok(None) };
         let Ok(stream) = UnixStream::connect(socket::path(name)) else { return Ok(None) };
-        // A question fits into the socket, whoever reads it.
+        // A question fits into the socket's buffer, so that this does not block.
         match passing::send(&stream, &line(request)?, Some(steer)) {
             Ok(_) => {}
             Err(error) if is_end(&error) => return Ok(None),

@@ -59,7 +59,7 @@ impl FileLock {
             if is_there(&file, &path) {
                 return Ok(is_ours.then_some(Self { file, path }));
             }
-            // It was removed by whoever had it, after we had opened it.
+            // Its owner removed it after we had opened it.
         }
         bail!("{name} is made and removed all the time, in {}", folder::path().display())
     }

@@ -1,6 +1,6 @@
 //! The folder of what instances on one node share: who has which lock, and how to talk to them.
 //!
-//! Whoever can write there can keep a Foreword from starting, so it is root's alone (or that of the
+//! A user who can write there can keep a Foreword from starting, so it is root's alone (or that of the
 //! user who runs it), and so is the folder that it is in. What is found otherwise is refused, never
 //! repaired: somebody else may have made it for a purpose.
 

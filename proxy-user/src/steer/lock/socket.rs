@@ -89,7 +89,7 @@ async fn listen(listener: UnixListener, to: Announcements) {
     loop {
         reserve.fill();
         match listener.accept().await {
-            // Only our own kind is listened to, whoever may have come by a way into the folder.
+            // Only our own user is listened to, even if somebody else has found a way into the folder.
             Ok((stream, _)) if !is_own(&stream) => {}
             Ok((stream, _)) => {
                 silent.retain(|task| !task.is_finished());
@@ -98,7 +98,7 @@ async fn listen(listener: UnixListener, to: Announcements) {
                 }
                 silent.push_back(tokio::spawn(hear(stream, to.clone())));
             }
-            // Without descriptors, the reserve is for whoever waits, and then the oldest's.
+            // Out of descriptors: the reserve makes room for the next one, and after that the oldest does.
             Err(_) if reserve.give() => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a successor now");
