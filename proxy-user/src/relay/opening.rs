@@ -14,8 +14,10 @@ use super::gate::Gate;
 use super::pods::Pods;
 use super::unique_id::UniqueIds;
 use crate::address::{OriginalDst, PeerAddr};
-use crate::config::settings::{LocalAs, Outbound, Rule, ServerFirst};
-use crate::header::{Beginning, Decoder, Endpoints, Header, Limits, Origin, Outgoing, Step, Tlvs};
+use crate::config::settings::{LocalAs, Rule, ServerFirst};
+use crate::header::{
+    Beginning, Decoder, Endpoints, Header, Limits, Origin, Outgoing, Step, TlvPolicy, Tlvs, Version,
+};
 use crate::policy::{self, Verdict};
 
 /// What a connection and its rule say about each other.
@@ -56,8 +58,10 @@ pub struct Preamble {
 /// known when there is a socket.
 #[derive(Debug)]
 struct OwnHeader {
+    version: Version,
     /// The inbound TLVs.
     tlvs: Vec<u8>,
+    policy: TlvPolicy,
     unique_id: Option<String>,
 }
 
@@ -73,20 +77,20 @@ impl Preamble {
     }
 
     /// Has the header state the connection from this node's address to the upstream.
-    pub fn state_node(&mut self, ends: Endpoints, outbound: &Outbound) -> Result<(), Reason> {
-        let (Some(own), Some(version)) = (&self.own, outbound.version) else { return Ok(()) };
+    pub fn state_node(&mut self, ends: Endpoints) -> io::Result<()> {
+        let Some(own) = &self.own else { return Ok(()) };
         let outgoing = Outgoing {
-            version,
+            version: own.version,
             origin: Origin::Proxied(ends),
             tlvs: Tlvs::parse(&own.tlvs).unwrap_or_default(),
-            policy: &outbound.tlvs,
+            policy: &own.policy,
             unique_id: own.unique_id.as_ref().map(String::as_bytes),
         };
         let payload = self.first.split_off(self.header_length());
         self.first.clear();
-        outgoing.append_to(&mut self.first).map_err(|_| Reason::HeaderTooLong)?;
+        let written = outgoing.append_to(&mut self.first).map_err(io::Error::other);
         self.first.extend_from_slice(&payload);
-        Ok(())
+        written
     }
 }
 
@@ -174,9 +178,9 @@ impl Arrival<'_> {
         }
         first.extend_from_slice(payload);
         let states_node = (origin, outbound.local) == (Origin::Local, LocalAs::Proxy);
-        let own = (states_node && outbound.version.is_some()).then(|| {
-            let unique_id = unique_id.clone();
-            Box::new(OwnHeader { tlvs: tlvs.as_bytes().to_vec(), unique_id })
+        let own = outbound.version.filter(|_| states_node).map(|version| {
+            let (policy, unique_id) = (outbound.tlvs.clone(), unique_id.clone());
+            Box::new(OwnHeader { version, tlvs: tlvs.as_bytes().to_vec(), policy, unique_id })
         });
         let second = self.rule.inbound.reject_second && header.is_some() && payload.is_empty();
         Ok(Preamble {

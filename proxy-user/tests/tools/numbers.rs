@@ -41,7 +41,7 @@ fn window(probe: &Value) -> Duration {
     Duration::from_secs(number("periodSeconds", 10) * number("failureThreshold", 3))
 }
 
-/// What does not fit, in the DaemonSet of a pod that may drain for so long.
+/// What does not fit, in the `DaemonSet` of a pod that may drain for so long.
 fn complaints(daemon_set: &Value, drain: Duration) -> Vec<String> {
     let mut all = Vec::new();
     let mut require = |is_so: bool, what: String| {
