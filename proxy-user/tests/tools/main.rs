@@ -2,6 +2,7 @@
 //! loopback, no privileges. And what is shipped with it: it has to be valid.
 #![allow(clippy::unwrap_used, reason = "a test that can't go on is to stop")]
 
+mod check;
 mod decode;
 mod import;
 mod numbers;

@@ -15,7 +15,7 @@ use crate::config::raw::{
     RawTlvs, RawUpstream,
 };
 use crate::config::settings::{
-    ConnectionLimits, GuardHook, Reply, ServerFirst, UpstreamAddress, WhenAbsent,
+    ConnectionLimits, GuardHook, LocalAs, Reply, ServerFirst, UpstreamAddress, WhenAbsent,
 };
 use crate::header::{Pass, Version, Versions};
 
@@ -87,6 +87,38 @@ fn a_complete_command_line_is_accepted() {
     assert_eq!(rule.outbound.tlvs.pass, Pass::All);
     assert_eq!(rule.upstream.address, UpstreamAddress::Original);
     assert_eq!(settings.drain_timeout, Duration::from_secs(30));
+}
+
+#[test]
+fn local_is_told_as_a_word_says() {
+    let local = |word: &str, version: &str| {
+        let mut raw = raw();
+        raw.rules[0].outbound.local = word.into();
+        raw.rules[0].outbound.version = version.into();
+        validate(&raw).map(|settings| settings.rules[0].outbound.local)
+    };
+    for version in ["v1", "v2", "none"] {
+        assert_eq!(local("as-is", version), Ok(LocalAs::AsIs), "{version}");
+    }
+    for version in ["v1", "v2"] {
+        assert_eq!(local("proxy", version), Ok(LocalAs::Proxy), "{version}");
+    }
+    assert_eq!(
+        local("proxy", "none").unwrap_err().to_string(),
+        "--outbound-local 'proxy' is not valid; leave it out, or write --outbound v2: no header is \
+         written"
+    );
+    assert_eq!(
+        local("local", "v2").unwrap_err().to_string(),
+        "--outbound-local 'local' is not valid; write as-is or proxy"
+    );
+}
+
+#[test]
+fn more_tlvs_than_a_header_has_room_for_are_refused() {
+    let half = format!("0xE5={}", "x".repeat(33_000));
+    let refused = refused(|raw| raw.rules[0].outbound.tlvs.add = added(&[&half, &half]));
+    assert!(refused.ends_with("fit no header; pass on or add fewer than 65536"), "{refused}");
 }
 
 #[test]
