@@ -9,7 +9,7 @@ mod stats;
 pub use self::stats::Stats;
 
 /// Version of this layout. Pinned maps of another version are not read.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// An IPv6 address, or an IPv4 one in its mapped form (`::ffff:a.b.c.d`); network byte order.
 pub type Address = [u8; 16];
@@ -53,6 +53,8 @@ pub struct Rule {
     /// Of a port with [`RULE_BY_DESTINATION`]: the number of its table in `foreword_dests`, counted
     /// as rules are.
     pub destinations: u32,
+    /// The number of its upstream, [`DownKey::upstream`]; 0: what the client aims at.
+    pub upstream: u32,
 }
 
 /// [`Rule::flags`]: the rule requires headers, refuses sources or limits them, so a packet that
@@ -76,6 +78,9 @@ pub const RULE_CHECK_ARRIVAL: u32 = 32;
 
 /// [`Rule::flags`]: the node's own pods, which are in `foreword_pods`, may open connections.
 pub const RULE_PODS: u32 = 64;
+
+/// [`Rule::flags`]: while its upstream is in `foreword_down`, first packets are answered with a reset.
+pub const RULE_REFUSES_DOWN: u32 = 128;
 
 /// What a key of `foreword_dests`, a trie of address ranges, is matched by: as many bits of it as
 /// the key's prefix length says, [`SCOPE_BITS`] of them for the scope.
@@ -208,6 +213,26 @@ pub const NODE_ANSWERS: u32 = 2;
 /// [`Node::flags`]: some interface's packets have no Ethernet header, as a tunnel's.
 pub const NODE_BARE: u32 = 4;
 
+/// Key of `foreword_down`: an upstream that can't be reached, as [`Rule::upstream`] has it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DownKey {
+    /// Its number; 0: an address that clients aim at.
+    pub upstream: u32,
+    /// The port that they aim at; 0 unless `upstream` is.
+    pub port: u32,
+    /// The address that they aim at; zeros unless `upstream` is 0.
+    pub address: Address,
+}
+
+/// Value of `foreword_down`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Down {
+    /// When a first packet to it was last refused: nanoseconds of `CLOCK_MONOTONIC`; 0: none was.
+    pub aimed_at_ns: u64,
+}
+
 /// Key of `foreword_paths` and `foreword_podsyn`: a connection, as the node sees it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -338,7 +363,7 @@ macro_rules! assert_layout {
 
 assert_layout! {
     PortKey: 2,
-    Rule: 5 * 4,
+    Rule: 6 * 4,
     DestinationKey: 4 + 16,
     TrustKey: 4 + 16,
     RateKey: 16 + 4,
@@ -346,12 +371,14 @@ assert_layout! {
     NicKey: 4,
     Nic: 4,
     Node: 5 * 4 + 8,
+    DownKey: 2 * 4 + 16,
+    Down: 8,
     PathKey: 2 * 16 + 2 * 4,
     Path: 4 + 2 * 6,
     Bypass: 2 * 16 + 4 * 4,
     Hold: 8,
     Said: 3 * 8,
-    Stats: 14 * 8,
+    Stats: 15 * 8,
     ConnKey: 8,
     Conn: 2 * 16 + 4 * 4 + 2 * 8,
     ReasonCount: 32 + 2 * 8,
@@ -362,8 +389,8 @@ assert_layout! {
 #[allow(unsafe_code, reason = "Pod is an unsafe trait; what it asks for is this module's purpose")]
 mod pod {
     use super::{
-        Bypass, Conn, ConnKey, DestinationKey, Hold, Nic, NicKey, Node, Path, PathKey, PortKey,
-        Rate, RateKey, ReasonCount, Rule, Stats, TrustKey,
+        Bypass, Conn, ConnKey, DestinationKey, Down, DownKey, Hold, Nic, NicKey, Node, Path,
+        PathKey, PortKey, Rate, RateKey, ReasonCount, Rule, Stats, TrustKey,
     };
 
     macro_rules! pod {
@@ -379,6 +406,8 @@ mod pod {
         PortKey,
         Rule,
         DestinationKey,
+        DownKey,
+        Down,
         TrustKey,
         RateKey,
         Rate,

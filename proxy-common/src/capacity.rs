@@ -17,6 +17,9 @@ pub const MOST_SOURCES: usize = 1 << 17;
 /// Ranges of destinations of all rules of a configuration together, each counted for each port.
 pub const MOST_DESTINATIONS: usize = 1 << 14;
 
+/// Upstreams that can be known to be down at once. Of more than that, first packets are accepted.
+pub const MOST_DOWN: usize = 1 << 10;
+
 /// Generations of ranges that are in a trie at once: what was there, and what comes.
 pub const GENERATIONS: usize = 2;
 

@@ -49,6 +49,10 @@ pub const NICS: &str = "foreword_nics";
 pub const BACKS: &str = "foreword_backs";
 /// Connection → the way that it came in.
 pub const PATHS: &str = "foreword_paths";
+/// Upstream → it can't be reached.
+pub const DOWN: &str = "foreword_down";
+/// Whether the packet that is on its way inside gets no listener, one entry per CPU.
+pub const REFUSED: &str = "foreword_refuse";
 /// Packets dropped by [`crate::Reason`], one entry per CPU.
 pub const DROPS: &str = "foreword_drops";
 /// Port → closed while nobody steers it. The program of this name uses it.
@@ -116,6 +120,8 @@ const _: () = {
         NICS,
         BACKS,
         PATHS,
+        DOWN,
+        REFUSED,
         DROPS,
         HELD,
         DESTINATIONS,

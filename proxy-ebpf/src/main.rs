@@ -7,6 +7,7 @@
 #![no_main]
 
 mod answer;
+mod down;
 mod egress;
 mod frame;
 mod glance;

@@ -6,9 +6,9 @@ use aya_ebpf::btf_maps::{Array, HashMap, LpmTrie, LruHashMap, PerCpuArray, SockM
 use aya_ebpf::macros::btf_map;
 use proxy_common::Reason;
 use proxy_common::abi::{
-    Address, Bypass, Conn, ConnKey, DestinationKey, Hold, Nic, NicKey, Node, PORT_WORDS, Path,
-    PathKey, PortKey, RULE_BY_DESTINATION, Rate, RateKey, ReasonCount, Rule, SAID_KINDS,
-    SCOPE_BITS, Said, Stats, TrustKey, port_bit, scope,
+    Address, Bypass, Conn, ConnKey, DestinationKey, Down, DownKey, Hold, Nic, NicKey, Node,
+    PORT_WORDS, Path, PathKey, PortKey, RULE_BY_DESTINATION, Rate, RateKey, ReasonCount, Rule,
+    SAID_KINDS, SCOPE_BITS, Said, Stats, TrustKey, port_bit, scope,
 };
 use proxy_common::capacity::{self, PORTS};
 
@@ -60,6 +60,14 @@ pub static BACKS: HashMap<PortKey, u32, PORTS, { BPF_F_NO_PREALLOC as usize }> =
 
 #[btf_map(name = "foreword_paths")]
 pub static PATHS: LruHashMap<PathKey, Path, SOCKETS> = LruHashMap::new();
+
+#[btf_map(name = "foreword_down")]
+pub static DOWN: HashMap<DownKey, Down, { capacity::MOST_DOWN }, { BPF_F_NO_PREALLOC as usize }> =
+    HashMap::new();
+
+/// 1: the packet that this CPU is about to hand to the private namespace gets no listener there.
+#[btf_map(name = "foreword_refuse")]
+pub static REFUSED: PerCpuArray<u32, 1> = PerCpuArray::new();
 
 #[btf_map(name = "foreword_held")]
 pub static HELD: HashMap<PortKey, Hold, PORTS, { BPF_F_NO_PREALLOC as usize }> = HashMap::new();

@@ -16,6 +16,7 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::programs::TcContext;
 
+use crate::down;
 use crate::frame::load;
 use crate::glance::{Ends, Segment};
 use crate::header::TcpHeader;
@@ -129,6 +130,8 @@ pub const OWN_NAMESPACE: u64 = BPF_F_CURRENT_NETNS as u64;
 #[inline(always)]
 fn find(ctx: &TcContext, packet: &Packet, namespace: u64) -> *mut bpf_sock {
     let skb = ctx.skb.skb.cast();
+    // What a packet before this one was told is not for us.
+    down::refuse_next(false);
     if packet.family == AF_INET {
         let ipv4 = Tuple4 {
             saddr: packet.source[0],

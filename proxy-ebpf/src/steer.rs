@@ -17,6 +17,7 @@ use proxy_common::abi::{
     NODE_ANSWERS, NODE_REPLY_BY_ARRIVAL, Node, RULE_RESTRICTS, RULE_RETIRED, Rule,
 };
 
+use crate::down;
 use crate::glance::{Ends, Glance, Segment, glance};
 use crate::ingress::{LOOPBACK, interface, is_elsewhere};
 use crate::log;
@@ -118,6 +119,11 @@ fn decide(ctx: &TcContext) -> Option<i32> {
                 return Some(drop(ctx, reason, &packet));
             }
             note_path(ctx, node, &packet);
+            if down::is_down(rule, &packet) {
+                count(|s| &mut s.refused_syn);
+                down::refuse_next(true);
+                return Some(redirect_inside(node));
+            }
             count(|s| &mut s.steered_syn);
             log::steered(&packet, interface(ctx));
         }

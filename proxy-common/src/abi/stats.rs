@@ -6,6 +6,8 @@
 pub struct Stats {
     /// A connection's first packet, sent to our listener.
     pub steered_syn: u64,
+    /// A connection's first packet, answered with a reset since its upstream is down.
+    pub refused_syn: u64,
     /// An ACK that proved a SYN cookie of ours, sent to our listener.
     pub steered_cookie: u64,
     /// A packet of a connection that is already ours.
@@ -36,9 +38,10 @@ pub struct Stats {
 
 impl Stats {
     /// Every counter with its word for metrics and reports.
-    pub const fn named(&self) -> [(&'static str, u64); 14] {
+    pub const fn named(&self) -> [(&'static str, u64); 15] {
         [
             ("steered-syn", self.steered_syn),
+            ("refused-syn", self.refused_syn),
             ("steered-cookie", self.steered_cookie),
             ("steered-flow", self.steered_flow),
             ("steered-icmp", self.steered_icmp),
@@ -58,6 +61,7 @@ impl Stats {
     /// Adds another CPU's counters to these.
     pub fn add(&mut self, other: &Self) {
         self.steered_syn += other.steered_syn;
+        self.refused_syn += other.refused_syn;
         self.steered_cookie += other.steered_cookie;
         self.steered_flow += other.steered_flow;
         self.steered_icmp += other.steered_icmp;

@@ -4,7 +4,7 @@ use humantime::format_duration;
 
 use super::settings::{
     ConnectionLimits, Inbound, LocalAs, Mode, Outbound, Rule, ServerFirst, Settings, Source,
-    Untrusted, WhenAbsent,
+    Untrusted, WhenAbsent, WhenDown,
 };
 use crate::address::list;
 use crate::header::{Pass, Version};
@@ -84,6 +84,7 @@ fn explain_rule(rule: &Rule) -> Vec<(&'static str, String)> {
     let connect = format_duration(upstream.connect_timeout);
     lines.extend([
         ("upstream", format!("{}, {seen}; it may take {connect} to answer", upstream.address)),
+        ("while down", down(upstream.when_down).to_owned()),
         ("it is told", told(outbound)),
         (
             "idle",
@@ -163,6 +164,13 @@ fn told(outbound: &Outbound) -> String {
         parts.push("a checksum".to_owned());
     }
     parts.join(", ") + checks
+}
+
+const fn down(when_down: WhenDown) -> &'static str {
+    match when_down {
+        WhenDown::Refuse => "new connections are refused, as the upstream itself would",
+        WhenDown::Accept => "new connections are accepted, and reset when it has been tried",
+    }
 }
 
 const fn absent(when_absent: WhenAbsent) -> &'static str {

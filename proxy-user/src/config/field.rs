@@ -53,6 +53,7 @@ fields! {
     RESOLVE = "--resolve", "upstream.resolve";
     SOURCE = "--source", "upstream.source";
     SOURCE_ADDRESSES = "--source-address", "upstream.sourceAddresses";
+    WHEN_DOWN = "--when-down", "upstream.whenDown";
     CONNECT_TIMEOUT = "--connect-timeout", "upstream.connectTimeout";
     IDLE_TIMEOUT = "--idle-timeout", "idleTimeout";
     GUARD = "--guard", "guard.enabled";

@@ -50,6 +50,8 @@ pub mod defaults {
     pub const RESOLVE: &str = "30s";
     /// `upstream.source`.
     pub const SOURCE: &str = "node";
+    /// `upstream.whenDown`.
+    pub const WHEN_DOWN: &str = "refuse";
     /// `upstream.connectTimeout`.
     pub const CONNECT_TIMEOUT: &str = "5s";
     /// `idleTimeout`.
@@ -82,6 +84,7 @@ words! {
     upstream = UPSTREAM;
     resolve = RESOLVE;
     source = SOURCE;
+    when_down = WHEN_DOWN;
     connect_timeout = CONNECT_TIMEOUT;
     idle_timeout = IDLE_TIMEOUT;
     when_absent = WHEN_ABSENT;
@@ -308,6 +311,10 @@ pub struct RawUpstream {
     /// kernel chooses.
     #[serde(default)]
     pub source_addresses: Vec<Word>,
+    /// What becomes of new connections while none of its addresses can be reached: refuse (a reset, as
+    /// without Foreword, so that a health check that only connects fails) or accept.
+    #[serde(default = "when_down")]
+    pub when_down: Word,
     /// By when it must have answered.
     #[serde(default = "connect_timeout")]
     pub connect_timeout: Word,
@@ -323,6 +330,7 @@ impl Default for RawUpstream {
             resolve: resolve(),
             source: source(),
             source_addresses: Vec::new(),
+            when_down: when_down(),
             connect_timeout: connect_timeout(),
             fast_open: false,
         }

@@ -17,7 +17,9 @@ mod steering;
 mod upstream;
 
 pub use self::steering::{GuardHook, Hook, InterfacePattern, Reply, Steering};
-pub use self::upstream::{Resolve, Source, Unfit, Upstream, UpstreamAddress, UpstreamName};
+pub use self::upstream::{
+    Resolve, Source, Unfit, Upstream, UpstreamAddress, UpstreamName, WhenDown,
+};
 
 /// Everything that a run needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use proxy_common::Reason;
 use super::addresses::Candidates;
 use super::opening::Preamble;
 use super::stream::Socket;
-use super::upstream::{Attempt, reason_for};
+use super::upstream::{Attempt, Failed};
 use super::wheel::Tick;
 use super::work::STEPS;
 use crate::address::UpstreamAddr;
@@ -86,13 +86,17 @@ impl Connecting {
     }
 
     /// Writes to the rivals, each in its turn, until one takes something: it has won. Those that have
-    /// failed are out.
-    pub fn write_to_rivals(&mut self) -> Option<(UnderWay, First)> {
+    /// failed are out, and told.
+    pub fn write_to_rivals(&mut self, tell: impl Fn(Failed)) -> Option<(UnderWay, First)> {
         let mut at = 0;
         while at < self.rivals.len() {
             let rival = self.rivals.remove(at);
             match self.write(&rival.socket, Some(rival.address)) {
-                First::Failed(error) => self.failed = reason_for(&error),
+                First::Failed(error) => {
+                    let failed = Failed::to_reach(rival.address, &error);
+                    self.failed = failed.reason;
+                    tell(failed);
+                }
                 First::Blocked if !self.is_under_way() => {
                     self.rivals.insert(at, rival);
                     at += 1;

@@ -12,6 +12,7 @@ mod clock;
 mod connecting;
 mod flow;
 mod gate;
+mod health;
 mod heartbeat;
 mod ledger;
 mod live;
@@ -33,6 +34,7 @@ mod work;
 mod worker;
 mod workers;
 
+pub use health::{Health, is_upstreams};
 pub use heartbeat::Stalled;
 pub use ledger::RuleCounts;
 pub use live::{Live, Stand};

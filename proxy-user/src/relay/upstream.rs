@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use proxy_common::Reason;
 
 use super::addresses::Candidates;
+use super::health::is_upstreams;
 use crate::address::{ClientAddr, SourceAddr, UpstreamAddr};
 use crate::config::settings::{Source, Upstream};
 use crate::sys::netns::{Elsewhere, Namespace};
@@ -103,7 +104,7 @@ impl Departure {
         &self,
         attempts: Attempts<'_>,
         attempt: &mut Attempt,
-    ) -> Option<Result<(TcpStream, UpstreamAddr), Reason>> {
+    ) -> Option<Result<(TcpStream, UpstreamAddr), Failed>> {
         let address = attempt.address_of(attempts.candidates)?;
         let connected = self.connect_to(address, attempts, attempt);
         Some(connected.map(|stream| (stream, address)))
@@ -114,7 +115,7 @@ impl Departure {
         upstream: UpstreamAddr,
         attempts: Attempts<'_>,
         attempt: &mut Attempt,
-    ) -> Result<TcpStream, Reason> {
+    ) -> Result<TcpStream, Failed> {
         let opener = attempts.opener();
         let client = attempts.client.filter(|_| attempts.upstream.source == Source::Client);
         let connected = match client {
@@ -122,9 +123,9 @@ impl Departure {
             Some(client) if can_stand_for(client, upstream) => {
                 self.connect_as(client, upstream, opener)
             }
-            Some(_) => return Err(Reason::ClientAddress),
+            Some(_) => return Err(Failed::by_us(Reason::ClientAddress)),
         };
-        connected.map_err(|error| reason_for(&error))
+        connected.map_err(|error| Failed::to_reach(upstream, &error))
     }
 
     /// From the address whose turn it is, or from the one that the kernel chooses.
@@ -133,30 +134,33 @@ impl Departure {
         upstream: UpstreamAddr,
         attempts: Attempts<'_>,
         attempt: &mut Attempt,
-    ) -> Result<TcpStream, Reason> {
+    ) -> Result<TcpStream, Failed> {
         let (to, opener) = (upstream.get(), attempts.opener());
         attempt.sources = attempts.sources(upstream).count();
         if attempt.sources == 0 {
             let made = socket::upstream(to, self.mark, opener);
             let connected = made.and_then(|socket| socket::connect(socket, to));
-            return connected.map_err(|error| match reason_for(&error) {
+            return connected.map_err(|error| match Failed::to_reach(upstream, &error) {
                 // Another way to have no local address, which is no want of ports.
-                Reason::NoLocalPort if !socket::has_source(to) => Reason::UpstreamUnreachable,
-                reason => reason,
+                Failed { reason: Reason::NoLocalPort, .. } if !socket::has_source(to) => {
+                    Failed::by_us(Reason::UpstreamUnreachable)
+                }
+                failed => failed,
             });
         }
         if attempt.source == 0 {
             attempt.first = self.turn.replace(self.turn.get().wrapping_add(1));
         }
         let number = attempt.first.wrapping_add(attempt.source) % attempt.sources;
-        let from = attempts.sources(upstream).nth(number).ok_or(Reason::Internal)?;
+        let from = attempts.sources(upstream).nth(number);
+        let from = from.ok_or(Failed::by_us(Reason::Internal))?;
         let made = socket::upstream_at(from.get(), to, self.mark, opener).map_err(|error| {
             // It is not this node's, or not any more.
             tracing::debug!(%error, %from, "cannot connect from there");
             attempt.is_absent = true;
-            Reason::UpstreamUnreachable
+            Failed::by_us(Reason::UpstreamUnreachable)
         })?;
-        socket::connect(made, to).map_err(|error| reason_for(&error))
+        socket::connect(made, to).map_err(|error| Failed::to_reach(upstream, &error))
     }
 
     /// From the client's own port, or from another one if that is taken.
@@ -180,8 +184,28 @@ impl Departure {
     }
 }
 
+/// How an attempt has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// Why.
+    pub reason: Reason,
+    /// The address that is to blame; `None`: it was not tried, or would have been reached.
+    pub blamed: Option<UpstreamAddr>,
+}
+
+impl Failed {
+    /// The address could not be reached, for this reason.
+    pub fn to_reach(address: UpstreamAddr, error: &io::Error) -> Self {
+        Self { reason: reason_for(error), blamed: is_upstreams(error).then_some(address) }
+    }
+
+    const fn by_us(reason: Reason) -> Self {
+        Self { reason, blamed: None }
+    }
+}
+
 /// Why an upstream can't be reached.
-pub fn reason_for(error: &io::Error) -> Reason {
+fn reason_for(error: &io::Error) -> Reason {
     tracing::debug!(%error, "cannot connect");
     match error.kind() {
         ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Reason::UpstreamRefused,

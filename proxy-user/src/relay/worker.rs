@@ -14,6 +14,7 @@ use self::orders::List;
 use super::admission::Admission;
 use super::clock::Clock;
 use super::flow::{BUFFER, Shared};
+use super::health::Health;
 use super::ledger::Rules;
 use super::log::Log;
 use super::mailbox::Mailbox;
@@ -59,6 +60,8 @@ pub struct Worker {
     pub admission: Arc<Admission>,
     /// The connections of the node's own pods.
     pub pods: Pods,
+    /// Which addresses of upstreams fail.
+    pub health: Arc<Health>,
     /// Which of the workers it is.
     pub number: usize,
 }
@@ -71,6 +74,7 @@ impl Worker {
         nobodys: Arc<Tally>,
         admission: Arc<Admission>,
         pods: Pods,
+        health: Arc<Health>,
     ) -> Result<Self> {
         Ok(Self {
             rules: Rules::default(),
@@ -83,6 +87,7 @@ impl Worker {
             log: Log::default(),
             admission,
             pods,
+            health,
             number,
         })
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::admission::Admission;
+use super::health::Health;
 use super::heartbeat::{Heartbeat, Stalled};
 use super::ledger::{Ledger, RuleCounts};
 use super::live::Live;
@@ -39,6 +40,7 @@ pub struct Workers {
     heartbeats: Vec<Heartbeat>,
     ledger: Ledger,
     admission: Arc<Admission>,
+    health: Arc<Health>,
 }
 
 impl Workers {
@@ -66,6 +68,7 @@ impl Workers {
             heartbeats: Vec::new(),
             ledger,
             admission,
+            health: Arc::default(),
         };
         for (number, listeners) in listeners.into_iter().enumerate() {
             let departure = Departure::new(upstream_mark, private)?;
@@ -76,6 +79,7 @@ impl Workers {
                 nobodys,
                 Arc::clone(&workers.admission),
                 pods.clone(),
+                Arc::clone(&workers.health),
             )?;
             worker.rules.exchange(workers.ledger.serve(settings, number));
             let mailbox = Mailbox::new().context("cannot make an event")?;
@@ -113,6 +117,11 @@ impl Workers {
     /// From now on, new connections to an upstream of this name go to these addresses.
     pub fn learn(&mut self, name: &UpstreamName, addresses: &[UpstreamAddr]) {
         self.ledger.learn(name, addresses);
+    }
+
+    /// Which addresses of upstreams fail.
+    pub fn health(&self) -> &Health {
+        &self.health
     }
 
     /// The connections that are open, of all of them.

@@ -16,6 +16,7 @@ mod answers;
 mod attachment;
 mod chain;
 mod describe;
+mod down;
 mod hold;
 mod hook;
 mod interface;
@@ -39,6 +40,7 @@ mod veth;
 pub mod watch;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use proxy_common::Reason;
@@ -47,6 +49,8 @@ use proxy_common::abi::{ABI_VERSION, NODE_ANSWERS, NODE_REPLY_BY_ARRIVAL, Node, 
 use self::advice::Advice;
 pub use self::attachment::GuardUsed;
 use self::attachment::{Attachment, Plan};
+pub use self::down::Down;
+use self::down::DownMap;
 pub use self::hook::HookUsed;
 pub use self::interface::Role;
 use self::interface::{NetworkInterface, Selection};
@@ -107,6 +111,7 @@ pub struct Steering {
     predecessors: Vec<Predecessor>,
     socket: TakeoverSocket,
     mark: Option<Mark>,
+    down: DownMap,
 }
 
 impl Steering {
@@ -180,6 +185,7 @@ impl Steering {
             predecessors: Vec::new(),
             socket,
             mark,
+            down: DownMap::default(),
         };
         for (interface, lock) in locked {
             steering.attach(interface, lock)?;
@@ -216,6 +222,16 @@ impl Steering {
         self.settings = settings.steering.clone();
         self.follow(&links);
         Ok(())
+    }
+
+    /// From now on first packets to these, and to no others, are answered with a reset.
+    pub fn refuse<'a>(&mut self, down: impl IntoIterator<Item = Down<'a>>) -> Result<()> {
+        self.down.set(&mut self.object, down)
+    }
+
+    /// How long ago somebody has aimed at a destination that is down; `None`: nobody has since.
+    pub fn last_aimed_at(&self, destination: OriginalDst) -> Result<Option<Duration>> {
+        down::last_aimed_at(&self.object, destination)
     }
 
     /// Lets new connections go past us from now on. The ones that are ours are still steered.

@@ -14,7 +14,8 @@ use netlink_packet_route::route::{RouteAttribute, RouteScope, RouteType};
 use netlink_packet_route::rule::RuleAction;
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use rtnetlink::{
-    Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection,
+    Handle, IpVersion, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
+    new_connection,
 };
 use tokio::runtime;
 
@@ -226,15 +227,31 @@ pub async fn route_all_via(
     handle.route().add(route).execute().await.map_err(refusal).context("cannot set a default route")
 }
 
+/// The kernel's table of local addresses.
+const LOCAL: u8 = 255;
+
 /// Delivers to local sockets whatever comes in by the link `inner`, whoever it is addressed to.
-pub async fn deliver_all_v4(handle: &Handle, inner: &str, table: u32) -> Result<()> {
-    let rule =
-        handle.rule().add().v4().input_interface(inner).action(RuleAction::ToTable).table_id(table);
+///
+/// The kernel answers without a socket, which is how it refuses a connection, only from an address that
+/// its own table has for a local one. So that table is the one that has all addresses, and is asked of
+/// what comes in only: what leaves would never leave.
+pub async fn deliver_all_v4(handle: &Handle, inner: &str) -> Result<()> {
+    let mut rules = handle.rule().get(IpVersion::V4).execute();
+    let mut general = Vec::new();
+    while let Some(rule) = rules.try_next().await.context("cannot read the IPv4 rules")? {
+        general.extend((rule.header.table == LOCAL).then_some(rule));
+    }
+    let rule = handle.rule().add().v4().input_interface(inner);
+    let rule = rule.action(RuleAction::ToTable).table_id(LOCAL.into());
     rule.execute().await.map_err(refusal).context("cannot add the IPv4 rule")?;
+    for rule in general {
+        let removed = handle.rule().del(rule).execute().await;
+        removed.map_err(refusal).context("cannot remove the IPv4 rule for local addresses")?;
+    }
     let everything = RouteMessageBuilder::<Ipv4Addr>::new()
         .destination_prefix(Ipv4Addr::UNSPECIFIED, 0)
         .output_interface(LOOPBACK)
-        .table_id(table)
+        .table_id(LOCAL.into())
         .kind(RouteType::Local)
         .scope(RouteScope::Host)
         .build();
@@ -247,7 +264,7 @@ pub async fn deliver_all_v4(handle: &Handle, inner: &str, table: u32) -> Result<
         .context("cannot add the IPv4 local route")
 }
 
-/// The same for IPv6.
+/// The same for IPv6, where it answers from any address.
 pub async fn deliver_all_v6(handle: &Handle, inner: &str, table: u32) -> Result<()> {
     let rule =
         handle.rule().add().v6().input_interface(inner).action(RuleAction::ToTable).table_id(table);

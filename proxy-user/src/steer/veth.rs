@@ -152,7 +152,7 @@ async fn prepare_inner_end(handle: &Handle, inner: u32, gateway_address: &[u8]) 
     own.context("cannot give the inner end its address")?;
     let gateway = IpAddr::V4(GATEWAY_V4);
     netlink::route_all_via(handle, inner, gateway, gateway_address).await?;
-    netlink::deliver_all_v4(handle, VETH_INNER, TABLE).await?;
+    netlink::deliver_all_v4(handle, VETH_INNER).await?;
     if ipv6 {
         let gateway = IpAddr::V6(GATEWAY_V6);
         netlink::route_all_via(handle, inner, gateway, gateway_address).await?;

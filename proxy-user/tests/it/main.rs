@@ -43,6 +43,7 @@ mod death;
 mod destinations;
 mod diagnose;
 mod doctor;
+mod down;
 mod dual_stack;
 mod errors;
 mod existing;

@@ -43,7 +43,14 @@ impl Witness {
         let mut rules = HashMap::<_, PortKey, Rule>::try_from(object.map_mut(RULES).expect("map"))
             .expect("of this type");
         for &port in ports {
-            let rule = Rule { rule: 0, flags: 0, syn_limit: 0, ipv6_prefix: 128, destinations: 0 };
+            let rule = Rule {
+                rule: 0,
+                flags: 0,
+                syn_limit: 0,
+                ipv6_prefix: 128,
+                destinations: 0,
+                upstream: 0,
+            };
             rules.insert(PortKey { port }, rule, 0).expect("there is room");
         }
         let mut words =

@@ -136,6 +136,11 @@ pub struct Attach {
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     source_address: Vec<String>,
 
+    /// What becomes of new connections while an upstream can't be reached: refuse (they are reset, so
+    /// that a health check that only connects fails), or accept.
+    #[arg(long, value_name = "WORD", default_value = defaults::WHEN_DOWN)]
+    when_down: String,
+
     /// How long an upstream may take to answer.
     #[arg(long, value_name = "TIME", default_value = defaults::CONNECT_TIMEOUT)]
     connect_timeout: String,
@@ -266,6 +271,7 @@ impl Attach {
                     resolve: self.resolve.into(),
                     source: self.source.into(),
                     source_addresses: words(self.source_address),
+                    when_down: self.when_down.into(),
                     connect_timeout: self.connect_timeout.into(),
                     fast_open: self.fast_open,
                 },

@@ -79,6 +79,7 @@ impl Service {
             name: rule.name.clone(),
             does: Some(describe(rule)),
             lookup: self.names.lookup(rule),
+            down: self.down(rule),
             traffic: traffic.remove(rule.name.as_str()).unwrap_or_default(),
         });
         let mut rules: Vec<_> = rules.collect();

@@ -10,6 +10,7 @@ mod names;
 mod reload;
 mod say;
 mod tighten;
+mod trials;
 
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
@@ -29,6 +30,7 @@ use self::names::KnownNames;
 use self::reload::{Pending, Reloading};
 use self::say::{describe, say};
 use self::tighten::Tightened;
+use self::trials::Trials;
 use super::Failure;
 use crate::config::field::At;
 use crate::config::{Found, Names, RawConfig, Settings, Written};
@@ -56,6 +58,7 @@ pub struct Service {
     budget: Budget,
     settings: Settings,
     names: KnownNames,
+    trials: Trials,
     reloading: Option<Reloading>,
     pending: Option<Pending>,
     reloads: Reloads,
@@ -176,6 +179,7 @@ fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -
         budget,
         settings,
         names: KnownNames::new(resolver, &names),
+        trials: Trials::new(),
         reloading,
         pending: None,
         reloads: Reloads::default(),
@@ -285,8 +289,10 @@ impl Service {
                     self.watch_bypasses();
                     self.renew_names();
                     self.hurry_reload();
+                    self.try_upstreams();
                 }
                 answer = self.names.resolver.next() => self.take_answer(answer),
+                verdict = self.trials.next() => self.take_verdict(verdict),
                 _ = retries.tick() => {
                     if self.steering.failures().next().is_some() {
                         self.look_again();

@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::slice;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Service;
 use crate::address::UpstreamAddr;
-use crate::config::settings::{Resolve, Rule, Settings, UpstreamName};
+use crate::config::settings::{Resolve, Rule, Settings, UpstreamAddress, UpstreamName};
 use crate::config::{Found, Names};
 use crate::operate::report::{Lookup, upstreams};
 use crate::operate::resolver::{Answer, DEADLINE, Resolver, late};
@@ -67,6 +68,17 @@ impl KnownNames {
             seconds: known.found.elapsed().as_secs(),
             failed: known.failed.clone(),
         })
+    }
+
+    /// The addresses of an upstream, as far as they are the same for all connections.
+    pub fn addresses<'a>(&'a self, of: &'a UpstreamAddress) -> &'a [UpstreamAddr] {
+        match of {
+            UpstreamAddress::Original => &[],
+            UpstreamAddress::Fixed(address) => slice::from_ref(address),
+            UpstreamAddress::Named(name) => {
+                self.known.get(name).map_or(&[], |known| known.addresses.as_slice())
+            }
+        }
     }
 
     /// Asks for all of them again.

@@ -18,6 +18,8 @@ pub struct Upstream {
     /// What connections are made from, in turn, where one is of the upstream's family; else the kernel
     /// chooses.
     pub source_addresses: Vec<SourceAddr>,
+    /// What becomes of new connections while it can't be reached.
+    pub when_down: WhenDown,
     /// By when it must have answered.
     pub connect_timeout: Duration,
     /// Whether what is written first may leave with the first packet (TCP Fast Open).
@@ -40,6 +42,15 @@ pub enum Resolve {
     Once,
     /// And so long after the last time; never 0.
     Every(Duration),
+}
+
+/// What becomes of new connections while an upstream can't be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenDown {
+    /// Their first packets are answered with a reset.
+    Refuse,
+    /// They are accepted, and reset when the upstream has been tried.
+    Accept,
 }
 
 /// The address that connections go to.
@@ -160,6 +171,7 @@ mod tests {
             resolve: Resolve::Once,
             source,
             source_addresses: Vec::new(),
+            when_down: WhenDown::Refuse,
             connect_timeout: Duration::from_secs(5),
             fast_open: false,
         };

@@ -8,7 +8,9 @@ use super::{Invalid, duration, some_time};
 use crate::address::{SourceAddr, UpstreamAddr};
 use crate::config::field::{self, At, Field};
 use crate::config::raw::RawUpstream;
-use crate::config::settings::{Resolve, Source, Unfit, Upstream, UpstreamAddress, UpstreamName};
+use crate::config::settings::{
+    Resolve, Source, Unfit, Upstream, UpstreamAddress, UpstreamName, WhenDown,
+};
 use crate::config::word::Word;
 
 /// Each may be tried for one connection, when all ports of those before it are taken.
@@ -24,6 +26,7 @@ pub(super) fn upstream(at: At<'_>, raw: &RawUpstream) -> Result<Upstream, Invali
         resolve: resolve(at, &raw.resolve)?,
         source: source(at, &raw.source)?,
         source_addresses: Vec::new(),
+        when_down: when_down(at, &raw.when_down)?,
         connect_timeout: some_time(at, field::CONNECT_TIMEOUT, &raw.connect_timeout)?,
         fast_open: raw.fast_open,
     };
@@ -99,6 +102,14 @@ fn source(at: At<'_>, word: &Word) -> Result<Source, Invalid> {
         "node" => Ok(Source::Node),
         "client" => Ok(Source::Client),
         _ => Err(at.refuse(field::SOURCE, word, "write node or client")),
+    }
+}
+
+fn when_down(at: At<'_>, word: &Word) -> Result<WhenDown, Invalid> {
+    match &**word {
+        "refuse" => Ok(WhenDown::Refuse),
+        "accept" => Ok(WhenDown::Accept),
+        _ => Err(at.refuse(field::WHEN_DOWN, word, "write refuse or accept")),
     }
 }
 

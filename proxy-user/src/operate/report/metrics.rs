@@ -99,6 +99,10 @@ fn connections(rules: &[Rule], registry: &mut Registry) {
         directions.map(|(direction, count)| (with(labels(rule), "direction", direction), count))
     });
     counter(registry, "bytes", "Payload from clients (in) and to them (out)", bytes);
+    let down = rules.iter().filter(|rule| rule.does.is_some());
+    let down = down.map(|rule| (labels(rule), rule.down.len() as u64));
+    let help = "Addresses of the rule's upstream that can't be reached";
+    gauge(registry, "upstreams_down", help, down);
     let lookups = rules.iter().filter_map(|rule| Some((rule, rule.lookup.as_ref()?)));
     let failed = lookups.map(|(rule, lookup)| (labels(rule), u64::from(lookup.failed.is_some())));
     let help = "1 while an upstream's name can't be looked up, and its earlier addresses are used";
@@ -156,7 +160,7 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::super::{Lookup, StalledWorker, Traffic};
+    use super::super::{DownUpstream, Lookup, StalledWorker, Traffic};
     use super::*;
     use crate::operate::logs::LostLines;
 
@@ -181,9 +185,10 @@ mod tests {
             interfaces: vec![interface, failed],
             rules: vec![Rule {
                 name: "web".into(),
+                does: Some("what".into()),
+                down: vec![DownUpstream::default()],
                 lookup: Some(Lookup { failed: Some("why".into()), ..Lookup::default() }),
                 traffic,
-                ..Rule::default()
             }],
             packets: [("returned".to_owned(), 7)].into(),
             dropped_packets: [("syn-rate".to_owned(), 1)].into(),
@@ -211,6 +216,7 @@ mod tests {
             r#"foreword_refused_total{rule="web",reason="no-header"} 3"#,
             r#"foreword_upstream_lookup_failed{rule="web"} 1"#,
             r#"foreword_long_headers_total{rule="web"} 6"#,
+            r#"foreword_upstreams_down{rule="web"} 1"#,
             r#"foreword_packets_total{verdict="returned"} 7"#,
             r#"foreword_reloads_total{result="applied"} 0"#,
             "# EOF",

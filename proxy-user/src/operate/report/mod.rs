@@ -171,6 +171,8 @@ pub struct Rule {
     pub does: Option<String>,
     /// What its upstream's name stands for, if it has one.
     pub lookup: Option<Lookup>,
+    /// The addresses of its upstream that can't be reached.
+    pub down: Vec<DownUpstream>,
     /// What became of its connections.
     pub traffic: Traffic,
 }
@@ -185,6 +187,18 @@ pub struct Lookup {
     pub seconds: u64,
     /// Why they could not be found since.
     pub failed: Option<String>,
+}
+
+/// An address of an upstream that can't be reached.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct DownUpstream {
+    /// The address.
+    pub address: String,
+    /// For how long.
+    pub seconds: u64,
+    /// Why connections to it failed, by the reason's name.
+    pub why: String,
 }
 
 /// Addresses of upstreams in words.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use comfy_table::{Table, presets};
 use humantime::{format_duration, format_rfc3339_seconds};
 
-use super::{Lookup, Rule, State, Status};
+use super::{DownUpstream, Lookup, Rule, State, Status};
 use crate::operate::logs::LostLines;
 
 /// One status, in a few lines and two tables.
@@ -22,6 +22,10 @@ pub fn describe(status: &Status) -> String {
         let _ = writeln!(text, "  {}: {does}", rule.name);
         if let Some(lookup) = &rule.lookup {
             let _ = writeln!(text, "    {}", found(lookup));
+        }
+        for DownUpstream { address, seconds, why } in &rule.down {
+            let time = format_duration(Duration::from_secs(*seconds));
+            let _ = writeln!(text, "    DOWN for {time}: {address} ({why})");
         }
     }
     let refusals = refusals(status);

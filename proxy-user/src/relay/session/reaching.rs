@@ -8,12 +8,13 @@ use proxy_common::Reason;
 
 use super::ending::ResetUnlessClosed;
 use super::{Fate, Session, Side, Stage, Turn};
+use crate::address::UpstreamAddr;
 use crate::header::{ONE_SEGMENT, Origin};
 use crate::relay::admission::Full;
 use crate::relay::connecting::{ATTEMPT_DELAY, Connecting, First, UnderWay};
 use crate::relay::opening::Preamble;
 use crate::relay::stream::Socket;
-use crate::relay::upstream::{Attempts, reason_for};
+use crate::relay::upstream::{Attempts, Failed};
 use crate::relay::work::{ATTEMPT, ATTEMPTS};
 
 impl Session {
@@ -52,8 +53,9 @@ impl Session {
             let begun = turn.worker.departure.connect(attempts, &mut connecting.attempt);
             let attempt = match begun {
                 Some(Ok((stream, address))) => UnderWay { socket: Socket::new(stream), address },
-                Some(Err(reason)) => {
-                    connecting.fail(reason);
+                Some(Err(failed)) => {
+                    self.note_failure(turn, failed);
+                    connecting.fail(failed.reason);
                     continue;
                 }
                 None if self.upstream.is_some() => {
@@ -66,7 +68,9 @@ impl Session {
             self.set_deadline(turn, &connecting);
             let first = connecting.begin(&attempt.socket, attempt.address);
             if let First::Failed(error) = first {
-                connecting.failed = reason_for(&error);
+                let failed = Failed::to_reach(attempt.address, &error);
+                self.note_failure(turn, failed);
+                connecting.failed = failed.reason;
                 continue;
             }
             let leads = self.upstream.is_none() || connecting.is_under_way();
@@ -126,16 +130,42 @@ impl Session {
 
     /// It is time for the next address, or the time for all of them is up.
     pub(super) fn go_on_connecting(&mut self, turn: &mut Turn<'_>) -> Fate {
-        match mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Connecting(connecting) if turn.worker.clock.now() < connecting.deadline => {
-                if connecting.is_under_way() {
-                    // It has been reached, and takes its time to read.
-                    self.deadline = connecting.deadline;
-                    return self.wait(connecting);
-                }
-                self.try_addresses(turn, connecting)
-            }
-            _ => self.refuse(turn, Reason::UpstreamTimeout),
+        let Stage::Connecting(connecting) = mem::replace(&mut self.stage, Stage::Over) else {
+            return Fate::Over;
+        };
+        if turn.worker.clock.now() >= connecting.deadline {
+            self.note_silence(turn, &connecting);
+            return self.refuse(turn, Reason::UpstreamTimeout);
+        }
+        if connecting.is_under_way() {
+            // It has been reached, and takes its time to read.
+            self.deadline = connecting.deadline;
+            return self.wait(connecting);
+        }
+        self.try_addresses(turn, connecting)
+    }
+
+    /// None of those that were tried has answered.
+    fn note_silence(&self, turn: &Turn<'_>, connecting: &Connecting) {
+        if connecting.is_under_way() {
+            return;
+        }
+        let rivals = connecting.rivals.iter().map(|rival| rival.address);
+        for address in rivals.chain(self.leading()) {
+            let failed = Failed { reason: Reason::UpstreamTimeout, blamed: Some(address) };
+            self.note_failure(turn, failed);
+        }
+    }
+
+    /// Where the attempt that leads goes to.
+    fn leading(&self) -> Option<UpstreamAddr> {
+        self.ended.as_ref().filter(|_| self.upstream.is_some())?.upstream
+    }
+
+    fn note_failure(&self, turn: &Turn<'_>, failed: Failed) {
+        if let Some(address) = failed.blamed {
+            let (worker, is_clients) = (&turn.worker, self.served.rule.shows_clients());
+            worker.health.failed(address, failed.reason, is_clients, worker.clock.instant());
         }
     }
 
@@ -186,7 +216,11 @@ impl Session {
                 if matches!(first, First::Busy) { Fate::Busy } else { Fate::Waiting }
             }
             First::Failed(error) => {
-                connecting.failed = reason_for(&error);
+                if let Some(address) = self.leading() {
+                    let failed = Failed::to_reach(address, &error);
+                    self.note_failure(turn, failed);
+                    connecting.failed = failed.reason;
+                }
                 self.upstream = None;
                 if !connecting.rivals.is_empty() {
                     let rival = connecting.rivals.remove(0);
@@ -206,7 +240,8 @@ impl Session {
     /// The one that leads has no answer yet: perhaps another has.
     fn ask_rivals(&mut self, turn: &mut Turn<'_>, mut connecting: Connecting) -> Fate {
         let begun = connecting.rivals.len();
-        if let Some((rival, first)) = connecting.write_to_rivals() {
+        let tell = |failed| self.note_failure(turn, failed);
+        if let Some((rival, first)) = connecting.write_to_rivals(tell) {
             if !self.overtake(turn, rival) {
                 return self.refuse(turn, Reason::Internal);
             }
@@ -221,8 +256,12 @@ impl Session {
     /// The one that leads has been reached. The others are closed without a byte.
     fn win(&self, turn: &Turn<'_>, connecting: &mut Connecting) {
         connecting.rivals.clear();
-        let winner = self.ended.as_ref().and_then(|ended| ended.upstream);
-        if let (Some(addresses), Some(winner)) = (&self.served.addresses, winner)
+        let Some(winner) = self.leading() else { return };
+        // What leaves with the first packet is taken before anybody has answered.
+        if !self.served.rule.upstream.fast_open || connecting.candidates.are_several() {
+            turn.worker.health.reached(winner);
+        }
+        if let Some(addresses) = &self.served.addresses
             && connecting.candidates.get(0) != Some(winner)
         {
             addresses.prefer(winner, turn.worker.clock.instant());

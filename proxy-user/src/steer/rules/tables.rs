@@ -5,17 +5,23 @@ use std::net::IpAddr;
 
 use proxy_common::abi::{
     Address, MOST_OWNERS, RULE_ANSWERS, RULE_BY_DESTINATION, RULE_CHECK_ARRIVAL, RULE_PODS,
-    RULE_RESTRICTS, RULE_RETIRED, RULE_TRUSTED_ONLY, Rule, SCOPE_BITS, port_bit,
+    RULE_REFUSES_DOWN, RULE_RESTRICTS, RULE_RETIRED, RULE_TRUSTED_ONLY, Rule, SCOPE_BITS, port_bit,
 };
 use proxy_common::names;
 
 use crate::address::Cidr;
 use crate::config::Settings;
-use crate::config::settings::{self, Reply, UpstreamAddress, WhenAbsent};
+use crate::config::settings::{self, Reply, UpstreamAddress, WhenAbsent, WhenDown};
 
 /// Of a port without a rule: connections that are there go on, new ones are left alone.
-const RETIRED: Rule =
-    Rule { rule: 0, flags: RULE_RETIRED, syn_limit: 0, ipv6_prefix: 128, destinations: 0 };
+const RETIRED: Rule = Rule {
+    rule: 0,
+    flags: RULE_RETIRED,
+    syn_limit: 0,
+    ipv6_prefix: 128,
+    destinations: 0,
+    upstream: 0,
+};
 
 /// Stands for packets of which the port can't be read: nobody serves it.
 const ANY_PORT: u16 = 0;
@@ -124,17 +130,29 @@ impl Range {
     }
 }
 
-/// Numbers for rules and for ports' tables. One is given again only after two thousand million
-/// others.
+/// Numbers for rules and for ports' tables, of which one is given again only after two thousand million
+/// others; and for upstreams, which keep theirs.
 #[derive(Clone, Debug, Default)]
 pub struct Numbers {
     last: u32,
+    upstreams: BTreeMap<String, u32>,
 }
 
 impl Numbers {
     fn next(&mut self) -> u32 {
         self.last = if self.last + 1 < MOST_OWNERS { self.last + 1 } else { 1 };
         self.last
+    }
+
+    /// The number of an upstream; 0: it is what clients aim at.
+    pub fn of_upstream(&mut self, address: &UpstreamAddress) -> u32 {
+        match address {
+            UpstreamAddress::Original => 0,
+            UpstreamAddress::Fixed(_) | UpstreamAddress::Named(_) => {
+                let next = u32::try_from(self.upstreams.len() + 1).unwrap_or(u32::MAX);
+                *self.upstreams.entry(address.to_string()).or_insert(next)
+            }
+        }
     }
 }
 
@@ -150,7 +168,8 @@ impl Tables {
         tables.add(Key::Mark(port_bit(ANY_PORT).0), Value::Bits(0));
         let mut ports: BTreeMap<u16, PortRules<'_>> = BTreeMap::new();
         for rule in &settings.rules {
-            let value = value(numbers.next(), rule, settings);
+            let upstream = numbers.of_upstream(&rule.upstream.address);
+            let value = Rule { upstream, ..value(numbers.next(), rule, settings) };
             if value.flags & (RULE_TRUSTED_ONLY | RULE_CHECK_ARRIVAL) != 0 {
                 for range in &rule.inbound.trusted {
                     tables.add(Key::Trust(Range::of(value.rule, *range)), Value::Member);
@@ -297,6 +316,7 @@ fn value(number: u32, rule: &settings::Rule, settings: &Settings) -> Rule {
         (RULE_TRUSTED_ONLY, rule.only_sources().is_some()),
         (RULE_CHECK_ARRIVAL, checks_arrival),
         (RULE_PODS, !rule.inbound.hairpin.is_empty()),
+        (RULE_REFUSES_DOWN, rule.upstream.when_down == WhenDown::Refuse),
     ] {
         flags |= if is_set { flag } else { 0 };
     }
@@ -306,6 +326,7 @@ fn value(number: u32, rule: &settings::Rule, settings: &Settings) -> Rule {
         syn_limit: rule.guard.syn_limit.map_or(0, Into::into),
         ipv6_prefix: settings.limits.ipv6_prefix.length().into(),
         destinations: 0,
+        upstream: 0,
     }
 }
 

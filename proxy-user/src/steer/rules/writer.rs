@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::tables::{Key, Numbers, Table, Tables, Value};
 use crate::config::Settings;
+use crate::config::settings::UpstreamAddress;
 
 /// For how long a program may still look for the ranges of a rule that it has read before it was
 /// exchanged. They run for microseconds, on a CPU that may be taken away from them meanwhile.
@@ -48,6 +49,11 @@ impl Writer {
         let mut wanted = Tables::of(settings, &mut self.numbers);
         wanted.keep(&self.written);
         self.exchange(maps, &wanted)
+    }
+
+    /// The number by which the maps know an upstream; 0: it is what clients aim at.
+    pub fn number_of(&mut self, upstream: &UpstreamAddress) -> u32 {
+        self.numbers.of_upstream(upstream)
     }
 
     /// Has no port any rule. An error leaves the maps as they were.

@@ -43,7 +43,7 @@ fn a_rule_is_its_ports_and_its_ranges() {
     let tables = tables(CLOSED);
     let rule = port(&tables, 81);
     assert_eq!(rule, port(&tables, 64000));
-    assert_eq!(rule.flags, RULE_RESTRICTS | RULE_ANSWERS | RULE_TRUSTED_ONLY);
+    assert_eq!(rule.flags, RULE_RESTRICTS | RULE_ANSWERS | RULE_TRUSTED_ONLY | RULE_REFUSES_DOWN);
     let members = |wanted: Table| tables.0.keys().filter(move |key| key.table() == wanted);
     // Both ports, and packets that can't be read.
     assert_eq!(members(Table::Held).count(), 3);
@@ -70,8 +70,27 @@ fn rules_by_destination_are_a_table_of_their_port() {
 #[test]
 fn the_rule_for_all_others_stands_beside_those_by_destination() {
     let tables = tables(&format!("{OPEN}{BY_DESTINATION}"));
-    assert_eq!(port(&tables, 80).flags, RULE_BY_DESTINATION);
+    assert_eq!(port(&tables, 80).flags, RULE_BY_DESTINATION | RULE_REFUSES_DOWN);
     assert_ne!(port(&tables, 80).rule, 0);
+}
+
+#[test]
+fn an_upstream_keeps_its_number_as_long_as_the_process_lives() {
+    let mut numbers = Numbers::default();
+    let to = |address: &str, down: &str| {
+        let upstream = format!("upstream: {{ address: {address}, whenDown: {down} }} }}");
+        settings(&OPEN.replace(" }\n", &format!(", {upstream}\n")))
+    };
+    let mut of = |address, down| {
+        let tables = Tables::of(&to(address, down), &mut numbers);
+        let rule = port(&tables, 80);
+        (rule.upstream, rule.flags & RULE_REFUSES_DOWN != 0)
+    };
+    assert_eq!(of("original", "refuse"), (0, true));
+    let one = of("\"10.0.0.1:80\"", "refuse").0;
+    let other = of("\"app.test:80\"", "accept");
+    assert!(one != 0 && other.0 != 0 && one != other.0 && !other.1);
+    assert_eq!(of("\"10.0.0.1:80\"", "accept"), (one, false));
 }
 
 #[test]
@@ -111,6 +130,6 @@ fn an_ipv4_range_is_one_of_mapped_addresses() {
 
 #[test]
 fn numbers_begin_anew_before_they_have_no_place_in_a_scope() {
-    let mut numbers = Numbers { last: MOST_OWNERS - 2 };
+    let mut numbers = Numbers { last: MOST_OWNERS - 2, ..Numbers::default() };
     assert_eq!([numbers.next(), numbers.next()], [MOST_OWNERS - 1, 1]);
 }
