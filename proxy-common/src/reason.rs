@@ -41,6 +41,8 @@ reasons! {
     ConnectionLimit = "connection-limit";
     /// As many connections of this client are open as there may be.
     SourceLimit = "source-limit";
+    /// The buffers of open connections take as much memory as they may.
+    MemoryLimit = "memory-limit";
     /// A fragment, of which nobody can tell whose it is.
     Fragment = "fragment";
     /// A packet that could open a connection, and can't be read as far as its TCP header.

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 use foreword::operate::budget::Budget;
 use foreword::operate::config_file::ConfigFile;
 use foreword::operate::logs;
+use foreword::operate::memory_budget::MemoryBudget;
 use foreword::operate::resolver::look_up_now;
 use foreword::relay::{Pods, Workers};
 use foreword::sys::capability;
@@ -35,10 +36,9 @@ fn main() -> Result<()> {
     let listeners: Result<Vec<_>> = (0..count).map(|_| listen()).collect();
     // Where clients' addresses would be used, if a rule wanted that.
     let private = Namespace::create()?;
+    let ceilings = MemoryBudget::look()?.ceilings(budget.connections);
     let nobody = Pods::new(|_, _| false);
-    let connections = budget.connections;
-    let workers =
-        Workers::start(&settings, &names, connections, listeners?, None, &private, &nobody)?;
+    let workers = Workers::start(&settings, &names, ceilings, listeners?, None, &private, &nobody)?;
     println!("ready: {count} workers at {address}");
     while !workers.has_stopped() {
         std::thread::sleep(Duration::from_secs(1));

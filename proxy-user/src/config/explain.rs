@@ -3,8 +3,8 @@
 use humantime::format_duration;
 
 use super::settings::{
-    ConnectionLimits, Inbound, LocalAs, Mode, Outbound, Rule, ServerFirst, Settings, Source,
-    Untrusted, WhenAbsent, WhenDown,
+    ConnectionLimits, Inbound, LocalAs, MemoryLimit, Mode, Outbound, Rule, ServerFirst, Settings,
+    Source, Untrusted, WhenAbsent, WhenDown,
 };
 use crate::address::list;
 use crate::header::{Pass, Version};
@@ -19,6 +19,7 @@ pub fn explain(settings: &Settings) -> Vec<String> {
         format!("workers      {workers}"),
         format!("a stop       waits {} for connections", format_duration(*drain_timeout)),
         format!("at once      {}", at_once(*limits)),
+        format!("memory       {} for their buffers", memory(limits.memory)),
     ];
     if let Some(socket) = &admin.socket {
         lines.push(format!("commands     by {}", socket.display()));
@@ -42,6 +43,19 @@ fn at_once(limits: ConnectionLimits) -> String {
     match limits.per_source {
         Some(limit) => format!("{all}; {limit} of one client{}", of_network(limits)),
         None => all,
+    }
+}
+
+fn memory(limit: MemoryLimit) -> String {
+    match limit {
+        MemoryLimit::Quarter => "a quarter of what the cgroup or the machine has".to_owned(),
+        MemoryLimit::Any => "any amount".to_owned(),
+        MemoryLimit::Bytes(bytes) => {
+            // In the unit that it was written in, or a greater one.
+            let unit = (bytes.trailing_zeros() / 10).min(4);
+            let name = ["B", "KiB", "MiB", "GiB", "TiB"][unit as usize];
+            format!("{} {name} at most", bytes.get() >> (10 * unit))
+        }
     }
 }
 

@@ -29,6 +29,7 @@ fields! {
     DRAIN_TIMEOUT = "--drain-timeout", "drainTimeout";
     MAX_CONNECTIONS = "--max-connections", "limits.connections";
     MAX_PER_SOURCE = "--max-per-source", "limits.perSource";
+    MAX_MEMORY = "--max-memory", "limits.memory";
     IPV6_PREFIX = "--ipv6-prefix", "limits.ipv6Prefix";
     ADMIN_SOCKET = "--admin-socket", "admin.socket";
     ADMIN_HTTP = "--admin-http", "admin.http";

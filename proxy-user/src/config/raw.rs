@@ -22,6 +22,8 @@ pub mod defaults {
     pub const DRAIN_TIMEOUT: &str = "30s";
     /// `limits.connections`: as many as open files allow.
     pub const MAX_CONNECTIONS: &str = "auto";
+    /// `limits.memory`: a quarter of the cgroup's or the machine's.
+    pub const MEMORY: &str = "auto";
     /// `limits.ipv6Prefix`: what a host or a site usually has.
     pub const IPV6_PREFIX: &str = "64";
     /// `admin.socket`.
@@ -71,6 +73,7 @@ words! {
     reply = REPLY;
     drain_timeout = DRAIN_TIMEOUT;
     max_connections = MAX_CONNECTIONS;
+    memory = MEMORY;
     ipv6_prefix = IPV6_PREFIX;
     admin_socket = ADMIN_SOCKET;
     admin_http = ADMIN_HTTP;
@@ -145,6 +148,10 @@ pub struct RawLimits {
     /// Of one client at once, by the address that upstreams are told; 0: any number.
     #[serde(default = "no_limit")]
     pub per_source: Word,
+    /// How much memory the buffers of all connections may take: a size such as 512MiB, auto (a
+    /// quarter of what the cgroup or the machine has), or none (any amount).
+    #[serde(default = "memory")]
+    pub memory: Word,
     /// How many leading bits of an IPv6 address make one client, for perSource and for the guard's
     /// synPerSecondPerSource: 1 to 128. IPv4 clients are told apart by their whole address.
     #[serde(default = "ipv6_prefix")]
@@ -153,7 +160,12 @@ pub struct RawLimits {
 
 impl Default for RawLimits {
     fn default() -> Self {
-        Self { connections: max_connections(), per_source: no_limit(), ipv6_prefix: ipv6_prefix() }
+        Self {
+            connections: max_connections(),
+            per_source: no_limit(),
+            memory: memory(),
+            ipv6_prefix: ipv6_prefix(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,8 +54,22 @@ pub struct ConnectionLimits {
     pub connections: Option<NonZeroU32>,
     /// Of one client; `None`: any number.
     pub per_source: Option<NonZeroU32>,
+    /// How much memory their buffers may take.
+    pub memory: MemoryLimit,
     /// Which IPv6 addresses are one client, here and where the guard counts first packets.
     pub ipv6_prefix: Ipv6Prefix,
+}
+
+/// How much memory the buffers of all connections may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MemoryLimit {
+    /// A quarter of what this process has a share in.
+    #[default]
+    Quarter,
+    /// Any amount.
+    Any,
+    /// So many bytes.
+    Bytes(NonZeroU64),
 }
 
 /// Where a run is looked at and told things.

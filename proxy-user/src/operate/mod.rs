@@ -5,6 +5,7 @@ pub mod budget;
 pub mod config_file;
 pub mod doctor;
 pub mod logs;
+pub mod memory_budget;
 pub mod outlet;
 pub mod report;
 pub mod resolver;

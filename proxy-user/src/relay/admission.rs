@@ -1,4 +1,5 @@
-//! How many connections there may be at once: in the process, and of one client.
+//! How many connections there may be at once: in the process, and of one client; and how much memory
+//! their buffers may take.
 //!
 //! A place is taken by a value that gives it back when it is dropped, so that none is ever lost.
 //! Each worker counts its own connections; they are added up when one more asks, so that nothing is
@@ -14,18 +15,30 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use proxy_common::Reason;
+
 use crate::address::Ipv6Prefix;
-use crate::config::settings::ConnectionLimits;
+use crate::config::settings::{ConnectionLimits, MemoryLimit};
 
 /// Clients are counted in so many tables, so that workers seldom wait for each other.
 const SHARDS: usize = 64;
 
+/// What this process can have, whatever the settings say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ceilings {
+    /// Connections, as open files allow.
+    pub connections: u64,
+    /// [`MemoryLimit::Quarter`], in bytes.
+    pub memory: u64,
+}
+
 /// How many connections there may be, and how many there are.
 #[derive(Debug)]
 pub struct Admission {
-    /// What open files allow.
-    budget: u64,
+    ceilings: Ceilings,
     limit: AtomicU64,
+    /// In bytes.
+    memory: AtomicU64,
     /// 0: any number.
     per_source: AtomicU32,
     /// [`Ipv6Prefix::length`].
@@ -38,14 +51,19 @@ pub struct Admission {
 /// One worker's count, alone in its cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Open(AtomicU64);
+struct Open {
+    connections: AtomicU64,
+    /// What their buffers count for, in bytes.
+    memory: AtomicU64,
+}
 
 impl Admission {
-    /// For so many workers, with no connection yet. No limit lets more in than `budget`.
-    pub fn new(limits: ConnectionLimits, budget: u64, workers: usize) -> Self {
+    /// For so many workers, with no connection yet. No limit lets more in than the ceiling.
+    pub fn new(limits: ConnectionLimits, ceilings: Ceilings, workers: usize) -> Self {
         let admission = Self {
-            budget,
-            limit: AtomicU64::new(budget),
+            ceilings,
+            limit: AtomicU64::new(ceilings.connections),
+            memory: AtomicU64::new(ceilings.memory),
             per_source: AtomicU32::new(0),
             ipv6_prefix: AtomicU8::new(0),
             open: (0..workers).map(|_| Open::default()).collect(),
@@ -58,8 +76,15 @@ impl Admission {
 
     /// Sets other limits. What is open stays so.
     pub fn change(&self, limits: ConnectionLimits) {
-        let limit = limits.connections.map_or(self.budget, |limit| u64::from(limit.get()));
-        self.limit.store(limit.min(self.budget), Ordering::Relaxed);
+        let ceiling = self.ceilings.connections;
+        let limit = limits.connections.map_or(ceiling, |limit| u64::from(limit.get()));
+        self.limit.store(limit.min(ceiling), Ordering::Relaxed);
+        let memory = match limits.memory {
+            MemoryLimit::Quarter => self.ceilings.memory,
+            MemoryLimit::Any => u64::MAX,
+            MemoryLimit::Bytes(bytes) => bytes.get(),
+        };
+        self.memory.store(memory, Ordering::Relaxed);
         let per_source = limits.per_source.map_or(0, NonZeroU32::get);
         self.ipv6_prefix.store(limits.ipv6_prefix.length(), Ordering::Relaxed);
         self.per_source.store(per_source, Ordering::Relaxed);
@@ -70,14 +95,31 @@ impl Admission {
         self.limit.load(Ordering::Relaxed)
     }
 
+    /// How much memory the buffers of all connections may take, in bytes; `None`: any amount.
+    pub fn memory_limit(&self) -> Option<u64> {
+        Some(self.memory.load(Ordering::Relaxed)).filter(|limit| *limit != u64::MAX)
+    }
+
+    /// How much of it is counted as taken, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.open.iter().map(|open| open.memory.load(Ordering::Relaxed)).sum()
+    }
+
     /// Takes a place for a connection of a worker's. Workers that ask in the same moment may each
     /// take the last one.
-    pub fn admit(self: &Arc<Self>, worker: usize) -> Option<Place> {
-        let open: u64 = self.open.iter().map(|open| open.0.load(Ordering::Relaxed)).sum();
-        (open < self.limit()).then(|| {
-            self.open[worker].0.fetch_add(1, Ordering::Relaxed);
-            Place { admission: Arc::clone(self), worker }
-        })
+    pub fn admit(self: &Arc<Self>, worker: usize) -> Result<Place, Reason> {
+        let (connections, memory) = self.open.iter().fold((0, 0), |(connections, memory), open| {
+            let connections = connections + open.connections.load(Ordering::Relaxed);
+            (connections, memory + open.memory.load(Ordering::Relaxed))
+        });
+        if connections >= self.limit() {
+            return Err(Reason::ConnectionLimit);
+        }
+        if memory >= self.memory.load(Ordering::Relaxed) {
+            return Err(Reason::MemoryLimit);
+        }
+        self.open[worker].connections.fetch_add(1, Ordering::Relaxed);
+        Ok(Place { admission: Arc::clone(self), worker, memory: 0 })
     }
 
     /// Takes a place for a connection of a client's.
@@ -118,11 +160,34 @@ pub struct Full;
 pub struct Place {
     admission: Arc<Admission>,
     worker: usize,
+    /// What its buffers are counted as, in bytes.
+    memory: u64,
+}
+
+impl Place {
+    /// Whether no buffer is to grow any more. The last quarter of the memory is kept for the small ones
+    /// of connections that get stuck.
+    pub fn is_memory_short(&self) -> bool {
+        let limit = self.admission.memory.load(Ordering::Relaxed);
+        self.admission.memory() > limit / 4 * 3
+    }
+
+    /// Counts its buffers as so many bytes.
+    pub fn count(&mut self, bytes: u64) {
+        let open = &self.admission.open[self.worker].memory;
+        // Only this connection's worker writes it.
+        open.fetch_add(bytes.wrapping_sub(self.memory), Ordering::Relaxed);
+        self.memory = bytes;
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.admission.open[self.worker].0.fetch_sub(1, Ordering::Relaxed);
+        let open = &self.admission.open[self.worker];
+        open.connections.fetch_sub(1, Ordering::Relaxed);
+        if self.memory > 0 {
+            open.memory.fetch_sub(self.memory, Ordering::Relaxed);
+        }
     }
 }
 
@@ -148,22 +213,53 @@ impl Drop for SourcePlace {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU64;
+
     use super::*;
 
     fn admission(connections: u32, per_source: u32, budget: u64) -> Arc<Admission> {
         let (connections, per_source) = (NonZeroU32::new(connections), NonZeroU32::new(per_source));
         let limits = ConnectionLimits { connections, per_source, ..ConnectionLimits::default() };
-        Arc::new(Admission::new(limits, budget, 2))
+        let ceilings = Ceilings { connections: budget, memory: 1 << 20 };
+        Arc::new(Admission::new(limits, ceilings, 2))
     }
 
     #[test]
     fn the_sum_over_workers_counts() {
         let admission = admission(3, 0, 100);
         let places: Vec<_> = [0, 1, 1].map(|worker| admission.admit(worker)).into();
-        assert!(places.iter().all(Option::is_some));
-        assert!(admission.admit(0).is_none());
+        assert!(places.iter().all(Result::is_ok));
+        assert_eq!(admission.admit(0).err(), Some(Reason::ConnectionLimit));
         drop(places.into_iter().next());
-        assert!(admission.admit(1).is_some(), "the one that was given back");
+        assert!(admission.admit(1).is_ok(), "the one that was given back");
+    }
+
+    #[test]
+    fn buffers_grow_up_to_three_quarters_and_count_up_to_all() {
+        let admission = admission(0, 0, 100);
+        let memory = NonZeroU64::new(1000);
+        let limits = |memory| ConnectionLimits { memory, ..ConnectionLimits::default() };
+        admission.change(limits(memory.map_or(MemoryLimit::Any, MemoryLimit::Bytes)));
+        let (mut one, mut other) = (admission.admit(0).unwrap(), admission.admit(1).unwrap());
+        one.count(600);
+        other.count(150);
+        assert!(!one.is_memory_short());
+        other.count(151);
+        assert!(one.is_memory_short() && other.is_memory_short(), "it is everybody's");
+        other.count(399);
+        assert!(admission.admit(0).is_ok());
+        other.count(400);
+        assert_eq!(admission.memory(), 1000);
+        assert_eq!(admission.admit(0).err(), Some(Reason::MemoryLimit));
+        drop(one);
+        assert_eq!(admission.memory(), 400);
+        assert!(!other.is_memory_short());
+        other.count(2000);
+        assert!(admission.admit(0).is_err());
+        admission.change(limits(MemoryLimit::Any));
+        assert!(admission.admit(0).is_ok() && !other.is_memory_short());
+        drop(other);
+        assert_eq!(admission.memory(), 0);
     }
 
     #[test]

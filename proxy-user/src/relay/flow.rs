@@ -95,6 +95,15 @@ impl<P> Flow<P> {
     pub const fn moved(&self) -> u64 {
         self.moved
     }
+
+    /// Bytes that the source has given, and the sink has not yet taken.
+    pub const fn held(&self) -> u64 {
+        match &self.held {
+            Held::Nothing => 0,
+            Held::Copied { bytes, written } => (bytes.len() - *written) as u64,
+            Held::Piped { length, .. } => *length as u64,
+        }
+    }
 }
 
 impl<P: Conduit> Flow<P> {

@@ -8,6 +8,7 @@
 
 mod addresses;
 mod admission;
+mod buffers;
 mod clock;
 mod connecting;
 mod flow;
@@ -34,6 +35,8 @@ mod work;
 mod worker;
 mod workers;
 
+pub use admission::Ceilings;
+pub use buffers::UNCOUNTED;
 pub use health::{Health, is_upstreams};
 pub use heartbeat::Stalled;
 pub use ledger::RuleCounts;

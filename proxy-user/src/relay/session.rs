@@ -15,6 +15,7 @@ use proxy_common::Reason;
 
 use self::ending::ResetUnlessClosed;
 use super::admission::{Place, SourcePlace};
+use super::buffers::Buffers;
 use super::clock::Clock;
 use super::connecting::Connecting;
 use super::gate::Gate;
@@ -83,7 +84,7 @@ enum Stage {
     /// The upstream is being connected to, and given what comes first.
     Connecting(Connecting),
     /// Bytes go both ways.
-    Relaying { transfer: Transfer, gate: Option<Gate>, progress: (u64, u64) },
+    Relaying { transfer: Transfer, gate: Option<Gate>, buffers: Buffers, progress: (u64, u64) },
     /// We have said our last byte, and read the client's away.
     Closing,
     /// There is nothing left to do.
@@ -106,7 +107,7 @@ pub struct Accepted {
 pub struct Session {
     // Given back before the sockets are closed, in the order of the fields: whoever learns of the end
     // may come again at once.
-    _place: Place,
+    place: Place,
     source_place: Option<SourcePlace>,
     stage: Stage,
     client: ResetUnlessClosed,
@@ -156,7 +157,7 @@ impl Session {
             is_settled: false,
             is_prompt: false,
             is_ready: false,
-            _place: place,
+            place,
             source_place: None,
             deadline: Tick::NEVER,
             scheduled: None,

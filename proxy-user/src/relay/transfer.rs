@@ -80,6 +80,11 @@ impl<P: Conduit> Transfer<P> {
         (self.inward.moved(), self.outward.moved())
     }
 
+    /// Bytes that are held between client and upstream, and back.
+    pub const fn held(&self) -> [u64; 2] {
+        [self.inward.held(), self.outward.held()]
+    }
+
     /// Moves what can be moved now.
     pub fn advance<S: Stream<Pipe = P>>(
         &mut self,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::admission::Admission;
+use super::admission::{Admission, Ceilings};
 use super::health::Health;
 use super::heartbeat::{Heartbeat, Stalled};
 use super::ledger::{Ledger, RuleCounts};
@@ -45,12 +45,11 @@ pub struct Workers {
 
 impl Workers {
     /// Starts one for each set of listeners, which are in the namespace `private`. Upstreams' names have
-    /// been looked up. No more
-    /// connections than `budget` are served at once, whatever the settings say.
+    /// been looked up.
     pub fn start(
         settings: &Settings,
         names: &Names,
-        budget: u64,
+        ceilings: Ceilings,
         listeners: Vec<Listeners>,
         upstream_mark: Option<u32>,
         private: &Namespace,
@@ -58,7 +57,7 @@ impl Workers {
     ) -> Result<Self> {
         let mut ledger = Ledger::new(listeners.len());
         names.iter().for_each(|(name, addresses)| ledger.learn(name, addresses));
-        let admission = Arc::new(Admission::new(settings.limits, budget, listeners.len()));
+        let admission = Arc::new(Admission::new(settings.limits, ceilings, listeners.len()));
         let (running, are_running) = mpsc::channel();
         let mut workers = Self {
             threads: Vec::new(),
@@ -161,6 +160,11 @@ impl Workers {
     /// How many connections there may be at once.
     pub fn limit(&self) -> u64 {
         self.admission.limit()
+    }
+
+    /// How much memory their buffers are counted as, and may take, in bytes; `None`: any amount.
+    pub fn memory(&self) -> (u64, Option<u64>) {
+        (self.admission.memory(), self.admission.memory_limit())
     }
 
     /// How many there are.

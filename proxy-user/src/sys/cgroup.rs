@@ -85,6 +85,16 @@ pub fn stale(is_stale: impl Fn(u32) -> bool) -> io::Result<Vec<PathBuf>> {
     Ok(stale)
 }
 
+/// The least that this process's cgroup, or one around it, may take of memory, in bytes; `None`: any
+/// amount, or nobody can tell.
+pub fn memory_limit() -> Option<u64> {
+    let (own, root) = (own_cgroup().ok()?, mount().ok()?.1);
+    let inside = own.ancestors().take_while(|folder| folder.starts_with(&root));
+    let limits = inside.filter_map(|folder| fs::read_to_string(folder.join("memory.max")).ok());
+    // The word for any amount is `max`.
+    limits.filter_map(|limit| limit.trim().parse().ok()).min()
+}
+
 /// The number of the instance that a cgroup was made for.
 fn instance_of(cgroup: &Path) -> Option<u32> {
     cgroup.file_name()?.to_str()?.strip_prefix(CGROUP_PREFIX)?.parse().ok()

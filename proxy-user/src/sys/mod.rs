@@ -5,11 +5,13 @@
 //! of `libc` only the structure that describes a lock; if more is ever needed, this is its only room.
 
 pub mod alarm;
+pub mod buffers;
 pub mod capability;
 pub mod cgroup;
 pub mod file_lock;
 pub mod file_watch;
 pub mod kernel;
+pub mod memory;
 pub mod netns;
 pub mod passing;
 pub mod pipe;

@@ -62,6 +62,7 @@ mod lock;
 mod logs;
 mod loopback;
 mod many_ranges;
+mod memory;
 mod names;
 mod numbers;
 mod odd_packets;

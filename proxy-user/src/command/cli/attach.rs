@@ -182,6 +182,11 @@ pub struct Attach {
     #[arg(long, value_name = "N", default_value = defaults::NO_LIMIT)]
     max_per_source: String,
 
+    /// Memory that the buffers of all connections may take: a size such as 512MiB, auto (a quarter
+    /// of what the cgroup or the machine has), or none (any amount).
+    #[arg(long, value_name = "SIZE|auto|none", default_value = defaults::MEMORY)]
+    max_memory: String,
+
     /// How many leading bits of an IPv6 address make one client, for --max-per-source and
     /// --syn-limit: 1 to 128.
     #[arg(long, value_name = "BITS", default_value = defaults::IPV6_PREFIX)]
@@ -239,6 +244,7 @@ impl Attach {
             limits: RawLimits {
                 connections: self.max_connections.into(),
                 per_source: self.max_per_source.into(),
+                memory: self.max_memory.into(),
                 ipv6_prefix: self.ipv6_prefix.into(),
             },
             admin: RawAdmin { socket: self.admin_socket.into(), http: self.admin_http.into() },

@@ -44,6 +44,7 @@ impl Service {
         let drops = self.steering.drops()?;
         let dropped = Reason::ALL.iter().zip(drops).filter(|(_, count)| *count > 0);
         let packets = self.steering.stats()?.named();
+        let (memory, memory_limit) = self.relay.memory();
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instance: self.steering.instance(),
@@ -55,6 +56,8 @@ impl Service {
             workers: self.relay.count(),
             stalled: self.relay.stalled().map(StalledWorker::from).collect(),
             limit: self.relay.limit(),
+            memory,
+            memory_limit,
             interfaces: self.interfaces(),
             rules: self.rules(),
             packets: packets.map(|(name, count)| (name.to_owned(), count)).into(),

@@ -37,6 +37,7 @@ use crate::config::{Found, Names, RawConfig, Settings, Written};
 use crate::operate::admin::Desk;
 use crate::operate::budget::Budget;
 use crate::operate::config_file::ConfigFile;
+use crate::operate::memory_budget::MemoryBudget;
 use crate::operate::report::{self, Reloads, State};
 use crate::operate::resolver::Resolver;
 use crate::operate::summary::Summary;
@@ -56,6 +57,7 @@ pub struct Service {
     steering: Steering,
     relay: Workers,
     budget: Budget,
+    memory: MemoryBudget,
     settings: Settings,
     names: KnownNames,
     trials: Trials,
@@ -143,6 +145,7 @@ fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -
     let Start { settings, names, resolver, file, slots, retirement } = start;
     let files = capability::raise_file_limit().context("cannot raise the limit of open files")?;
     let budget = Budget::of(files)?;
+    let memory = MemoryBudget::look()?;
     // From before the first step, so that no news is missed.
     let (announcements, successors) = mpsc::channel(1);
     let (desk, questions) = Desk::open();
@@ -164,7 +167,7 @@ fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -
     let relay = Workers::start(
         &settings,
         &names,
-        budget.connections,
+        memory.ceilings(budget.connections),
         listeners,
         mark,
         steering.private_namespace(),
@@ -177,6 +180,7 @@ fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -
         steering,
         relay,
         budget,
+        memory,
         settings,
         names: KnownNames::new(resolver, &names),
         trials: Trials::new(),
@@ -244,6 +248,8 @@ impl Service {
         lines.push(format!("workers   {}", self.relay.count()));
         let limits = self.budget.describe(self.settings.limits, self.relay.limit());
         lines.push(format!("limits    {limits}"));
+        let memory = self.memory.describe(self.settings.limits.memory, self.relay.limit());
+        lines.push(format!("memory    {memory}"));
         lines.push("ready: Ctrl-C drains and detaches".to_owned());
         say(format_args!("{}", lines.join("\n")));
     }

@@ -1,12 +1,13 @@
 //! How many connections there may be.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use super::Invalid;
 use crate::address::Ipv6Prefix;
 use crate::config::field::{self, At};
 use crate::config::raw::RawLimits;
-use crate::config::settings::ConnectionLimits;
+use crate::config::settings::{ConnectionLimits, MemoryLimit};
+use crate::config::word::Word;
 
 pub(super) fn limits(at: At<'_>, raw: &RawLimits) -> Result<ConnectionLimits, Invalid> {
     let connections = match raw.connections.parse::<NonZeroU32>() {
@@ -26,5 +27,27 @@ pub(super) fn limits(at: At<'_>, raw: &RawLimits) -> Result<ConnectionLimits, In
         let fix = "write how many bits of an IPv6 address make one client, from 1 to 128";
         return Err(at.refuse(field::IPV6_PREFIX, &raw.ipv6_prefix, fix));
     };
-    Ok(ConnectionLimits { connections, per_source, ipv6_prefix })
+    let memory = memory(at, &raw.memory)?;
+    Ok(ConnectionLimits { connections, per_source, memory, ipv6_prefix })
+}
+
+/// What a size can be counted in.
+const UNITS: [(&str, u64); 4] =
+    [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
+
+fn memory(at: At<'_>, word: &Word) -> Result<MemoryLimit, Invalid> {
+    match &**word {
+        "auto" => Ok(MemoryLimit::Quarter),
+        "none" => Ok(MemoryLimit::Any),
+        text => size(text).map(MemoryLimit::Bytes).ok_or_else(|| {
+            at.refuse(field::MAX_MEMORY, word, "write a size such as 512MiB or 2GiB, auto, or none")
+        }),
+    }
+}
+
+/// A number with its unit.
+fn size(text: &str) -> Option<NonZeroU64> {
+    let mut units = UNITS.into_iter();
+    let (number, unit) = units.find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
+    NonZeroU64::new(number.trim_end().parse::<u64>().ok()?.checked_mul(unit)?)
 }

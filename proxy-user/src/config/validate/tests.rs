@@ -5,7 +5,7 @@ mod rules;
 mod run;
 mod upstream;
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use super::ports::ports;
 use super::*;
@@ -15,7 +15,8 @@ use crate::config::raw::{
     RawTlvs, RawUpstream,
 };
 use crate::config::settings::{
-    ConnectionLimits, GuardHook, LocalAs, Reply, ServerFirst, UpstreamAddress, WhenAbsent,
+    ConnectionLimits, GuardHook, LocalAs, MemoryLimit, Reply, ServerFirst, UpstreamAddress,
+    WhenAbsent,
 };
 use crate::header::{Pass, Version, Versions};
 

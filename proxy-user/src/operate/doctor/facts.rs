@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::thread;
 
 use super::intent::Intent;
+use crate::operate::memory_budget::MemoryBudget;
 use crate::steer::survey::{self, Survey};
 use crate::sys::place::Place;
-use crate::sys::unseen::Seen;
+use crate::sys::unseen::{Seen, Unseen};
 use crate::sys::{capability, cgroup, kernel};
 
 /// A value below `/proc/sys`; `None` if it does not exist here.
@@ -48,6 +49,8 @@ pub struct Process {
     pub has_resource: bool,
     /// How many files it may open: as it is, and at most.
     pub files: Seen<(u64, u64)>,
+    /// How much memory there is for it.
+    pub memory: Seen<MemoryBudget>,
     /// How many CPUs it may use.
     pub cpus: Seen<usize>,
 }
@@ -106,6 +109,7 @@ impl Process {
             missing: missing.map(|all| all.iter().map(|capability| capability.name).collect()),
             has_resource: capability::has_resource().unwrap_or(false),
             files: capability::file_limits().map_err(|error| io::Error::from(error).into()),
+            memory: MemoryBudget::look().map_err(|error| Unseen::because(format!("{error:#}"))),
             cpus: thread::available_parallelism().map(Into::into).map_err(Into::into),
         }
     }

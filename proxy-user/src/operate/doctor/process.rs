@@ -6,6 +6,7 @@ use super::Finding;
 use super::facts::{Facts, Process, Setting, Settings};
 use super::intent::Intent;
 use crate::config::field::At;
+use crate::config::settings::MemoryLimit;
 use crate::operate::budget::Budget;
 use crate::steer::advice::Advice;
 use crate::sys::pipe::CAPACITY;
@@ -18,14 +19,16 @@ const FEW_CONNECTIONS: u64 = 1000;
 const PAGE: u64 = 4096;
 
 pub fn judge(facts: &Facts, intent: &Intent) -> Vec<Finding> {
-    vec![
+    let mut findings = vec![
         capabilities(&facts.process.missing, facts.place),
         cgroup(facts),
         bpffs(&facts.survey.bpffs, facts.place),
         files(&facts.process.files, intent, facts.place),
         pipes(&facts.process, &facts.settings, facts.place),
         workers(&facts.process.cpus, intent.workers),
-    ]
+    ];
+    findings.extend(memory(&facts.process, intent));
+    findings
 }
 
 fn capabilities(missing: &Seen<Vec<&'static str>>, place: Place) -> Finding {
@@ -133,6 +136,35 @@ fn files(limits: &Seen<(u64, u64)>, intent: &Intent, place: Place) -> Finding {
     } else {
         Finding::ok(CHECK, what)
     }
+}
+
+/// What buffers come to if every connection that there may be is stuck at once; nothing, if nobody
+/// knows how many there may be.
+fn memory(process: &Process, intent: &Intent) -> Option<Finding> {
+    const CHECK: &str = "memory";
+    let (_, files) = *process.files.as_ref().ok()?;
+    let allowed = Budget::of(files).ok()?.connections;
+    let budget = match &process.memory {
+        Ok(budget) => budget,
+        Err(unseen) => return Some(Finding::unseen(CHECK, "how much memory there is", unseen)),
+    };
+    let asked = intent.limits.connections.map(|limit| u64::from(limit.get()));
+    let connections = asked.map_or(allowed, |asked| asked.min(allowed));
+    let limit = intent.limits.memory;
+    let what = budget.describe(limit, connections);
+    let safe = budget.safe_connections(limit);
+    if connections <= safe {
+        return Some(Finding::ok(CHECK, what));
+    }
+    let what = format!("{what}, of {} in all", budget.available());
+    let bound = format!("limits.connections: {safe}, if clients may mean ill");
+    Some(match limit {
+        MemoryLimit::Quarter => Finding::note(CHECK, what, bound),
+        MemoryLimit::Bytes(_) => {
+            Finding::warning(CHECK, what, format!("limits.memory: auto; or {bound}"))
+        }
+        MemoryLimit::Any => Finding::warning(CHECK, what, "limits.memory: auto, or a size"),
+    })
 }
 
 fn pipes(process: &Process, settings: &Settings, place: Place) -> Finding {

@@ -45,6 +45,10 @@ fn process(status: &Status, registry: &mut Registry) {
     let help = "For how long a worker has not come round; 0 while it does";
     gauge(registry, "worker_stalled_seconds", help, stalled);
     gauge(registry, "connection_limit", "Connections that may be open", of_all(status.limit));
+    let (help, limit_help) = ("What connections' buffers count for", "What that may come to");
+    gauge(registry, "buffer_memory_bytes", help, of_all(status.memory));
+    let limit = status.memory_limit.map(|limit| (Labels::new(), limit));
+    gauge(registry, "buffer_memory_limit_bytes", limit_help, limit);
     let draining = u64::from(status.state == State::Draining);
     gauge(registry, "draining", "1 while new connections are not taken any more", of_all(draining));
     let attached = status.interfaces.iter().filter(|interface| interface.failed.is_none());
@@ -181,6 +185,8 @@ mod tests {
             version: "1.2.3".into(),
             workers: 2,
             stalled: vec![StalledWorker { worker: 1, seconds: 7 }],
+            memory: 1 << 20,
+            memory_limit: Some(1 << 30),
             lost_lines: LostLines { stdout: 0, stderr: 4 },
             interfaces: vec![interface, failed],
             rules: vec![Rule {
@@ -206,6 +212,8 @@ mod tests {
             r#"foreword_worker_stalled_seconds{worker="1"} 7"#,
             r#"foreword_log_lines_lost_total{stream="stderr"} 4"#,
             "foreword_draining 0",
+            "foreword_buffer_memory_bytes 1048576",
+            "foreword_buffer_memory_limit_bytes 1073741824",
             r#"foreword_interfaces{interface="eth0",hook="tcx",guard="none"} 1"#,
             r#"foreword_interface_attach_failed{interface="eth0"} 0"#,
             r#"foreword_interface_attach_failed{interface="eth1"} 1"#,

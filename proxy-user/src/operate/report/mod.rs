@@ -43,6 +43,10 @@ pub struct Status {
     pub stalled: Vec<StalledWorker>,
     /// Connections that may be open at once.
     pub limit: u64,
+    /// What their buffers are counted as, in bytes.
+    pub memory: u64,
+    /// What that may come to; `None`: any amount.
+    pub memory_limit: Option<u64>,
     /// Interfaces that it is attached to, or should be.
     pub interfaces: Vec<Interface>,
     /// Rules, in the order of the file; behind them those that are gone, for their counters.
@@ -70,7 +74,7 @@ impl Status {
     /// Why it is not ready for new connections, if it is not.
     pub fn unreadiness(&self) -> Option<String> {
         let state = (self.state != State::Serving).then(|| self.state.name().to_owned());
-        self.ailment().or(state).or_else(|| self.unsteered())
+        self.ailment().or(state).or_else(|| self.unsteered()).or_else(|| self.out_of_memory())
     }
 
     /// The interfaces that should be steered and are not, and why.
@@ -80,6 +84,16 @@ impl Status {
         });
         let failures: Vec<_> = failures.collect();
         (!failures.is_empty()).then(|| failures.join("\n"))
+    }
+
+    /// How much memory buffers take, if that is all that they may.
+    fn out_of_memory(&self) -> Option<String> {
+        let limit = self.memory_limit.filter(|limit| self.memory >= *limit)?;
+        let [memory, limit] = [self.memory, limit].map(text::bytes);
+        Some(format!(
+            "connections' buffers count for {memory} of memory, and {limit} is the limit: new \
+             connections are reset"
+        ))
     }
 
     /// Since it began.

@@ -63,6 +63,8 @@ fn head(status: &Status) -> String {
     let ailment = status.ailment().map(|ailment| format!(": {ailment}"));
     let _ = writeln!(text, "workers     {workers}{}", ailment.unwrap_or_default());
     let _ = writeln!(text, "connections {open} of {} open", status.limit);
+    let limit = status.memory_limit.map_or_else(|| "any amount".to_owned(), bytes);
+    let _ = writeln!(text, "memory      {} of {limit} for buffers", bytes(status.memory));
     let LostLines { stdout, stderr } = status.lost_lines;
     if stdout + stderr > 0 {
         let _ = writeln!(text, "lost lines  {stderr} of the log, {stdout} of standard output");

@@ -3,6 +3,7 @@
 use proxy_common::Reason;
 
 use super::{Fate, Session, Stage, Turn};
+use crate::relay::buffers::Buffers;
 use crate::relay::gate::Look;
 use crate::relay::opening::Preamble;
 use crate::relay::transfer::{Ending, Stand, Transfer};
@@ -13,7 +14,8 @@ impl Session {
             ended.bytes.0 = preamble.payload as u64;
         }
         let (transfer, gate) = (Transfer::new(preamble.gate.is_some()), preamble.gate);
-        self.stage = Stage::Relaying { transfer, gate, progress: (0, 0) };
+        let buffers = Buffers::new(self.place.is_memory_short());
+        self.stage = Stage::Relaying { transfer, gate, buffers, progress: (0, 0) };
         self.put_off_idle_deadline(turn);
         self.relay(turn)
     }
@@ -28,7 +30,7 @@ impl Session {
         if self.client.may_have_more() && !self.client.has_ended() {
             self.be_prompt();
         }
-        let Stage::Relaying { transfer, gate, progress } = &mut self.stage else {
+        let Stage::Relaying { transfer, gate, buffers, progress } = &mut self.stage else {
             return Fate::Over;
         };
         let Some(upstream) = &self.upstream else { return Fate::Over };
@@ -42,6 +44,14 @@ impl Session {
         }
         let shared = &mut turn.worker.shared;
         let stand = transfer.advance(&self.client, upstream, shared);
+        let (moved, held) = (transfer.moved(), transfer.held());
+        let moved = moved.0 + moved.1;
+        if buffers.is_due(moved, held) && !matches!(stand, Stand::Over(_)) {
+            let ends = [self.client.get(), upstream.get()];
+            if let Err(error) = buffers.look(ends, moved, held, &mut self.place) {
+                tracing::debug!(%error, "a connection's buffers can't be looked at");
+            }
+        }
         if transfer.moved() != *progress {
             *progress = transfer.moved();
             self.put_off_idle_deadline(turn);

@@ -70,15 +70,15 @@ impl Round {
             return self.worker.nobodys.only_counted(Outcome::Refused(Reason::Internal));
         };
         let served = Arc::clone(served);
-        let Some(place) = self.worker.admission.admit(self.worker.number) else {
-            return self.turn_away(&served, &accepted);
-        };
-        self.start(Session::new(&self.worker, served, accepted, place));
+        match self.worker.admission.admit(self.worker.number) {
+            Ok(place) => self.start(Session::new(&self.worker, served, accepted, place)),
+            Err(reason) => self.turn_away(&served, &accepted, reason),
+        }
     }
 
     /// Counts a connection for which there is no place. It is reset, as any that is only dropped.
-    fn turn_away(&self, served: &Served, accepted: &Accepted) {
-        let outcome = Outcome::Refused(Reason::ConnectionLimit);
+    fn turn_away(&self, served: &Served, accepted: &Accepted, reason: Reason) {
+        let outcome = Outcome::Refused(reason);
         served.tally.only_counted(outcome);
         let ended = Ended::new(accepted.peer, accepted.destination);
         self.worker.log.ended(&ended, outcome, Duration::ZERO);

@@ -84,3 +84,26 @@ fn how_many_connections_there_may_be() {
         );
     }
 }
+
+#[test]
+fn how_much_memory_their_buffers_may_take() {
+    let memory = |text: &str| {
+        let mut raw = raw();
+        raw.limits.memory = text.into();
+        validate(&raw).map(|settings| settings.limits.memory).map_err(|error| error.to_string())
+    };
+    let bytes = |bytes| Ok(NonZeroU64::new(bytes).map_or(MemoryLimit::Any, MemoryLimit::Bytes));
+    assert_eq!(memory("auto"), Ok(MemoryLimit::Quarter));
+    assert_eq!(memory("none"), Ok(MemoryLimit::Any));
+    assert_eq!(memory("512MiB"), bytes(512 << 20));
+    assert_eq!(memory("1 GiB"), bytes(1 << 30));
+    for text in ["", "0MiB", "512", "512M", "-1MiB", "1.5GiB", "99999999999TiB"] {
+        assert_eq!(
+            memory(text),
+            Err(format!(
+                "--max-memory '{text}' is not valid; write a size such as 512MiB or 2GiB, auto, or \
+                 none"
+            ))
+        );
+    }
+}

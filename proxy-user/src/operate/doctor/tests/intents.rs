@@ -105,6 +105,18 @@ fn more_connections_than_files_are_a_warning() {
 }
 
 #[test]
+fn memory_that_buffers_may_take_and_is_not_there_is_a_warning() {
+    let with = |limits: &str| {
+        judged(|facts| facts.process.memory = super::memory(1 << 30), &intent(limits, ""))
+    };
+    assert_bad(&with("limits: {memory: none}"), Warning, "memory", &["any amount", "auto, or a"]);
+    let words = ["2.00 GiB for buffers", "1.00 GiB in all", "limits.memory: auto"];
+    assert_bad(&with("limits: {memory: 2GiB}"), Warning, "memory", &words);
+    assert_fine(&with("limits: {memory: 512MiB, connections: 1024}"), "memory", &["1.00 GiB"]);
+    assert_fine(&with("limits: {memory: none, connections: 48}"), "memory", &["any amount"]);
+}
+
+#[test]
 fn what_seeing_clients_asks_of_the_network_is_told() {
     let original = intent("", "upstream: {source: client}");
     let words = ["rule web", "answers have to come by this node", "another host needs"];

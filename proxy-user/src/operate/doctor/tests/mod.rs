@@ -10,6 +10,7 @@ mod tunnels;
 use super::facts::{Facts, Kernel, Process, Settings};
 use super::intent::Intent;
 use super::{Finding, Report, Verdict, judge, text};
+use crate::operate::memory_budget::MemoryBudget;
 use crate::steer::survey::Survey;
 use crate::steer::survey::features::Features;
 use crate::steer::survey::interfaces::{Interface, Role, Steerer};
@@ -17,6 +18,7 @@ use crate::steer::survey::leftovers::Leftovers;
 use crate::steer::survey::programs::{Chain, Program, Slot};
 use crate::steer::survey::services::Services;
 use crate::steer::survey::tunnels::Tunnels;
+use crate::sys::memory::{LongestBuffers, Memory, Owner};
 use crate::sys::place::Place;
 use crate::sys::unseen::{Seen, Unseen};
 
@@ -28,6 +30,12 @@ fn set(value: &str) -> Seen<Option<String>> {
 
 fn hidden<T>() -> Seen<T> {
     Err(Unseen::because("made up"))
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "it is what the facts hold")]
+fn memory(bytes: u64) -> Seen<MemoryBudget> {
+    let available = Memory { bytes, owner: Owner::Cgroup };
+    Ok(MemoryBudget::of(available, LongestBuffers { receive: 6 << 20, send: 4 << 20 }))
 }
 
 fn empty_chain() -> Chain {
@@ -67,6 +75,7 @@ fn healthy() -> Facts {
             missing: Ok(Vec::new()),
             has_resource: false,
             files: Ok((1024, 65536)),
+            memory: memory(64 << 30),
             cpus: Ok(2),
         },
         settings: Settings {

@@ -1,7 +1,7 @@
 //! The kernel, this process, the settings, and what others left.
 
 use super::super::Verdict::{self, Fatal, Note, Warning};
-use super::{assert_bad, assert_fine, broken, hidden, only_bad, set};
+use super::{assert_bad, assert_fine, broken, hidden, memory, only_bad, set};
 use crate::steer::survey::leftovers::Leftovers;
 use crate::sys::unseen::Seen;
 
@@ -98,6 +98,19 @@ fn the_limit_of_files_is_told_in_connections() {
     assert_fine(&with(2224), "files", &[": 1000 connections"]);
     let unseen = broken(|facts| facts.process.files = hidden());
     assert_bad(&unseen, Note, "files", &["made up"]);
+}
+
+#[test]
+fn what_stuck_connections_take_is_told() {
+    let with = |bytes| broken(|facts| facts.process.memory = memory(bytes));
+    assert_fine(
+        &with(64 << 30),
+        "memory",
+        &["16.0 GiB for buffers", "32656 stuck at once 31.9 GiB"],
+    );
+    let words = ["the cgroup's 1.00 GiB in all", "limits.connections: 1536"];
+    assert_bad(&with(1 << 30), Note, "memory", &words);
+    assert_bad(&broken(|facts| facts.process.memory = hidden()), Note, "memory", &["made up"]);
 }
 
 #[test]

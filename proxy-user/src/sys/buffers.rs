@@ -1,0 +1,55 @@
+//! A TCP socket's buffers: how long they may get.
+//!
+//! The kernel lets both grow as bytes move, and never takes back what the peer may count on: a receive
+//! buffer that is cut is still owed in the window that was announced, and what comes in it then is
+//! dropped, to be sent again later and later. So buffers can be kept from growing, and nothing more.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use nix::libc;
+use nix::sys::socket::sockopt::{RcvBuf, SndBuf};
+use nix::sys::socket::{getsockopt, setsockopt};
+
+nix::sockopt_impl!(BufLock, SetOnly, libc::SOL_SOCKET, libc::SO_BUF_LOCK, libc::c_int);
+
+/// `SOCK_SNDBUF_LOCK | SOCK_RCVBUF_LOCK`: the kernel's autotuning leaves both be.
+const BOTH: libc::c_int = 1 | 2;
+
+/// How many bytes the kernel keeps at most that have come and are not yet read, its own cost included.
+pub fn receive_size(socket: &impl AsFd) -> io::Result<u64> {
+    Ok(getsockopt(socket, RcvBuf)? as u64)
+}
+
+/// How many bytes the kernel keeps at most that are written and not yet acknowledged, its own cost
+/// included.
+pub fn send_size(socket: &impl AsFd) -> io::Result<u64> {
+    Ok(getsockopt(socket, SndBuf)? as u64)
+}
+
+/// Has both stay as long as they are, or lets them grow again. Linux 5.15 and newer can do that.
+pub fn keep_from_growing(socket: &impl AsFd, locked: bool) -> io::Result<()> {
+    Ok(setsockopt(socket, BufLock, &if locked { BOTH } else { 0 })?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    nix::sockopt_impl!(BufLocked, GetOnly, libc::SOL_SOCKET, libc::SO_BUF_LOCK, libc::c_int);
+
+    #[test]
+    fn a_lock_can_be_taken_and_lifted() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let sizes = (receive_size(&socket).unwrap(), send_size(&socket).unwrap());
+        assert!(sizes.0 > 0 && sizes.1 > 0);
+        assert_eq!(getsockopt(&socket, BufLocked), Ok(0));
+        keep_from_growing(&socket, true).unwrap();
+        assert_eq!(getsockopt(&socket, BufLocked), Ok(BOTH));
+        assert_eq!((receive_size(&socket).unwrap(), send_size(&socket).unwrap()), sizes);
+        keep_from_growing(&socket, false).unwrap();
+        assert_eq!(getsockopt(&socket, BufLocked), Ok(0));
+    }
+}

@@ -1,0 +1,182 @@
+//! The memory that connections' buffers take: bounded in sum, whoever stops reading. What the sockets
+//! hold is asked of the kernel (`ss`), in both namespaces.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::thread::sleep;
+use std::time::Duration;
+
+use xtask::lab::{Family, Foreword, Lab, wait_until};
+
+use crate::admin::{Run, get};
+use crate::backend::{Backend, Served};
+use crate::bulk::{MEBIBYTE, assert_same_bulk, noise};
+use crate::client::{Client, PATIENCE};
+use crate::config_file::rule;
+use crate::maps::refused;
+use crate::scene::{OFF, PORT, attach, lab};
+use crate::setup::output_of;
+
+both_families!(buffers_of_clients_that_stop_reading_are_bounded_in_sum);
+any_family!(what_takes_all_memory_goes_on_and_the_next_is_refused);
+
+/// What each client is sent: more than it reads at first, and more than all buffers on the way hold.
+const RESPONSE: usize = 20 * MEBIBYTE;
+/// What it reads before it stops, so that buffers have reason to grow.
+const READ_FIRST: usize = 4 * MEBIBYTE;
+const CLIENTS: usize = 8;
+const LIMIT: usize = 32 * MEBIBYTE;
+/// What each connection may take beside the limit: four small buffers.
+const SLACK: usize = MEBIBYTE / 2;
+
+/// Sends the response to whoever asks, and echoes what is no question.
+fn pour(response: &[u8], served: &mut Served) {
+    while let Some(asked) = served.read() {
+        if asked == b"?" {
+            let _ = served.stream().set_write_timeout(None);
+            served.send(response);
+        } else {
+            served.send(&asked);
+        }
+    }
+}
+
+/// Clients whose own buffers take little, and a backend that pours.
+fn scene(family: Family) -> (Lab, Backend, Vec<u8>) {
+    let lab = lab();
+    lab.client.sysctl("net/ipv4/tcp_rmem", "4096 524288 524288").expect("root may set it");
+    for sysctl in ["net/ipv4/tcp_rmem", "net/ipv4/tcp_wmem"] {
+        lab.node.sysctl(sysctl, "4096 131072 6291456").expect("root may set it");
+    }
+    let response = noise(1, RESPONSE);
+    let poured = response.clone();
+    let address = SocketAddr::new(family.vip(), PORT);
+    let backend = Backend::start(&lab.backend, address, move |served| pour(&poured, served));
+    (lab, backend, response)
+}
+
+fn run(lab: &Lab, memory: &str) -> Foreword {
+    attach(lab, &format!("eth0 --port {PORT} {OFF} --outbound none --max-memory {memory}"))
+}
+
+/// A client that has begun to read, and what it has read.
+fn begin(lab: &Lab, backend: &Backend) -> (Client, Vec<u8>) {
+    let mut client = Client::connect(&lab.client, family_of(backend).lb(), backend.address());
+    client.send(b"?");
+    let read = client.receive(READ_FIRST);
+    (client, read)
+}
+
+fn family_of(backend: &Backend) -> Family {
+    if backend.address().is_ipv4() { Family::V4 } else { Family::V6 }
+}
+
+/// Bytes that the process's sockets hold in the kernel, here and in its private namespace.
+fn held(lab: &Lab, foreword: &Foreword) -> usize {
+    let private = private_namespace(lab, foreword);
+    let mut inside = lab.node.command("nsenter");
+    inside.arg(format!("--net={private}")).args(["ss", "-tnmH"]);
+    let mut outside = lab.node.command("ss");
+    outside.args(["-tnmH"]);
+    [inside, outside]
+        .map(|command| output_of(command).lines().map(of_line).sum::<usize>())
+        .iter()
+        .sum()
+}
+
+/// What is received and not read, and what is written and not acknowledged, of `skmem:(r…,w…)`.
+fn of_line(line: &str) -> usize {
+    let Some((_, memory)) = line.split_once("skmem:(") else { return 0 };
+    let of = |name: char| {
+        let mut values = memory.trim_end().trim_end_matches(')').split(',');
+        values.find_map(|value| value.strip_prefix(name)?.parse::<usize>().ok())
+    };
+    of('r').expect("received bytes") + of('w').expect("written bytes")
+}
+
+/// The namespace that the process holds beside its own.
+fn private_namespace(lab: &Lab, foreword: &Foreword) -> String {
+    let own = fs::metadata(lab.node.path()).expect("the node is there");
+    let files = format!("/proc/{}/fd", foreword.pid());
+    let own = format!("net:[{}]", std::os::unix::fs::MetadataExt::ino(&own));
+    fs::read_dir(files)
+        .expect("the process lives")
+        .filter_map(|file| Some(file.ok()?.path()))
+        .find(|file| {
+            let target = fs::read_link(file).unwrap_or_default();
+            let target = target.to_string_lossy();
+            target.starts_with("net:[") && target != own
+        })
+        .expect("it has one")
+        .display()
+        .to_string()
+}
+
+/// Waits until what is held changes no more, and says how much it is.
+fn settled(lab: &Lab, foreword: &Foreword) -> usize {
+    let mut last = usize::MAX;
+    wait_until(PATIENCE, "a standstill", || {
+        sleep(Duration::from_millis(300));
+        let now = held(lab, foreword);
+        std::mem::replace(&mut last, now) == now
+    })
+    .expect("everybody is stuck");
+    last
+}
+
+fn buffers_of_clients_that_stop_reading_are_bounded_in_sum(family: Family) {
+    let (lab, backend, response) = scene(family);
+    let mut sums = Vec::new();
+    for memory in ["none", "32MiB"] {
+        let foreword = run(&lab, memory);
+        let mut waiting = Client::connect(&lab.client, family.lb(), backend.address());
+        waiting.send(b"before");
+        assert_eq!(waiting.receive(6), b"before");
+        let open: Vec<_> = (0..CLIENTS).map(|_| begin(&lab, &backend)).collect();
+        sums.push(settled(&lab, &foreword));
+        waiting.send(b"after");
+        assert_eq!(waiting.receive(5), b"after", "one that was open goes on");
+        for (mut client, mut read) in open {
+            read.extend(client.receive(RESPONSE - READ_FIRST));
+            assert_same_bulk(&read, &response);
+        }
+        drop(waiting);
+    }
+    let bound = LIMIT + CLIENTS * SLACK;
+    assert!(sums[0] > bound, "without a limit: {} is less than {bound}: no test", sums[0]);
+    assert!(sums[1] <= bound, "{} is more than {bound}", sums[1]);
+}
+
+fn what_takes_all_memory_goes_on_and_the_next_is_refused() {
+    let family = Family::V4;
+    let (lab, backend, response) = scene(family);
+    let run = Run::start(&lab, &format!("limits: {{ memory: 256KiB }}\n{}", rule(PORT, "none")));
+    let said = run.foreword.output();
+    assert!(said.contains("memory    256 KiB for buffers; one connection can take "), "{said}");
+    assert_eq!(get(&lab, "/readyz").0, "200");
+    let (mut stuck, mut read) = begin(&lab, &backend);
+    let is_served = || {
+        let Ok(client) = Client::try_connect(&lab.client, family.lb(), backend.address()) else {
+            return false;
+        };
+        let mut stream = client.stream();
+        stream.write_all(b"hello").is_ok() && stream.read_exact(&mut [0; 5]).is_ok()
+    };
+    wait_until(PATIENCE, "a refusal", || !is_served()).expect("there is no memory left");
+    wait_until(PATIENCE, "the count", || refused(&run.foreword, "memory-limit") > 0)
+        .expect("it is counted");
+    let (status, why) = get(&lab, "/readyz");
+    assert!(
+        status == "503" && why.ends_with("256 KiB is the limit: new connections are reset\n"),
+        "{why}"
+    );
+    assert_eq!(get(&lab, "/healthz").0, "200", "a restart would not help");
+    let status = String::from_utf8_lossy(&run.ask("status").stdout).into_owned();
+    assert!(status.contains(" of 256 KiB for buffers"), "{status}");
+
+    read.extend(stuck.receive(RESPONSE - READ_FIRST));
+    assert_same_bulk(&read, &response);
+    wait_until(PATIENCE, "a place", is_served).expect("the memory is free again");
+    assert_eq!(get(&lab, "/readyz").0, "200");
+}
