@@ -60,6 +60,9 @@ pub struct ConnectionLimits {
     pub ipv6_prefix: Ipv6Prefix,
 }
 
+/// What the counters of rules that are gone are added up as. No rule has that name.
+pub const FORMER: &str = "former";
+
 /// How much memory the buffers of all connections may take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MemoryLimit {

@@ -1,19 +1,21 @@
 //! Rules with their counters. A counter belongs to a rule's name and a worker: it goes on when the
-//! rule is changed, and is kept when it is gone, so that no sum ever shrinks.
+//! rule is changed, and is kept when it is gone ([`former`]), so that no sum ever shrinks.
 
-use std::collections::{BTreeMap, VecDeque};
+mod former;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use self::former::{Former, Gone};
 use super::addresses::{Addresses, Candidates};
 use super::tally::{Counts, Tally};
 use crate::address::{OriginalDst, PeerAddr, UpstreamAddr};
 use crate::config::Settings;
 use crate::config::settings::{Rule, UpstreamAddress, UpstreamName};
 use crate::policy::cutover::Sightings;
-
-/// Under this name stands what no rule wants.
-const NOBODYS: &str = "";
 
 /// A rule, as one worker serves it.
 #[derive(Debug)]
@@ -63,6 +65,24 @@ struct Account {
     sightings: Arc<SharedSightings>,
 }
 
+/// What is kept of one rule, by worker.
+#[derive(Debug)]
+struct Accounts {
+    of_workers: Vec<Account>,
+    /// `None`: there is such a rule.
+    gone: Option<Gone>,
+}
+
+impl Accounts {
+    fn counts(&self) -> Counts {
+        Counts::sum(self.of_workers.iter().map(|account| account.tally.as_ref()))
+    }
+
+    fn live(&self) -> u64 {
+        self.of_workers.iter().map(|account| account.tally.live()).sum()
+    }
+}
+
 /// Generations of rules that a connection may still be for: its first packet was let in by one,
 /// and it is accepted after the next has come.
 const GENERATIONS: usize = 8;
@@ -92,12 +112,17 @@ impl Rules {
     }
 }
 
-/// The counters of every rule that there has been, by name and worker.
+/// The counters of every rule that there has been.
 #[derive(Debug)]
 pub struct Ledger {
     workers: usize,
     began: Instant,
-    accounts: BTreeMap<String, Vec<Account>>,
+    rules: BTreeMap<String, Accounts>,
+    /// The most rules that there have been at once.
+    most: usize,
+    former: Former,
+    /// Connections that no rule wanted, by worker.
+    nobodys: Vec<Arc<Tally>>,
     /// What upstreams' names stand for, for rules that were and rules that are.
     names: BTreeMap<UpstreamName, Arc<Addresses>>,
 }
@@ -105,7 +130,15 @@ pub struct Ledger {
 impl Ledger {
     /// One for so many workers.
     pub fn new(workers: usize) -> Self {
-        Self { workers, began: Instant::now(), accounts: BTreeMap::new(), names: BTreeMap::new() }
+        Self {
+            workers,
+            began: Instant::now(),
+            rules: BTreeMap::new(),
+            most: 0,
+            former: Former::default(),
+            nobodys: (0..workers).map(|_| Arc::default()).collect(),
+            names: BTreeMap::new(),
+        }
     }
 
     /// The rules for a worker.
@@ -127,9 +160,48 @@ impl Ledger {
         Arc::clone(self.names.entry(name.clone()).or_default())
     }
 
+    /// Workers serve these rules now, and all others are gone.
+    pub fn retire_others(&mut self, settings: &Settings) {
+        self.most = self.most.max(settings.rules.len());
+        let names: BTreeSet<_> = settings.rules.iter().map(|rule| rule.name.as_str()).collect();
+        for (name, accounts) in &mut self.rules {
+            let is_gone = !names.contains(name.as_str());
+            accounts.gone = is_gone.then(|| accounts.gone.unwrap_or_default());
+        }
+    }
+
+    /// The counters of these rules were seen as they are without connections.
+    pub fn mark_seen<'a>(&mut self, rules: impl IntoIterator<Item = &'a str>) {
+        for rule in rules {
+            let gone = self.rules.get_mut(rule).and_then(|accounts| accounts.gone.as_mut());
+            gone.into_iter().for_each(Gone::mark_seen);
+        }
+    }
+
+    /// Adds up the rules that need no name any more; to be called now and then.
+    pub fn tidy(&mut self, now: Instant) {
+        let mut rest: Vec<_> = Vec::new();
+        for (name, accounts) in &mut self.rules {
+            let live = accounts.live();
+            let Some(gone) = &mut accounts.gone else { continue };
+            if let Some(since) = gone.look(live, now) {
+                rest.push((gone.is_done(now), since, name.clone()));
+            }
+        }
+        // The last ones to go stay, if there are too many.
+        rest.sort_by_key(|(is_done, since, _)| (!is_done, *since));
+        let too_many = rest.len().saturating_sub(former::most(self.most));
+        let done = rest.iter().filter(|(is_done, ..)| *is_done).count();
+        for (_, _, name) in rest.into_iter().take(done.max(too_many)) {
+            let accounts = self.rules.remove(&name).into_iter().flat_map(|it| it.of_workers);
+            self.former.add(accounts.map(|account| account.tally));
+        }
+        self.former.settle();
+    }
+
     /// A worker's counters of connections that no rule wants.
-    pub fn nobodys(&mut self, worker: usize) -> Arc<Tally> {
-        self.account(NOBODYS, worker).tally
+    pub fn nobodys(&self, worker: usize) -> Arc<Tally> {
+        Arc::clone(&self.nobodys[worker])
     }
 
     fn account(&mut self, name: &str, worker: usize) -> Account {
@@ -138,38 +210,48 @@ impl Ledger {
             tally: Arc::default(),
             sightings: Arc::new(SharedSightings(Mutex::new(Sightings::new(began)))),
         };
-        let of_rule = self.accounts.entry(name.to_owned());
-        of_rule.or_insert_with(|| (0..workers).map(|_| new()).collect())[worker].clone()
+        let of_rule = self.rules.entry(name.to_owned());
+        let accounts = of_rule.or_insert_with(|| Accounts {
+            of_workers: (0..workers).map(|_| new()).collect(),
+            gone: None,
+        });
+        accounts.of_workers[worker].clone()
     }
 
     /// The sum of everything.
     pub fn counts(&self) -> Counts {
-        sum(self.accounts.values().flatten())
+        let mut sum = self.former.counts().unwrap_or_default();
+        let rules = self.rules.values().flat_map(|accounts| &accounts.of_workers);
+        rules.map(|account| &account.tally).chain(&self.nobodys).for_each(|it| sum.add(it));
+        sum
     }
 
     /// What became of connections that no rule wanted.
     pub fn of_nobody(&self) -> Counts {
-        sum(self.accounts.get(NOBODYS).into_iter().flatten())
+        Counts::sum(self.nobodys.iter().map(Arc::as_ref))
     }
 
     /// What became of each rule's connections, in the order of their names.
     pub fn by_rule(&self) -> impl Iterator<Item = RuleCounts<'_>> {
-        let rules = self.accounts.iter().filter(|(name, _)| *name != NOBODYS);
-        rules.map(|(rule, accounts)| RuleCounts { rule, counts: sum(accounts) })
+        let rules = self.rules.iter();
+        rules.map(|(rule, accounts)| RuleCounts { rule, counts: accounts.counts() })
+    }
+
+    /// What became of the connections of rules that are gone and have no name any more; `None`: there is
+    /// no such rule.
+    pub fn of_former(&self) -> Option<Counts> {
+        self.former.counts()
     }
 
     /// Who sent a rule's connections a header, and who did not.
     pub fn sightings(&self, rule: &str) -> Sightings {
         let mut all = Sightings::new(self.began);
-        for account in self.accounts.get(rule).into_iter().flatten() {
+        let of_rule = self.rules.get(rule).into_iter();
+        for account in of_rule.flat_map(|accounts| &accounts.of_workers) {
             all.merge(&account.sightings.copy());
         }
         all
     }
-}
-
-fn sum<'a>(accounts: impl IntoIterator<Item = &'a Account>) -> Counts {
-    Counts::sum(accounts.into_iter().map(|account| account.tally.as_ref()))
 }
 
 /// What became of a rule's connections.

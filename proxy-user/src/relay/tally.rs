@@ -61,7 +61,6 @@ impl Tally {
 
     /// A connection is over. Each is counted in exactly one way.
     pub fn ended(&self, outcome: Outcome) {
-        self.live.fetch_sub(1, Ordering::Relaxed);
         let counter = match outcome {
             Outcome::Relayed => &self.relayed,
             Outcome::Unchanged => &self.unchanged,
@@ -69,6 +68,7 @@ impl Tally {
             Outcome::Refused(reason) => &self.refused[reason as usize],
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        self.live.fetch_sub(1, Ordering::Release);
     }
 
     /// A connection is over before it was anybody's.
@@ -111,10 +111,9 @@ pub struct Counts {
     refused: [u64; Reason::ALL.len()],
 }
 
-impl Counts {
-    /// Adds up the workers' counters.
-    pub fn sum<'a>(tallies: impl IntoIterator<Item = &'a Tally>) -> Self {
-        let mut sum = Self {
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
             accepted: 0,
             live: 0,
             relayed: 0,
@@ -124,21 +123,32 @@ impl Counts {
             bytes_out: 0,
             long_headers: 0,
             refused: [0; Reason::ALL.len()],
-        };
-        for tally in tallies {
-            sum.accepted += tally.accepted.load(Ordering::Relaxed);
-            sum.live += tally.live.load(Ordering::Relaxed);
-            sum.relayed += tally.relayed.load(Ordering::Relaxed);
-            sum.unchanged += tally.unchanged.load(Ordering::Relaxed);
-            sum.health_checks += tally.health_checks.load(Ordering::Relaxed);
-            sum.bytes_in += tally.bytes_in.load(Ordering::Relaxed);
-            sum.bytes_out += tally.bytes_out.load(Ordering::Relaxed);
-            sum.long_headers += tally.long_headers.load(Ordering::Relaxed);
-            for (total, count) in sum.refused.iter_mut().zip(&tally.refused) {
-                *total += count.load(Ordering::Relaxed);
-            }
         }
+    }
+}
+
+impl Counts {
+    /// Adds up the workers' counters.
+    pub fn sum<'a>(tallies: impl IntoIterator<Item = &'a Tally>) -> Self {
+        let mut sum = Self::default();
+        tallies.into_iter().for_each(|tally| sum.add(tally));
         sum
+    }
+
+    /// Adds a worker's counters.
+    pub fn add(&mut self, tally: &Tally) {
+        // How many are open comes first: if that is none, what follows is their last word.
+        self.live += tally.live.load(Ordering::Acquire);
+        self.accepted += tally.accepted.load(Ordering::Relaxed);
+        self.relayed += tally.relayed.load(Ordering::Relaxed);
+        self.unchanged += tally.unchanged.load(Ordering::Relaxed);
+        self.health_checks += tally.health_checks.load(Ordering::Relaxed);
+        self.bytes_in += tally.bytes_in.load(Ordering::Relaxed);
+        self.bytes_out += tally.bytes_out.load(Ordering::Relaxed);
+        self.long_headers += tally.long_headers.load(Ordering::Relaxed);
+        for (total, count) in self.refused.iter_mut().zip(&tally.refused) {
+            *total += count.load(Ordering::Relaxed);
+        }
     }
 
     /// How many connections ended for each reason, zeros included.

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -94,6 +94,7 @@ impl Workers {
             workers.heartbeats.push(Heartbeat::new());
             workers.threads.push(thread.context("cannot start a worker thread")?);
         }
+        workers.ledger.retire_others(settings);
         Ok(workers)
     }
 
@@ -107,6 +108,7 @@ impl Workers {
             let rules = self.ledger.serve(settings, number);
             mailbox.give(Order::Serve(rules, to.clone()))?;
         }
+        self.ledger.retire_others(settings);
         for _ in &self.mailboxes {
             heard.recv_timeout(PATIENCE).context("a worker does not answer")?;
         }
@@ -152,9 +154,19 @@ impl Workers {
         self.ledger.of_nobody()
     }
 
-    /// The same, by rule: of every rule that there has been.
+    /// The same, by rule: of each that there is, and of those that are gone, until they have been seen.
     pub fn counts_by_rule(&self) -> impl Iterator<Item = RuleCounts<'_>> {
         self.ledger.by_rule()
+    }
+
+    /// Those of all other rules that are gone.
+    pub fn former(&self) -> Option<Counts> {
+        self.ledger.of_former()
+    }
+
+    /// The counters of these rules were seen as they are without connections.
+    pub fn mark_seen<'a>(&mut self, rules: impl IntoIterator<Item = &'a str>) {
+        self.ledger.mark_seen(rules);
     }
 
     /// How many connections there may be at once.
@@ -172,8 +184,9 @@ impl Workers {
         self.threads.len()
     }
 
-    /// Looks whether each of them comes round; to be called once a second.
+    /// Looks whether each of them comes round, and after the counters; to be called once a second.
     pub fn look(&mut self) {
+        self.ledger.tidy(Instant::now());
         for (number, heartbeat) in self.heartbeats.iter_mut().enumerate() {
             heartbeat.look(number, &self.mailboxes[number]);
         }

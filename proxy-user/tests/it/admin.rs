@@ -70,7 +70,12 @@ impl Run {
         ask(&self.socket, arguments)
     }
 
-    fn json(&self, arguments: &str) -> Value {
+    /// Says another rule in the file.
+    pub fn say(&self, rule: &str) {
+        self.config.say(&with_admin(&self.socket, rule));
+    }
+
+    pub fn json(&self, arguments: &str) -> Value {
         let output = self.ask(&format!("{arguments} --json"));
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
     }
@@ -224,7 +229,7 @@ fn a_reload_says_what_has_changed() {
     let run = Run::start(&lab, &rule(PORT, "none"));
     let again = run.ask("reload");
     assert_eq!(text(&again.stdout), "reloaded: nothing has changed\n", "{again:?}");
-    run.config.say(&with_admin(&run.socket, &rule(PORT, "v3")));
+    run.say(&rule(PORT, "v3"));
     let wrong = run.ask("reload");
     assert_eq!(wrong.status.code(), Some(1));
     let words = text(&wrong.stderr);

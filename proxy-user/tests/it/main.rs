@@ -49,6 +49,7 @@ mod errors;
 mod existing;
 mod failed_start;
 mod flood;
+mod former_rules;
 mod guard;
 mod hairpin;
 mod hooks;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::Service;
 use super::reload::Asker;
 use super::say::describe;
+use crate::config::settings::FORMER;
 use crate::operate::admin::{Answer, Ask, Question};
 use crate::operate::logs;
 use crate::operate::report::connections::Connection;
@@ -26,6 +27,7 @@ impl Service {
         }
         let answer = match &question.ask {
             Ask::Status => self.status().and_then(value),
+            Ask::Scrape => self.scrape().and_then(value),
             Ask::Connections => self.connections().and_then(value),
             Ask::Cutover { rule, quiet } => self.cutover(rule.as_deref(), *quiet).and_then(value),
             Ask::Tighten { rule, quiet, force } => {
@@ -67,13 +69,24 @@ impl Service {
         })
     }
 
+    /// The same, for whoever keeps it. What is told of rules that are gone and have no connections is
+    /// their last word.
+    fn scrape(&mut self) -> Result<Status> {
+        let status = self.status()?;
+        let ended =
+            status.rules.iter().filter(|rule| rule.does.is_none() && rule.traffic.open == 0);
+        self.relay.mark_seen(ended.map(|rule| rule.name.as_str()));
+        Ok(status)
+    }
+
     /// Those that are attached to, and behind them those that should be.
     fn interfaces(&self) -> Vec<Interface> {
         let attached = self.steering.attached().map(Interface::from);
         attached.chain(self.steering.failures().map(Interface::from)).collect()
     }
 
-    /// Those that there are in their own order, and behind them those that there were.
+    /// Those that there are in their own order, behind them those that there were, and the sum of the
+    /// ones before.
     fn rules(&self) -> Vec<Rule> {
         let counts = self.relay.counts_by_rule();
         let mut traffic: BTreeMap<_, _> =
@@ -90,6 +103,12 @@ impl Service {
         rules.extend(gone.map(|(name, traffic)| Rule {
             name: name.to_owned(),
             traffic,
+            ..Rule::default()
+        }));
+        let former = self.relay.former();
+        rules.extend(former.map(|counts| Rule {
+            name: FORMER.to_owned(),
+            traffic: Traffic::from(&counts),
             ..Rule::default()
         }));
         rules

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use super::policy::{Asked, Backend, Listener};
-use crate::config::settings::Mode;
+use crate::config::settings::{FORMER, Mode};
 use crate::config::validate::rules::{LONGEST_NAME, fits_into_name};
 use crate::header::Version;
 
@@ -152,9 +152,9 @@ fn on_upstream(backend: &Backend) -> String {
     )
 }
 
-/// Rules' names have only characters that fit, are not too long, and differ.
+/// Rules' names have only characters that fit, are not too long, and differ; none is [`FORMER`].
 fn set_names_apart(rules: &mut [Rule]) {
-    let mut taken = BTreeSet::new();
+    let mut taken = BTreeSet::from([FORMER.to_owned()]);
     for rule in rules {
         let fitting = |c| if fits_into_name(c) { c } else { '-' };
         let name: String = rule.name.chars().map(fitting).collect();

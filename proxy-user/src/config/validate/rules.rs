@@ -10,7 +10,7 @@ use super::{Invalid, Written, guard, inbound, outbound, some_time, upstream};
 use crate::address::Cidr;
 use crate::config::field::{self, At};
 use crate::config::raw::{RawConfig, RawRule};
-use crate::config::settings::Rule;
+use crate::config::settings::{FORMER, Rule};
 use crate::config::word::Word;
 
 /// Longest name of a rule: it is a label of metrics.
@@ -101,6 +101,10 @@ fn rule(at: At<'_>, raw: &RawRule) -> Result<Rule, Invalid> {
 fn name(at: At<'_>, word: &Word) -> Result<(), Invalid> {
     if word.is_empty() || word.len() > LONGEST_NAME || !word.chars().all(fits_into_name) {
         let fix = format!("write 1 to {LONGEST_NAME} letters, digits, or any of - _ .");
+        return Err(at.refuse(field::NAME, word, fix));
+    }
+    if &**word == FORMER {
+        let fix = "choose another: the counters of rules that are gone are added up under this one";
         return Err(at.refuse(field::NAME, word, fix));
     }
     Ok(())

@@ -119,9 +119,9 @@ async fn respond(
         return Ok(refusal);
     }
     Ok(match request.uri().path() {
-        "/healthz" => verdict(&latest.snapshot().await.status, Status::ailment, "ok\n"),
-        "/readyz" => verdict(&latest.snapshot().await.status, Status::unreadiness, "ready\n"),
-        "/metrics" => match latest.snapshot().await.metrics() {
+        "/healthz" => verdict(&latest.status().await.status, Status::ailment, "ok\n"),
+        "/readyz" => verdict(&latest.status().await.status, Status::unreadiness, "ready\n"),
+        "/metrics" => match latest.scrape().await.metrics() {
             Ok(text) => response(StatusCode::OK, metrics::CONTENT_TYPE, text),
             Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         },

@@ -23,6 +23,7 @@ pub struct Latest {
 pub struct Snapshot {
     /// When it was asked for.
     asked: Instant,
+    ask: Ask,
     /// What was answered.
     pub status: Result<Status, String>,
     metrics: OnceLock<Result<Bytes, String>>,
@@ -35,27 +36,41 @@ impl Latest {
     }
 
     /// The status as it is now, or a moment later.
-    pub async fn snapshot(&self) -> Arc<Snapshot> {
+    pub async fn status(&self) -> Arc<Snapshot> {
+        self.snapshot(Ask::Status).await
+    }
+
+    /// The same for whoever keeps it.
+    pub async fn scrape(&self) -> Arc<Snapshot> {
+        self.snapshot(Ask::Scrape).await
+    }
+
+    async fn snapshot(&self, ask: Ask) -> Arc<Snapshot> {
         let now = Instant::now();
         // Requests that come while a status is being fetched wait here; the first of them fetches for all.
         let mut taken = self.taken.lock().await;
-        if let Some(snapshot) = taken.as_ref().filter(|snapshot| snapshot.asked >= now) {
+        if let Some(snapshot) = taken.as_ref().filter(|it| it.asked >= now && it.serves(&ask)) {
             return Arc::clone(snapshot);
         }
         let asked = Instant::now();
-        let status = match self.desk.ask(Ask::Status).await {
+        let status = match self.desk.ask(ask.clone()).await {
             Answer::Answer(value) => {
                 serde_json::from_value(value).map_err(|error| error.to_string())
             }
             Answer::Error(error) => Err(error),
         };
-        let snapshot = Arc::new(Snapshot { asked, status, metrics: OnceLock::new() });
+        let snapshot = Arc::new(Snapshot { asked, ask, status, metrics: OnceLock::new() });
         *taken = Some(Arc::clone(&snapshot));
         snapshot
     }
 }
 
 impl Snapshot {
+    /// Whether it is an answer to this as well.
+    fn serves(&self, ask: &Ask) -> bool {
+        self.ask == Ask::Scrape || self.ask == *ask
+    }
+
     /// As text, which is written once for all.
     pub fn metrics(&self) -> Result<Bytes, String> {
         let written = self.metrics.get_or_init(|| {
@@ -68,7 +83,7 @@ impl Snapshot {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::future::join_all;
+    use futures_util::future::{join, join_all};
 
     use super::*;
 
@@ -87,10 +102,14 @@ mod tests {
         tokio::spawn(count(questions));
         let latest = Latest::at(desk);
         let number = |snapshot: Arc<Snapshot>| snapshot.status.as_ref().unwrap().instance;
-        let crowd = join_all((0..100).map(|_| latest.snapshot())).await;
+        let crowd = join_all((0..100).map(|_| latest.status())).await;
         let numbers: Vec<_> = crowd.into_iter().map(number).collect();
         assert!(numbers.iter().all(|number| *number <= 2), "{numbers:?}");
         let before = numbers.into_iter().max().unwrap();
-        assert_eq!(number(latest.snapshot().await), before + 1, "an old one is no answer");
+        assert_eq!(number(latest.status().await), before + 1, "an old one is no answer");
+        let (status, scrape) = join(latest.status(), latest.scrape()).await;
+        assert!(number(scrape) > number(status), "what is only looked at is not kept");
+        let (scrape, status) = join(latest.scrape(), latest.status()).await;
+        assert!(number(status) >= number(scrape));
     }
 }

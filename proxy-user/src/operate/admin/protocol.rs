@@ -14,6 +14,8 @@ use crate::config::word::OneLine;
 pub enum Ask {
     /// How it stands: a [`Status`](super::report::Status).
     Status,
+    /// The same, and it will be kept: counters of rules that are gone need not be told again.
+    Scrape,
     /// What is open: a list of [`Connection`](super::report::connections::Connection)s.
     Connections,
     /// To read its configuration again: the lines of what has changed.

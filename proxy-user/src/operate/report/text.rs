@@ -7,6 +7,7 @@ use comfy_table::{Table, presets};
 use humantime::{format_duration, format_rfc3339_seconds};
 
 use super::{DownUpstream, Lookup, Rule, State, Status};
+use crate::config::settings::FORMER;
 use crate::operate::logs::LostLines;
 
 /// One status, in a few lines and two tables.
@@ -18,7 +19,8 @@ pub fn describe(status: &Status) -> String {
     text.push('\n');
     text.push_str(&table(head, rules));
     for rule in &status.rules {
-        let does = rule.does.as_deref().unwrap_or("this rule is gone");
+        let gone = if rule.name == FORMER { "all rules before them" } else { "this rule is gone" };
+        let does = rule.does.as_deref().unwrap_or(gone);
         let _ = writeln!(text, "  {}: {does}", rule.name);
         if let Some(lookup) = &rule.lookup {
             let _ = writeln!(text, "    {}", found(lookup));

@@ -25,6 +25,18 @@ fn rules_that_share_a_port_have_destinations_of_their_own() {
 }
 
 #[test]
+fn no_rule_is_called_what_all_former_ones_are() {
+    let mut raw = raw();
+    raw.rules[0].name = "former".into();
+    let message = crate::config::validate(&raw, Written::File).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "rule former: name 'former' is not valid; choose another: the counters of rules that are gone \
+         are added up under this one"
+    );
+}
+
+#[test]
 fn destinations_can_not_be_held() {
     let message = refused(|raw| {
         raw.rules[0].destinations = words(&["203.0.113.1"]);
