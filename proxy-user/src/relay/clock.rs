@@ -1,59 +1,133 @@
 //! A worker's clock: read once a round, since nothing in a round takes long.
+//!
+//! Deadlines are in the time that the worker has run. Where the whole process stands still (a stop signal,
+//! the freezer, a machine that is paused), nobody is read and nobody can be answered, so that time counts
+//! for no deadline. It shows as a jump: a worker that waits is woken each [`PULSE`].
 
 use std::time::{Duration, Instant};
 
 use super::wheel::Tick;
 
+/// How long a worker sleeps at most.
+pub const PULSE: Duration = Duration::from_secs(1);
+/// Twice that is a pause, in milliseconds. Less can be a machine that has more to do than it can.
+const PAUSE: u64 = 2 * milliseconds(PULSE);
+
 /// The time since the worker's start, as of the last look.
 #[derive(Debug)]
 pub struct Clock {
     start: Instant,
-    milliseconds: u64,
+    now: Moment,
+}
+
+/// A moment, in milliseconds since the worker's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// As everybody sees it.
+    elapsed: u64,
+    /// Without pauses.
+    run: u64,
 }
 
 impl Clock {
     /// A clock that starts now.
     pub fn start() -> Self {
-        Self { start: Instant::now(), milliseconds: 0 }
+        Self { start: Instant::now(), now: Moment::default() }
     }
 
-    /// Looks anew.
-    pub fn look(&mut self) {
-        self.milliseconds = milliseconds(self.start.elapsed());
+    /// Looks anew. Returns how long a pause has lasted, if there was one.
+    pub fn look(&mut self) -> Option<Duration> {
+        let before = self.now;
+        self.now = before.at(milliseconds(self.start.elapsed()));
+        let pause = (self.now.elapsed - before.elapsed) - (self.now.run - before.run);
+        (pause > 0).then(|| Duration::from_millis(pause))
     }
 
     /// The time, for what is compared with other clocks.
     pub fn instant(&self) -> Instant {
-        self.start + Duration::from_millis(self.milliseconds)
+        self.start + Duration::from_millis(self.now.elapsed)
     }
 
-    /// Milliseconds since the start.
-    pub const fn milliseconds(&self) -> u64 {
-        self.milliseconds
+    /// The time, to be compared with later.
+    pub const fn moment(&self) -> Moment {
+        self.now
+    }
+
+    /// How long ago a moment was, pauses included.
+    pub const fn age(&self, moment: Moment) -> Duration {
+        Duration::from_millis(self.now.elapsed - moment.elapsed)
     }
 
     /// The tick that has begun.
     pub const fn now(&self) -> Tick {
-        Tick::at(self.milliseconds)
+        Tick::at(self.now.run)
     }
 
     /// The first tick that is not earlier than so long from now.
     pub fn after(&self, time: Duration) -> Tick {
-        Self::since(self.milliseconds, time)
+        self.now.after(time)
     }
 
-    /// The first tick that is not earlier than so long after a time, in milliseconds.
-    pub fn since(began: u64, time: Duration) -> Tick {
-        Tick::not_before(began.saturating_add(milliseconds(time)))
-    }
-
-    /// How long it is until a tick begins.
+    /// How long it is until a tick begins, without a pause.
     pub fn until(&self, tick: Tick) -> Duration {
-        let then = Duration::from_millis(tick.milliseconds());
-        then.saturating_sub(self.start.elapsed())
+        let now = self.now.at(milliseconds(self.start.elapsed()));
+        Duration::from_millis(tick.milliseconds().saturating_sub(now.run))
     }
 }
 
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+impl Moment {
+    /// The moment of a look behind this one, so long since the start. Of a pause, what the worker may
+    /// have slept by itself counts.
+    fn at(self, elapsed: u64) -> Self {
+        let passed = elapsed.saturating_sub(self.elapsed);
+        let run = if passed < PAUSE { passed } else { milliseconds(PULSE) };
+        Self { elapsed: self.elapsed + passed, run: self.run + run }
+    }
+
+    /// The first tick that is not earlier than so long after it.
+    pub fn after(self, time: Duration) -> Tick {
+        Tick::not_before(self.run.saturating_add(milliseconds(time)))
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "half a billion years")]
+const fn milliseconds(time: Duration) -> u64 {
+    let milliseconds = time.as_millis();
+    if milliseconds > u64::MAX as u128 { u64::MAX } else { milliseconds as u64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_worker_may_sleep_is_no_pause() {
+        let (mut moment, start) = (Moment::default(), Moment::default());
+        for elapsed in [1, 1000, 2500, 4499] {
+            moment = moment.at(elapsed);
+            assert_eq!(moment, Moment { elapsed, run: elapsed });
+        }
+        assert_eq!(start.after(Duration::from_secs(4)), Tick::not_before(4000));
+        assert!(Tick::at(moment.run) >= start.after(Duration::from_secs(4)));
+    }
+
+    #[test]
+    fn a_pause_puts_deadlines_off_by_as_much() {
+        let begun = Moment::default().at(300);
+        let deadline = begun.after(Duration::from_secs(5));
+        let paused = begun.at(800).at(8800);
+        assert_eq!(paused, Moment { elapsed: 8800, run: 1800 });
+        assert!(Tick::at(paused.run) < deadline, "3.5 s are left of it");
+        assert!(Tick::at(paused.at(10_200).at(11_900).run) < deadline);
+        assert!(Tick::at(paused.at(10_200).at(12_100).at(12_350).run) >= deadline);
+        // Another one counts anew.
+        let again = paused.at(9000).at(19_000);
+        assert_eq!(again, Moment { elapsed: 19_000, run: 3000 });
+    }
+
+    #[test]
+    fn a_clock_never_goes_back() {
+        let moment = Moment { elapsed: 5000, run: 4000 };
+        assert_eq!(moment.at(4000), moment);
+    }
 }

@@ -165,7 +165,7 @@ impl Connecting {
             return First::Blocked;
         }
         match upstream.get().take_error() {
-            // Of several that are under way, only one has news.
+            // Of several that are under way, only one has news; and one whose time is up may have none.
             Ok(None) if upstream.get().peer_addr().is_err() => {
                 upstream.await_writable();
                 First::Blocked

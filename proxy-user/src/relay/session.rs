@@ -16,7 +16,7 @@ use proxy_common::Reason;
 use self::ending::ResetUnlessClosed;
 use super::admission::{Place, SourcePlace};
 use super::buffers::Buffers;
-use super::clock::Clock;
+use super::clock::{Clock, Moment};
 use super::connecting::Connecting;
 use super::gate::Gate;
 use super::ledger::Served;
@@ -118,8 +118,8 @@ pub struct Session {
     served: Arc<Served>,
     /// For the log and the counters, until they have it.
     ended: Option<Ended>,
-    /// When it was accepted, in milliseconds of the worker's clock.
-    started: u64,
+    /// When it was accepted.
+    started: Moment,
     is_settled: bool,
     /// Whether small writes to the upstream leave at once.
     is_prompt: bool,
@@ -153,7 +153,7 @@ impl Session {
             destination,
             ended: Some(Ended::new(peer, destination)),
             served,
-            started: worker.clock.milliseconds(),
+            started: worker.clock.moment(),
             is_settled: false,
             is_prompt: false,
             is_ready: false,
@@ -206,8 +206,21 @@ impl Session {
         }
     }
 
-    /// Its deadline is there.
+    /// Its deadline is there. Whatever has arrived comes first, even if nobody was told of it yet: what
+    /// was sent in time is in time.
     pub fn time_out(&mut self, turn: &mut Turn<'_>) -> Fate {
+        for socket in [Some(&self.client), self.upstream.as_ref()].into_iter().flatten() {
+            socket.try_again();
+        }
+        if let Stage::Connecting(connecting) = &self.stage {
+            connecting.notice_rival();
+        }
+        let fate = self.advance(turn);
+        let is_over_time = self.deadline <= turn.worker.clock.now();
+        if fate == Fate::Waiting && is_over_time { self.give_up(turn) } else { fate }
+    }
+
+    fn give_up(&mut self, turn: &mut Turn<'_>) -> Fate {
         match &self.stage {
             Stage::Opening(opening) => {
                 // It may only have been the time for a server to speak first.
@@ -272,7 +285,7 @@ impl Session {
             destination: self.destination,
             upstream,
             bytes,
-            age: Duration::from_millis(clock.milliseconds() - self.started),
+            age: clock.age(self.started),
             stand,
         })
     }

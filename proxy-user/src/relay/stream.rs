@@ -143,6 +143,12 @@ impl<S> Socket<S> {
         self.writable.set(false);
     }
 
+    /// Everything is worth a try again: there may be more than was told of.
+    pub fn try_again(&self) {
+        self.readable.set(true);
+        self.writable.set(true);
+    }
+
     /// It may have become writable.
     pub fn try_writing(&self) {
         self.writable.set(true);

@@ -12,7 +12,7 @@ use slab::Slab;
 
 use self::orders::List;
 use super::admission::Admission;
-use super::clock::Clock;
+use super::clock::{self, Clock};
 use super::flow::{BUFFER, Shared};
 use super::health::Health;
 use super::ledger::Rules;
@@ -32,10 +32,12 @@ mod accepting;
 mod deadlines;
 mod orders;
 
-/// What events of the listeners, the mailbox and the alarm are called; sessions count up from 0.
+/// What events of the listeners, the mailbox, the alarm and the pulse are called; sessions count up from
+/// 0.
 const LISTENERS: [u64; 2] = [u64::MAX, u64::MAX - 1];
 const MAILBOX: u64 = u64::MAX - 2;
 const ALARM: u64 = u64::MAX - 3;
+const PULSE: u64 = u64::MAX - 4;
 
 /// What a worker's sessions act with.
 #[derive(Debug)]
@@ -113,6 +115,8 @@ pub struct Round {
     births: u64,
     wheel: Wheel<Due>,
     alarm: Alarm,
+    /// Wakes it now and then, so that the clock can tell a pause from a wait.
+    _pulse: Alarm,
     /// What the alarm is set to.
     wakes_at: Option<Tick>,
     /// Entries of the wheel that have come and are yet to be looked at.
@@ -134,6 +138,8 @@ impl Round {
         worker.poller.add_level(&mailbox, MAILBOX).context("cannot watch the mailbox")?;
         let alarm = Alarm::new().context("cannot make a timer")?;
         worker.poller.add(&alarm, ALARM).context("cannot watch the timer")?;
+        let pulse = Alarm::every(clock::PULSE).context("cannot make a timer")?;
+        worker.poller.add(&pulse, PULSE).context("cannot watch a timer")?;
         let round = Self {
             worker,
             listeners,
@@ -143,6 +149,7 @@ impl Round {
             births: 0,
             wheel: Wheel::new(),
             alarm,
+            _pulse: pulse,
             wakes_at: None,
             due: VecDeque::new(),
             ready: VecDeque::new(),
@@ -158,7 +165,9 @@ impl Round {
     pub fn run(mut self) -> Result<()> {
         while !self.stopped {
             let events = self.wait()?;
-            self.worker.clock.look();
+            if let Some(pause) = self.worker.clock.look() {
+                tracing::warn!(?pause, "the process stood still; deadlines are put off by as much");
+            }
             self.worker.shared.work.begin_part();
             for number in 0..events {
                 let event = self.worker.poller.event(number);
@@ -190,6 +199,7 @@ impl Round {
             MAILBOX => self.obey(),
             // It is for the wheel, which is turned in every round.
             ALARM => self.wakes_at = None,
+            PULSE => {}
             token => match LISTENERS.iter().position(|listener| *listener == token) {
                 Some(listener) => self.accept(listener),
                 None => self.notice(token, event),

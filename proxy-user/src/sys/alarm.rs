@@ -13,7 +13,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 /// A zero would be no alarm.
 const AT_ONCE: Duration = Duration::from_nanos(1);
 
-/// An alarm, to be watched by a poller; it rings once for each time that it is set.
+/// An alarm, to be watched by a poller; it rings once for each time that it is set, or again and again.
 #[derive(Debug)]
 pub struct Alarm(TimerFd);
 
@@ -22,6 +22,15 @@ impl Alarm {
     pub fn new() -> io::Result<Self> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         Ok(Self(TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?))
+    }
+
+    /// One that rings again and again.
+    pub fn every(time: Duration) -> io::Result<Self> {
+        let alarm = Self::new()?;
+        alarm
+            .0
+            .set(Expiration::Interval(TimeSpec::from_duration(time)), TimerSetTimeFlags::empty())?;
+        Ok(alarm)
     }
 
     /// Has it ring after so long, whatever it was set to before; `None`: never.

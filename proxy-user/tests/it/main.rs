@@ -70,6 +70,7 @@ mod odd_packets;
 mod outbound;
 mod outbound_tlvs;
 mod packet_log;
+mod pauses;
 mod peers;
 mod ports;
 mod race;

@@ -121,8 +121,7 @@ impl Session {
     pub(super) fn record(&mut self, worker: &Worker, outcome: Outcome) {
         if let Some(ended) = self.ended.take() {
             self.served.tally.ended(outcome);
-            let age = worker.clock.milliseconds() - self.started;
-            worker.log.ended(&ended, outcome, Duration::from_millis(age));
+            worker.log.ended(&ended, outcome, worker.clock.age(self.started));
         }
     }
 }

@@ -62,7 +62,7 @@ impl Session {
                     self.deadline = connecting.deadline;
                     return self.wait(connecting);
                 }
-                None => return self.give_up(turn, connecting.failed),
+                None => return self.fail_to_reach(turn, connecting.failed),
             };
             connecting.attempt = connecting.attempt.next_address();
             self.set_deadline(turn, &connecting);
@@ -176,7 +176,7 @@ impl Session {
     }
 
     /// A client whose upstream can't be reached is reset, as that upstream's kernel would.
-    fn give_up(&mut self, turn: &mut Turn<'_>, reason: Reason) -> Fate {
+    fn fail_to_reach(&mut self, turn: &mut Turn<'_>, reason: Reason) -> Fate {
         if reason == Reason::NoLocalPort {
             turn.worker.log.no_local_port(&self.served.rule);
         }

@@ -4,7 +4,6 @@ use std::io::ErrorKind;
 use std::mem;
 
 use super::{Fate, Session, Stage, Turn};
-use crate::relay::clock::Clock;
 use crate::relay::log::Beginning;
 use crate::relay::opening::{Declined, Preamble};
 use crate::relay::work::STEPS;
@@ -36,7 +35,7 @@ impl Session {
                 return self.go_on(turn, decided);
             }
             // It does not wait for the server to speak: the header's own deadline holds.
-            self.deadline = Clock::since(self.started, arrival.rule.inbound.timeout);
+            self.deadline = self.started.after(arrival.rule.inbound.timeout);
         }
         self.stage = Stage::Opening(opening);
         Fate::Busy
