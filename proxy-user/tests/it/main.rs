@@ -88,6 +88,7 @@ mod stalled;
 mod succession;
 mod takeover;
 mod unread;
+mod unwatched;
 mod urgent;
 mod vlan;
 mod walls;

@@ -75,6 +75,11 @@ impl Session {
         self.close_gently(turn)
     }
 
+    /// Ends it with a reset, however far it is, for a fault of our own.
+    pub fn fail(&mut self, turn: &mut Turn<'_>) -> Fate {
+        self.finish(turn, Ending::Broken(Reason::Internal))
+    }
+
     /// Ends it with a reset.
     pub(super) fn refuse(&mut self, turn: &mut Turn<'_>, reason: Reason) -> Fate {
         self.record(turn.worker, Outcome::Refused(reason));

@@ -96,9 +96,11 @@ impl Round {
         let mut fate = session.begin(&mut turn);
         if fate != Fate::Over {
             // Watched only now: most have said everything that is needed by the first read.
-            let watched = self.worker.poller.add(session.client(), Side::Client.token(key));
-            if watched.is_err() {
-                fate = Fate::Over;
+            let poller = &turn.worker.poller;
+            let watched = poller.add(session.client(), Side::Client.token(key));
+            if let Err(error) = watched {
+                tracing::warn!(%error, "a client can't be watched");
+                fate = session.fail(&mut turn);
             }
         }
         self.settle(key, fate);

@@ -1,0 +1,55 @@
+//! Connections whose sockets the kernel refuses to watch: refused, and counted as any other.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nix::libc;
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+use xtask::lab::Family;
+
+use crate::backend::{Backend, echo};
+use crate::client::{Client, Reply};
+use crate::fault::{self, Call, Consequence, During, Fault};
+use crate::scene::{PORT, lab};
+use crate::setup::foreword;
+
+both_families!(a_connection_that_can_not_be_watched_is_refused_and_counted);
+
+/// Enough for one of them to meet the fault.
+const CLIENTS: usize = 3;
+
+fn a_connection_that_can_not_be_watched_is_refused_and_counted(family: Family) {
+    const CALLS: [Call; 1] = [(libc::SYS_epoll_ctl, "epoll_ctl")];
+    let lab = lab();
+    let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
+    let flags = format!(
+        "attach eth0 --port {PORT} --inbound off --outbound none --workers 1 --admin-socket none"
+    );
+    let flags: Vec<_> = flags.split_whitespace().collect();
+    // The first is for the upstream's socket, the second for the client's.
+    for (number, socket) in [(0, "upstream"), (1, "client")] {
+        let (during, consequence) = (During::Service, Consequence::Refusal);
+        let fault = Fault { during, calls: &CALLS, number, consequence };
+        let cut = AtomicUsize::new(0);
+        let ended = fault::run(&lab.node, foreword(), &flags, fault, |running| {
+            let pid = Pid::from_raw(i32::try_from(running.pid).expect("a pid fits in 31 bits"));
+            signal::kill(pid, Signal::SIGWINCH).expect("it runs");
+            for _ in 0..CLIENTS {
+                let mut client = Client::connect(&lab.client, family.lb(), backend.address());
+                client.offer(b"hello");
+                let reply = client.rest_after_offer();
+                if reply != Reply::ended(b"hello") {
+                    reply.assert_cut(socket);
+                    cut.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        let said = format!("{}{}", ended.stdout, ended.stderr);
+        assert_eq!((ended.failed, cut.into_inner()), (Some("epoll_ctl"), 1), "{socket}: {said}");
+        // The run has not waited for a connection that was nowhere.
+        assert_eq!(ended.code, Some(0), "{socket}: {said}");
+        let summary = format!("{CLIENTS} connections: {} relayed", CLIENTS - 1);
+        assert!(said.contains(&summary), "{socket}: {said}");
+        assert!(said.contains("       1  internal"), "{socket}: {said}");
+    }
+}
