@@ -9,7 +9,6 @@
 use std::mem;
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
 
 use proxy_common::Reason;
 

@@ -7,13 +7,20 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use nix::libc;
 use nix::sys::socket::sockopt::{RcvBuf, SndBuf};
 use nix::sys::socket::{getsockopt, setsockopt};
+use nix::{libc, setsockopt_impl, sockopt_impl};
 
-nix::sockopt_impl!(BufLock, SetOnly, libc::SOL_SOCKET, libc::SO_BUF_LOCK, libc::c_int);
+sockopt_impl!(
+    /// Which of a socket's buffers the kernel's autotuning leaves alone.
+    BufLock,
+    SetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_BUF_LOCK,
+    libc::c_int
+);
 
-/// `SOCK_SNDBUF_LOCK | SOCK_RCVBUF_LOCK`: the kernel's autotuning leaves both be.
+/// `SOCK_SNDBUF_LOCK | SOCK_RCVBUF_LOCK`.
 const BOTH: libc::c_int = 1 | 2;
 
 /// How many bytes the kernel keeps at most that have come and are not yet read, its own cost included.
@@ -36,9 +43,11 @@ pub fn keep_from_growing(socket: &impl AsFd, locked: bool) -> io::Result<()> {
 mod tests {
     use std::net::TcpListener;
 
+    use nix::getsockopt_impl;
+
     use super::*;
 
-    nix::sockopt_impl!(BufLocked, GetOnly, libc::SOL_SOCKET, libc::SO_BUF_LOCK, libc::c_int);
+    sockopt_impl!(BufLocked, GetOnly, libc::SOL_SOCKET, libc::SO_BUF_LOCK, libc::c_int);
 
     #[test]
     fn a_lock_can_be_taken_and_lifted() {

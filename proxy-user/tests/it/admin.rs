@@ -70,11 +70,6 @@ impl Run {
         ask(&self.socket, arguments)
     }
 
-    /// Says another rule in the file.
-    pub fn say(&self, rule: &str) {
-        self.config.say(&with_admin(&self.socket, rule));
-    }
-
     pub fn json(&self, arguments: &str) -> Value {
         let output = self.ask(&format!("{arguments} --json"));
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))

@@ -59,12 +59,12 @@ impl Trio {
         later.send(rest);
         assert_eq!(later.receive(5), b"hello");
         assert_eq!(refused(&scene.foreword, reason), 0);
-        assert_eq!(never.rest().bytes, b"", "its time is up as well, if later");
-        wait_until(PATIENCE, "the count", || refused(&scene.foreword, reason) == 1)
-            .expect("it is counted");
         for client in [meanwhile, later] {
             assert_eq!(client.finish_and_rest(), Reply::ended(b""));
         }
+        never.rest().assert_cut("its time is up as well, if later");
+        wait_until(PATIENCE, "the count", || refused(&scene.foreword, reason) == 1)
+            .expect("it is counted");
         wait_for(&scene.foreword, "the process stood still", 1);
     }
 }

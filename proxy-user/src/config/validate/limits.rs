@@ -31,6 +31,8 @@ pub(super) fn limits(at: At<'_>, raw: &RawLimits) -> Result<ConnectionLimits, In
     Ok(ConnectionLimits { connections, per_source, memory, ipv6_prefix })
 }
 
+/// Less than that can be what one connection is counted for.
+const LEAST_MEMORY: u64 = 16 << 20;
 /// What a size can be counted in.
 const UNITS: [(&str, u64); 4] =
     [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
@@ -39,9 +41,13 @@ fn memory(at: At<'_>, word: &Word) -> Result<MemoryLimit, Invalid> {
     match &**word {
         "auto" => Ok(MemoryLimit::Quarter),
         "none" => Ok(MemoryLimit::Any),
-        text => size(text).map(MemoryLimit::Bytes).ok_or_else(|| {
-            at.refuse(field::MAX_MEMORY, word, "write a size such as 512MiB or 2GiB, auto, or none")
-        }),
+        text => {
+            let size = size(text).filter(|size| size.get() >= LEAST_MEMORY);
+            size.map(MemoryLimit::Bytes).ok_or_else(|| {
+                let fix = "write a size such as 512MiB or 2GiB, of 16MiB or more, auto, or none";
+                at.refuse(field::MAX_MEMORY, word, fix)
+            })
+        }
     }
 }
 

@@ -97,12 +97,13 @@ fn how_much_memory_their_buffers_may_take() {
     assert_eq!(memory("none"), Ok(MemoryLimit::Any));
     assert_eq!(memory("512MiB"), bytes(512 << 20));
     assert_eq!(memory("1 GiB"), bytes(1 << 30));
-    for text in ["", "0MiB", "512", "512M", "-1MiB", "1.5GiB", "99999999999TiB"] {
+    assert_eq!(memory("16384KiB"), bytes(16 << 20));
+    for text in ["", "0MiB", "16383KiB", "512", "512M", "-1MiB", "1.5GiB", "99999999999TiB"] {
         assert_eq!(
             memory(text),
             Err(format!(
-                "--max-memory '{text}' is not valid; write a size such as 512MiB or 2GiB, auto, or \
-                 none"
+                "--max-memory '{text}' is not valid; write a size such as 512MiB or 2GiB, of 16MiB or \
+                 more, auto, or none"
             ))
         );
     }
