@@ -118,7 +118,7 @@ fn on_way(
     is_watched: impl Fn(u32) -> bool,
 ) -> Option<Advice> {
     let to = upstream.get().ip();
-    let way = netlink::here(async |handle| netlink::way_to(&handle, to).await);
+    let way = netlink::here(async |handle| netlink::routes::way_to(&handle, to).await);
     let Ok(Some(way)) = way else {
         return Some(Advice {
             what: format!("there is no route to the upstream {upstream}"),

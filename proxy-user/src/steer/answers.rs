@@ -14,7 +14,7 @@ pub fn advice(
     links: &[Link],
     is_protected: impl Fn(u32) -> bool,
 ) -> Option<Advice> {
-    let defaults = netlink::here(async |handle| netlink::default_routes(&handle).await);
+    let defaults = netlink::here(async |handle| netlink::routes::default_routes(&handle).await);
     judge(rules, at, links, &defaults.unwrap_or_default(), is_protected)
 }
 
@@ -72,6 +72,7 @@ mod tests {
         Link {
             index,
             name: name.to_owned(),
+            alternative_names: Vec::new(),
             mtu: 1500,
             address: Vec::new(),
             peer_namespace: None,
@@ -80,6 +81,7 @@ mod tests {
             alias: String::new(),
             is_virtual,
             lower: None,
+            xdp: Vec::new(),
         }
     }
 

@@ -1,30 +1,27 @@
 //! What we have on one interface.
 
-use std::io;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
+use aya::programs::Xdp;
 use aya::programs::xdp::XdpLink;
-use aya::programs::{SchedClassifier, TcAttachType, Xdp, XdpMode};
-use nix::errno::Errno;
 use proxy_common::abi::NIC_XDP;
-use proxy_common::names;
+use proxy_common::names::{ANSWER, EGRESS, GUARD, STEER, SYNACK};
 
+use super::classifier::{Classifier, Order};
+use super::guard::{GuardUsed, attach_guard, once_free};
 use super::hold::{self, Hold};
 use super::hook::{self, Clsact, HookUsed};
 use super::interface::{NetworkInterface, Role};
 use super::lock::{self, DrainingMark, InterfaceLock, TakeoverSocket};
 use super::object::Object;
 use super::pins::Instance;
+use super::reconcile::{Part, Place};
 use crate::config::settings::GuardHook;
 use crate::sys::slots::Slots;
 
 /// How long the kernel may take to free the place of a program that is gone.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often that is tried.
-const RETRY: Duration = Duration::from_millis(10);
 
 /// What belongs on interfaces, by the settings and the kernel.
 #[derive(Clone, Copy, Debug)]
@@ -47,34 +44,24 @@ pub struct Plan {
 impl Plan {
     /// Descriptors that must close early when the process dies: at most so many an interface.
     pub const LINKS: usize = 5;
-}
 
-/// Where the guard stands on an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GuardUsed {
-    /// In the driver.
-    Native,
-    /// In the kernel's generic XDP.
-    Generic,
-    /// In steer.
-    Tc,
-}
-
-impl GuardUsed {
-    /// In words.
-    pub const fn describe(self) -> &'static str {
-        match self {
-            Self::Native => "native XDP",
-            Self::Generic => "generic XDP",
-            Self::Tc => "in TC",
-        }
+    /// The programs at TC of an interface, in the order in which they are attached: what steers last.
+    fn classifiers(self, role: Role) -> impl Iterator<Item = &'static str> {
+        let is_protected = role == Role::Protected;
+        let all = [
+            (SYNACK, self.synack && is_protected),
+            (ANSWER, self.answers),
+            (EGRESS, self.answers),
+            (STEER, is_protected),
+        ];
+        all.into_iter().filter_map(|(name, is_wanted)| is_wanted.then_some(name))
     }
 }
 
 /// Our programs on one interface. Dropped in the order of the fields: steering ends first.
 #[derive(Debug)]
 pub struct Attachment {
-    tc: Vec<SchedClassifierLink>,
+    tc: Vec<Classifier>,
     xdp: Option<XdpLink>,
     hold: Option<Hold>,
     /// A qdisc that we added for the filters above.
@@ -130,42 +117,27 @@ impl Attachment {
         instance: &Instance,
     ) -> Result<()> {
         let owns = self.lock.is_some();
-        if self.is_alone() {
-            hook::remove_stale_filters(self.interface.name());
-        }
+        hook::clear(&self.interface, self.is_alone());
         if plan.hook == HookUsed::Clsact || plan.hold {
-            instance.note_qdisc(self.interface.index())?;
-        }
-        if plan.hook == HookUsed::Clsact {
-            self.qdisc = Clsact::add(self.interface.name())?;
+            let (name, index) = (self.interface.name(), self.interface.index());
+            self.qdisc = hook::share_clsact(name, index, instance)?;
         }
         if !self.interface.has_ethernet() {
             object.expect_bare_packets()?;
         }
-        if plan.synack && self.role == Role::Protected {
-            // Before the programs of others, since one of them may end the chain; but behind whatever
-            // leads answers back to us, be it the program below or a predecessor's.
-            let is_behind = plan.answers && !owns;
-            let order = if is_behind { plan.hook.behind() } else { plan.hook.first() };
-            let how = (plan.hook, order);
-            self.attach_tc(object, names::SYNACK, TcAttachType::Egress, how, slots)?;
+        let is_protected = self.role == Role::Protected;
+        if is_protected {
+            self.tell_of_sources(object, self.sources)?;
         }
-        let first = || (plan.hook, plan.hook.first());
-        if plan.answers {
-            self.attach_tc(object, names::ANSWER, TcAttachType::Ingress, first(), slots)?;
-            self.attach_tc(object, names::EGRESS, TcAttachType::Egress, first(), slots)?;
-        }
-        if self.role != Role::Protected {
-            return Ok(());
-        }
-        self.tell_of_sources(object, self.sources)?;
-        if owns {
+        if is_protected && owns {
             self.put_guard(object, plan, slots, Duration::ZERO)?;
-        } else if plan.guard.is_some() {
+        } else if is_protected && plan.guard.is_some() {
             self.guard = Some(GuardUsed::Tc);
         }
-        self.attach_tc(object, names::STEER, TcAttachType::Ingress, first(), slots)?;
-        if owns {
+        for name in plan.classifiers(self.role) {
+            self.attach_tc(object, name, plan, slots)?;
+        }
+        if is_protected && owns {
             self.put_hold(object, plan, Duration::ZERO)?;
         }
         Ok(())
@@ -174,6 +146,17 @@ impl Attachment {
     /// Whether no other living process has anything on the interface.
     fn is_alone(&self) -> bool {
         self.lock.is_some() && !lock::is_draining(self.interface.index())
+    }
+
+    /// Takes in how the interface looks now.
+    pub fn see(&mut self, interface: NetworkInterface) {
+        if interface.name() != self.interface.name() {
+            tracing::info!(
+                interface = %self.interface, name = interface.name(),
+                "an interface has another name, and is steered on"
+            );
+        }
+        self.interface = interface;
     }
 
     /// Whether it still is a predecessor's.
@@ -196,6 +179,8 @@ impl Attachment {
             return Ok(false);
         }
         self.draining = None;
+        // Of those before it that were killed, something may still be there.
+        hook::clear(&self.interface, false);
         if self.role == Role::Protected {
             let guard = self.put_guard(object, plan, slots, PATIENCE);
             self.put_hold(object, plan, PATIENCE)?;
@@ -237,7 +222,7 @@ impl Attachment {
 
     /// Steer redirects by now, so that nothing gets by while an older hold is exchanged.
     fn put_hold(&mut self, object: &mut Object, plan: Plan, patience: Duration) -> Result<()> {
-        hold::lift(self.interface.index(), self.interface.name());
+        hold::lift(self.interface.index());
         if plan.hold {
             let mut place = || Hold::place(object, &self.interface, plan.hook);
             self.hold = Some(once_free(patience, &mut place)?);
@@ -248,24 +233,86 @@ impl Attachment {
     fn attach_tc(
         &mut self,
         object: &mut Object,
-        name: &str,
-        place: TcAttachType,
-        (hook, order): (HookUsed, TcAttachOptions),
+        name: &'static str,
+        plan: Plan,
         slots: &mut Slots,
     ) -> Result<()> {
-        let program: &mut SchedClassifier = object.program(name)?;
-        slots.free_one();
-        match program.attach_with_options(self.interface.name(), place, order) {
-            Ok(id) => self.tc.push(program.take_link(id)?),
-            Err(error) => {
-                // The kernel may have done it, and its answer been lost. A predecessor's filters
-                // have the same names, and are left alone.
-                if hook == HookUsed::Clsact && self.is_alone() {
-                    hook::remove_filters(self.interface.name(), place, name);
-                }
-                return Err(error.into());
-            }
+        if plan.hook == HookUsed::Clsact {
+            let (name, index) = (self.interface.name(), self.interface.index());
+            hook::ensure_clsact(&mut self.qdisc, name, index)?;
         }
+        let order = self.order(name, plan);
+        let interface = (self.interface.name(), self.interface.index());
+        let attached = Classifier::attach(object, name, interface, (plan.hook, order), slots)?;
+        self.tc.push(attached);
+        Ok(())
+    }
+
+    /// SYN-ACKs are dropped before the programs of others see them, since one of those may end the
+    /// chain; but behind whatever leads answers back to us, be it a program of ours or a predecessor's.
+    fn order(&self, name: &str, plan: Plan) -> Order {
+        let leads_back = self.tc.iter().any(|classifier| classifier.name == EGRESS);
+        let is_behind = name == SYNACK && (leads_back || (plan.answers && self.lock.is_none()));
+        if is_behind { Order::Behind } else { Order::First }
+    }
+
+    /// What has to be on the interface, and where that is to be looked for.
+    pub fn expected(&self, object: &mut Object) -> Result<Vec<(Part, Place)>> {
+        let index = self.interface.index();
+        let tc = self.tc.iter().map(|classifier| {
+            (Part::Classifier { index, name: classifier.name }, classifier.place())
+        });
+        let mut expected: Vec<_> = tc.collect();
+        if self.xdp.is_some() {
+            let program = object.program::<Xdp>(GUARD)?.info()?.id();
+            expected.push((Part::Guard { index }, Place::Xdp { index, program }));
+        }
+        if self.hold.is_some() {
+            expected.extend(hold::expected(object, index)?);
+        }
+        Ok(expected)
+    }
+
+    /// Attaches a program at TC again that somebody has detached.
+    pub fn attach_again(
+        &mut self,
+        object: &mut Object,
+        name: &'static str,
+        plan: Plan,
+        slots: &mut Slots,
+    ) -> Result<()> {
+        // What is left of the old one must not be taken for the new one.
+        self.tc.retain(|classifier| classifier.name != name);
+        slots.refill();
+        self.attach_tc(object, name, plan, slots)
+    }
+
+    /// Has the guard stand again where somebody has detached it. If it can't, steer judges.
+    pub fn guard_again(
+        &mut self,
+        object: &mut Object,
+        plan: Plan,
+        slots: &mut Slots,
+    ) -> Result<()> {
+        self.xdp = None;
+        self.guard = Some(GuardUsed::Tc);
+        slots.refill();
+        self.tell_of_sources(object, self.sources)?;
+        self.put_guard(object, plan, slots, Duration::ZERO).or_else(|error| {
+            tracing::warn!(
+                error = %format!("{error:#}"), interface = %self.interface,
+                "the guard stands in TC from now on"
+            );
+            Ok(())
+        })
+    }
+
+    /// Places the hold again, of which somebody has removed something.
+    pub fn hold_again(&mut self, object: &mut Object, plan: Plan) -> Result<()> {
+        // Its value would lift the new one.
+        self.hold.iter_mut().for_each(Hold::keep);
+        self.put_hold(object, plan, Duration::ZERO)?;
+        self.keep_hold();
         Ok(())
     }
 
@@ -283,74 +330,6 @@ impl Attachment {
 
     /// Takes everything down on an interface that is gone or no longer ours, the hold as well.
     pub fn abandon(self) {
-        hold::lift(self.interface.index(), self.interface.name());
+        hold::lift(self.interface.index());
     }
-}
-
-/// Puts the guard where it was asked for, or says why it can't stand there.
-fn attach_guard(
-    object: &mut Object,
-    interface: &NetworkInterface,
-    wanted: GuardHook,
-    slots: &mut Slots,
-    patience: Duration,
-) -> Result<(GuardUsed, Option<XdpLink>)> {
-    let (used, mode) = match wanted {
-        GuardHook::Native => (GuardUsed::Native, XdpMode::Driver),
-        // The kernel copies a packet for it and forgets how long its Ethernet header is, so that TC
-        // sees the packet from its IP header on.
-        GuardHook::Generic => {
-            object.expect_bare_packets()?;
-            (GuardUsed::Generic, XdpMode::Skb)
-        }
-        GuardHook::Auto if interface.suits_native_xdp() => (GuardUsed::Native, XdpMode::Driver),
-        GuardHook::Auto | GuardHook::Tc => return Ok((GuardUsed::Tc, None)),
-    };
-    match attach_xdp(object, interface, mode, slots, patience) {
-        Ok(link) => Ok((used, Some(link))),
-        Err(error) if wanted == GuardHook::Auto => {
-            let error = format!("{error:#}");
-            tracing::info!(error, %interface, "no native XDP; the guard stands in TC");
-            Ok((GuardUsed::Tc, None))
-        }
-        Err(error) => Err(error.context(format!(
-            "no {} on {interface}; leave --guard-hook out, or write --guard-hook tc",
-            used.describe()
-        ))),
-    }
-}
-
-fn attach_xdp(
-    object: &mut Object,
-    interface: &NetworkInterface,
-    mode: XdpMode,
-    slots: &mut Slots,
-    patience: Duration,
-) -> Result<XdpLink> {
-    let program: &mut Xdp = object.program(names::GUARD)?;
-    slots.free_one();
-    let mut attach = || Ok(program.attach_to_if_index(interface.index(), mode)?);
-    let id = once_free(patience, &mut attach)?;
-    Ok(program.take_link(id)?)
-}
-
-/// Does what needs a place that somebody has just left: the kernel takes a link away a little after
-/// its last file is closed, be it a dead process's or our own.
-fn once_free<T>(patience: Duration, attempt: &mut dyn FnMut() -> Result<T>) -> Result<T> {
-    let deadline = Instant::now() + patience;
-    loop {
-        let result = attempt();
-        match &result {
-            Err(error) if is_taken(error) && Instant::now() < deadline => sleep(RETRY),
-            _ => return result,
-        }
-    }
-}
-
-fn is_taken(error: &anyhow::Error) -> bool {
-    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
-    causes.any(|cause| {
-        let number = cause.raw_os_error().map(Errno::from_raw);
-        matches!(number, Some(Errno::EBUSY | Errno::EEXIST))
-    })
 }

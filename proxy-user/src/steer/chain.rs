@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Array, Map, MapData};
 use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs};
-use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcMessage, TcOption};
 use proxy_common::abi::Node;
 use proxy_common::names::{NODE, STEER};
 
 use super::hook::HookUsed;
 use super::interface::NetworkInterface;
 use super::lock::folder;
+use super::netlink::tc::{Filter, filters_on};
 use super::netlink::{self, Link};
 use super::{lock, pins, veth};
 use crate::config::settings::Hook;
@@ -80,10 +80,27 @@ fn is_steered(interface: &NetworkInterface) -> Result<bool> {
     Ok(ours.any(|(place, info)| place.is_link || is_alive(&info, &links)))
 }
 
-/// Whether the process is there that a filter's program is of: its veth is, and nobody knows it to
-/// be dead.
+/// Whether a filter runs a program that is called as the filter is: names are anybody's to give.
+pub fn runs_its_namesake(filter: &Filter) -> bool {
+    let name = filter.name.as_ref();
+    filter.program.and_then(info).is_some_and(|info| info.name_as_str() == name.map(String::as_str))
+}
+
+/// Whether a filter that has one of our names runs a program of a process that is dead beyond doubt,
+/// whoever else of us is on the interface.
+pub fn is_of_the_dead(filter: &Filter, links: &[Link]) -> bool {
+    let program = filter.program.and_then(info);
+    let node = program.as_ref().and_then(node_of);
+    node.is_some_and(|node| !has_living_owner(&node, links))
+}
+
+/// Whether the process is there that a filter's program is of.
 fn is_alive(program: &ProgramInfo, links: &[Link]) -> bool {
-    let Some(node) = node_of(program) else { return false };
+    node_of(program).is_some_and(|node| has_living_owner(&node, links))
+}
+
+/// Whether a node's veth is there, and nobody knows its instance to be dead.
+fn has_living_owner(node: &Node, links: &[Link]) -> bool {
     let link = links.iter().find(|link| link.index == node.veth);
     link.and_then(veth::instance_of).is_some_and(|number| !pins::is_dead(number))
 }
@@ -113,25 +130,10 @@ fn ingress(name: &str, index: u32) -> Result<Vec<Place>> {
         let (_, programs) = queried.with_context(|| format!("cannot look at {name}"))?;
         places.extend(programs.iter().map(|info| Place { program: info.id(), is_link: true }));
     }
-    let [mut filters, _] = netlink::here(async |handle| netlink::filters(&handle, index).await)
-        .with_context(|| format!("cannot look at the filters on {name}"))?;
-    // Of one priority, the kernel lists them as it asks them.
-    filters.sort_by_key(priority);
-    let numbers = filters.iter().filter_map(program);
+    let filters = filters_on(index);
+    let filters = filters.with_context(|| format!("cannot look at the filters on {name}"))?;
+    let at_ingress = filters.iter().filter(|filter| filter.direction == TcAttachType::Ingress);
+    let numbers = at_ingress.filter_map(|filter| filter.program);
     places.extend(numbers.map(|program| Place { program, is_link: false }));
     Ok(places)
-}
-
-fn priority(filter: &TcMessage) -> u32 {
-    filter.header.info >> 16
-}
-
-fn program(filter: &TcMessage) -> Option<u32> {
-    filter.attributes.iter().find_map(|attribute| match attribute {
-        TcAttribute::Options(options) => options.iter().find_map(|option| match option {
-            TcOption::Bpf(TcFilterBpfOption::ProgId(number)) => Some(*number),
-            _ => None,
-        }),
-        _ => None,
-    })
 }

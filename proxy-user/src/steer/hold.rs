@@ -18,11 +18,13 @@ use anyhow::{Context as _, Result};
 use aya::programs::{SchedClassifier, TcAttachType};
 use proxy_common::names::{BPFFS, HOLD, HOLD_TX, PIN_FOLDER};
 
+use super::chain;
 use super::hook::{self, Clsact, HookUsed};
 use super::interface::NetworkInterface;
 use super::lock;
-use super::netlink;
+use super::netlink::{self, tc::Filter};
 use super::object::Object;
+use super::reconcile::{Part, Place};
 use crate::sys::netns;
 
 /// Folder of links that earlier versions pinned, beside those of the instances.
@@ -47,9 +49,9 @@ impl Hold {
     ) -> Result<Self> {
         // From now on an error lifts what is there.
         let mut hold = Self { interface: interface.clone(), keep: false, qdisc: None };
-        hold.qdisc = Clsact::add(interface.name())?;
-        for place in PLACES {
-            place.attach(object, interface, hook)?;
+        hold.qdisc = Clsact::add(interface.name(), interface.index())?;
+        for half in HALVES {
+            half.attach(object, interface, hook)?;
         }
         Ok(hold)
     }
@@ -63,26 +65,26 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         if !self.keep {
-            lift(self.interface.index(), self.interface.name());
+            lift(self.interface.index());
         }
     }
 }
 
 /// One of a hold's two programs, and where it is.
-struct Place {
+struct Half {
     program: &'static str,
     direction: TcAttachType,
     /// What the name of an earlier version's pin ends in.
     suffix: &'static str,
 }
 
-const PLACES: [Place; 2] = [
-    Place { program: HOLD, direction: TcAttachType::Ingress, suffix: "" },
-    Place { program: HOLD_TX, direction: TcAttachType::Egress, suffix: EGRESS_SUFFIX },
+const HALVES: [Half; 2] = [
+    Half { program: HOLD, direction: TcAttachType::Ingress, suffix: "" },
+    Half { program: HOLD_TX, direction: TcAttachType::Egress, suffix: EGRESS_SUFFIX },
 ];
 const EGRESS_SUFFIX: &str = "-egress";
 
-impl Place {
+impl Half {
     fn attach(
         &self,
         object: &mut Object,
@@ -105,15 +107,31 @@ impl Place {
         Ok(folder().join(format!("{}-{index}{}", netns::own_inode()?, self.suffix)))
     }
 
-    fn lift(&self, index: u32, name: &str) -> bool {
+    fn lift(&self, index: u32) -> bool {
         let unpinned = self.path(index).and_then(fs::remove_file).is_ok();
-        unpinned | hook::remove_filters(name, self.direction, self.program)
+        let is_it = |filter: &Filter| {
+            filter.direction == self.direction
+                && filter.name.as_deref() == Some(self.program)
+                && chain::runs_its_namesake(filter)
+        };
+        unpinned | hook::remove_filters(index, is_it)
     }
 }
 
+/// What has to be on the interface of this index, and where that is to be looked for.
+pub fn expected(object: &mut Object, index: u32) -> Result<[(Part, Place); 2]> {
+    let [first, second] = HALVES.map(|half| {
+        let program: &mut SchedClassifier = object.program(half.program)?;
+        let (program, direction) = (program.info()?.id(), half.direction);
+        let part = Part::Hold { index, name: half.program };
+        Ok::<_, anyhow::Error>((part, Place::Filter { index, program, direction }))
+    });
+    Ok([first?, second?])
+}
+
 /// Lifts the hold on an interface, whoever placed it; says whether there was one.
-pub fn lift(index: u32, name: &str) -> bool {
-    let lifted = PLACES.iter().fold(false, |lifted, place| lifted | place.lift(index, name));
+pub fn lift(index: u32) -> bool {
+    let lifted = HALVES.iter().fold(false, |lifted, half| lifted | half.lift(index));
     if lifted {
         // Fails as long as another hold is there, as it should.
         let _ = fs::remove_dir(folder());
@@ -123,7 +141,7 @@ pub fn lift(index: u32, name: &str) -> bool {
 
 /// Whether an earlier version has pinned a hold on the interface of this index.
 pub fn is_pinned(index: u32) -> io::Result<bool> {
-    PLACES[0].path(index)?.try_exists()
+    HALVES[0].path(index)?.try_exists()
 }
 
 /// Lifts every hold that no living process is behind, and returns the interfaces.
@@ -131,7 +149,7 @@ pub fn sweep() -> Result<Vec<String>> {
     let mut lifted = Vec::new();
     for link in netlink::here(async |handle| netlink::links(&handle).await)? {
         let Some(_kept) = lock::keep_free(link.index) else { continue };
-        if lift(link.index, &link.name) {
+        if lift(link.index) {
             lifted.push(link.name);
         }
     }

@@ -1,18 +1,20 @@
 //! The two ways of attaching to TC, and what the second one can leave behind.
 
 use std::fmt;
+use std::mem;
 
 use anyhow::{Context as _, Result, bail};
-use aya::programs::tc::{
-    NlOptions, TcAttachOptions, TcError, qdisc_add_clsact, qdisc_detach_program,
-};
+use aya::programs::tc::{NlOptions, TcAttachOptions, TcError, qdisc_add_clsact};
 use aya::programs::{LinkOrder, TcAttachType};
 use aya::util::KernelVersion;
 use nix::errno::Errno;
 use proxy_common::names::{ANSWER, EGRESS, STEER, SYNACK};
 
-use super::lock;
-use super::netlink;
+use super::interface::NetworkInterface;
+use super::netlink::tc::{self, Filter};
+use super::netlink::{self, Link};
+use super::pins::{self, Instance};
+use super::{chain, lock};
 use crate::config::settings::Hook;
 
 /// Our filters' priority on clsact: early, with room before it for a successor.
@@ -98,22 +100,45 @@ impl fmt::Display for HookUsed {
 /// A clsact qdisc that we added; dropping it removes it, unless others use it by then.
 #[derive(Debug)]
 pub struct Clsact {
-    interface: String,
+    index: u32,
 }
 
 impl Clsact {
     /// Sees to it that the interface has one; `None` if it had.
-    pub fn add(interface: &str) -> Result<Option<Self>> {
-        match qdisc_add_clsact(interface) {
-            Ok(()) => Ok(Some(Self { interface: interface.to_owned() })),
+    pub fn add(name: &str, index: u32) -> Result<Option<Self>> {
+        match qdisc_add_clsact(name) {
+            Ok(()) => Ok(Some(Self { index })),
             Err(error) if is_already_there(&error) => Ok(None),
             Err(error) => {
                 // The kernel may have done it, and its answer been lost.
-                remove_unused_clsact(interface);
-                Err(error).with_context(|| format!("cannot add a clsact qdisc to {interface}"))
+                remove_unused_clsact(index);
+                Err(error).with_context(|| format!("cannot add a clsact qdisc to {name}"))
             }
         }
     }
+}
+
+/// Sees to it that an interface of the node has a qdisc, for as long as the result lives. One that a
+/// predecessor has added is everybody's of us, and whoever is last removes it.
+pub fn share_clsact(name: &str, index: u32, instance: &Instance) -> Result<Option<Clsact>> {
+    let is_predecessors = pins::is_qdisc_noted(index);
+    // Before it is there, so that a sweep finds it whenever we die.
+    instance.note_qdisc(index)?;
+    let added = Clsact::add(name, index)?;
+    if added.is_none() && !is_predecessors {
+        instance.forget_qdisc(index)?;
+        return Ok(None);
+    }
+    Ok(Some(added.unwrap_or(Clsact { index })))
+}
+
+/// Sees to it that an interface has a qdisc, and keeps it if it was added by that.
+pub fn ensure_clsact(ours: &mut Option<Clsact>, name: &str, index: u32) -> Result<()> {
+    if let Some(added) = Clsact::add(name, index)? {
+        // What we had before has gone, and its value would take this one away.
+        ours.replace(added).map(mem::forget);
+    }
+    Ok(())
 }
 
 fn is_already_there(error: &TcError) -> bool {
@@ -126,51 +151,59 @@ fn is_already_there(error: &TcError) -> bool {
 
 impl Drop for Clsact {
     fn drop(&mut self) {
-        remove_unused_clsact(&self.interface);
+        remove_unused_clsact(self.index);
     }
 }
 
 /// An empty qdisc does nothing, so failing to remove it is worth a line and no more.
-fn remove_unused_clsact(interface: &str) {
-    let removed =
-        netlink::here(async |handle| netlink::remove_unused_clsact(&handle, interface).await);
+fn remove_unused_clsact(index: u32) {
+    let removed = netlink::here(async |handle| tc::remove_unused_clsact(&handle, index).await);
     if let Err(error) = removed {
-        tracing::warn!(error = %format!("{error:#}"), interface, "a clsact qdisc was left behind");
+        tracing::warn!(error = %format!("{error:#}"), index, "a clsact qdisc was left behind");
     }
 }
 
 /// Removes the qdisc that a dead instance has noted, unless somebody has a filter on it, or may be
 /// about to: whoever has the interface's lock, if that is not the process itself.
 pub fn remove_stale_qdisc(index: u32, is_own: bool) {
-    let links = netlink::here(async |handle| netlink::links(&handle).await).unwrap_or_default();
-    let Some(link) = links.into_iter().find(|link| link.index == index) else { return };
     let kept = lock::keep_free(index);
     if is_own || kept.is_some() {
-        remove_unused_clsact(&link.name);
+        remove_unused_clsact(index);
     }
 }
 
-/// Removes every filter of one name, and the qdisc with them if they were the last there; says
-/// whether there were any.
-pub fn remove_filters(interface: &str, place: TcAttachType, name: &str) -> bool {
-    let removed = qdisc_detach_program(interface, place, name).is_ok();
+/// Removes filters, and the qdisc with them if they were the last there; says whether there were any.
+/// What can't be removed now is found by the next sweep.
+pub fn remove_filters(index: u32, is_meant: impl Fn(&Filter) -> bool + Sync) -> bool {
+    let removed = tc::remove_filters(index, is_meant).unwrap_or_else(|error| {
+        tracing::debug!(error = %format!("{error:#}"), index, "filters were left behind");
+        false
+    });
     if removed {
-        remove_unused_clsact(interface);
+        remove_unused_clsact(index);
     }
     removed
 }
 
-/// Removes the filters that a dead instance left on an interface. Only for whoever holds its lock:
-/// no living process has such a filter then.
-pub fn remove_stale_filters(interface: &str) -> bool {
-    let mut removed = false;
-    for (place, name) in IDLE_FILTERS {
-        removed |= remove_filters(interface, place, name);
-    }
-    removed
+/// Removes the filters that dead instances left on an interface. Whoever `is_alone` there, with its
+/// lock and nobody who drains, knows that no living process has such a filter.
+fn remove_stale_filters(index: u32, is_alone: bool, links: &[Link]) -> bool {
+    remove_filters(index, |filter| {
+        let is_ours = filter.name.as_deref().is_some_and(|it| can_be_stale(filter.direction, it));
+        is_ours
+            && chain::runs_its_namesake(filter)
+            && (is_alone || chain::is_of_the_dead(filter, links))
+    })
 }
 
-/// Whether a filter of this name and place is one of those.
+/// Clears an interface of them before there is anything of our own, and when a predecessor has let
+/// go of it.
+pub fn clear(interface: &NetworkInterface, is_alone: bool) {
+    let links = netlink::here(async |handle| netlink::links(&handle).await).unwrap_or_default();
+    remove_stale_filters(interface.index(), is_alone, &links);
+}
+
+/// Whether a filter of this name and place is one of those that do nothing without a process.
 pub fn can_be_stale(place: TcAttachType, name: &str) -> bool {
     IDLE_FILTERS.contains(&(place, name))
 }
@@ -178,11 +211,12 @@ pub fn can_be_stale(place: TcAttachType, name: &str) -> bool {
 /// Removes the filters that dead instances left, and returns the interfaces that had one.
 pub fn sweep() -> Result<Vec<String>> {
     let mut swept = Vec::new();
+    let links = netlink::here(async |handle| netlink::links(&handle).await)?;
     // A lock is tried only where there is something to sweep: another instance may be about to
     // take it for good.
-    for link in netlink::links_with_filters()? {
-        let Some(_kept) = lock::keep_free(link.index) else { continue };
-        if remove_stale_filters(&link.name) {
+    for link in tc::links_with_filters()? {
+        let kept = lock::keep_free(link.index);
+        if remove_stale_filters(link.index, kept.is_some(), &links) {
             swept.push(link.name);
         }
     }

@@ -14,13 +14,43 @@ use crate::config::settings::{InterfacePattern, Steering};
 pub struct NetworkInterface {
     link: Link,
     has_sub_interfaces: bool,
+    /// What it was called when we attached to it, if that is another name.
+    former_name: Option<String>,
 }
 
 impl NetworkInterface {
     /// One of these links.
     pub fn among(links: &[Link], link: &Link) -> Self {
         let has_sub_interfaces = links.iter().any(|other| other.lower == Some(link.index));
-        Self { link: link.clone(), has_sub_interfaces }
+        Self { link: link.clone(), has_sub_interfaces, former_name: None }
+    }
+
+    /// How it looks now; `None` if it is gone. Where another link has its index by now, neither name
+    /// nor address is the same.
+    pub fn renewed(&self, links: &[Link]) -> Option<Self> {
+        let link = links.iter().find(|link| link.index == self.link.index)?;
+        let is_it = link.name == self.link.name || link.address == self.link.address;
+        let former = self.former_name.as_ref().unwrap_or(&self.link.name);
+        is_it.then(|| Self {
+            former_name: (*former != link.name).then(|| former.clone()),
+            ..Self::among(links, link)
+        })
+    }
+
+    /// Whether a pattern is for one of its names.
+    pub fn is_called(&self, pattern: &InterfacePattern) -> bool {
+        is_for(pattern, &self.link)
+            || self.former_name.as_ref().is_some_and(|name| pattern.matches(name))
+    }
+
+    /// What it is for, by the settings; `None`: nothing.
+    pub fn role(&self, settings: &Steering) -> Option<Role> {
+        let named = |patterns: &[InterfacePattern]| patterns.iter().any(|p| self.is_called(p));
+        if named(&settings.interfaces) {
+            Some(Role::Protected)
+        } else {
+            named(&settings.upstream_interfaces).then_some(Role::Upstream)
+        }
     }
 
     /// Its name.
@@ -82,40 +112,90 @@ pub type Selection = BTreeMap<u32, (NetworkInterface, Role)>;
 /// Picks the interfaces that the settings are for, out of those that are there. A pattern is never
 /// for `lo`, nor for anything that a Foreword has made.
 pub fn select(settings: &Steering, links: &[Link]) -> Selection {
-    let role = |link: &Link| {
-        let named = |patterns: &[InterfacePattern]| patterns.iter().any(|p| is_for(p, link));
-        if named(&settings.interfaces) {
-            Some(Role::Protected)
-        } else {
-            named(&settings.upstream_interfaces).then_some(Role::Upstream)
-        }
-    };
-    let selected = links.iter().filter_map(|link| Some((link, role(link)?)));
-    selected
-        .map(|(link, role)| (link.index, (NetworkInterface::among(links, link), role)))
-        .collect()
+    let interfaces = links.iter().map(|link| NetworkInterface::among(links, link));
+    let selected = interfaces.filter_map(|interface| {
+        let role = interface.role(settings)?;
+        Some((interface.index(), (interface, role)))
+    });
+    selected.collect()
 }
 
-/// Whether the pattern is for this link.
+/// Whether the pattern is for this link, by any of its names.
 pub fn is_for(pattern: &InterfacePattern, link: &Link) -> bool {
-    match pattern.exact() {
-        Some(name) => name == link.name,
-        None => {
-            pattern.matches(&link.name)
-                && link.index != LOOPBACK
-                && veth::instance_of(link).is_none()
-        }
-    }
+    let mut names = link.alternative_names.iter().chain([&link.name]);
+    let is_named = names.any(|name| pattern.matches(name));
+    let is_meant = || link.index != LOOPBACK && veth::instance_of(link).is_none();
+    is_named && (pattern.exact().is_some() || is_meant())
 }
 
 /// Says which interfaces there are, if one that was named is not among them. A pattern may be for
 /// none yet.
 pub fn require_named(settings: &Steering, links: &[Link]) -> Result<()> {
-    for name in settings.named().filter_map(InterfacePattern::exact) {
-        if !links.iter().any(|link| link.name == name) {
+    for pattern in settings.named() {
+        let Some(name) = pattern.exact() else { continue };
+        if !links.iter().any(|link| is_for(pattern, link)) {
             let there: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
             bail!("there is no interface '{name}'; there is {}", there.join(", "));
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::file::parse;
+    use crate::config::{Written, validate};
+
+    fn settings(interfaces: &str) -> Steering {
+        let text = format!(
+            "interfaces: [{interfaces}]\nrules:\n  - name: web\n    ports: [80]\n    inbound: {{ \
+             mode: off }}\n    outbound: {{ version: v2 }}\n"
+        );
+        validate(&parse(&text).unwrap(), Written::File).unwrap().steering
+    }
+
+    fn link(index: u32, name: &str, alternative: &[&str]) -> Link {
+        Link {
+            index,
+            name: name.to_owned(),
+            alternative_names: alternative.iter().copied().map(str::to_owned).collect(),
+            mtu: 1500,
+            address: vec![2, 0, 0, 0, 0, u8::try_from(index).unwrap()],
+            peer_namespace: None,
+            is_up: true,
+            has_ethernet: true,
+            alias: String::new(),
+            is_virtual: false,
+            lower: None,
+            xdp: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_alternative_name_is_a_name() {
+        let links = [link(2, "eth0", &["enp3s0", "wan"]), link(3, "eth1", &[])];
+        for interfaces in ["wan", "enp*", "eth0"] {
+            let settings = settings(&format!("'{interfaces}'"));
+            let selected = select(&settings, &links);
+            assert_eq!(selected.into_keys().collect::<Vec<_>>(), [2], "{interfaces}");
+            require_named(&settings, &links).unwrap();
+        }
+        assert!(require_named(&settings("lan"), &links).is_err());
+    }
+
+    #[test]
+    fn a_renamed_interface_is_the_same_and_another_of_its_index_is_not() {
+        let settings = settings("eth0");
+        let before = NetworkInterface::among(&[], &link(2, "eth0", &[]));
+        let renamed = before.renewed(&[link(2, "wan0", &[])]).unwrap();
+        assert_eq!((renamed.name(), renamed.role(&settings)), ("wan0", Some(Role::Protected)));
+        let again = renamed.renewed(&[link(2, "wan1", &[])]).unwrap();
+        assert_eq!((again.name(), again.role(&settings)), ("wan1", Some(Role::Protected)));
+        let back = again.renewed(&[link(2, "eth0", &[])]).unwrap();
+        assert_eq!(back.former_name, None);
+        let another = Link { address: vec![2, 0, 0, 0, 9, 9], ..link(2, "wan0", &[]) };
+        assert!(before.renewed(&[another]).is_none());
+        assert!(before.renewed(&[link(3, "eth0", &[])]).is_none(), "a name alone is nothing");
+    }
 }

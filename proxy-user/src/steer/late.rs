@@ -1,15 +1,15 @@
-//! Interfaces that come, go and fail while we run.
+//! Interfaces that come, go, change and fail while we run.
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use super::attachment::Attachment;
 use super::interface::{self, NetworkInterface, Role};
 use super::lock::InterfaceLock;
 use super::netlink::Link;
 use super::pods::Sources;
-use super::{Steering, chain, netlink};
+use super::{Steering, chain};
 
 /// An interface that is ours by the settings, and can't be attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,45 +23,44 @@ pub struct Failure {
 }
 
 impl Steering {
-    /// Lets go of interfaces that are gone or have another name now, and attaches to those that
-    /// are there and weren't. One that can't be attached to is a [`Failure`], and is tried again
-    /// with the next look.
-    pub fn look_again(&mut self) -> Result<()> {
-        let links = self.look()?;
-        self.follow(&links);
-        Ok(())
-    }
-
-    /// The interfaces that are there.
-    pub(super) fn look(&mut self) -> Result<Vec<Link>> {
-        self.namespace.keep_up()?;
-        netlink::here(async |handle| netlink::links(&handle).await)
-    }
-
-    /// Brings what is attached in line with these.
+    /// Brings what is attached in line with these links: lets go of interfaces that are gone, and
+    /// attaches to those that are there and weren't. One that can't be attached to is a [`Failure`],
+    /// and is tried again with the next look.
     pub(super) fn follow(&mut self, links: &[Link]) {
+        self.take_in(links);
         let mut selection = interface::select(&self.settings, links);
-        let (stay, gone): (BTreeMap<_, _>, _) =
-            std::mem::take(&mut self.attachments).into_iter().partition(|(index, attachment)| {
-                selection.get(index).is_some_and(|(interface, role)| {
-                    interface.name() == attachment.interface.name() && *role == attachment.role
-                })
-            });
-        self.attachments = stay;
-        for attachment in gone.into_values() {
-            tracing::warn!(interface = %attachment.interface, "an interface has gone");
-            attachment.abandon();
-            self.slots.refill();
-        }
-        if let Err(error) = self.look_at_sources() {
-            let error = format!("{error:#}");
-            tracing::warn!(error, "what is behind which interface stays as it was known");
-        }
         selection.retain(|index, _| !self.attachments.contains_key(index));
         self.failures.retain(|index, _| selection.contains_key(index));
         for (interface, role) in selection.into_values() {
             self.try_late((interface, role));
         }
+        self.fit();
+    }
+
+    /// Takes in how the interfaces look now that are attached to, and lets go of those that are gone or
+    /// no longer meant. A new name makes no other interface.
+    pub(super) fn take_in(&mut self, links: &[Link]) {
+        let mut gone = Vec::new();
+        for (index, attachment) in &mut self.attachments {
+            let renewed = attachment.interface.renewed(links);
+            match renewed.filter(|it| it.role(&self.settings) == Some(attachment.role)) {
+                Some(interface) => attachment.see(interface),
+                None => gone.push(*index),
+            }
+        }
+        gone.into_iter().for_each(|index| self.let_go(index));
+        if let Err(error) = self.look_at_sources() {
+            let error = format!("{error:#}");
+            tracing::warn!(error, "what is behind which interface stays as it was known");
+        }
+    }
+
+    /// Takes everything off an interface that is gone or no longer meant, the hold as well.
+    pub(super) fn let_go(&mut self, index: u32) {
+        let Some(attachment) = self.attachments.remove(&index) else { return };
+        tracing::warn!(interface = %attachment.interface, "an interface has gone");
+        attachment.abandon();
+        self.slots.refill();
     }
 
     /// A default route may lead by another interface now.
@@ -74,6 +73,19 @@ impl Steering {
             }
         }
         Ok(())
+    }
+
+    /// The way inside is as wide as the narrowest interface: what comes out of it has to fit.
+    pub(super) fn fit(&mut self) {
+        let Some(mtu) = narrowest(&self.attachments) else { return };
+        match self.namespace.fit(mtu) {
+            Ok(true) => tracing::info!(mtu, "the way inside follows the interfaces' MTU"),
+            Ok(false) => {}
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::warn!(error, mtu, "the way inside has another MTU than the interfaces");
+            }
+        }
     }
 
     /// The interfaces that should be steered and are not.
@@ -104,12 +116,23 @@ impl Steering {
     }
 
     fn attach_late(&mut self, (interface, role): (NetworkInterface, Role)) -> Result<()> {
+        if let Some(why) = &self.broken {
+            bail!("{why}");
+        }
         let lock = InterfaceLock::take(&interface, &self.socket)?;
         chain::require_no_stranger(&interface)?;
-        self.namespace.fit(interface.mtu())?;
+        // Before the first connection comes by it.
+        let narrower =
+            narrowest(&self.attachments).map_or(interface.mtu(), |mtu| mtu.min(interface.mtu()));
+        self.namespace.fit(narrower)?;
         let index = interface.index();
         self.attach((interface, role), Some(lock))?;
         self.attachments.get_mut(&index).into_iter().for_each(Attachment::keep_hold);
         Ok(())
     }
+}
+
+/// The smallest MTU of what is attached to.
+fn narrowest(attachments: &BTreeMap<u32, Attachment>) -> Option<u32> {
+    attachments.values().map(|attachment| attachment.interface.mtu()).min()
 }

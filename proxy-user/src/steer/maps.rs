@@ -32,10 +32,17 @@ impl Object {
 
     /// Sets one of the node's flags, or takes it back.
     pub fn set_node_flag(&mut self, flag: u32, is_set: bool) -> Result<()> {
+        self.change_node(|node| {
+            let flags = if is_set { node.flags | flag } else { node.flags & !flag };
+            Node { flags, ..node }
+        })
+    }
+
+    /// Tells the programs something else of where they are.
+    pub fn change_node(&mut self, change: impl FnOnce(Node) -> Node) -> Result<()> {
         let map = Array::<_, Node>::try_from(self.map(names::NODE)?)?;
         let node = map.get(&0, 0).context("cannot read the node's facts")?;
-        let flags = if is_set { node.flags | flag } else { node.flags & !flag };
-        self.set_node(Node { flags, ..node })
+        self.set_node(change(node))
     }
 
     /// Tells steer about a protected interface.

@@ -8,29 +8,36 @@
 //! that is killed takes its steering with it. The one exception is a [`hold`], which keeps ports closed
 //! because its rule says so.
 //!
-//! Interfaces may come and go meanwhile: [`Steering::look_again`] brings what is attached in line
-//! with what is there.
+//! Interfaces may come and go meanwhile, and others may change what is ours: what is there is looked
+//! for by [`Expected::observe`], and [`Steering::reconcile`] brings everything in line with that.
 
 pub mod advice;
 mod answers;
 mod attachment;
 mod chain;
+mod classifier;
 mod describe;
 mod down;
+mod guard;
 mod hold;
 mod hook;
 mod interface;
 mod late;
+mod link;
 mod lock;
 mod maps;
 mod mark;
 mod namespace;
 mod netlink;
 mod object;
+mod observe;
 mod packet_log;
+mod pieces;
 pub mod pinned;
 mod pins;
 mod pods;
+mod reconcile;
+mod repair;
 mod rules;
 pub mod survey;
 pub mod sweep;
@@ -47,10 +54,10 @@ use proxy_common::Reason;
 use proxy_common::abi::{ABI_VERSION, NODE_ANSWERS, NODE_REPLY_BY_ARRIVAL, Node, Stats};
 
 use self::advice::Advice;
-pub use self::attachment::GuardUsed;
 use self::attachment::{Attachment, Plan};
 pub use self::down::Down;
 use self::down::DownMap;
+pub use self::guard::GuardUsed;
 pub use self::hook::HookUsed;
 pub use self::interface::Role;
 use self::interface::{NetworkInterface, Selection};
@@ -60,9 +67,11 @@ pub use self::lock::{ListenerLock, Successor, listener_owner};
 use self::mark::Mark;
 use self::namespace::PrivateNamespace;
 use self::object::{Links, Object};
+pub use self::observe::{Expected, Observation};
 use self::pinned::Tracked;
 use self::pins::Instance;
 use self::pods::Sources;
+pub use self::repair::Repairs;
 use crate::address::{OriginalDst, PeerAddr};
 use crate::config::field::At;
 use crate::config::settings::{self, Reply, WhenAbsent};
@@ -97,7 +106,7 @@ pub struct Attached<'a> {
 pub struct Steering {
     // Fields are dropped in this order.
     attachments: BTreeMap<u32, Attachment>,
-    _links: Links,
+    links: Links,
     object: Object,
     namespace: PrivateNamespace,
     cgroup: Option<Cgroup>,
@@ -107,6 +116,9 @@ pub struct Steering {
     plan: Plan,
     /// Interfaces that should be attached to, and can't be.
     failures: BTreeMap<u32, Failure>,
+    /// Why nothing can be steered, if so.
+    broken: Option<String>,
+    repairs: Repairs,
     /// Processes that were asked for what they have, until they need us no more.
     predecessors: Vec<Predecessor>,
     socket: TakeoverSocket,
@@ -170,10 +182,11 @@ impl Steering {
             links.attach_track(&mut object, cgroup, &mut slots)?;
         }
         links.attach_lookup(&mut object, &namespace, &mut slots)?;
-        links.attach_return(&mut object, namespace.veth_name(), plan.hook, &mut slots)?;
+        let veth = (namespace.veth_name(), namespace.veth_index());
+        links.attach_return(&mut object, veth, plan.hook, &mut slots)?;
         let mut steering = Self {
             attachments: BTreeMap::new(),
-            _links: links,
+            links,
             object,
             namespace,
             cgroup,
@@ -182,6 +195,8 @@ impl Steering {
             settings: settings.steering.clone(),
             plan,
             failures: BTreeMap::new(),
+            broken: None,
+            repairs: Repairs::default(),
             predecessors: Vec::new(),
             socket,
             mark,
@@ -217,7 +232,7 @@ impl Steering {
     /// [movable](crate::config::change::movable). Those that are ours stay so, whatever ports are
     /// taken away. An error leaves everything as it was.
     pub fn change(&mut self, settings: &Settings) -> Result<()> {
-        let links = self.look()?;
+        let links = netlink::here(async |handle| netlink::links(&handle).await)?;
         self.object.set_rules(settings)?;
         self.settings = settings.steering.clone();
         self.follow(&links);

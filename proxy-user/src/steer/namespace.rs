@@ -2,8 +2,11 @@
 //! the addresses that the packets came with, and the host's firewall, connection tracking and
 //! routing rules have no part in it.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 
+use super::pieces::{Ends, Piece};
 use super::sysctl;
 use super::veth::Veth;
 use crate::sys::netns::Namespace;
@@ -33,14 +36,30 @@ impl PrivateNamespace {
         Ok(Self { veth, namespace })
     }
 
-    /// Makes it fit an interface of this MTU as well, in bytes.
-    pub fn fit(&mut self, mtu: u32) -> Result<()> {
-        self.veth.fit(mtu, &self.namespace)
+    /// Makes it fit interfaces of which the smallest has this MTU, in bytes; says whether it did not.
+    pub fn fit(&mut self, mtu: u32) -> Result<bool> {
+        self.veth.set_mtu(mtu.min(MAX_VETH_MTU), &self.namespace)
     }
 
-    /// Undoes what somebody has set for the whole node, and with it for the way inside.
-    pub fn keep_up(&self) -> Result<()> {
-        self.veth.keep_forwarding()
+    /// Makes the link anew that leads to it, since somebody has taken it away. Connections inside have
+    /// not noticed.
+    pub fn rebuild(&mut self) -> Result<()> {
+        self.veth.rebuild(&self.namespace)
+    }
+
+    /// Makes pieces of the way inside again.
+    pub fn make(&self, pieces: &BTreeSet<Piece>) -> Result<()> {
+        self.veth.make(pieces, &self.namespace)
+    }
+
+    /// Both ends of the link, as they were last seen.
+    pub fn ends(&self) -> &Ends {
+        self.veth.ends()
+    }
+
+    /// Takes in how they look now.
+    pub fn see(&mut self, ends: Ends) {
+        self.veth.see(ends);
     }
 
     /// Opens the listeners of `workers` workers.
@@ -66,18 +85,18 @@ impl PrivateNamespace {
 
     /// Index of the veth's host end.
     pub fn veth_index(&self) -> u32 {
-        self.veth.index()
+        self.ends().host.index
     }
 
     /// Name of the veth's host end.
     pub fn veth_name(&self) -> &str {
-        self.veth.name()
+        &self.ends().host.name
     }
 
     /// The link-layer address of the veth's inner end, and two zeros.
     pub fn inner_address(&self) -> [u8; 8] {
         let mut address = [0; 8];
-        for (octet, &value) in address.iter_mut().zip(self.veth.inner_address()) {
+        for (octet, &value) in address.iter_mut().zip(&self.ends().inner.address) {
             *octet = value;
         }
         address

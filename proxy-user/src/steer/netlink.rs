@@ -1,22 +1,18 @@
-//! Short conversations with the kernel about links, addresses, routes, rules and neighbours.
+//! Short conversations with the kernel about links, and what is on and behind them.
+
+pub mod routes;
+pub mod tc;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use futures_util::TryStreamExt as _;
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+    LinkXdp, Prop,
 };
-use netlink_packet_route::neighbour::NeighbourState;
-use netlink_packet_route::route::{RouteAttribute, RouteScope, RouteType};
-use netlink_packet_route::rule::RuleAction;
-use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
-use rtnetlink::{
-    Handle, IpVersion, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
-    new_connection,
-};
+use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, new_connection};
 use tokio::runtime;
 
 use crate::sys::netns::{Namespace, on_own_thread};
@@ -31,6 +27,8 @@ pub struct Link {
     pub index: u32,
     /// Its name.
     pub name: String,
+    /// Other names that it can be found by.
+    pub alternative_names: Vec<String>,
     /// Its MTU, in bytes.
     pub mtu: u32,
     /// Its link-layer address; empty if it has none.
@@ -47,6 +45,8 @@ pub struct Link {
     pub is_virtual: bool,
     /// The interface that it is a sub-interface of.
     pub lower: Option<u32>,
+    /// The ids of the XDP programs on it.
+    pub xdp: Vec<u32>,
 }
 
 /// Talks to the kernel in the process's own namespace.
@@ -87,10 +87,20 @@ fn refusal(error: rtnetlink::Error) -> anyhow::Error {
 /// A link by its name; `None` if there is none of that name.
 pub async fn link(handle: &Handle, name: &str) -> Result<Option<Link>> {
     let found = handle.link().get().match_name(name).execute().try_next().await;
+    one(found).with_context(|| format!("cannot look up interface {name}"))
+}
+
+/// A link by its index; `None` if there is none.
+pub async fn link_at(handle: &Handle, index: u32) -> Result<Option<Link>> {
+    let found = handle.link().get().match_index(index).execute().try_next().await;
+    one(found).with_context(|| format!("cannot look up interface {index}"))
+}
+
+fn one(found: Result<Option<LinkMessage>, rtnetlink::Error>) -> Result<Option<Link>> {
     match found {
         Ok(message) => Ok(message.map(read_link)),
         Err(rtnetlink::Error::NetlinkError(error)) if is_no_device(&error.to_io()) => Ok(None),
-        Err(error) => Err(anyhow!(error).context(format!("cannot look up interface {name}"))),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -113,6 +123,7 @@ pub fn read_link(message: LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
         name: String::new(),
+        alternative_names: Vec::new(),
         mtu: 0,
         address: Vec::new(),
         peer_namespace: None,
@@ -124,6 +135,7 @@ pub fn read_link(message: LinkMessage) -> Link {
         alias: String::new(),
         is_virtual: false,
         lower: None,
+        xdp: Vec::new(),
     };
     let (mut is_vlan, mut lower) = (false, None);
     for attribute in message.attributes {
@@ -138,11 +150,35 @@ pub fn read_link(message: LinkMessage) -> Link {
             }
             LinkAttribute::Link(index) => lower = Some(index),
             LinkAttribute::LinkNetNsId(id) => link.peer_namespace = u32::try_from(id).ok(),
+            LinkAttribute::PropList(properties) => {
+                link.alternative_names = properties.into_iter().filter_map(alternative).collect();
+            }
+            LinkAttribute::Xdp(attributes) => {
+                link.xdp = attributes.iter().filter_map(xdp_program).collect();
+            }
             _ => {}
         }
     }
     link.lower = lower.filter(|_| is_vlan);
     link
+}
+
+fn alternative(property: Prop) -> Option<String> {
+    match property {
+        Prop::AltIfName(name) => Some(name),
+        _ => None,
+    }
+}
+
+/// Of a single program, the kernel says the same thing twice.
+fn xdp_program(attribute: &LinkXdp) -> Option<u32> {
+    match attribute {
+        LinkXdp::ProgId(id)
+        | LinkXdp::DrvProgId(id)
+        | LinkXdp::SkbProgId(id)
+        | LinkXdp::HwProgId(id) => Some(*id),
+        _ => None,
+    }
 }
 
 /// Makes a veth pair with its inner end in `namespace`, and the index `index`; `false` if another
@@ -192,195 +228,6 @@ pub async fn set_alias(handle: &Handle, index: u32, alias: &str) -> Result<()> {
 pub async fn set_up(handle: &Handle, index: u32) -> Result<()> {
     let up = LinkUnspec::new_with_index(index).up().build();
     handle.link().set(up).execute().await.map_err(refusal).context("cannot bring a link up")
-}
-
-/// Sends everything for which there is no other route to the neighbour `gateway` at `address`,
-/// which is told, never asked for.
-pub async fn route_all_via(
-    handle: &Handle,
-    index: u32,
-    gateway: IpAddr,
-    address: &[u8],
-) -> Result<()> {
-    handle
-        .neighbours()
-        .add(index, gateway)
-        .link_layer_address(address)
-        .state(NeighbourState::Permanent)
-        .replace()
-        .execute()
-        .await
-        .map_err(refusal)
-        .context("cannot set a neighbour")?;
-    let route = match gateway {
-        IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
-            .gateway(gateway)
-            .output_interface(index)
-            .onlink()
-            .build(),
-        IpAddr::V6(gateway) => RouteMessageBuilder::<Ipv6Addr>::new()
-            .gateway(gateway)
-            .output_interface(index)
-            .onlink()
-            .build(),
-    };
-    handle.route().add(route).execute().await.map_err(refusal).context("cannot set a default route")
-}
-
-/// The kernel's table of local addresses.
-const LOCAL: u8 = 255;
-
-/// Delivers to local sockets whatever comes in by the link `inner`, whoever it is addressed to.
-///
-/// The kernel answers without a socket, which is how it refuses a connection, only from an address that
-/// its own table has for a local one. So that table is the one that has all addresses, and is asked of
-/// what comes in only: what leaves would never leave.
-pub async fn deliver_all_v4(handle: &Handle, inner: &str) -> Result<()> {
-    let mut rules = handle.rule().get(IpVersion::V4).execute();
-    let mut general = Vec::new();
-    while let Some(rule) = rules.try_next().await.context("cannot read the IPv4 rules")? {
-        general.extend((rule.header.table == LOCAL).then_some(rule));
-    }
-    let rule = handle.rule().add().v4().input_interface(inner);
-    let rule = rule.action(RuleAction::ToTable).table_id(LOCAL.into());
-    rule.execute().await.map_err(refusal).context("cannot add the IPv4 rule")?;
-    for rule in general {
-        let removed = handle.rule().del(rule).execute().await;
-        removed.map_err(refusal).context("cannot remove the IPv4 rule for local addresses")?;
-    }
-    let everything = RouteMessageBuilder::<Ipv4Addr>::new()
-        .destination_prefix(Ipv4Addr::UNSPECIFIED, 0)
-        .output_interface(LOOPBACK)
-        .table_id(LOCAL.into())
-        .kind(RouteType::Local)
-        .scope(RouteScope::Host)
-        .build();
-    handle
-        .route()
-        .add(everything)
-        .execute()
-        .await
-        .map_err(refusal)
-        .context("cannot add the IPv4 local route")
-}
-
-/// The same for IPv6, where it answers from any address.
-pub async fn deliver_all_v6(handle: &Handle, inner: &str, table: u32) -> Result<()> {
-    let rule =
-        handle.rule().add().v6().input_interface(inner).action(RuleAction::ToTable).table_id(table);
-    rule.execute().await.map_err(refusal).context("cannot add the IPv6 rule")?;
-    let everything = RouteMessageBuilder::<Ipv6Addr>::new()
-        .destination_prefix(Ipv6Addr::UNSPECIFIED, 0)
-        .output_interface(LOOPBACK)
-        .table_id(table)
-        .kind(RouteType::Local)
-        .build();
-    handle
-        .route()
-        .add(everything)
-        .execute()
-        .await
-        .map_err(refusal)
-        .context("cannot add the IPv6 local route")
-}
-
-/// The interface by which an address is reached, `lo` for one of our own; `None` without a route.
-pub async fn way_to(handle: &Handle, address: IpAddr) -> Result<Option<u32>> {
-    let query = match address {
-        IpAddr::V4(v4) => RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(v4, 32).build(),
-        IpAddr::V6(v6) => {
-            RouteMessageBuilder::<Ipv6Addr>::new().destination_prefix(v6, 128).build()
-        }
-    };
-    let mut answers = handle.route().get(query).execute();
-    // Without a route, the kernel's answer is an error.
-    let Ok(Some(route)) = answers.try_next().await else { return Ok(None) };
-    Ok(route.attributes.into_iter().find_map(|attribute| match attribute {
-        RouteAttribute::Oif(index) => Some(index),
-        _ => None,
-    }))
-}
-
-/// The links that a default route of either family leads to.
-pub async fn default_routes(handle: &Handle) -> Result<Vec<u32>> {
-    let queries = [
-        RouteMessageBuilder::<Ipv4Addr>::new().build(),
-        RouteMessageBuilder::<Ipv6Addr>::new().build(),
-    ];
-    let mut links = Vec::new();
-    for query in queries {
-        let mut routes = handle.route().get(query).execute();
-        while let Some(route) = routes.try_next().await.context("cannot read the routes")? {
-            if route.header.destination_prefix_length == 0 {
-                links.extend(route.attributes.iter().flat_map(links_of));
-            }
-        }
-    }
-    Ok(links)
-}
-
-/// The links that a route's attribute names: its only one, or those of its several next hops.
-fn links_of(attribute: &RouteAttribute) -> Vec<u32> {
-    match attribute {
-        RouteAttribute::Oif(index) => vec![*index],
-        RouteAttribute::MultiPath(hops) => hops.iter().map(|hop| hop.interface_index).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// The links of the process's own namespace that have a filter of anybody's on their clsact.
-pub fn links_with_filters() -> Result<Vec<Link>> {
-    here(async |handle| {
-        let mut filtered = Vec::new();
-        for link in links(&handle).await? {
-            if has_filter(&handle, &link).await? {
-                filtered.push(link);
-            }
-        }
-        Ok(filtered)
-    })
-}
-
-async fn has_filter(handle: &Handle, link: &Link) -> Result<bool> {
-    // The kernel's TC messages want it signed.
-    let index = i32::try_from(link.index).context("an interface index above 2^31")?;
-    let mut ingress = handle.traffic_filter(index).get().ingress().execute();
-    if ingress.try_next().await?.is_some() {
-        return Ok(true);
-    }
-    let mut egress = handle.traffic_filter(index).get().egress().execute();
-    Ok(egress.try_next().await?.is_some())
-}
-
-/// The filters on a link's clsact: on its ingress and on its egress.
-pub async fn filters(handle: &Handle, index: u32) -> Result<[Vec<TcMessage>; 2]> {
-    let index = i32::try_from(index).context("an interface index above 2^31")?;
-    let ingress = handle.traffic_filter(index).get().ingress().execute().try_collect();
-    let ingress = ingress.await?;
-    let egress = handle.traffic_filter(index).get().egress().execute().try_collect();
-    Ok([ingress, egress.await?])
-}
-
-/// Removes an interface's clsact qdisc, unless a filter of anybody's is on it.
-pub async fn remove_unused_clsact(handle: &Handle, interface: &str) -> Result<()> {
-    let Some(link) = link(handle, interface).await? else { return Ok(()) };
-    if has_filter(handle, &link).await? {
-        return Ok(());
-    }
-    let mut request = handle.qdisc().del(i32::try_from(link.index)?);
-    let message = request.message_mut();
-    message.header.parent = TcHandle::CLSACT;
-    message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
-    match request.execute().await {
-        // There is none.
-        Err(rtnetlink::Error::NetlinkError(error)) if is_no_qdisc(&error.to_io()) => Ok(()),
-        result => result.map_err(refusal),
-    }
-}
-
-fn is_no_qdisc(error: &io::Error) -> bool {
-    let absent = [nix::errno::Errno::EINVAL, nix::errno::Errno::ENOENT];
-    absent.iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
 /// Sets a link's MTU, in bytes.

@@ -2,18 +2,21 @@
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::maps::Map;
+use aya::programs::links::FdLink;
 use aya::programs::{
-    CgroupAttachMode, Program, ProgramError, SchedClassifier, SkLookup, SockOps, TcAttachType, Xdp,
-    sk_lookup::SkLookupLink, sock_ops::SockOpsLink, tc::SchedClassifierLink,
+    CgroupAttachMode, Program, ProgramError, SchedClassifier, SkLookup, SockOps, Xdp,
 };
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use nix::sys::utsname::uname;
 use proxy_common::names;
 
 use super::attachment::Plan;
-use super::hook::{Clsact, HookUsed};
+use super::classifier::{Classifier, Order};
+use super::hook::{Clsact, HookUsed, ensure_clsact};
+use super::link::WatchedLink;
 use super::namespace::PrivateNamespace;
 use super::packet_log::{PacketLog, Verbosity};
+use super::reconcile::{Part, Place};
 use super::rules::{self, KernelMaps};
 use crate::config::settings::{GuardHook, Reply};
 use crate::sys::cgroup::Cgroup;
@@ -137,9 +140,9 @@ fn refused(name: &str, result: Result<(), ProgramError>) -> Result<()> {
 /// first nothing comes out any more, then nobody is looked up.
 #[derive(Debug, Default)]
 pub struct Links {
-    homeward: Option<SchedClassifierLink>,
-    lookup: Option<SkLookupLink>,
-    track: Option<SockOpsLink>,
+    homeward: Option<Classifier>,
+    lookup: Option<WatchedLink>,
+    track: Option<WatchedLink>,
     /// The qdisc that we added to the veth.
     qdisc: Option<Clsact>,
 }
@@ -148,22 +151,40 @@ impl Links {
     /// Descriptors that must close early when the process dies.
     pub const COUNT: usize = 3;
 
-    /// Starts to send home what comes out of the private namespace.
+    /// What has to be attached, and where that is to be looked for.
+    pub fn expected(&self) -> impl Iterator<Item = (Part, Place)> {
+        let homeward = self.homeward.as_ref().map(|it| (Part::Return, it.place()));
+        let lookup = self.lookup.as_ref().map(|it| (Part::Lookup, it.place()));
+        let track = self.track.as_ref().map(|it| (Part::Track, it.place()));
+        homeward.into_iter().chain(lookup).chain(track)
+    }
+
+    /// Forgets what somebody else has detached, so that its descriptor is free before it is attached
+    /// again.
+    pub fn forget(&mut self, part: Part) {
+        match part {
+            Part::Return => self.homeward = None,
+            Part::Lookup => self.lookup = None,
+            Part::Track => self.track = None,
+            _ => {}
+        }
+    }
+
+    /// Starts to send home what comes out of the private namespace, by the veth's host end.
     pub fn attach_return(
         &mut self,
         object: &mut Object,
-        veth: &str,
+        (veth, index): (&str, u32),
         hook: HookUsed,
         slots: &mut Slots,
     ) -> Result<()> {
         if hook == HookUsed::Clsact {
-            self.qdisc = Clsact::add(veth)?;
+            ensure_clsact(&mut self.qdisc, veth, index)?;
         }
-        let program: &mut SchedClassifier = object.program(names::RETURN)?;
-        slots.free_one();
-        let id = program.attach_with_options(veth, TcAttachType::Ingress, hook.first());
-        let id = id.with_context(|| format!("cannot attach to {veth}"))?;
-        self.homeward = Some(program.take_link(id)?);
+        let how = (hook, Order::First);
+        let attached = Classifier::attach(object, names::RETURN, (veth, index), how, slots);
+        let attached = attached.with_context(|| format!("cannot attach to {veth}"))?;
+        self.homeward = Some(attached);
         Ok(())
     }
 
@@ -177,7 +198,7 @@ impl Links {
         let program = object.program::<SkLookup>(names::LOOKUP)?;
         slots.free_one();
         let id = program.attach(namespace.namespace()).context("cannot attach the lookup")?;
-        self.lookup = Some(program.take_link(id)?);
+        self.lookup = Some(WatchedLink::of(FdLink::from(program.take_link(id)?))?);
         Ok(())
     }
 
@@ -193,7 +214,8 @@ impl Links {
         slots.free_one();
         // A link allows others beside it whatever the mode, and takes no flag that says so.
         let id = program.attach(folder, CgroupAttachMode::Single);
-        self.track = Some(program.take_link(id.context("cannot attach to the cgroup")?)?);
+        let link = program.take_link(id.context("cannot attach to the cgroup")?)?;
+        self.track = Some(WatchedLink::of(FdLink::try_from(link)?)?);
         Ok(())
     }
 }

@@ -57,6 +57,12 @@ impl Instance {
         create_private(&path).with_context(|| format!("cannot make {}", path.display()))
     }
 
+    /// Takes the note back: somebody else has added that qdisc.
+    pub fn forget_qdisc(&self, index: u32) -> Result<()> {
+        let path = self.folder.join(format!("{}{index}", qdisc_prefix()?));
+        fs::remove_dir(&path).with_context(|| format!("cannot remove {}", path.display()))
+    }
+
     /// Where its maps are pinned.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -107,6 +113,12 @@ fn noted_qdiscs(folder: &Path) -> io::Result<Vec<u32>> {
     let names =
         fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     Ok(names.filter_map(|name| name.strip_prefix(&prefix)?.parse().ok()).collect())
+}
+
+/// Whether any instance has noted a qdisc on an interface of this namespace.
+pub fn is_qdisc_noted(index: u32) -> bool {
+    let folders = folders().unwrap_or_default();
+    folders.iter().any(|folder| noted_qdiscs(folder).is_ok_and(|noted| noted.contains(&index)))
 }
 
 /// Removes the folders of instances that nobody holds, and returns them. The interfaces that they

@@ -53,17 +53,18 @@ pub struct Sources {
 impl Sources {
     /// Looks at the routing table.
     pub fn look() -> Result<Self> {
-        let defaults = netlink::here(async |handle| netlink::default_routes(&handle).await)?;
+        let defaults =
+            netlink::here(async |handle| netlink::routes::default_routes(&handle).await)?;
         Ok(Self { defaults })
     }
 
     /// The flags of an interface, but for the guard's.
     pub fn flags(&self, settings: &Steering, interface: &NetworkInterface) -> u32 {
         let mut flags = 0;
-        if settings.trusted_interfaces.iter().any(|name| name.matches(interface.name())) {
+        if settings.trusted_interfaces.iter().any(|pattern| interface.is_called(pattern)) {
             flags |= NIC_TRUSTED;
         }
-        if settings.pod_interfaces.iter().any(|name| name.matches(interface.name())) {
+        if settings.pod_interfaces.iter().any(|pattern| interface.is_called(pattern)) {
             flags |= NIC_PODS;
         }
         if settings.pod_interfaces.is_empty() && !self.defaults.contains(&interface.index()) {

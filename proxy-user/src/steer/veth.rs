@@ -1,31 +1,19 @@
 //! The pair of virtual links between the node and the private namespace.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail};
 use proxy_common::names::{VETH_INDEX_BASE, VETH_INDICES, VETH_INNER, VETH_PREFIX};
 use rtnetlink::Handle;
 
 use super::netlink::{self, Link};
-use super::sysctl;
-use crate::address::PRIVATE_LINK;
+use super::pieces::{ALIAS, Ends, Piece};
 use crate::sys::netns::Namespace;
-
-/// The host end's addresses as the private namespace knows them, and the inner end's own, for what the
-/// namespace sends in its own name. Nobody else knows them.
-const GATEWAY_V4: Ipv4Addr = PRIVATE_LINK[0];
-const INNER_V4: Ipv4Addr = PRIVATE_LINK[1];
-const GATEWAY_V6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0x77, 1);
-/// The routing table that delivers everything; any number, since the namespace is ours.
-const TABLE: u32 = 100;
 
 /// The name of instance `number`'s host end.
 pub fn host_end(number: u32) -> String {
     format!("{VETH_PREFIX}{number}")
 }
-
-/// Tells our host ends from anybody's link that happens to have such a name.
-const ALIAS: &str = "Foreword";
 
 /// The number of the instance whose host end this is; `None` if it is none.
 pub fn instance_of(link: &Link) -> Option<u32> {
@@ -36,9 +24,8 @@ pub fn instance_of(link: &Link) -> Option<u32> {
 /// The pair; dropping it deletes both ends.
 #[derive(Debug)]
 pub struct Veth {
-    host: Link,
-    inner: Link,
-    mtu: u32,
+    number: u32,
+    ends: Ends,
     /// The private namespace's id, as the host's namespace sees it.
     pub namespace_id: u32,
 }
@@ -52,117 +39,96 @@ impl Veth {
         mtu: u32,
         meets_own_addresses: bool,
     ) -> Result<Self> {
-        let name = host_end(number);
-        let host = netlink::here(async |handle| {
-            add(&handle, &name, number, mtu, namespace).await?;
-            require(&handle, &name).await
-        })?;
-        let namespace_id = host.peer_namespace.context("the kernel gave the namespace no id")?;
-        let inner = netlink::inside(namespace, async |handle| require(&handle, VETH_INNER).await);
-        let veth = Self { host, inner: inner?, mtu, namespace_id };
-        veth.prepare_host_end(meets_own_addresses)?;
-        let Self { host, inner, .. } = &veth;
-        netlink::inside(namespace, async |handle| {
-            prepare_inner_end(&handle, inner.index, &host.address).await
-        })?;
+        let ends = make_pair(number, namespace, mtu, meets_own_addresses)?;
+        let namespace_id = ends.host.peer_namespace;
+        let namespace_id = namespace_id.context("the kernel gave the namespace no id")?;
+        // From now on an error deletes it.
+        let veth = Self { number, ends, namespace_id };
+        veth.ends.make(&veth.ends.pieces(), namespace)?;
         Ok(veth)
     }
 
-    /// Makes the pair fit an interface of this MTU as well, in bytes.
-    pub fn fit(&mut self, mtu: u32, namespace: &Namespace) -> Result<()> {
-        if mtu >= self.mtu {
-            return Ok(());
+    /// Makes it anew, since somebody has taken it away. What hangs on its host end has to be attached
+    /// again.
+    pub fn rebuild(&mut self, namespace: &Namespace) -> Result<()> {
+        // One end may be somewhere else, with the name that the new one is to have here.
+        let index = self.ends.host.index;
+        let _ = netlink::here(async |handle| netlink::delete(&handle, index).await);
+        let _ = netlink::inside(namespace, async |handle| {
+            let inner = require(&handle, VETH_INNER).await?;
+            netlink::delete(&handle, inner.index).await
+        });
+        let Ends { host, meets_own_addresses, .. } = &self.ends;
+        self.ends = make_pair(self.number, namespace, host.mtu, *meets_own_addresses)?;
+        self.namespace_id =
+            self.ends.host.peer_namespace.context("the kernel gave the namespace no id")?;
+        self.ends.make(&self.ends.pieces(), namespace)
+    }
+
+    /// Gives both ends this MTU, in bytes, where they have another one; says whether they had.
+    pub fn set_mtu(&mut self, mtu: u32, namespace: &Namespace) -> Result<bool> {
+        let Ends { host, inner, .. } = &mut self.ends;
+        if host.mtu == mtu && inner.mtu == mtu {
+            return Ok(false);
         }
-        let (host, inner) = (self.host.index, self.inner.index);
-        netlink::inside(namespace, async |handle| netlink::set_mtu(&handle, inner, mtu).await)?;
-        netlink::here(async |handle| netlink::set_mtu(&handle, host, mtu).await)?;
-        self.mtu = mtu;
-        Ok(())
+        let (outside, inside) = (host.index, inner.index);
+        netlink::inside(namespace, async |handle| netlink::set_mtu(&handle, inside, mtu).await)?;
+        netlink::here(async |handle| netlink::set_mtu(&handle, outside, mtu).await)?;
+        (host.mtu, inner.mtu) = (mtu, mtu);
+        Ok(true)
     }
 
-    /// The inner end's link-layer address.
-    pub fn inner_address(&self) -> &[u8] {
-        &self.inner.address
+    /// Makes pieces of it again.
+    pub fn make(&self, pieces: &BTreeSet<Piece>, namespace: &Namespace) -> Result<()> {
+        self.ends.make(pieces, namespace)
     }
 
-    /// The host end's name.
-    pub fn name(&self) -> &str {
-        &self.host.name
+    /// Both ends, as they were last seen.
+    pub fn ends(&self) -> &Ends {
+        &self.ends
     }
 
-    /// The host end's index.
-    pub fn index(&self) -> u32 {
-        self.host.index
-    }
-
-    /// The return program asks the routing table as for a packet to be forwarded from here. Who
-    /// switches forwarding off for the node switches it off here, too; this switches it on again.
-    pub fn keep_forwarding(&self) -> Result<()> {
-        for family in ["ipv4", "ipv6"] {
-            let forwarding = format!("{family}/conf/{}/forwarding", self.name());
-            if sysctl::get(&forwarding).is_some_and(|value| value != "1") {
-                sysctl::set(&forwarding, "1")?;
-            }
-        }
-        Ok(())
-    }
-
-    fn prepare_host_end(&self, meets_own_addresses: bool) -> Result<()> {
-        let name = self.name();
-        self.keep_forwarding()?;
-        sysctl::set(&format!("ipv4/conf/{name}/rp_filter"), "0")?;
-        if meets_own_addresses {
-            sysctl::set(&format!("ipv4/conf/{name}/accept_local"), "1")?;
-        }
-        if sysctl::has_ipv6() {
-            sysctl::set(&format!("ipv6/conf/{name}/accept_ra"), "0")?;
-            sysctl::set(&format!("ipv6/conf/{name}/accept_dad"), "0")?;
-        }
-        let index = self.index();
-        netlink::here(async |handle| {
-            netlink::set_alias(&handle, index, ALIAS).await?;
-            netlink::set_up(&handle, index).await
-        })
+    /// Takes in how they look now: somebody may have changed a name, an address or an MTU.
+    pub fn see(&mut self, ends: Ends) {
+        self.ends = ends;
     }
 }
 
 impl Drop for Veth {
     fn drop(&mut self) {
-        let index = self.index();
-        if let Err(error) = netlink::here(async |handle| netlink::delete(&handle, index).await) {
-            tracing::warn!(%error, name = self.name(), "this veth was left behind");
+        let (Link { index, name, .. }, namespace) = (&self.ends.host, Some(self.namespace_id));
+        let deleted =
+            netlink::here(async |handle| match netlink::link_at(&handle, *index).await? {
+                Some(link) if link.peer_namespace == namespace => {
+                    netlink::delete(&handle, *index).await
+                }
+                // Somebody has been faster, and may have made another link of that index.
+                _ => Ok(()),
+            });
+        if let Err(error) = deleted {
+            tracing::warn!(%error, name, "this veth was left behind");
         }
     }
 }
 
-/// In the private namespace: take everything in, whoever it is for, and send everything out.
-async fn prepare_inner_end(handle: &Handle, inner: u32, gateway_address: &[u8]) -> Result<()> {
-    let ipv6 = sysctl::has_ipv6();
-    sysctl::set(&format!("ipv4/conf/{VETH_INNER}/rp_filter"), "0")?;
-    sysctl::set("ipv4/conf/all/rp_filter", "0")?;
-    sysctl::set(&format!("ipv4/conf/{VETH_INNER}/accept_local"), "1")?;
-    sysctl::set("ipv4/tcp_mtu_probing", "1")?;
-    if ipv6 {
-        sysctl::set(&format!("ipv6/conf/{VETH_INNER}/accept_ra"), "0")?;
-        sysctl::set(&format!("ipv6/conf/{VETH_INNER}/accept_dad"), "0")?;
-    }
-    netlink::set_up(handle, netlink::LOOPBACK).await?;
-    netlink::set_up(handle, inner).await?;
-    let own = handle.address().add(inner, INNER_V4.into(), 32).execute().await;
-    own.context("cannot give the inner end its address")?;
-    let gateway = IpAddr::V4(GATEWAY_V4);
-    netlink::route_all_via(handle, inner, gateway, gateway_address).await?;
-    netlink::deliver_all_v4(handle, VETH_INNER).await?;
-    if ipv6 {
-        let gateway = IpAddr::V6(GATEWAY_V6);
-        netlink::route_all_via(handle, inner, gateway, gateway_address).await?;
-        netlink::deliver_all_v6(handle, VETH_INNER, TABLE).await?;
-    }
-    Ok(())
-}
-
 /// How many indices are tried.
 const ATTEMPTS: u32 = 64;
+
+/// Makes a pair with nothing on it, and its inner end in the namespace.
+fn make_pair(
+    number: u32,
+    namespace: &Namespace,
+    mtu: u32,
+    meets_own_addresses: bool,
+) -> Result<Ends> {
+    let name = host_end(number);
+    let host = netlink::here(async |handle| {
+        add(&handle, &name, number, mtu, namespace).await?;
+        require(&handle, &name).await
+    })?;
+    let inner = netlink::inside(namespace, async |handle| require(&handle, VETH_INNER).await)?;
+    Ok(Ends { host, inner, meets_own_addresses })
+}
 
 /// Makes the pair, with an index that the programs know for one of our host ends.
 async fn add(

@@ -1,5 +1,5 @@
 //! News of the node's interfaces, as they come, go and are renamed, and as somebody changes what
-//! is set for all of them.
+//! is on them, or set for all of them.
 
 use std::io;
 use std::time::Duration;
@@ -12,8 +12,9 @@ use tokio::time::sleep;
 
 /// An interface comes with a handful of messages; this is how long we let them come.
 const SETTLE: Duration = Duration::from_millis(5);
-/// Links, and the network settings of each family; from `include/uapi/linux/rtnetlink.h`.
-const GROUPS: [u32; 3] = [1, 24, 25];
+/// Links, what is on them at TC, and the network settings of each family; from
+/// `include/uapi/linux/rtnetlink.h`.
+const GROUPS: [u32; 4] = [1, 4, 24, 25];
 /// Messages answered by one look.
 const AT_ONCE: usize = 1024;
 /// Room for a message; the rest of a longer one is cut off.
@@ -23,6 +24,8 @@ const MESSAGE: usize = 4096;
 /// whoever looks again sees everything.
 pub struct LinkNews {
     socket: TokioSocket,
+    /// Some has come, and more is let come. Kept here, so that who stops waiting loses none.
+    has_come: bool,
 }
 
 impl LinkNews {
@@ -35,12 +38,15 @@ impl LinkNews {
         let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
         let groups = GROUPS.iter().fold(0, |mask, group| mask | 1 << (group - 1));
         socket.socket_mut().bind(&SocketAddr::new(0, groups))?;
-        Ok(Self { socket })
+        Ok(Self { socket, has_come: false })
     }
 
     /// Waits until something may have changed.
     pub async fn next(&mut self) {
-        self.discard().await;
+        if !self.has_come {
+            self.discard().await;
+            self.has_come = true;
+        }
         sleep(SETTLE).await;
         // What has piled up is answered by one look.
         for _ in 0..AT_ONCE {
@@ -48,6 +54,7 @@ impl LinkNews {
                 break;
             }
         }
+        self.has_come = false;
     }
 
     /// Takes a message and forgets it. That some were lost is news as well, and no error.

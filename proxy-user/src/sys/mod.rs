@@ -5,6 +5,7 @@
 //! of `libc` only the structure that describes a lock; if more is ever needed, this is its only room.
 
 pub mod alarm;
+pub mod bpf_link;
 pub mod buffers;
 pub mod capability;
 pub mod cgroup;

@@ -33,6 +33,11 @@ impl Namespace {
         Ok(Self { file })
     }
 
+    /// The same namespace, for somebody else, who keeps it alive as well.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { file: self.file.try_clone()? })
+    }
+
     /// Runs `work` on a thread of its own that has entered the namespace. Sockets made there stay
     /// there, whoever uses them afterwards.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {

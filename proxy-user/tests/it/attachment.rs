@@ -6,10 +6,12 @@ use std::time::Duration;
 use xtask::lab::{Family, Foreword, Lab, wait_until};
 
 use crate::backend::{Backend, echo};
+use crate::bulk::{MEBIBYTE, noise};
 use crate::client::{Client, PATIENCE, Reply};
+use crate::counters::Counters;
 use crate::footprint::{Footprint, NodeState};
 use crate::hooks::hooks;
-use crate::probe::{FLAGS, assert_peer_is_named, assert_served, attach_and_serve, echoes};
+use crate::probe::{FLAGS, assert_peer_is_named, assert_served, attach_and_serve, cleanup, echoes};
 use crate::scene::{OFF, PORT, REQUIRE, attach, lab};
 use crate::talk::Talk;
 use crate::wire::{join, v1};
@@ -19,6 +21,9 @@ both_families!(
     programs_before_and_behind_keep_running,
     an_interface_that_comes_is_attached_to,
     an_interface_that_comes_back_is_attached_to_again,
+    a_renamed_interface_is_steered_on,
+    an_interface_is_found_by_its_alternative_name,
+    no_frame_is_longer_than_the_card_takes,
     a_sub_interface_is_protected_by_itself,
 );
 
@@ -143,7 +148,7 @@ fn an_interface_that_comes_is_attached_to(family: Family) {
     }
 }
 
-/// One that was named, and is made anew under the same name; or is renamed.
+/// One that was named, and is made anew under the same name.
 fn an_interface_that_comes_back_is_attached_to_again(family: Family) {
     for hook in hooks() {
         let lab = lab();
@@ -157,22 +162,117 @@ fn an_interface_that_comes_back_is_attached_to_again(family: Family) {
         wait_for_word(&foreword, &["an interface has gone", "nic"]);
         let link = SecondLink::add(&lab, family, "nic");
         wait_until_named(&lab, &link, &foreword);
-
-        // A new name is another interface: it is no longer ours.
-        for command in ["link set nic down", "link set nic name other", "link set other up"] {
-            lab.node.ip(command).expect("root may rename");
-        }
-        lab.node.add_address("other", link.node, family.link_prefix()).unwrap_or(());
-        wait_until(PATIENCE, "a direct connection", || {
-            let to = SocketAddr::new(link.node, PORT);
-            let patience = Duration::from_millis(500);
-            Client::try_connect_within(&lab.client, link.client, to, patience).is_ok_and(|mut c| {
-                c.offer(b"hello");
-                c.rest_after_finish(patience) == b"hello"
-            })
-        })
-        .unwrap_or_else(|error| panic!("{hook}: {error}: {}", foreword.output()));
     }
+}
+
+/// A name is a name: what was attached to is the interface, by its index.
+fn a_renamed_interface_is_steered_on(family: Family) {
+    for hook in hooks() {
+        let lab = lab();
+        let before = NodeState::of(&lab.node);
+        let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
+        let flags =
+            format!("eth0 --port {PORT} {OFF} --outbound v1 --when-absent drop --hook {hook}");
+        let http = "--admin-http 127.0.0.1:9478";
+        let mut foreword = attach(&lab, &format!("{flags} {http}"));
+        assert_peer_is_named(&lab.client, family.lb(), backend.address());
+        let mut open = Client::connect(&lab.client, family.lb(), backend.address());
+        open.send(b"one");
+        let named = v1(open.address(), backend.address());
+        assert_eq!(open.receive(named.len() + 3), join(&named, b"one"));
+        for (old, new) in [("eth0", "wan0"), ("wan0", "wan1")] {
+            rename(&lab, family, old, new);
+            wait_for_word(&foreword, &["another name", new]);
+            assert_peer_is_named(&lab.client, family.lb(), backend.address());
+            open.send(b"two");
+            assert_eq!(open.receive(3), b"two", "{hook}: as {new}");
+            let (_, metrics) = crate::admin::get(&lab, "/metrics");
+            assert!(
+                metrics.contains(&format!(r#"foreword_interfaces{{interface="{new}""#)),
+                "{metrics}"
+            );
+            assert!(!metrics.contains(&format!(r#"interface="{old}""#)), "{metrics}");
+        }
+        // Whatever is made under the old name is protected as well, as it was meant to be.
+        let link = SecondLink::add(&lab, family, "eth0");
+        let server = link.server(&lab);
+        wait_for_word(&foreword, &["an interface has come", "eth0"]);
+        assert_peer_is_named(&lab.client, link.client, server.address());
+        drop((server, open));
+        lab.node.ip("link del eth0").expect("it is there");
+        foreword.terminate().expect("it ends after SIGTERM");
+        cleanup(&lab.node);
+        rename(&lab, family, "wan1", "eth0");
+        before.assert_restored(&lab.node);
+    }
+}
+
+/// An interface loses its routes by being down meanwhile, and IPv6 its addresses.
+fn rename(lab: &Lab, family: Family, old: &str, new: &str) {
+    for command in [
+        format!("link set {old} down"),
+        format!("link set {old} name {new}"),
+        format!("link set {new} up"),
+    ] {
+        lab.node.ip(&command).expect("root may rename");
+    }
+    for family in [family, Family::V4, Family::V6] {
+        let _ = lab.node.add_address(new, family.node(), family.link_prefix());
+    }
+}
+
+fn an_interface_is_found_by_its_alternative_name(family: Family) {
+    let lab = lab();
+    let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
+    lab.node.ip("link property add dev eth0 altname wan-by-another-name").expect("a new kernel");
+    for named in ["wan-by-another-name", "wan-by-*"] {
+        let flags = format!("{named} --port {PORT} {OFF} --outbound v1");
+        let foreword = attach(&lab, &flags);
+        assert_peer_is_named(&lab.client, family.lb(), backend.address());
+        assert!(foreword.output().contains("steering  eth0"), "{}", foreword.output());
+    }
+}
+
+/// What the veth lets through, the card has to take: nothing cuts it in pieces on its way.
+fn no_frame_is_longer_than_the_card_takes(family: Family) {
+    const LESS: u32 = 1400;
+    let lab = lab();
+    for (netns, interface) in [(&lab.node, "eth0"), (&lab.client, "eth0"), (&lab.backend, "eth0")] {
+        let mut ethtool = netns.command("ethtool");
+        ethtool.args(["-K", interface, "tso", "off", "gso", "off", "gro", "off"]);
+        crate::setup::output_of(ethtool);
+    }
+    let bytes = noise(1, MEBIBYTE);
+    let sent = bytes.clone();
+    let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), move |served| {
+        while served.read().is_some() {
+            served.send(&sent);
+        }
+    });
+    let foreword = attach(&lab, &format!("eth0 --port {PORT} {OFF} --outbound none"));
+    let veth = format!("fwd{}", foreword.pid());
+    let mut open = Client::connect(&lab.client, family.lb(), backend.address());
+    open.send(b"before");
+    assert!(open.receive(bytes.len()) == bytes);
+    for mtu in [LESS, 1500, LESS] {
+        lab.node.ip(&format!("link set eth0 mtu {mtu}")).expect("root may set it");
+        let is_followed = || {
+            let mut show = lab.node.command("ip");
+            show.args(["link", "show", "dev", &veth]);
+            crate::setup::output_of(show).contains(&format!("mtu {mtu} "))
+        };
+        wait_until(PATIENCE, &format!("MTU {mtu}"), is_followed)
+            .unwrap_or_else(|error| panic!("{error}: {}", foreword.output()));
+    }
+    // The network layer's octets.
+    let long = format!("meta length > {LESS} tcp sport {PORT}");
+    let seen = Counters::new(&lab.client, "prerouting", &[("long", &long)]);
+    let mut new = Client::connect(&lab.client, family.lb(), backend.address());
+    for client in [&mut open, &mut new] {
+        client.send(b"after");
+        assert!(client.receive(bytes.len()) == bytes);
+    }
+    assert_eq!(seen.packets("long"), 0, "{}", foreword.output());
 }
 
 /// Of its kind, this kernel has macvlan: a link of its own above `eth0`, with an address of its

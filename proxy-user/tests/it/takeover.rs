@@ -30,6 +30,8 @@ any_family!(
     a_hold_changes_hands,
     the_dead_predecessor_is_no_obstacle,
     a_takeover_that_fails_changes_nothing,
+    filters_of_the_killed_go_while_another_drains,
+    takeovers_and_kills_leave_nothing,
 );
 
 const LOOPS: usize = 8;
@@ -234,5 +236,65 @@ fn a_takeover_that_fails_changes_nothing() {
         state.assert_restored(&lab.node);
         assert!(first.is_running() && !first.output().contains("succeeded"), "{hook}");
         assert_served(&lab, &backend, Family::V4);
+    }
+}
+
+/// The filters on `eth0`, a line each.
+fn filters(node: &xtask::lab::Netns) -> String {
+    let show = |direction| {
+        let mut tc = node.command("tc");
+        tc.args(["filter", "show", "dev", "eth0", direction]);
+        crate::setup::output_of(tc)
+    };
+    show("ingress") + &show("egress")
+}
+
+fn steering(filters: &str) -> usize {
+    filters.lines().filter(|line| line.contains("foreword_steer")).count()
+}
+
+/// Whoever is killed leaves its filters on clsact. They can be told from those of one that still
+/// drains, which has the same names.
+fn filters_of_the_killed_go_while_another_drains() {
+    let lab = lab();
+    let before = NodeState::of(&lab.node);
+    let backend = Backend::start(&lab.backend, (Family::V4.vip(), PORT).into(), echo);
+    let flags = format!("eth0 --port {PORT} {OFF} --take-over {PATIENT} clsact");
+    let mut first = attach(&lab, &flags);
+    let talk = Talk::begin(Client::connect(&lab.client, Family::V4.lb(), backend.address()));
+    let mut second = attach(&lab, &flags);
+    // From then on it no longer comes back.
+    wait_for_word(&first, "draining");
+    second.kill().expect("it runs");
+    assert_eq!(steering(&filters(&lab.node)), 2, "of the first and the second");
+    let mut third = attach(&lab, &flags);
+    talk.assert_goes_on("with the third");
+    let left = filters(&lab.node);
+    assert_eq!(steering(&left), 2, "of the first and the third: {left}");
+    talk.end();
+    first.wait(PATIENCE).expect("it ends with its connections");
+    let left = filters(&lab.node);
+    assert_eq!(steering(&left), 1, "of the third: {left}");
+    third.terminate().expect("it ends after SIGTERM");
+    before.assert_restored(&lab.node);
+}
+
+fn takeovers_and_kills_leave_nothing() {
+    for hook in hooks() {
+        let lab = lab();
+        let before = NodeState::of(&lab.node);
+        let backend = Backend::start(&lab.backend, (Family::V4.vip(), PORT).into(), echo);
+        let flags = format!("{FLAGS} --take-over --hook {hook}");
+        let mut last = attach(&lab, &flags);
+        for round in 0..6 {
+            if round % 3 == 2 {
+                last.kill().expect("it runs");
+            }
+            let next = attach(&lab, &flags);
+            assert_served(&lab, &backend, Family::V4);
+            last = next;
+        }
+        last.terminate().expect("it ends after SIGTERM");
+        before.assert_restored(&lab.node);
     }
 }

@@ -15,9 +15,9 @@ use crate::config::settings::FORMER;
 use crate::operate::admin::{Answer, Ask, Question};
 use crate::operate::logs;
 use crate::operate::report::connections::Connection;
-use crate::operate::report::{Interface, Rule, StalledWorker, Status, Traffic};
+use crate::operate::report::{Interface, Repairs, Rule, StalledWorker, Status, Traffic};
 use crate::steer::pinned::Ends;
-use crate::steer::{Attached, Failure};
+use crate::steer::{self, Attached, Failure};
 
 impl Service {
     /// Answers a question. What fails is said to whoever has asked, and stops nothing.
@@ -66,6 +66,7 @@ impl Service {
             dropped_packets: dropped.map(|(why, count)| (why.name().to_owned(), count)).collect(),
             nobodys: Traffic::from(&self.relay.nobodys()),
             lost_lines: logs::lost(),
+            repairs: Repairs::from(self.steering.repairs()),
         })
     }
 
@@ -150,5 +151,14 @@ impl From<&Failure> for Interface {
             failed: Some(failure.why.clone()),
             ..Self::default()
         }
+    }
+}
+
+impl From<&steer::Repairs> for Repairs {
+    fn from(repairs: &steer::Repairs) -> Self {
+        let named = |counts: &BTreeMap<&str, u64>| {
+            counts.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect()
+        };
+        Self { made: named(&repairs.made), failed: named(&repairs.failed) }
     }
 }

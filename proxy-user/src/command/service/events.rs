@@ -5,17 +5,25 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use super::observing::Observer;
 use crate::config::times::BEAT;
 use crate::operate::admin::Question;
 use crate::steer::Successor;
 use crate::steer::watch::LinkNews;
 
+/// How often the maps for sight are brought up to date, and workers are looked after.
+pub const SECOND: Duration = BEAT;
+/// How often it is looked whether all that is ours in the kernel is there, without any news.
+pub const LOOK: Duration = Duration::from_secs(60);
+
 /// What can happen.
 pub struct Events {
-    pub seconds: Seconds,
+    pub seconds: Ticks,
+    pub looks: Ticks,
     pub signals: Signals,
     pub hang_ups: HangUps,
     pub news: LinkNews,
+    pub observer: Observer,
     pub successors: mpsc::Receiver<Successor>,
     pub questions: mpsc::Receiver<Question>,
 }
@@ -30,18 +38,18 @@ pub enum End {
     Broken,
 }
 
-/// What is done once a second, whatever else is going on.
-pub struct Seconds(Interval);
+/// What is done over and over, whatever else is going on.
+pub struct Ticks(Interval);
 
-impl Seconds {
-    /// The first one is over at once.
-    pub fn begin() -> Self {
-        let mut seconds = interval(BEAT);
-        seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self(seconds)
+impl Ticks {
+    /// The first one comes at once.
+    pub fn every(period: Duration) -> Self {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self(ticks)
     }
 
-    /// The next one is over.
+    /// The next one.
     pub async fn next(&mut self) {
         self.0.tick().await;
     }

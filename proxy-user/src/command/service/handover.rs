@@ -11,7 +11,7 @@ use super::events::Events;
 use super::say::say;
 use crate::config::times::HANDSHAKES;
 use crate::operate::report::State;
-use crate::steer::Successor;
+use crate::steer::{Steering, Successor};
 
 /// How long a successor may take to say that it serves.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -138,6 +138,11 @@ impl Service {
                     deadline = self.begin_draining();
                 }
                 Some(successor) = events.successors.recv() => self.make_way(successor).await,
+                () = events.looks.next() => self.observe(&mut events.observer),
+                () = events.news.next() => self.observe(&mut events.observer),
+                seen = events.observer.next() => {
+                    self.take_up(seen, Steering::keep_up_with, &mut events.observer);
+                }
                 () = events.seconds.next() => self.look_after(),
                 Some(question) = events.questions.recv() => self.answer(question),
             }

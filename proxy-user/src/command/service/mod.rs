@@ -7,6 +7,7 @@ mod bypass;
 mod events;
 mod handover;
 mod names;
+mod observing;
 mod reload;
 mod say;
 mod tighten;
@@ -24,9 +25,10 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::admin::{Admin, Http, open_socket};
 use self::bypass::Bypasses;
-use self::events::{End, Events, HangUps, Seconds, Signals};
+use self::events::{End, Events, HangUps, LOOK, SECOND, Signals, Ticks};
 use self::handover::Handover;
 use self::names::KnownNames;
+use self::observing::Observer;
 use self::reload::{Pending, Reloading};
 use self::say::{describe, say};
 use self::tighten::Tightened;
@@ -43,7 +45,7 @@ use crate::operate::resolver::Resolver;
 use crate::operate::summary::Summary;
 use crate::relay::{Counts, Pods, Workers};
 use crate::steer::watch::LinkNews;
-use crate::steer::{Steering, advice};
+use crate::steer::{Observation, Steering, advice};
 use crate::sys::capability;
 use crate::sys::place::Place;
 use crate::sys::slots::Slots;
@@ -150,10 +152,12 @@ fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -
     let (announcements, successors) = mpsc::channel(1);
     let (desk, questions) = Desk::open();
     let mut events = Events {
-        seconds: Seconds::begin(),
+        seconds: Ticks::every(SECOND),
+        looks: Ticks::every(LOOK),
         signals,
         hang_ups,
         news: LinkNews::subscribe()?,
+        observer: Observer::default(),
         successors,
         questions,
     };
@@ -301,10 +305,14 @@ impl Service {
                 verdict = self.trials.next() => self.take_verdict(verdict),
                 _ = retries.tick() => {
                     if self.steering.failures().next().is_some() {
-                        self.look_again();
+                        self.observe(&mut events.observer);
                     }
                 }
-                () = events.news.next() => self.look_again(),
+                () = events.looks.next() => self.observe(&mut events.observer),
+                () = events.news.next() => self.observe(&mut events.observer),
+                seen = events.observer.next() => {
+                    self.take_up(seen, Steering::reconcile, &mut events.observer);
+                }
                 Some(question) = events.questions.recv() => self.answer(question),
                 () = events.hang_ups.next() => self.reload_as_asked(),
                 () = reload::changed(self.reloading.as_mut()) => self.reload_if_changed(),
@@ -326,10 +334,29 @@ impl Service {
         }
     }
 
-    /// Follows the node's interfaces. What can't be done now is reported, and no reason to stop.
-    fn look_again(&mut self) {
-        if let Err(error) = self.steering.look_again() {
+    /// Has somebody look at the node's interfaces, and at what is ours there.
+    fn observe(&mut self, observer: &mut Observer) {
+        if let Err(error) = observer.ask(|| self.steering.expected()) {
             tracing::warn!(error = %format!("{error:#}"), "cannot look at the interfaces");
+        }
+    }
+
+    /// Does something about what was seen. What can't be seen now is reported, and no reason to stop.
+    fn take_up(
+        &mut self,
+        (seen, is_old): (Result<Observation>, bool),
+        then: fn(&mut Steering, &Observation),
+        observer: &mut Observer,
+    ) {
+        match seen {
+            Ok(seen) => then(&mut self.steering, &seen),
+            Err(error) => {
+                tracing::warn!(error = %format!("{error:#}"), "cannot look at the interfaces");
+            }
+        }
+        // Not before: what is expected may be something else by now.
+        if is_old {
+            self.observe(observer);
         }
     }
 

@@ -10,6 +10,8 @@ use crate::config::word::Word;
 
 /// `IFNAMSIZ - 1`.
 pub(super) const MAX_INTERFACE_NAME: usize = 15;
+/// `ALTIFNAMSIZ - 1`: an alternative name may be longer than a name.
+const MAX_ALTERNATIVE_NAME: usize = 127;
 
 pub(super) fn steering(raw: &RawConfig, at: At<'_>, source: Source) -> Result<Steering, Invalid> {
     let interfaces = patterns(at, field::INTERFACES, &raw.interfaces)?;
@@ -70,7 +72,7 @@ pub(super) fn patterns(
     let mut patterns = Vec::with_capacity(words.len());
     for word in words {
         let unfit = |c: char| c == '/' || c.is_whitespace();
-        if word.is_empty() || word.len() > MAX_INTERFACE_NAME || word.contains(unfit) {
+        if word.is_empty() || word.len() > MAX_ALTERNATIVE_NAME || word.contains(unfit) {
             return Err(at.refuse(
                 field,
                 word,

@@ -65,6 +65,15 @@ fn process(status: &Status, registry: &mut Registry) {
     let results = [("applied", status.reloads.applied), ("refused", status.reloads.refused)];
     let reloads = results.map(|(result, count)| (vec![("result", result.to_owned())], count));
     counter(registry, "reloads", "How often the configuration was read again", reloads);
+    let repairs = &status.repairs;
+    let repairs = [("repaired", &repairs.made), ("failed", &repairs.failed)];
+    let repairs = repairs.into_iter().flat_map(|(result, counts)| {
+        counts.iter().map(move |(kind, count)| {
+            (vec![("kind", kind.clone()), ("result", result.to_owned())], *count)
+        })
+    });
+    let help = "How often something of ours in the kernel had been changed by others";
+    counter(registry, "repairs", help, repairs);
     let lost = [("stdout", status.lost_lines.stdout), ("stderr", status.lost_lines.stderr)];
     let lost = lost.map(|(stream, count)| (vec![("stream", stream.to_owned())], count));
     let help = "Lines of output that could not be written, or that nobody read";
@@ -164,7 +173,7 @@ mod tests {
 
     use serde_json::Value;
 
-    use super::super::{DownUpstream, Lookup, StalledWorker, Traffic};
+    use super::super::{DownUpstream, Lookup, Repairs, StalledWorker, Traffic};
     use super::*;
     use crate::operate::logs::LostLines;
 
@@ -188,6 +197,7 @@ mod tests {
             memory: 1 << 20,
             memory_limit: Some(1 << 30),
             lost_lines: LostLines { stdout: 0, stderr: 4 },
+            repairs: Repairs { made: [("veth".to_owned(), 2)].into(), ..Repairs::default() },
             interfaces: vec![interface, failed],
             rules: vec![Rule {
                 name: "web".into(),
@@ -211,6 +221,7 @@ mod tests {
             r#"foreword_worker_stalled_seconds{worker="0"} 0"#,
             r#"foreword_worker_stalled_seconds{worker="1"} 7"#,
             r#"foreword_log_lines_lost_total{stream="stderr"} 4"#,
+            r#"foreword_repairs_total{kind="veth",result="repaired"} 2"#,
             "foreword_draining 0",
             "foreword_buffer_memory_bytes 1048576",
             "foreword_buffer_memory_limit_bytes 1073741824",

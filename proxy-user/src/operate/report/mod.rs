@@ -59,6 +59,8 @@ pub struct Status {
     pub nobodys: Traffic,
     /// Lines of output that could not be written.
     pub lost_lines: LostLines,
+    /// What somebody else took away in the kernel.
+    pub repairs: Repairs,
 }
 
 impl Status {
@@ -157,6 +159,16 @@ pub struct Reloads {
     pub applied: u64,
     /// And was refused.
     pub refused: u64,
+}
+
+/// How often something of ours in the kernel had gone, by its kind.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Repairs {
+    /// And was made again.
+    pub made: BTreeMap<String, u64>,
+    /// And could not be.
+    pub failed: BTreeMap<String, u64>,
 }
 
 /// An interface.

@@ -71,6 +71,14 @@ fn head(status: &Status) -> String {
     if stdout + stderr > 0 {
         let _ = writeln!(text, "lost lines  {stderr} of the log, {stdout} of standard output");
     }
+    let repairs = [(&status.repairs.made, "repaired"), (&status.repairs.failed, "failed")];
+    let repairs = repairs.into_iter().flat_map(|(counts, result)| {
+        counts.iter().map(move |(kind, count)| format!("{kind} {count} times {result}"))
+    });
+    let repairs: Vec<_> = repairs.collect();
+    if !repairs.is_empty() {
+        let _ = writeln!(text, "disturbed   by others: {}", repairs.join(", "));
+    }
     for interface in &status.interfaces {
         if let Some(why) = &interface.failed {
             let _ = writeln!(text, "interface   {}: NOT STEERED: {why}", interface.name);
@@ -168,7 +176,7 @@ pub fn table<const N: usize>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Interface, Traffic};
+    use super::super::{Interface, Repairs, Traffic};
     use super::*;
 
     #[test]
@@ -208,6 +216,7 @@ mod tests {
                     ..Interface::default()
                 },
             ],
+            repairs: Repairs { made: [("veth".to_owned(), 2)].into(), ..Repairs::default() },
             ..Status::default()
         };
         let rows = refusals(&status);
@@ -218,5 +227,6 @@ mod tests {
         assert!(text.contains("interface   eth1: NOT STEERED: why"), "{text}");
         let found = "at 10.0.0.1:80, [fd00::1]:80, looked up 1m 30s ago; NOT LOOKED UP SINCE: why";
         assert!(text.contains(found), "{text}");
+        assert!(text.contains("disturbed   by others: veth 2 times repaired"), "{text}");
     }
 }

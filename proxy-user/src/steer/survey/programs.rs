@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use aya::programs::{SchedClassifier, TcAttachType, loaded_programs};
 use netlink_packet_route::link::{LinkXdp, XdpAttached};
-use netlink_packet_route::tc::{TcAttribute, TcFilterBpfOption, TcMessage, TcOption};
 
 use super::features::readable;
 use crate::steer::hook::PRIORITY;
-use crate::steer::netlink;
+use crate::steer::netlink::tc::{Filter, filters_on};
 use crate::sys::unseen::{Seen, Unseen};
 
 /// How a program is attached to TC.
@@ -107,8 +106,11 @@ fn tcx(interface: &str, place: TcAttachType) -> Seen<Vec<Program>> {
 
 /// The filters on a link's clsact: on its ingress and on its egress.
 pub fn filters(index: u32) -> [Seen<Vec<Program>>; 2] {
-    match netlink::here(async |handle| netlink::filters(&handle, index).await) {
-        Ok(filters) => filters.map(|messages| Ok(in_order(&messages))),
+    match filters_on(index) {
+        Ok(filters) => [TcAttachType::Ingress, TcAttachType::Egress].map(|direction| {
+            let of_direction = filters.iter().filter(|filter| filter.direction == direction);
+            Ok(of_direction.filter_map(program).collect())
+        }),
         Err(error) => {
             let unseen = Unseen::because(format!("{error:#}"));
             [Err(unseen.clone()), Err(unseen)]
@@ -116,37 +118,11 @@ pub fn filters(index: u32) -> [Seen<Vec<Program>>; 2] {
     }
 }
 
-fn in_order(messages: &[TcMessage]) -> Vec<Program> {
-    let mut programs: Vec<_> = messages.iter().filter_map(filter).collect();
-    programs.sort_by_key(|(priority, _)| *priority);
-    let program = |(priority, name)| Program { name, slot: Slot::Clsact(priority) };
-    programs.into_iter().map(program).collect()
-}
-
-/// The priority and name of a filter. A classifier without filters is listed as well, without a
-/// handle: it is nothing that a packet meets.
-fn filter(message: &TcMessage) -> Option<(u16, String)> {
-    let handle = message.header.handle;
-    if (handle.major, handle.minor) == (0, 0) {
-        return None;
-    }
-    let priority = u16::try_from(message.header.info >> 16).unwrap_or(u16::MAX);
-    let (mut kind, mut name) = (None, None);
-    for attribute in &message.attributes {
-        match attribute {
-            TcAttribute::Kind(text) => kind = Some(text.clone()),
-            TcAttribute::Options(options) => name = options.iter().find_map(program_name),
-            _ => {}
-        }
-    }
-    Some((priority, name.or_else(|| Some(format!("a {} filter", kind?)))?))
-}
-
-fn program_name(option: &TcOption) -> Option<String> {
-    match option {
-        TcOption::Bpf(TcFilterBpfOption::ProgName(name)) => Some(name.clone()),
-        _ => None,
-    }
+/// Without a name, by its kind.
+fn program(filter: &Filter) -> Option<Program> {
+    let kind = || Some(format!("a {} filter", filter.kind.as_ref()?));
+    let name = filter.name.clone().or_else(kind)?;
+    Some(Program { name, slot: Slot::Clsact(filter.priority()) })
 }
 
 /// The XDP programs that a link says it has.

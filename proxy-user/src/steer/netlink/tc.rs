@@ -1,0 +1,164 @@
+//! Filters on clsact, and the qdisc itself.
+//!
+//! A filter's place, its priority and handle, is anybody's as soon as it is free. So what is removed
+//! is looked for right before, by the program that it runs.
+
+use std::io;
+
+use anyhow::{Context as _, Result, anyhow};
+use aya::programs::TcAttachType;
+use futures_util::TryStreamExt as _;
+use futures_util::stream::StreamExt as _;
+use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::tc::{
+    TcAttribute, TcFilterBpfOption, TcHandle, TcHeader, TcMessage, TcOption,
+};
+use nix::errno::Errno;
+use rtnetlink::Handle;
+use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+
+use super::{Link, here, links, refusal};
+
+/// A filter on clsact, anybody's.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    header: TcHeader,
+    /// Which of an interface's directions it is on.
+    pub direction: TcAttachType,
+    /// What kind it is.
+    pub kind: Option<String>,
+    /// The name that whoever made it has given it.
+    pub name: Option<String>,
+    /// The id of the program that it runs.
+    pub program: Option<u32>,
+}
+
+impl Filter {
+    /// `None`: a classifier without filters is listed as well, and has no handle.
+    fn read(direction: TcAttachType, message: TcMessage) -> Option<Self> {
+        let handle = message.header.handle;
+        if handle == TcHandle::UNSPEC {
+            return None;
+        }
+        let (mut kind, mut name, mut program) = (None, None, None);
+        for attribute in message.attributes {
+            match attribute {
+                TcAttribute::Kind(text) => kind = Some(text),
+                TcAttribute::Options(options) => {
+                    for option in options {
+                        match option {
+                            TcOption::Bpf(TcFilterBpfOption::ProgName(text)) => name = Some(text),
+                            TcOption::Bpf(TcFilterBpfOption::ProgId(id)) => program = Some(id),
+                            _ => {}
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        Some(Self { header: message.header, direction, kind, name, program })
+    }
+
+    /// Lower ones come first.
+    pub fn priority(&self) -> u16 {
+        u16::try_from(self.header.info >> 16).unwrap_or(u16::MAX)
+    }
+}
+
+/// The kernel's TC messages want it signed.
+fn signed(index: u32) -> Result<i32> {
+    i32::try_from(index).context("an interface index above 2^31")
+}
+
+/// The filters on a link's clsact, of either direction in the order in which packets meet them.
+pub async fn filters(handle: &Handle, index: u32) -> Result<Vec<Filter>> {
+    let index = signed(index)?;
+    let ingress: Vec<_> =
+        handle.traffic_filter(index).get().ingress().execute().try_collect().await?;
+    let egress: Vec<_> =
+        handle.traffic_filter(index).get().egress().execute().try_collect().await?;
+    let read = |direction| move |message| Filter::read(direction, message);
+    let ingress = ingress.into_iter().filter_map(read(TcAttachType::Ingress));
+    let egress = egress.into_iter().filter_map(read(TcAttachType::Egress));
+    let mut filters: Vec<_> = ingress.chain(egress).collect();
+    // Of one priority, the kernel lists them as it asks them.
+    filters.sort_by_key(Filter::priority);
+    Ok(filters)
+}
+
+/// The same, for whoever has nothing else to ask.
+pub fn filters_on(index: u32) -> Result<Vec<Filter>> {
+    here(async |handle| filters(&handle, index).await)
+}
+
+/// Removes the filters on a link that are meant; says whether there were any.
+pub fn remove_filters(index: u32, is_meant: impl Fn(&Filter) -> bool + Sync) -> Result<bool> {
+    here(async |handle| {
+        let mut meant = filters(&handle, index).await?;
+        meant.retain(|filter| is_meant(filter));
+        for filter in &meant {
+            remove(&handle, filter).await?;
+        }
+        Ok(!meant.is_empty())
+    })
+}
+
+async fn remove(handle: &Handle, filter: &Filter) -> Result<()> {
+    let message = TcMessage::from_parts(filter.header.clone(), Vec::new());
+    let mut request = NetlinkMessage::from(RouteNetlinkMessage::DelTrafficFilter(message));
+    request.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+    let mut answers = handle.clone().request(request).map_err(refusal)?;
+    while let Some(answer) = answers.next().await {
+        if let NetlinkPayload::Error(error) = answer.payload
+            && error.code.is_some()
+        {
+            return Err(anyhow!(error.to_io()).context("cannot remove a filter"));
+        }
+    }
+    Ok(())
+}
+
+/// The links of the process's own namespace that have a filter of anybody's on their clsact.
+pub fn links_with_filters() -> Result<Vec<Link>> {
+    here(async |handle| {
+        let mut filtered = Vec::new();
+        for link in links(&handle).await? {
+            if has_filter(&handle, link.index).await? {
+                filtered.push(link);
+            }
+        }
+        Ok(filtered)
+    })
+}
+
+async fn has_filter(handle: &Handle, index: u32) -> Result<bool> {
+    let index = signed(index)?;
+    let mut ingress = handle.traffic_filter(index).get().ingress().execute();
+    if ingress.try_next().await?.is_some() {
+        return Ok(true);
+    }
+    let mut egress = handle.traffic_filter(index).get().egress().execute();
+    Ok(egress.try_next().await?.is_some())
+}
+
+/// Removes a link's clsact qdisc, unless a filter of anybody's is on it.
+pub async fn remove_unused_clsact(handle: &Handle, index: u32) -> Result<()> {
+    // A link that is gone has none.
+    if has_filter(handle, index).await? {
+        return Ok(());
+    }
+    let mut request = handle.qdisc().del(signed(index)?);
+    let message = request.message_mut();
+    message.header.parent = TcHandle::CLSACT;
+    message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
+    match request.execute().await {
+        // There is none.
+        Err(rtnetlink::Error::NetlinkError(error)) if is_no_qdisc(&error.to_io()) => Ok(()),
+        result => result.map_err(refusal),
+    }
+}
+
+fn is_no_qdisc(error: &io::Error) -> bool {
+    let absent = [Errno::EINVAL, Errno::ENOENT, Errno::ENODEV];
+    absent.iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
+}

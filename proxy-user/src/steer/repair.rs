@@ -1,0 +1,221 @@
+//! Keeps what is ours in the kernel as it has to be, whoever else changes things there.
+//!
+//! What somebody has taken away is made again. Where that fails, and connections would wait for an
+//! answer for ever, steering ends until it succeeds: new connections flow past us, or are held where
+//! their rule wants it, and open ones end in a reset.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result};
+use proxy_common::abi::Node;
+use proxy_common::names::RETURN;
+
+use super::Steering;
+use super::late::Failure;
+use super::netlink;
+use super::observe::{Expected, Observation};
+use super::reconcile::Part;
+
+/// How often something of ours was made again, by its kind, or could not be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repairs {
+    /// It is there again.
+    pub made: BTreeMap<&'static str, u64>,
+    /// It is not.
+    pub failed: BTreeMap<&'static str, u64>,
+}
+
+impl Steering {
+    /// What has to be in the kernel. To be looked for wherever nobody waits for it.
+    pub fn expected(&mut self) -> Result<Expected> {
+        let mut programs: BTreeMap<_, _> = self.links.expected().collect();
+        for attachment in self.attachments.values() {
+            programs.extend(attachment.expected(&mut self.object)?);
+        }
+        Ok(Expected {
+            programs,
+            ends: self.namespace.ends().clone(),
+            namespace: self.namespace.namespace().try_clone().context("cannot share a file")?,
+            namespace_id: self.namespace.id(),
+        })
+    }
+
+    /// Brings everything in line with what was observed, interfaces that have come included.
+    pub fn reconcile(&mut self, observation: &Observation) {
+        self.keep_up_with(observation);
+        if observation.missing.is_empty() {
+            self.follow(&observation.links);
+            return;
+        }
+        // Where something is missing, an interface may just be going.
+        match netlink::here(async |handle| netlink::links(&handle).await) {
+            Ok(links) => self.follow(&links),
+            Err(error) => {
+                tracing::warn!(error = %format!("{error:#}"), "cannot look at the interfaces");
+            }
+        }
+    }
+
+    /// Keeps what is there, for a run that takes no new interfaces any more.
+    pub fn keep_up_with(&mut self, observation: &Observation) {
+        self.take_in(&observation.links);
+        self.see(observation);
+        self.fit();
+        if observation.missing.is_empty() && self.broken.is_none() {
+            return;
+        }
+        // It was looked at meanwhile, and something may be as it should by now, or gone for good.
+        let observed = self.expected().and_then(|expected| expected.observe());
+        match observed {
+            Ok(observation) => {
+                self.see(&observation);
+                self.repair(&observation.missing);
+            }
+            Err(error) => {
+                tracing::warn!(error = %format!("{error:#}"), "cannot look for what is missing");
+            }
+        }
+    }
+
+    /// Takes in how the veth looks.
+    fn see(&mut self, observation: &Observation) {
+        let Some(ends) = &observation.ends else { return };
+        let has_moved = ends.inner.address != self.namespace.ends().inner.address;
+        self.namespace.see(ends.clone());
+        if has_moved && let Err(error) = self.tell_of_veth() {
+            tracing::warn!(error = %format!("{error:#}"), "the programs don't know the veth");
+        }
+    }
+
+    /// Tells the programs where the veth is.
+    fn tell_of_veth(&mut self) -> Result<()> {
+        let Self { object, namespace, .. } = self;
+        let inner = namespace.inner_address();
+        object.change_node(|node| Node {
+            veth: namespace.veth_index(),
+            private_ns: namespace.id(),
+            inner,
+            ..node
+        })
+    }
+
+    fn repair(&mut self, missing: &[Part]) {
+        let mut held = BTreeSet::new();
+        for &part in missing {
+            // One repair makes all of a hold.
+            if matches!(part, Part::Hold { index, .. } if !held.insert(index)) {
+                continue;
+            }
+            // It may have failed as a whole.
+            if part.interface().is_some_and(|index| !self.attachments.contains_key(&index)) {
+                continue;
+            }
+            let on = part.interface().and_then(|index| self.attachments.get(&index));
+            let on = on.map_or_else(String::new, |on| format!(" on {}", on.interface));
+            match self.make(part) {
+                Ok(()) => {
+                    tracing::warn!("{part}{on} had gone, and is there again: somebody changes it");
+                    *self.repairs.made.entry(part.kind()).or_default() += 1;
+                }
+                Err(_) if part.interface().is_some_and(has_gone) => {
+                    part.interface().into_iter().for_each(|index| self.let_go(index));
+                }
+                Err(error) => {
+                    *self.repairs.failed.entry(part.kind()).or_default() += 1;
+                    let why = format!("{part}{on} is gone, and can't be made again: {error:#}");
+                    if self.give_up(part, why) {
+                        return;
+                    }
+                }
+            }
+        }
+        if self.broken.take().is_some() {
+            tracing::warn!("the way inside is whole again");
+        }
+    }
+
+    fn make(&mut self, part: Part) -> Result<()> {
+        let Self { object, plan, slots, namespace, links, attachments, cgroup, .. } = self;
+        match part {
+            Part::Veth => {
+                namespace.rebuild()?;
+                self.tell_of_veth()?;
+                self.make(Part::Return).with_context(|| format!("no {RETURN}"))
+            }
+            Part::Piece(piece) => namespace.make(&BTreeSet::from([piece])),
+            Part::Lookup => {
+                links.forget(part);
+                slots.refill();
+                links.attach_lookup(object, namespace, slots)
+            }
+            Part::Return => {
+                // What is left of the old one must not be taken for the new one.
+                links.forget(part);
+                slots.refill();
+                let veth = (namespace.veth_name(), namespace.veth_index());
+                links.attach_return(object, veth, plan.hook, slots)
+            }
+            Part::Track => {
+                links.forget(part);
+                slots.refill();
+                cgroup.as_ref().map_or(Ok(()), |cgroup| links.attach_track(object, cgroup, slots))
+            }
+            Part::Guard { index } => match attachments.get_mut(&index) {
+                Some(on) => on.guard_again(object, *plan, slots),
+                None => Ok(()),
+            },
+            Part::Classifier { index, name } => match attachments.get_mut(&index) {
+                Some(on) => on.attach_again(object, name, *plan, slots),
+                None => Ok(()),
+            },
+            Part::Hold { index, .. } => match attachments.get_mut(&index) {
+                Some(on) => on.hold_again(object, *plan),
+                None => Ok(()),
+            },
+        }
+    }
+
+    /// Does without something. Says whether nothing is steered any more.
+    fn give_up(&mut self, part: Part, why: String) -> bool {
+        match part {
+            Part::Track | Part::Hold { .. } | Part::Guard { .. } => tracing::error!("{why}"),
+            Part::Classifier { index, .. } => {
+                tracing::error!("{why}: this interface is not steered");
+                self.fail(index, &why);
+            }
+            Part::Veth | Part::Piece(_) | Part::Lookup | Part::Return => {
+                // It is tried over and over, and worth a line when there is something new to say.
+                if self.broken.as_ref() != Some(&why) {
+                    tracing::error!("{why}: nothing is steered until it can");
+                }
+                for index in self.attachments.keys().copied().collect::<Vec<_>>() {
+                    self.fail(index, &why);
+                }
+                self.broken = Some(why);
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Takes everything off an interface but its hold, until it can be attached to again.
+    fn fail(&mut self, index: u32, why: &str) {
+        let Some(attachment) = self.attachments.remove(&index) else { return };
+        let interface = attachment.interface.name().to_owned();
+        let failure = Failure { interface, role: attachment.role, why: why.to_owned() };
+        self.failures.insert(index, failure);
+        drop(attachment);
+        self.slots.refill();
+    }
+
+    /// How often something was repaired.
+    pub fn repairs(&self) -> &Repairs {
+        &self.repairs
+    }
+}
+
+/// Whether there is no interface of this index any more.
+fn has_gone(index: u32) -> bool {
+    netlink::here(async |handle| netlink::link_at(&handle, index).await)
+        .is_ok_and(|it| it.is_none())
+}

@@ -1,0 +1,438 @@
+//! Somebody else changes what is Foreword's own in the kernel: it is put back, and said and counted;
+//! and where that can't be done, nobody waits for an answer for ever.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use xtask::lab::{Family, Foreword, Lab, Netns, wait_until};
+
+use crate::admin::get;
+use crate::backend::Backend;
+use crate::client::{Client, PATIENCE};
+use crate::footprint::{Footprint, NodeState, descriptor_ids};
+use crate::hooks::hooks;
+use crate::probe::{FLAGS, assert_served, echoes, flows_directly};
+use crate::scene::{OFF, PORT, Scene, attach, lab};
+use crate::setup::output_of;
+use crate::talk::Talk;
+use crate::wire::{join, named_headers};
+
+both_families!(
+    filters_that_somebody_removed_are_put_back,
+    links_that_somebody_detached_are_attached_again,
+    a_veth_that_is_set_down_comes_up_again,
+    a_veth_that_is_deleted_is_made_again,
+    what_is_changed_inside_is_put_back,
+);
+
+any_family!(
+    a_guard_that_somebody_took_off_stands_again,
+    a_hold_that_somebody_removed_is_placed_again,
+    sysctls_that_somebody_changed_are_set_again,
+    without_a_way_inside_nothing_is_steered,
+    a_hold_stays_where_nothing_can_be_steered,
+    an_end_after_repairs_leaves_nothing,
+    a_repair_while_draining_keeps_connections,
+);
+
+/// Where HTTP is answered.
+const HTTP: &str = "--admin-http 127.0.0.1:9478";
+
+#[track_caller]
+fn wait_for_word(foreword: &Foreword, word: &str) {
+    wait_until(PATIENCE, word, || foreword.output().contains(word))
+        .unwrap_or_else(|error| panic!("{error}: {}", foreword.output()));
+}
+
+fn run(netns: &Netns, command: &str) {
+    let mut words = command.split_whitespace();
+    let mut run = netns.command(words.next().expect("a program"));
+    run.args(words);
+    output_of(run);
+}
+
+/// A command in the private namespace, by a descriptor of the process that stands for it.
+fn run_inside(foreword: &Foreword, node: &Netns, command: &str) {
+    let own = fs::metadata(node.path()).expect("it is there");
+    let own = format!("net:[{}]", std::os::unix::fs::MetadataExt::ino(&own));
+    let folder = format!("/proc/{}/fd", foreword.pid());
+    let inside = fs::read_dir(&folder).expect("the process lives").flatten().find(|entry| {
+        let target = fs::read_link(entry.path()).unwrap_or_default();
+        let target = target.to_string_lossy();
+        target.starts_with("net:[") && target != own
+    });
+    let path = inside.expect("it has the private namespace").path();
+    let mut nsenter = Command::new("nsenter");
+    nsenter.arg(format!("--net={}", path.display())).arg("--").args(command.split_whitespace());
+    output_of(nsenter);
+}
+
+/// News of a link, upon which everything is looked at; without any, that is done once a minute.
+fn nudge(node: &Netns) {
+    node.ip("link add nudge type veth peer name nudged").expect("root may make links");
+    node.ip("link del nudge").expect("it is there");
+}
+
+fn veth(foreword: &Foreword) -> String {
+    format!("fwd{}", foreword.pid())
+}
+
+/// How often something of this kind was made again, by the metric.
+fn repaired(lab: &Lab, kind: &str) -> u64 {
+    let (_, metrics) = get(lab, "/metrics");
+    let name = format!(r#"foreword_repairs_total{{kind="{kind}",result="repaired"}} "#);
+    let value = metrics.lines().find_map(|line| line.strip_prefix(&name));
+    value.map_or(0, |value| value.parse().expect("a number"))
+}
+
+fn echo_of(lab: &Lab, family: Family) -> Backend {
+    Backend::start(&lab.backend, (family.vip(), PORT).into(), crate::backend::echo)
+}
+
+/// A connection that says nothing while things are changed, and goes on afterwards.
+struct Silent(Client);
+
+impl Silent {
+    fn begin(lab: &Lab, backend: &Backend, family: Family) -> Self {
+        let [_, header] = named_headers(family);
+        let mut client = Client::connect(&lab.client, family.lb(), backend.address());
+        client.send(&join(&header, b"before"));
+        let named = crate::wire::v1(
+            crate::wire::named_client(family),
+            crate::wire::named_destination(family),
+        );
+        let expected = join(&named, b"before");
+        assert_eq!(client.receive(expected.len()), expected);
+        Self(client)
+    }
+
+    fn assert_goes_on(mut self) {
+        self.0.send(b"after");
+        assert_eq!(self.0.receive(5), b"after");
+    }
+}
+
+/// `tc qdisc del dev eth0 clsact`, as another tool's clean-up does it.
+fn filters_that_somebody_removed_are_put_back(family: Family) {
+    let lab = lab();
+    let backend = echo_of(&lab, family);
+    let flags = format!("{FLAGS} {HTTP} --hook clsact --source client --upstream-interface eth1");
+    let foreword = attach(&lab, &flags);
+    for (round, what) in
+        ["tc qdisc del dev eth0 clsact", "tc filter del dev eth0 ingress"].iter().enumerate()
+    {
+        assert_served(&lab, &backend, family);
+        let silent = Silent::begin(&lab, &backend, family);
+        let before = repaired(&lab, "program");
+        run(&lab.node, what);
+        let steer = || foreword.output().matches("foreword_steer on eth0 had gone").count();
+        wait_until(PATIENCE, what, || steer() > round)
+            .unwrap_or_else(|error| panic!("{error}: {}", foreword.output()));
+        wait_until(PATIENCE, "the count", || repaired(&lab, "program") > before)
+            .unwrap_or_else(|error| panic!("{error}: {}", foreword.output()));
+        silent.assert_goes_on();
+        assert_served(&lab, &backend, family);
+        assert!(!flows_directly(&lab, &backend, family), "{what}: past us");
+    }
+    // The way out of the private namespace has a qdisc of its own.
+    run(&lab.node, &format!("tc qdisc del dev {} clsact", veth(&foreword)));
+    wait_for_word(&foreword, "foreword_return had gone");
+    assert_served(&lab, &backend, family);
+    assert_eq!(get(&lab, "/readyz").0, "200");
+}
+
+/// Whatever of ours is a link can be detached by its id.
+fn links_that_somebody_detached_are_attached_again(family: Family) {
+    if !hooks().contains(&"tcx") {
+        return;
+    }
+    let lab = lab();
+    let backend = echo_of(&lab, family);
+    let flags =
+        format!("{FLAGS} {HTTP} --guard-hook native --source client --upstream-interface eth1");
+    let foreword = attach(&lab, &flags);
+    let mut before = BTreeSet::new();
+    for _ in 0..2 {
+        assert_served(&lab, &backend, family);
+        let silent = Silent::begin(&lab, &backend, family);
+        let links = descriptor_ids(foreword.pid(), "link_id:");
+        assert!(links.len() >= 8 && links.is_disjoint(&before), "{links:?} after {before:?}");
+        for link in &links {
+            let mut bpftool = Command::new("bpftool");
+            bpftool.args(["link", "detach", "id", &link.to_string()]);
+            output_of(bpftool);
+        }
+        nudge(&lab.node);
+        let all = || {
+            let now = descriptor_ids(foreword.pid(), "link_id:");
+            now.len() == links.len() && now.is_disjoint(&links)
+        };
+        wait_until(PATIENCE, "links in place of the old ones", all)
+            .unwrap_or_else(|error| panic!("{error}: {}", foreword.output()));
+        silent.assert_goes_on();
+        before = links;
+    }
+    assert_served(&lab, &backend, family);
+    assert!(!flows_directly(&lab, &backend, family), "past us");
+    for program in ["steer on eth0", "synack on eth0", "answer on eth1", "guard on eth0", "lookup"]
+    {
+        wait_for_word(&foreword, &format!("foreword_{program} had gone"));
+    }
+}
+
+fn a_guard_that_somebody_took_off_stands_again() {
+    let lab = lab();
+    let foreword = attach(&lab, &format!("{FLAGS} {HTTP} --guard-hook native"));
+    // Against this, the kernel protects what is attached by a link.
+    let off = lab.node.ip("link set dev eth0 xdp off");
+    let text = || {
+        let mut show = lab.node.command("ip");
+        show.args(["-details", "link", "show", "dev", "eth0"]);
+        output_of(show)
+    };
+    if off.is_err() {
+        let mut list = lab.node.command("bpftool");
+        list.args(["--json", "link", "show"]);
+        let links = descriptor_ids(foreword.pid(), "link_id:");
+        let of_guard = links.into_iter().find(|link| is_on_xdp(foreword.pid(), *link));
+        let id = of_guard.expect("the guard is in XDP").to_string();
+        run(&lab.node, &format!("bpftool link detach id {id}"));
+    }
+    assert!(!text().contains("prog/xdp") || repaired(&lab, "program") > 0, "{}", text());
+    nudge(&lab.node);
+    wait_for_word(&foreword, "foreword_guard on eth0 had gone");
+    wait_until(PATIENCE, "XDP", || text().contains("prog/xdp"))
+        .unwrap_or_else(|error| panic!("{error}: {}", text()));
+    let (_, metrics) = get(&lab, "/metrics");
+    assert!(metrics.contains(r#"guard="native XDP""#), "{metrics}");
+    for (family, backend) in Family::BOTH.into_iter().zip(&echoes(&lab)) {
+        assert_served(&lab, backend, family);
+    }
+}
+
+/// Whether a link of a process is an XDP program's, as its descriptor says.
+fn is_on_xdp(pid: u32, link: u64) -> bool {
+    let folder = fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("the process lives");
+    let texts = folder.flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok());
+    let is_it = |text: &String| {
+        let has = |line: &str| text.lines().any(|it| it == line);
+        has(&format!("link_id:\t{link}")) && has("link_type:\txdp")
+    };
+    texts.into_iter().any(|text| is_it(&text))
+}
+
+fn a_hold_that_somebody_removed_is_placed_again() {
+    for hook in hooks() {
+        let lab = lab();
+        let [backend, _] = echoes(&lab);
+        let mut foreword = attach(&lab, &format!("{FLAGS} --when-absent drop --hook {hook}"));
+        run(&lab.node, "tc qdisc del dev eth0 clsact");
+        wait_for_word(&foreword, "foreword_hold on eth0 had gone");
+        wait_until(PATIENCE, "a hold", || crate::probe::is_held(&lab.node))
+            .unwrap_or_else(|error| panic!("{hook}: {error}: {}", foreword.output()));
+        assert_served(&lab, &backend, Family::V4);
+        foreword.kill().expect("it runs");
+        assert!(!flows_directly(&lab, &backend, Family::V4), "{hook}: it is held");
+        crate::probe::cleanup(&lab.node);
+    }
+}
+
+fn a_veth_that_is_set_down_comes_up_again(family: Family) {
+    for hook in hooks() {
+        let scene =
+            Scene::serving(family, &[OFF, "--outbound none --hook", hook], crate::backend::echo);
+        let talk = Talk::begin(scene.connect());
+        let set_down = format!("link set {} down", veth(&scene.foreword));
+        scene.lab.node.ip(&set_down).expect("root may do that");
+        wait_for_word(&scene.foreword, "the veth's state (up) had gone");
+        talk.assert_goes_on("after the host end was set down");
+        run_inside(&scene.foreword, &scene.lab.node, "ip link set s1 down");
+        wait_for_word(&scene.foreword, "the state (up) of the veth's inner end had gone");
+        talk.assert_goes_on("after the inner end was set down");
+        talk.end();
+    }
+}
+
+fn a_veth_that_is_deleted_is_made_again(family: Family) {
+    for hook in hooks() {
+        let scene =
+            Scene::serving(family, &[OFF, "--outbound none --hook", hook], crate::backend::echo);
+        let node = &scene.lab.node;
+        let (foreword, veth) = (&scene.foreword, veth(&scene.foreword));
+        let talk = Talk::begin(scene.connect());
+        let gone = || foreword.output().matches("the veth had gone").count();
+        let deletions: [&dyn Fn(); 3] = [
+            &|| node.ip(&format!("link del {veth}")).expect("it is there"),
+            &|| run_inside(foreword, node, "ip link del s1"),
+            // It is somewhere else then, with its inner end where it was.
+            &|| {
+                let away = format!("link set {veth} netns {}", scene.lab.client.name());
+                node.ip(&away).expect("root may move links");
+            },
+        ];
+        for (number, delete) in deletions.iter().enumerate() {
+            delete();
+            wait_until(PATIENCE, "a new veth", || gone() > number)
+                .unwrap_or_else(|error| panic!("{hook}: {error}: {}", foreword.output()));
+            talk.assert_goes_on("with a new veth");
+            let mut client = scene.connect();
+            client.send(b"hello");
+            assert_eq!(client.receive(5), b"hello");
+        }
+        talk.end();
+    }
+}
+
+fn what_is_changed_inside_is_put_back(family: Family) {
+    let scene = Scene::serving(family, &[OFF, "--outbound none", HTTP], crate::backend::echo);
+    let (foreword, node) = (&scene.foreword, &scene.lab.node);
+    let option = family.ip_option();
+    let table = if family == Family::V4 { "local" } else { "100" };
+    let gateway = if family == Family::V4 { "169.254.77.1" } else { "fe80::77:1" };
+    let mut changes = vec![
+        ("route", format!("ip {option} rule del iif s1")),
+        ("route", format!("ip {option} route del local default dev lo table {table}")),
+        ("route", format!("ip {option} route del default")),
+        ("route", format!("ip {option} neighbour del {gateway} dev s1")),
+        ("veth", "ip link set lo down".to_owned()),
+        ("sysctl", "sysctl -w net.ipv4.conf.s1.accept_local=0".to_owned()),
+        ("sysctl", "sysctl -w net.ipv4.tcp_mtu_probing=0".to_owned()),
+    ];
+    if family == Family::V4 {
+        changes.push(("route", "ip address flush dev s1 scope global".to_owned()));
+    }
+    let talk = Talk::begin(scene.connect());
+    for (kind, change) in changes {
+        let before = repaired(&scene.lab, kind);
+        run_inside(foreword, node, &change);
+        nudge(node);
+        wait_until(PATIENCE, &change, || repaired(&scene.lab, kind) > before)
+            .unwrap_or_else(|error| panic!("{change}: {error}: {}", foreword.output()));
+        talk.assert_goes_on(&change);
+        let mut client = scene.connect();
+        client.send(b"hello");
+        assert_eq!(client.receive(5), b"hello", "{change}");
+    }
+    talk.end();
+}
+
+fn sysctls_that_somebody_changed_are_set_again() {
+    let lab = lab();
+    let foreword = attach(&lab, FLAGS);
+    let veth = veth(&foreword);
+    for (key, ours, other) in [
+        ("ipv4/conf/%/forwarding", "1", "0"),
+        ("ipv6/conf/%/forwarding", "1", "0"),
+        ("ipv4/conf/%/rp_filter", "0", "1"),
+        ("ipv6/conf/%/accept_ra", "0", "1"),
+    ] {
+        let key = format!("net/{}", key.replace('%', &veth));
+        let value = || lab.node.run(|| fs::read_to_string(format!("/proc/sys/{key}")));
+        let is_ours = || value().is_ok_and(|value| value.trim() == ours);
+        assert!(is_ours(), "{key}: {:?}", value());
+        lab.node.sysctl(&key, other).expect("root may set it");
+        nudge(&lab.node);
+        wait_until(PATIENCE, &key, is_ours)
+            .unwrap_or_else(|error| panic!("{error}: {}", foreword.output()));
+    }
+}
+
+/// Deletes the veth, and has another link take its name before it can be made again.
+fn take_the_name(foreword: &Foreword, node: &Netns) {
+    let veth = veth(foreword);
+    let scratch = crate::setup::Scratch::new();
+    let batch = format!("link del {veth}\nlink add {veth} type veth peer name thief\n");
+    let batch = scratch.write("batch", &batch);
+    let is_taken = || {
+        let mut ip = node.command("ip");
+        ip.arg("-batch").arg(&batch);
+        // The veth may be just being made.
+        let _ = ip.output();
+        let mut show = node.command("ip");
+        show.args(["link", "show", "dev", &veth]);
+        show.output().is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("@thief"))
+    };
+    wait_until(PATIENCE, "the veth's name", is_taken).expect("we are faster once");
+}
+
+fn without_a_way_inside_nothing_is_steered() {
+    for hook in hooks() {
+        let lab = lab();
+        let backends = echoes(&lab);
+        let foreword = attach(&lab, &format!("{FLAGS} {HTTP} --hook {hook}"));
+        assert_eq!(get(&lab, "/readyz").0, "200");
+        take_the_name(&foreword, &lab.node);
+        wait_for_word(&foreword, "nothing is steered until it can");
+        wait_until(PATIENCE, "not ready", || get(&lab, "/readyz").0 == "503")
+            .unwrap_or_else(|error| panic!("{hook}: {error}: {}", foreword.output()));
+        let (_, why) = get(&lab, "/readyz");
+        assert!(why.contains("eth0 is not steered: the veth is gone"), "{why}");
+        assert_eq!(get(&lab, "/healthz").0, "200", "the process is well");
+        for (family, backend) in Family::BOTH.into_iter().zip(&backends) {
+            assert!(flows_directly(&lab, backend, family), "{hook}: nobody waits for us");
+        }
+        let (_, metrics) = get(&lab, "/metrics");
+        let failed = r#"foreword_repairs_total{kind="veth",result="failed"}"#;
+        assert!(metrics.contains(failed), "{metrics}");
+
+        lab.node.ip(&format!("link del {}", veth(&foreword))).expect("it is there");
+        wait_until(PATIENCE, "ready", || get(&lab, "/readyz").0 == "200")
+            .unwrap_or_else(|error| panic!("{hook}: {error}: {}", foreword.output()));
+        for (family, backend) in Family::BOTH.into_iter().zip(&backends) {
+            assert_served(&lab, backend, family);
+        }
+    }
+}
+
+fn a_hold_stays_where_nothing_can_be_steered() {
+    for hook in hooks() {
+        let lab = lab();
+        let [backend, _] = echoes(&lab);
+        let flags = format!("{FLAGS} {HTTP} --when-absent drop --hook {hook}");
+        let mut foreword = attach(&lab, &flags);
+        take_the_name(&foreword, &lab.node);
+        wait_for_word(&foreword, "nothing is steered until it can");
+        assert!(!flows_directly(&lab, &backend, Family::V4), "{hook}: it is held");
+        lab.node.ip(&format!("link del {}", veth(&foreword))).expect("it is there");
+        wait_until(PATIENCE, "ready", || get(&lab, "/readyz").0 == "200")
+            .unwrap_or_else(|error| panic!("{hook}: {error}: {}", foreword.output()));
+        assert_served(&lab, &backend, Family::V4);
+        foreword.terminate().expect("it ends after SIGTERM");
+        crate::probe::cleanup(&lab.node);
+        assert!(flows_directly(&lab, &backend, Family::V4), "{hook}: after a cleanup");
+    }
+}
+
+fn an_end_after_repairs_leaves_nothing() {
+    for hook in hooks() {
+        let lab = lab();
+        let [backend, _] = echoes(&lab);
+        let before = NodeState::of(&lab.node);
+        let mut foreword = attach(&lab, &format!("{FLAGS} --hook {hook}"));
+        let footprint = Footprint::by_name(foreword.pid());
+        lab.node.ip(&format!("link del {}", veth(&foreword))).expect("it is there");
+        wait_for_word(&foreword, "the veth had gone");
+        if *hook == "clsact" {
+            run(&lab.node, "tc qdisc del dev eth0 clsact");
+            wait_for_word(&foreword, "foreword_steer on eth0 had gone");
+        }
+        assert_served(&lab, &backend, Family::V4);
+        assert_eq!(foreword.terminate().expect("it ends after SIGTERM").code(), Some(0));
+        footprint.assert_gone(&lab.node);
+        before.assert_restored(&lab.node);
+    }
+}
+
+fn a_repair_while_draining_keeps_connections() {
+    let flags = [OFF, "--outbound none --drain-timeout 10m"];
+    let mut scene = Scene::serving(Family::V4, &flags, crate::backend::echo);
+    let talk = Talk::begin(scene.connect());
+    scene.foreword.signal(nix::sys::signal::Signal::SIGTERM).expect("it runs");
+    wait_for_word(&scene.foreword, "draining");
+    scene.lab.node.ip(&format!("link del {}", veth(&scene.foreword))).expect("it is there");
+    wait_for_word(&scene.foreword, "the veth had gone");
+    talk.assert_goes_on("with a new veth");
+    talk.end();
+    assert_eq!(scene.foreword.wait(PATIENCE).expect("nothing is left").code(), Some(0));
+}
