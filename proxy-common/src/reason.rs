@@ -49,6 +49,8 @@ reasons! {
     UnreadablePacket = "unreadable-packet";
     /// A trusted source's packet came in by another interface than the one that leads to it.
     SourceInterface = "source-interface";
+    /// One of the ends is a link-local IPv6 address, and the rule restricts who may connect.
+    LinkLocal = "link-local";
     /// A server answered a client's SYN past us.
     UnsteeredAnswer = "unsteered-answer";
     /// An untrusted source began with a header, well-formed or not.

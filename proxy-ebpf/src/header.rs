@@ -92,8 +92,10 @@ pub struct TcpHeader {
     pub source: u16,
     /// Destination port, network byte order.
     pub destination: u16,
-    sequence: u32,
-    acknowledgement: u32,
+    /// Number of its first octet, network byte order.
+    pub sequence: u32,
+    /// The octet that the sender expects next, network byte order.
+    pub acknowledgement: u32,
     offset: u8,
     /// What the segment does.
     pub flags: TcpFlags,

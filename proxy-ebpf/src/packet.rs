@@ -189,6 +189,13 @@ impl Packet {
         }
     }
 
+    /// Whether either end is in fe80::/10, addresses that every link has anew.
+    #[inline(always)]
+    pub fn is_link_local(&self) -> bool {
+        let is_it = |address: &[u32; 4]| u32::from_be(address[0]) >> 22 == 0xfe80 >> 6;
+        self.family == AF_INET6 && (is_it(&self.source) || is_it(&self.destination))
+    }
+
     /// An IPv4 header with this packet's addresses, for helpers that want one.
     #[inline(always)]
     pub fn ipv4_header(&self) -> Ipv4Header {

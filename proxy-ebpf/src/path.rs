@@ -1,8 +1,10 @@
 //! The way that each connection came in by, for networks in which its replies must leave by the
 //! same one. Used only if the settings ask for it; the routing table's answer is the default.
 //!
-//! The way is that of the packet that opened the connection. Later ones change nothing: anybody can
-//! send a segment with a connection's addresses and ports, and would be sent its replies.
+//! The way is that of the packet that opened the connection. Anybody can send a later segment with a
+//! connection's addresses and ports, and would be sent its replies. So the interface stays for good, and
+//! the next hop's link-layer address follows only a segment that knows where the connection stands: a
+//! router may be replaced, and who does not see the connection can't guess that.
 
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::bindings::bpf_hdr_start_off::BPF_HDR_START_MAC;
@@ -14,7 +16,8 @@ use proxy_common::abi::{Path, PathKey};
 
 use crate::ingress::interface;
 use crate::maps::PATHS;
-use crate::packet::Packet;
+use crate::packet::{Kind, Packet};
+use crate::socket::knows_connection;
 
 /// Octets of the two addresses at the beginning of an Ethernet header.
 const LINK_LEN: u32 = 12;
@@ -32,6 +35,31 @@ pub fn note(ctx: &TcContext, packet: &Packet) {
     if read == 0 {
         // Without room, the routing table answers.
         let _ = PATHS.insert(key, path, BPF_ANY.into());
+    }
+}
+
+/// Whether the connection that a packet belongs to came in by this interface, from another link-layer
+/// address.
+#[inline(always)]
+fn has_moved(ctx: &TcContext, packet: &Packet) -> bool {
+    // SAFETY: the value is only compared, before anything else runs.
+    let Some(path) = (unsafe { PATHS.get(key_of(packet)) }) else { return false };
+    let mut link = core::hint::black_box([0_u8; LINK_LEN as usize]);
+    let (skb, octets) = (ctx.skb.skb.cast(), link.as_mut_ptr().cast());
+    // SAFETY: the kernel writes as many octets as the array has.
+    let read = unsafe { bpf_skb_load_bytes_relative(skb, 0, octets, LINK_LEN, BPF_HDR_START_MAC) };
+    read == 0 && path.ifindex == interface(ctx) && path.link != link
+}
+
+/// Follows a next hop that has another link-layer address by now.
+#[inline(always)]
+pub fn follow(ctx: &TcContext, packet: &Packet, private_ns: u32) {
+    if packet.kind == Kind::Tcp
+        && packet.flags.acknowledges()
+        && has_moved(ctx, packet)
+        && knows_connection(ctx, packet, private_ns)
+    {
+        note(ctx, packet);
     }
 }
 

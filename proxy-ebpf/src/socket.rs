@@ -12,7 +12,7 @@ use aya_ebpf::bindings::{
 };
 use aya_ebpf::cty::c_long;
 use aya_ebpf::helpers::generated::{
-    bpf_sk_fullsock, bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie,
+    bpf_sk_fullsock, bpf_sk_release, bpf_skc_lookup_tcp, bpf_tcp_check_syncookie, bpf_tcp_sock,
 };
 use aya_ebpf::programs::TcContext;
 
@@ -111,6 +111,42 @@ pub fn is_awaited_with_mark(ctx: &TcContext, packet: &Packet, own_mark: u32) -> 
     // SAFETY: releases the reference that the lookup took, once, on every path.
     unsafe { bpf_sk_release(sk.cast()) };
     is_ours
+}
+
+/// Pairs of sequence and acknowledgement numbers, of 2^64, by which a segment is taken for one of the
+/// connection's peer. A guess a microsecond finds one of so many in two weeks.
+const PAIRS: u64 = 1 << 24;
+
+/// Whether a segment's numbers tell that its sender sees the connection: it acknowledges what is
+/// unacknowledged, and begins where the next octet is expected, or so little before that it is sent
+/// again. What the kernel would take besides can be guessed: a window is wide.
+#[inline(always)]
+pub fn knows_connection(ctx: &TcContext, packet: &Packet, private_ns: u32) -> bool {
+    let Some(segment) = load::<TcpHeader>(ctx, packet.transport) else { return false };
+    let sk = find(ctx, packet, private_ns.into());
+    if sk.is_null() {
+        return false;
+    }
+    let mut knows = false;
+    // SAFETY: not null, and referenced by the lookup until the release.
+    let tcp = unsafe { bpf_tcp_sock(sk) };
+    if !is_in_state(sk, BPF_TCP_LISTEN) && !tcp.is_null() {
+        // SAFETY: not null, and lives as long as the reference above. Volatile as in `is_in_state`.
+        let (expected, unacknowledged, next) = unsafe {
+            (
+                (&raw const (*tcp).rcv_nxt).read_volatile(),
+                (&raw const (*tcp).snd_una).read_volatile(),
+                (&raw const (*tcp).snd_nxt).read_volatile(),
+            )
+        };
+        let before = u64::from(expected.wrapping_sub(u32::from_be(segment.sequence)));
+        let in_flight = u64::from(next.wrapping_sub(unacknowledged));
+        let acknowledged = u32::from_be(segment.acknowledgement).wrapping_sub(unacknowledged);
+        knows = u64::from(acknowledged) <= in_flight && before * (in_flight + 1) <= PAIRS;
+    }
+    // SAFETY: releases the reference that the lookup took, once, on every path.
+    unsafe { bpf_sk_release(sk.cast()) };
+    knows
 }
 
 /// Asked of a socket that was found and is not yet released.

@@ -53,6 +53,9 @@ pub fn steer(ctx: &TcContext) -> i32 {
     };
     match sight {
         Sight::Flow => {
+            if node.flags & NODE_REPLY_BY_ARRIVAL != 0 {
+                follow_path(ctx.skb.skb);
+            }
             count(|s| &mut s.steered_flow);
             redirect_inside(node)
         }
@@ -82,6 +85,19 @@ fn closely(skb: *mut __sk_buff) -> i32 {
     decide(&TcContext::new(skb)).unwrap_or(TCX_NEXT)
 }
 
+/// Follows a next hop that has moved, where replies go by the way of arrival. Code of its own, as above.
+#[cold]
+#[inline(never)]
+fn follow_path(skb: *mut __sk_buff) -> i32 {
+    let ctx = TcContext::new(skb);
+    if let Some(node) = NODE.get(0)
+        && let Some(packet) = Packet::read(&ctx, node)
+    {
+        path::follow(&ctx, &packet, node.private_ns);
+    }
+    0
+}
+
 #[inline(always)]
 fn decide(ctx: &TcContext) -> Option<i32> {
     let node = NODE.get(0)?;
@@ -97,6 +113,9 @@ fn decide(ctx: &TcContext) -> Option<i32> {
         return some_rule_restricts().then(|| drop(ctx, Reason::UnreadablePacket, &packet));
     }
     let rule = rule_of(&packet)?;
+    if packet.is_link_local() {
+        return link_local(ctx, rule, &packet);
+    }
     let owner = owner(ctx, &packet, node.private_ns);
     if packet.kind == Kind::Fragment {
         return fragment(ctx, rule, owner, &packet);
@@ -113,7 +132,12 @@ fn decide(ctx: &TcContext) -> Option<i32> {
         Owner::NewConnection if rule.flags & RULE_RETIRED != 0 => return pass(ctx, &packet),
         Owner::None => return pass(ctx, &packet),
         Owner::Flow if packet.kind == Kind::IcmpError => count(|s| &mut s.steered_icmp),
-        Owner::Flow => count(|s| &mut s.steered_flow),
+        Owner::Flow => {
+            if node.flags & NODE_REPLY_BY_ARRIVAL != 0 {
+                path::follow(ctx, &packet, node.private_ns);
+            }
+            count(|s| &mut s.steered_flow);
+        }
         Owner::NewConnection => {
             if let Some(reason) = opening::judge(ctx, node, rule, &packet) {
                 return Some(drop(ctx, reason, &packet));
@@ -140,6 +164,18 @@ fn note_path(ctx: &TcContext, node: &Node, packet: &Packet) {
     if node.flags & NODE_REPLY_BY_ARRIVAL != 0 {
         path::note(ctx, packet);
     }
+}
+
+/// A link-local address is one on a link, and inside is another link: an answer would not find back. So
+/// such connections are left alone, unless a rule restricts who may connect.
+#[inline(always)]
+fn link_local(ctx: &TcContext, rule: Rule, packet: &Packet) -> Option<i32> {
+    let may_open = packet.opens() || packet.kind == Kind::Fragment;
+    let restricts = rule.flags & (RULE_RESTRICTS | RULE_RETIRED) == RULE_RESTRICTS;
+    if may_open && restricts {
+        return Some(drop(ctx, Reason::LinkLocal, packet));
+    }
+    pass(ctx, packet)
 }
 
 /// Leaves a packet to a protected port alone.

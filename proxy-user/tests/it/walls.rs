@@ -2,6 +2,8 @@
 //! by the wrong interface, and segments that only look like a connection's.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use xtask::lab::{Family, Foreword, Site, SiteAddresses, wait_until};
@@ -12,12 +14,15 @@ use crate::counters::Counters;
 use crate::hooks::hooks;
 use crate::maps::dropped;
 use crate::scene::{OFF, PORT, attach_in, site};
+use crate::setup::{Scratch, output_of};
 use crate::wire::{join, named_client, named_destination, named_headers, v1};
 
 both_families!(
     an_answer_past_us_is_dropped,
     an_answer_past_us_can_be_allowed,
     replies_stay_with_the_card_that_the_connection_came_in_by,
+    replies_follow_a_gateway_whose_address_changes,
+    replies_do_not_follow_segments_that_only_look_so,
     a_trusted_address_on_another_interface_is_not_believed,
     a_trusted_interface_is_believed,
     a_pods_address_on_another_interface_is_no_pod,
@@ -105,6 +110,70 @@ fn replies_stay_with_the_card_that_the_connection_came_in_by(family: Family) {
         assert_eq!(client.finish_and_rest(), Reply::ended(b""));
         assert_eq!(seen.packets("by_1"), 0, "{hook}");
     }
+}
+
+/// A router is replaced, or its card is: the same way, by another link-layer address.
+fn replies_follow_a_gateway_whose_address_changes(family: Family) {
+    let at = SiteAddresses::of(family);
+    for hook in hooks() {
+        let (site, server) = crossed(family, 1, 0);
+        let _foreword =
+            attach_both_cards(&site, &format!("--port {PORT} {OFF} --outbound none --hook {hook}"));
+        let mut client = Client::connect(&site.client, at.client, server.address());
+        client.send(b"one ");
+        assert_eq!(client.receive(4), b"one ");
+        for address in ["02:00:00:00:07:01", "02:00:00:00:07:02"] {
+            let changed = format!("link set node1 address {address}");
+            site.router.ip(&changed).expect("root may set it");
+            client.send(b"two ");
+            assert_eq!(client.receive(4), b"two ", "{hook}: by {address}");
+        }
+        assert_eq!(client.finish_and_rest(), Reply::ended(b""));
+    }
+}
+
+/// Whoever is on the link can send segments with a connection's ends and its own link-layer address, and
+/// does not know where the connection stands.
+fn replies_do_not_follow_segments_that_only_look_so(family: Family) {
+    let at = SiteAddresses::of(family);
+    let (site, server) = crossed(family, 1, 0);
+    let spoken = Arc::new(AtomicBool::new(false));
+    drop(server);
+    let may_speak = Arc::clone(&spoken);
+    let server = Backend::start(&site.pods[0], (at.vip, PORT).into(), move |served| {
+        served.read();
+        served.send(b"one ");
+        let waited = wait_until(PATIENCE, "the word", || may_speak.load(Ordering::Relaxed));
+        waited.expect("it comes");
+        served.send(b"two ");
+        served.read_to_end();
+    });
+    let _foreword = attach_both_cards(&site, &format!("--port {PORT} {OFF} --outbound none"));
+    let mut client = Client::connect(&site.client, at.client, server.address());
+    client.send(b"hello");
+    assert_eq!(client.receive(4), b"one ");
+    let scratch = Scratch::new();
+    let script = scratch.write("forge.py", include_str!("walls/forge.py"));
+    let mut forge = site.router.command("python3");
+    forge.arg(script).arg("node1").arg(link_address(&site));
+    for end in [client.address(), server.address()] {
+        forge.arg(end.ip().to_string()).arg(end.port().to_string());
+    }
+    output_of(forge);
+    // The client says nothing meanwhile, by which the way could be found again.
+    spoken.store(true, Ordering::Relaxed);
+    assert_eq!(client.receive(4), b"two ");
+}
+
+/// Of the node's second card.
+fn link_address(site: &Site) -> String {
+    site.node.run(|| {
+        let mut show = std::process::Command::new("ip");
+        show.args(["-json", "link", "show", "dev", "eth1"]);
+        let shown: serde_json::Value =
+            serde_json::from_str(&output_of(show)).expect("ip writes JSON");
+        shown[0]["address"].as_str().expect("a card has one").to_owned()
+    })
 }
 
 /// The routing table knows where a trusted source is, and that it is not there.

@@ -25,6 +25,7 @@ pub enum Because {
     UpstreamLoop,
     UntrustedSource,
     SynRate,
+    LinkLocal,
     UnsteeredAnswer,
     /// Its port is held.
     Held,
@@ -39,6 +40,7 @@ impl Because {
             Self::UpstreamLoop => Some("upstream-loop"),
             Self::UntrustedSource => Some("untrusted-source"),
             Self::SynRate => Some("syn-rate"),
+            Self::LinkLocal => Some("link-local"),
             Self::UnsteeredAnswer => Some("unsteered-answer"),
             Self::Held => None,
         }
@@ -168,6 +170,11 @@ fn steer_segment(world: &World, arrival: Arrival, segment: &Segment) -> Verdict 
     // A port that has rules for other destinations only is as good as one whose rule has retired.
     let rule = world.rule_of(destination_port, destination).filter(|rule| !rule.is_retired);
     let restricts = rule.is_some_and(Rule::restricts);
+    if is_link_local(source) || is_link_local(destination) {
+        let may_open = segment.is_first_fragment || segment.opens();
+        let is_dropped = restricts && may_open;
+        return if is_dropped { Verdict::Drop(Because::LinkLocal) } else { Verdict::Pass };
+    }
     let owner = owner(world, segment);
     if segment.is_first_fragment {
         let may_be_ours = rule.is_some() && (restricts || segment.may_open());
@@ -202,6 +209,11 @@ fn steer_segment(world: &World, arrival: Arrival, segment: &Segment) -> Verdict 
             refused.map_or(Verdict::Redirect, Verdict::Drop)
         }
     }
+}
+
+/// fe80::/10.
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80)
 }
 
 /// Whether it can be one host's address on a network.
