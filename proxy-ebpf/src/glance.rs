@@ -68,6 +68,15 @@ impl Packet {
     #[inline(always)]
     pub fn read(ctx: &TcContext, node: &Node) -> Option<Self> {
         match glance(ctx, node) {
+            Glance::Unclear => Self::parse(ctx),
+            seen => Self::seen(&seen),
+        }
+    }
+
+    /// The headers of a segment that is told at a glance; `None` for all else.
+    #[inline(always)]
+    pub fn seen(glance: &Glance) -> Option<Self> {
+        match glance {
             Glance::Ipv4(Segment { ip, tcp }) => {
                 let (source, destination) = ([ip.source, 0, 0, 0], [ip.destination, 0, 0, 0]);
                 let transport = size_of::<Ipv4Header>() as u32;
@@ -77,8 +86,7 @@ impl Packet {
                 let transport = size_of::<Ipv6Header>() as u32;
                 Some(Self::plain(AF_INET6, ip.source, ip.destination, transport, tcp))
             }
-            Glance::NotOurs => None,
-            Glance::Unclear => Self::parse(ctx),
+            Glance::NotOurs | Glance::Unclear => None,
         }
     }
 }

@@ -91,7 +91,7 @@ fn closely(skb: *mut __sk_buff) -> i32 {
 fn follow_path(skb: *mut __sk_buff) -> i32 {
     let ctx = TcContext::new(skb);
     if let Some(node) = NODE.get(0)
-        && let Some(packet) = Packet::read(&ctx, node)
+        && let Some(packet) = Packet::seen(&glance(&ctx, node))
     {
         path::follow(&ctx, &packet, node.private_ns);
     }

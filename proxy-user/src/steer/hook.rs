@@ -136,7 +136,7 @@ pub fn share_clsact(name: &str, index: u32, instance: &Instance) -> Result<Optio
 pub fn ensure_clsact(ours: &mut Option<Clsact>, name: &str, index: u32) -> Result<()> {
     if let Some(added) = Clsact::add(name, index)? {
         // What we had before has gone, and its value would take this one away.
-        ours.replace(added).map(mem::forget);
+        mem::forget(ours.replace(added));
     }
     Ok(())
 }

@@ -48,7 +48,9 @@ impl Steering {
                 None => gone.push(*index),
             }
         }
-        gone.into_iter().for_each(|index| self.let_go(index));
+        for index in gone {
+            self.let_go(index);
+        }
         if let Err(error) = self.look_at_sources() {
             let error = format!("{error:#}");
             tracing::warn!(error, "what is behind which interface stays as it was known");

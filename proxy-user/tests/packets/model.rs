@@ -211,7 +211,7 @@ fn steer_segment(world: &World, arrival: Arrival, segment: &Segment) -> Verdict 
     }
 }
 
-/// fe80::/10.
+/// `fe80::/10`.
 fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80)
 }
