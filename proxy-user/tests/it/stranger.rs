@@ -73,7 +73,7 @@ impl Stranger {
 }
 
 /// The verifier gives up on a long program when a signal comes in between.
-fn persist(mut load: impl FnMut() -> Result<(), ProgramError>) {
+pub fn persist(mut load: impl FnMut() -> Result<(), ProgramError>) {
     let mut result = load();
     for _ in 0..5 {
         match &result {

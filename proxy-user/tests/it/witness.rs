@@ -13,6 +13,8 @@ use proxy_common::abi::{Node, PortKey, Rule, Stats, port_bit};
 use proxy_common::names::{NODE, PORTS, RULES, STATS, STEER};
 use xtask::lab::Netns;
 
+use crate::stranger::persist;
+
 /// The object that is part of the binary.
 const OBJECT: &str = concat!(env!("OUT_DIR"), "/foreword-ebpf");
 
@@ -65,7 +67,7 @@ impl Witness {
             .expect("it is written");
         let program = object.program_mut(STEER).expect("a program of that name");
         let program: &mut SchedClassifier = program.try_into().expect("of this type");
-        program.load().expect("the verifier takes it");
+        persist(|| program.load());
         let options = options(hook, position);
         // Interfaces are looked up by name, in the namespace of whoever asks.
         let link = netns.run(|| {
