@@ -1,5 +1,7 @@
 //! What can happen to a run from outside.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
