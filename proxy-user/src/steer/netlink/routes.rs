@@ -75,6 +75,10 @@ pub async fn set_neighbour(
 
 /// Sends everything for which there is no other route to the neighbour `gateway`.
 pub async fn route_all_via(handle: &Handle, index: u32, gateway: IpAddr) -> Result<()> {
+    // The kernel takes no gateway that it has for a local address, as it then has all of IPv4: those are
+    // local again in a moment.
+    let is_local =
+        gateway.is_ipv4() && handle.route().del(everything(Family::V4)).execute().await.is_ok();
     let route = match gateway {
         IpAddr::V4(gateway) => RouteMessageBuilder::<Ipv4Addr>::new()
             .gateway(gateway)
@@ -87,7 +91,11 @@ pub async fn route_all_via(handle: &Handle, index: u32, gateway: IpAddr) -> Resu
             .onlink()
             .build(),
     };
-    made(handle.route().add(route).execute().await, "cannot set a default route")
+    let added = made(handle.route().add(route).execute().await, "cannot set a default route");
+    if is_local {
+        deliver_all(handle, Family::V4).await?;
+    }
+    added
 }
 
 /// The kernel's table of local addresses.
@@ -133,8 +141,13 @@ pub async fn ask_table(handle: &Handle, family: Family, inner: &str) -> Result<(
 
 /// Delivers to local sockets whatever that table is asked about, whoever it is addressed to.
 pub async fn deliver_all(handle: &Handle, family: Family) -> Result<()> {
+    made(handle.route().add(everything(family)).execute().await, "cannot add the local route")
+}
+
+/// The route by which everything is local.
+fn everything(family: Family) -> RouteMessage {
     let table = family.table().into();
-    let everything = match family {
+    match family {
         Family::V4 => RouteMessageBuilder::<Ipv4Addr>::new()
             .destination_prefix(Ipv4Addr::UNSPECIFIED, 0)
             .output_interface(LOOPBACK)
@@ -148,8 +161,7 @@ pub async fn deliver_all(handle: &Handle, family: Family) -> Result<()> {
             .table_id(table)
             .kind(RouteType::Local)
             .build(),
-    };
-    made(handle.route().add(everything).execute().await, "cannot add the local route")
+    }
 }
 
 /// Everything that leads somewhere in a namespace.
