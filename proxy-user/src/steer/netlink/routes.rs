@@ -100,6 +100,8 @@ pub async fn route_all_via(handle: &Handle, index: u32, gateway: IpAddr) -> Resu
 
 /// The kernel's table of local addresses.
 const LOCAL: u8 = 255;
+/// Before the kernel's rules for the main table.
+const FIRST: u32 = 1;
 /// The table that delivers everything in IPv6; any number, since the namespace is ours.
 const EVERYTHING: u8 = 100;
 
@@ -126,7 +128,8 @@ fn is_general(message: &RuleMessage) -> bool {
 /// Has a table decide about whatever comes in by the link `inner`, and in IPv4 about nothing else.
 pub async fn ask_table(handle: &Handle, family: Family, inner: &str) -> Result<()> {
     let rule = handle.rule().add().input_interface(inner).action(RuleAction::ToTable);
-    let rule = rule.table_id(family.table().into());
+    // Whatever rules there are: the kernel's own choice is behind the main table where that is the first.
+    let rule = rule.table_id(family.table().into()).priority(FIRST);
     if family == Family::V6 {
         return made(rule.v6().execute().await, "cannot add the IPv6 rule");
     }
