@@ -220,14 +220,20 @@ impl Attachment {
         object.set_nic(self.interface.index(), sources | guard)
     }
 
-    /// Steer redirects by now, so that nothing gets by while an older hold is exchanged.
+    /// Sees to it that our hold is there, beside an older one, which goes when ours is to be
+    /// [kept](Self::keep_hold).
     fn put_hold(&mut self, object: &mut Object, plan: Plan, patience: Duration) -> Result<()> {
-        hold::lift(self.interface.index());
-        if plan.hold {
-            let mut place = || Hold::place(object, &self.interface, plan.hook);
-            self.hold = Some(once_free(patience, &mut place)?);
+        if !plan.hold {
+            return Ok(());
         }
-        Ok(())
+        let Self { hold, interface, .. } = self;
+        once_free(patience, &mut || {
+            match hold {
+                Some(hold) => hold.complete(object, interface, plan.hook)?,
+                None => *hold = Some(Hold::place(object, interface, plan.hook)?),
+            }
+            Ok(())
+        })
     }
 
     fn attach_tc(
@@ -309,17 +315,21 @@ impl Attachment {
 
     /// Places the hold again, of which somebody has removed something.
     pub fn hold_again(&mut self, object: &mut Object, plan: Plan) -> Result<()> {
-        // Its value would lift the new one.
-        self.hold.iter_mut().for_each(Hold::keep);
-        self.put_hold(object, plan, Duration::ZERO)?;
-        self.keep_hold();
-        Ok(())
+        self.put_hold(object, plan, Duration::ZERO)
     }
 
-    /// From now on what is to outlive the process does.
+    /// From now on what is to outlive the process does, and what an earlier one has left for the
+    /// time without one is gone. Of an interface that is a predecessor's or a successor's, nothing is
+    /// touched.
     pub fn keep_hold(&mut self) {
-        if let Some(hold) = &mut self.hold {
-            hold.keep();
+        if self.lock.is_none() || self.role != Role::Protected {
+            return;
+        }
+        match &mut self.hold {
+            Some(hold) => hold.keep(),
+            None => {
+                hold::lift(self.interface.index());
+            }
         }
     }
 

@@ -5,6 +5,9 @@
 //! its egress, which drops the answers to those that got past both. They are taken away by the next
 //! start on that interface, or by a cleanup.
 //!
+//! A hold is exchanged without a gap: an older one goes when the process that has placed the new one is
+//! sure to serve. If that process fails or dies before, the older one is still there.
+//!
 //! Both are filters on clsact, however steer is attached: a filter is the interface's, and lasts as
 //! long as that. A pinned link would last as long as the BPF file system that the process sees, which
 //! in a container may be its own. Earlier versions pinned links; those are still found and removed.
@@ -22,7 +25,10 @@ use super::chain;
 use super::hook::{self, Clsact, HookUsed};
 use super::interface::NetworkInterface;
 use super::lock;
-use super::netlink::{self, tc::Filter};
+use super::netlink::{
+    self,
+    tc::{Filter, filters_on},
+};
 use super::object::Object;
 use super::reconcile::{Part, Place};
 use crate::sys::netns;
@@ -30,42 +36,62 @@ use crate::sys::netns;
 /// Folder of links that earlier versions pinned, beside those of the instances.
 pub const FOLDER: &str = "hold";
 
-/// A hold on an interface. Dropping it lifts it, unless it is to be kept.
+/// Our hold on an interface. Dropping it lifts it, unless it is to be kept.
 #[derive(Debug)]
 pub struct Hold {
-    interface: NetworkInterface,
+    index: u32,
+    /// The ids of our two programs.
+    programs: [u32; 2],
     keep: bool,
     /// A qdisc that we added for it.
     qdisc: Option<Clsact>,
 }
 
 impl Hold {
-    /// Puts one behind steer, which is attached by `hook`. An older one must be lifted first, and the
-    /// interface's qdisc be noted.
+    /// Puts one behind steer, which is attached by `hook`. The interface's qdisc must be noted.
     pub fn place(
         object: &mut Object,
         interface: &NetworkInterface,
         hook: HookUsed,
     ) -> Result<Self> {
+        let [ingress, egress] = HALVES.map(|half| half.program_id(object));
+        let (index, programs) = (interface.index(), [ingress?, egress?]);
         // From now on an error lifts what is there.
-        let mut hold = Self { interface: interface.clone(), keep: false, qdisc: None };
-        hold.qdisc = Clsact::add(interface.name(), interface.index())?;
-        for half in HALVES {
-            half.attach(object, interface, hook)?;
-        }
+        let mut hold = Self { index, programs, keep: false, qdisc: None };
+        hold.complete(object, interface, hook)?;
         Ok(hold)
     }
 
-    /// From now on it outlives the process.
+    /// Attaches what is missing of it.
+    pub fn complete(
+        &mut self,
+        object: &mut Object,
+        interface: &NetworkInterface,
+        hook: HookUsed,
+    ) -> Result<()> {
+        hook::ensure_clsact(&mut self.qdisc, interface.name(), self.index)?;
+        let filters = filters_on(self.index)?;
+        for (half, program) in HALVES.into_iter().zip(self.programs) {
+            if !filters.iter().any(|filter| filter.program == Some(program)) {
+                half.attach(object, interface, hook)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// From now on it outlives the process, and stands in for those that were there before.
     pub fn keep(&mut self) {
         self.keep = true;
+        lift_others(self.index, &self.programs);
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
         if !self.keep {
-            lift(self.interface.index());
+            let is_ours =
+                |filter: &Filter| filter.program.is_some_and(|it| self.programs.contains(&it));
+            hook::remove_filters(self.index, is_ours);
         }
     }
 }
@@ -85,6 +111,11 @@ const HALVES: [Half; 2] = [
 const EGRESS_SUFFIX: &str = "-egress";
 
 impl Half {
+    fn program_id(&self, object: &mut Object) -> Result<u32> {
+        let program: &mut SchedClassifier = object.program(self.program)?;
+        Ok(program.info()?.id())
+    }
+
     fn attach(
         &self,
         object: &mut Object,
@@ -107,11 +138,12 @@ impl Half {
         Ok(folder().join(format!("{}-{index}{}", netns::own_inode()?, self.suffix)))
     }
 
-    fn lift(&self, index: u32) -> bool {
+    fn lift(&self, index: u32, except: &[u32]) -> bool {
         let unpinned = self.path(index).and_then(fs::remove_file).is_ok();
         let is_it = |filter: &Filter| {
             filter.direction == self.direction
                 && filter.name.as_deref() == Some(self.program)
+                && filter.program.is_none_or(|program| !except.contains(&program))
                 && chain::runs_its_namesake(filter)
         };
         unpinned | hook::remove_filters(index, is_it)
@@ -121,8 +153,7 @@ impl Half {
 /// What has to be on the interface of this index, and where that is to be looked for.
 pub fn expected(object: &mut Object, index: u32) -> Result<[(Part, Place); 2]> {
     let [first, second] = HALVES.map(|half| {
-        let program: &mut SchedClassifier = object.program(half.program)?;
-        let (program, direction) = (program.info()?.id(), half.direction);
+        let (program, direction) = (half.program_id(object)?, half.direction);
         let part = Part::Hold { index, name: half.program };
         Ok::<_, anyhow::Error>((part, Place::Filter { index, program, direction }))
     });
@@ -131,7 +162,12 @@ pub fn expected(object: &mut Object, index: u32) -> Result<[(Part, Place); 2]> {
 
 /// Lifts the hold on an interface, whoever placed it; says whether there was one.
 pub fn lift(index: u32) -> bool {
-    let lifted = HALVES.iter().fold(false, |lifted, half| lifted | half.lift(index));
+    lift_others(index, &[])
+}
+
+/// Lifts every hold on an interface but the one of these programs.
+fn lift_others(index: u32, except: &[u32]) -> bool {
+    let lifted = HALVES.iter().fold(false, |lifted, half| lifted | half.lift(index, except));
     if lifted {
         // Fails as long as another hold is there, as it should.
         let _ = fs::remove_dir(folder());

@@ -16,7 +16,7 @@ use crate::client::{Client, PATIENCE, Reply};
 use crate::config_file::{ConfigFile, rule, wait_for};
 use crate::probe::cleanup;
 use crate::scene::{PORT, lab};
-use crate::setup::foreword;
+use crate::setup::{foreword, with_own_bpffs};
 use crate::talk::Talk;
 
 both_families!(
@@ -294,6 +294,10 @@ fn probes_tell_serving_from_draining() {
 }
 
 fn a_process_that_is_gone_is_seen_by_its_pins() {
+    with_own_bpffs(see_a_process_that_is_gone);
+}
+
+fn see_a_process_that_is_gone() {
     let family = Family::V4;
     let lab = lab();
     let backend = backend(&lab, family);

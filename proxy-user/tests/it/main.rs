@@ -64,6 +64,7 @@ mod link_local;
 mod lock;
 mod logs;
 mod loopback;
+mod machine;
 mod many_ranges;
 mod memory;
 mod names;

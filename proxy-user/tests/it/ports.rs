@@ -1,6 +1,7 @@
 //! Local ports towards an upstream: how many there are, what is said when there are no more, and what
 //! makes more of them.
 
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
@@ -57,19 +58,19 @@ fn scene(family: Family, flags: &str) -> Scene {
 /// Opens connections until one is refused; those before it are open.
 fn open_all(scene: &Scene) -> Vec<Client> {
     let mut open = Vec::new();
-    loop {
-        let Some(mut client) = try_connect(scene) else { return open };
-        client.offer(b"x");
-        let mut byte = [0];
-        match std::io::Read::read(&mut client.stream(), &mut byte) {
-            Ok(1) => open.push(client),
-            Ok(_) => panic!("it is told the end of what never began"),
+    while let Some(client) = try_connect(scene) {
+        // Whichever of the two meets the reset has it to itself.
+        let mut stream = client.stream();
+        let echo = stream.write_all(b"x").and_then(|()| stream.read_exact(&mut [0]));
+        match echo {
+            Ok(()) => open.push(client),
             Err(error) => {
                 assert_eq!(End::from_error(&error), End::Reset);
-                return open;
+                break;
             }
         }
     }
+    open
 }
 
 /// One that is refused may hear of it as early as from its connect.

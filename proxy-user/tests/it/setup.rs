@@ -3,11 +3,15 @@
 use std::env;
 use std::fs;
 use std::io::Write;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
 
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use nix::unistd::geteuid;
 
 /// Every program that some test runs.
@@ -91,7 +95,7 @@ pub fn has_tools(tools: &[&str]) -> bool {
 /// Says why a test is skipped, where it may be; not ready, in any case.
 fn skip(missing: &str) -> bool {
     assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "on CI nothing is skipped: {missing}");
-    let name = std::thread::current().name().unwrap_or("a test").to_owned();
+    let name = thread::current().name().unwrap_or("a test").to_owned();
     let _ = writeln!(std::io::stderr(), "skipped: {name}: {missing}");
     false
 }
@@ -151,4 +155,18 @@ pub fn output_of(mut command: Command) -> String {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}: {stderr}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs a test on a thread that has a BPF file system of its own, as have the programs that it starts:
+/// what they leave there on purpose is not swept by others.
+pub fn with_own_bpffs(test: impl FnOnce() + Send) {
+    let run = || {
+        unshare(CloneFlags::CLONE_NEWNS).expect("root may have mounts of its own");
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("they are ours");
+        mount(Some("bpf"), "/sys/fs/bpf", Some("bpf"), MsFlags::empty(), None::<&str>)
+            .expect("root may mount");
+        test();
+    };
+    thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|panic| resume_unwind(panic));
 }
