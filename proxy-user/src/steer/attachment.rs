@@ -120,7 +120,7 @@ impl Attachment {
         hook::clear(&self.interface, self.is_alone());
         if plan.hook == HookUsed::Clsact || plan.hold {
             let (name, index) = (self.interface.name(), self.interface.index());
-            self.qdisc = hook::share_clsact(name, index, instance)?;
+            self.qdisc = hook::share_clsact((name, index), instance, hold::is_placed(index))?;
         }
         if !self.interface.has_ethernet() {
             object.expect_bare_packets()?;

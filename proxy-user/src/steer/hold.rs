@@ -150,6 +150,13 @@ impl Half {
     }
 }
 
+/// Whether a hold is on the interface as filters, whoever placed it.
+pub fn is_placed(index: u32) -> bool {
+    let names = HALVES.map(|half| half.program);
+    let is_half = |filter: &Filter| filter.name.as_deref().is_some_and(|it| names.contains(&it));
+    filters_on(index).is_ok_and(|filters| filters.iter().any(is_half))
+}
+
 /// What has to be on the interface of this index, and where that is to be looked for.
 pub fn expected(object: &mut Object, index: u32) -> Result<[(Part, Place); 2]> {
     let [first, second] = HALVES.map(|half| {

@@ -119,9 +119,14 @@ impl Clsact {
 }
 
 /// Sees to it that an interface of the node has a qdisc, for as long as the result lives. One that a
-/// predecessor has added is everybody's of us, and whoever is last removes it.
-pub fn share_clsact(name: &str, index: u32, instance: &Instance) -> Result<Option<Clsact>> {
-    let is_predecessors = pins::is_qdisc_noted(index);
+/// predecessor has added is everybody's of us, and whoever is last removes it. A dead one's note may be
+/// swept already, while the hold that it `has_left` is still there.
+pub fn share_clsact(
+    (name, index): (&str, u32),
+    instance: &Instance,
+    has_left: bool,
+) -> Result<Option<Clsact>> {
+    let is_predecessors = has_left || pins::is_qdisc_noted(index);
     // Before it is there, so that a sweep finds it whenever we die.
     instance.note_qdisc(index)?;
     let added = Clsact::add(name, index)?;

@@ -21,7 +21,7 @@ use crate::footprint::NodeState;
 use crate::hooks::hooks;
 use crate::probe::{EVERYTHING, FLAGS, attach_and_serve, cleanup, echoes, flows_directly, left_by};
 use crate::scene::{PORT, attach, lab};
-use crate::setup::{foreword, output_of};
+use crate::setup::{foreword, output_of, with_own_bpffs};
 use crate::wire::{join, named_client, named_destination, named_headers, v1};
 
 both_families!(
@@ -286,6 +286,10 @@ fn assert_swept(flags: &str, sweep: impl Fn(&Lab)) {
 
 /// Right before each call that changes something in the kernel.
 fn nothing_remains_after_death_during_the_start() {
+    with_own_bpffs(die_at_each_call);
+}
+
+fn die_at_each_call() {
     const CALLS: [Call; 3] =
         [(libc::SYS_bpf, "bpf"), (libc::SYS_mkdir, "mkdir"), (libc::SYS_sendto, "sendto")];
     let lab = lab();

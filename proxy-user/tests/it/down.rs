@@ -109,8 +109,8 @@ fn a_fixed_upstream_that_is_down_closes_its_rule(family: Family) {
     let backend = Backend::start(&lab.backend, upstream, swallow);
     assert_comes_up(&lab, family, family.vip());
     drop(Client::connect(&lab.client, family.lb(), (family.vip(), PORT).into()));
-    // A trial brings nothing.
-    assert!(backend.connections() > 0 && backend.received(0).is_empty());
+    wait_until(PATIENCE, "the trial", || backend.connections() > 0).expect("it was accepted");
+    assert!(backend.received(0).is_empty(), "a trial brings nothing");
 }
 
 fn an_upstream_that_does_not_answer_is_down(family: Family) {

@@ -175,7 +175,7 @@ fn root_without_capabilities_changes_nothing() {
         // Its two thousand silent connections keep no successor waiting.
         let second = attach(&lab, &flags);
         foreword.wait(PATIENCE).expect("it has nothing to wait for");
-        assert!(!second.output().contains("stuck"), "{}", second.output());
+        assert!(!second.output().contains("is stuck"), "{}", second.output());
         assert_served(&lab, &backend, Family::V4);
         drop((second, beside));
     }
@@ -205,7 +205,7 @@ fn want_of_descriptors_ends_no_listening() {
     limit_descriptors(foreword.pid(), &soft);
     let second = attach(&lab, &flags);
     foreword.wait(PATIENCE).expect("it has nothing to wait for");
-    assert!(!second.output().contains("stuck"), "{}", second.output());
+    assert!(!second.output().contains("is stuck"), "{}", second.output());
     assert_served(&lab, &backend, Family::V4);
     drop(held);
 }

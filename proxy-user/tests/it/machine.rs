@@ -19,7 +19,7 @@ use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 use self::node::Node;
 use crate::fault::Consequence;
 use crate::hooks::hooks;
-use crate::setup::is_ready;
+use crate::setup::{is_ready, with_own_bpffs};
 
 /// Always the same cases, so that a change that passes has passed for good. `PROPTEST_RNG_SEED` and
 /// `PROPTEST_CASES` choose others.
@@ -163,7 +163,10 @@ fn run(lane: u64) {
     if !is_ready() {
         return;
     }
-    let config = config(lane);
+    with_own_bpffs(|| walk(&config(lane)));
+}
+
+fn walk(config: &ProptestConfig) {
     let mut runner = TestRunner::new(config.clone());
     let result = runner.run(&AnyOrder::sequential_strategy(4..10), |(hook, steps, seen)| {
         Node::test_sequential(config.clone(), hook, steps, seen);
@@ -181,6 +184,10 @@ const STRIDE: usize = 11;
 
 /// Whether it wants to hold the ports as well or not, and whether it fails or dies.
 fn a_start_that_fails_leaves_an_older_hold() {
+    with_own_bpffs(fail_beside_a_hold);
+}
+
+fn fail_beside_a_hold() {
     for hook in hooks() {
         for (hold, consequence) in [(true, Consequence::Death), (false, Consequence::Refusal)] {
             let mut node = Node::new(hook);

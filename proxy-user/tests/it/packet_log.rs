@@ -5,12 +5,12 @@ use std::thread::{available_parallelism, sleep};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use proxy_common::names::STEER;
 use xtask::lab::{Family, Foreword, Lab, wait_until};
 
 use crate::backend::{Backend, echo};
 use crate::client::{Client, PATIENCE};
 use crate::flood::during_flood;
+use crate::footprint::descriptor_ids;
 use crate::probe::assert_served;
 use crate::scene::{OFF, PORT, REQUIRE, Scene, lab};
 use crate::setup::{foreword, output_of};
@@ -121,10 +121,13 @@ fn first_packets_are_logged_at_debug(family: Family) {
 fn off_it_is_not_in_the_kernel() {
     let lab = lab();
     let speaks = [DROPS, OF_US].map(|filter| {
-        let _foreword = attach(&lab, filter, &format!("{REQUIRE} --outbound none"));
-        let mut bpftool = lab.node.command("bpftool");
-        bpftool.args(["prog", "dump", "xlated", "name", STEER]);
-        output_of(bpftool).contains("bpf_ringbuf_reserve")
+        let foreword = attach(&lab, filter, &format!("{REQUIRE} --outbound none"));
+        // Others have programs of the same names.
+        descriptor_ids(foreword.pid(), "prog_id:").into_iter().any(|id| {
+            let mut bpftool = lab.node.command("bpftool");
+            bpftool.args(["prog", "dump", "xlated", "id", &id.to_string()]);
+            output_of(bpftool).contains("bpf_ringbuf_reserve")
+        })
     });
     assert_eq!(speaks, [true, false]);
 }

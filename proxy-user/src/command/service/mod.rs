@@ -109,6 +109,9 @@ pub fn run(
     retirement: Retirement,
 ) -> Result<(), Failure> {
     require_privileges()?;
+    // Before tokio, which panics where it can't open what it needs for signals.
+    let files = capability::raise_file_limit().context("cannot raise the limit of open files")?;
+    let budget = Budget::of(files)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the control loop")?;
     let _inside = runtime.enter();
@@ -129,13 +132,14 @@ pub fn run(
         Words::Flags(_) => None,
         Words::File(file) => Some(file),
     };
-    let start = Start { settings, names, resolver, file, slots, retirement };
+    let start = Start { settings, budget, names, resolver, file, slots, retirement };
     Ok(serve(&runtime, start, signals, hang_ups)?)
 }
 
 /// What a run begins with, once it is known where connections go.
 struct Start {
     settings: Settings,
+    budget: Budget,
     names: Names,
     resolver: Resolver,
     file: Option<ConfigFile>,
@@ -144,9 +148,7 @@ struct Start {
 }
 
 fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -> Result<()> {
-    let Start { settings, names, resolver, file, slots, retirement } = start;
-    let files = capability::raise_file_limit().context("cannot raise the limit of open files")?;
-    let budget = Budget::of(files)?;
+    let Start { settings, budget, names, resolver, file, slots, retirement } = start;
     let memory = MemoryBudget::look()?;
     // From before the first step, so that no news is missed.
     let (announcements, successors) = mpsc::channel(1);
