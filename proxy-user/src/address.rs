@@ -208,6 +208,14 @@ impl Default for Ipv6Prefix {
     }
 }
 
+/// An address as the maps have it: IPv4 as IPv4-mapped IPv6, in network byte order.
+pub fn mapped(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
 /// Most ranges that are named one by one.
 const NAMED: usize = 8;
 

@@ -1,8 +1,8 @@
 //! Which addresses of upstreams fail. Workers note each failure to reach one, and the next success; of an
 //! address that works nothing is kept, and a connection to it costs one look at a number.
 //!
-//! What is noted is a suspicion only. A client can have connections fail that others' would not, so
-//! whoever asks for [`Health::suspects`] has to try by himself before an address is taken for down.
+//! What is noted is a suspicion only. A client can have connections fail that others' would not, so an
+//! address among [`Health::suspects`] has to be tried once more before it is taken for down.
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind};

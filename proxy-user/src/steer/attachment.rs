@@ -243,12 +243,11 @@ impl Attachment {
         plan: Plan,
         slots: &mut Slots,
     ) -> Result<()> {
+        let interface = (self.interface.name(), self.interface.index());
         if plan.hook == HookUsed::Clsact {
-            let (name, index) = (self.interface.name(), self.interface.index());
-            hook::ensure_clsact(&mut self.qdisc, name, index)?;
+            hook::ensure_clsact(&mut self.qdisc, interface.0, interface.1)?;
         }
         let order = self.order(name, plan);
-        let interface = (self.interface.name(), self.interface.index());
         let attached = Classifier::attach(object, name, interface, (plan.hook, order), slots)?;
         self.tc.push(attached);
         Ok(())

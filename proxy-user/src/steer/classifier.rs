@@ -5,9 +5,8 @@ use std::mem;
 use anyhow::Result;
 use aya::programs::links::FdLink;
 use aya::programs::{SchedClassifier, TcAttachType};
-use proxy_common::names::{ANSWER, EGRESS, HOLD, HOLD_TX, RETURN, STEER, SYNACK};
 
-use super::hook::HookUsed;
+use super::hook::{HookUsed, direction};
 use super::link::WatchedLink;
 use super::netlink::tc::{Filter, remove_filters};
 use super::object::Object;
@@ -21,15 +20,6 @@ pub enum Order {
     First,
     /// Behind those of ours.
     Behind,
-}
-
-/// Which direction of an interface a program is for.
-pub fn direction(program: &str) -> TcAttachType {
-    match program {
-        STEER | ANSWER | RETURN | HOLD => TcAttachType::Ingress,
-        SYNACK | EGRESS | HOLD_TX => TcAttachType::Egress,
-        _ => unreachable!("{program} is at TC"),
-    }
 }
 
 /// A program of ours on an interface, for as long as the value lives.

@@ -1,7 +1,6 @@
 //! Upstreams that are down, as the programs know them: first packets to them are answered with a reset.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -12,10 +11,10 @@ use proxy_common::capacity::MOST_DOWN;
 use proxy_common::names;
 
 use super::object::Object;
-use crate::address::OriginalDst;
+use crate::address::{OriginalDst, mapped};
 use crate::config::settings::UpstreamAddress;
 
-/// What clients may aim at in vain.
+/// What clients aim at and is down.
 #[derive(Clone, Copy, Debug)]
 pub enum Down<'a> {
     /// Any destination of a rule with this upstream.
@@ -75,9 +74,5 @@ pub fn last_aimed_at(object: &Object, destination: OriginalDst) -> Result<Option
 
 fn of_destination(destination: OriginalDst) -> DownKey {
     let destination = destination.get();
-    let address = match destination.ip() {
-        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
-        IpAddr::V6(address) => address.octets(),
-    };
-    DownKey { upstream: 0, port: destination.port().into(), address }
+    DownKey { upstream: 0, port: destination.port().into(), address: mapped(destination.ip()) }
 }

@@ -18,11 +18,11 @@ use std::mem;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use aya::programs::{SchedClassifier, TcAttachType};
+use aya::programs::SchedClassifier;
 use proxy_common::names::{BPFFS, HOLD, HOLD_TX, PIN_FOLDER};
 
 use super::chain;
-use super::hook::{self, Clsact, HookUsed};
+use super::hook::{self, Clsact, HookUsed, direction};
 use super::interface::NetworkInterface;
 use super::lock;
 use super::netlink::{
@@ -99,15 +99,12 @@ impl Drop for Hold {
 /// One of a hold's two programs, and where it is.
 struct Half {
     program: &'static str,
-    direction: TcAttachType,
     /// What the name of an earlier version's pin ends in.
     suffix: &'static str,
 }
 
-const HALVES: [Half; 2] = [
-    Half { program: HOLD, direction: TcAttachType::Ingress, suffix: "" },
-    Half { program: HOLD_TX, direction: TcAttachType::Egress, suffix: EGRESS_SUFFIX },
-];
+const HALVES: [Half; 2] =
+    [Half { program: HOLD, suffix: "" }, Half { program: HOLD_TX, suffix: EGRESS_SUFFIX }];
 const EGRESS_SUFFIX: &str = "-egress";
 
 impl Half {
@@ -123,8 +120,9 @@ impl Half {
         hook: HookUsed,
     ) -> Result<()> {
         let program: &mut SchedClassifier = object.program(self.program)?;
+        let direction = direction(self.program);
         let mut attach =
-            |options| program.attach_with_options(interface.name(), self.direction, options);
+            |options| program.attach_with_options(interface.name(), direction, options);
         let [first, other] = hook.filters_behind();
         let id = attach(first).or_else(|_| attach(other));
         let id = id.with_context(|| format!("cannot place the hold on {interface}"))?;
@@ -133,7 +131,8 @@ impl Half {
         Ok(())
     }
 
-    /// An earlier version's pin. Indices are a namespace's own, pins are not: the namespace's number is part of the name.
+    /// An earlier version's pin. Indices are a namespace's own, pins are not: the namespace's number is
+    /// part of the name.
     fn path(&self, index: u32) -> io::Result<PathBuf> {
         Ok(folder().join(format!("{}-{index}{}", netns::own_inode()?, self.suffix)))
     }
@@ -141,7 +140,7 @@ impl Half {
     fn lift(&self, index: u32, except: &[u32]) -> bool {
         let unpinned = self.path(index).and_then(fs::remove_file).is_ok();
         let is_it = |filter: &Filter| {
-            filter.direction == self.direction
+            filter.direction == direction(self.program)
                 && filter.name.as_deref() == Some(self.program)
                 && filter.program.is_none_or(|program| !except.contains(&program))
                 && chain::runs_its_namesake(filter)
@@ -160,7 +159,7 @@ pub fn is_placed(index: u32) -> bool {
 /// What has to be on the interface of this index, and where that is to be looked for.
 pub fn expected(object: &mut Object, index: u32) -> Result<[(Part, Place); 2]> {
     let [first, second] = HALVES.map(|half| {
-        let (program, direction) = (half.program_id(object)?, half.direction);
+        let (program, direction) = (half.program_id(object)?, direction(half.program));
         let part = Part::Hold { index, name: half.program };
         Ok::<_, anyhow::Error>((part, Place::Filter { index, program, direction }))
     });

@@ -8,7 +8,7 @@ use aya::programs::tc::{NlOptions, TcAttachOptions, TcError, qdisc_add_clsact};
 use aya::programs::{LinkOrder, TcAttachType};
 use aya::util::KernelVersion;
 use nix::errno::Errno;
-use proxy_common::names::{ANSWER, EGRESS, STEER, SYNACK};
+use proxy_common::names::{ANSWER, EGRESS, HOLD, HOLD_TX, RETURN, STEER, SYNACK};
 
 use super::interface::NetworkInterface;
 use super::netlink::tc::{self, Filter};
@@ -27,13 +27,17 @@ const PRIORITY_BEFORE_OTHERS: u16 = 1;
 /// The first kernel with tcx.
 const TCX_SINCE: KernelVersion = KernelVersion::new(6, 6, 0);
 
-/// Our filters that do nothing without a process, and where they are.
-const IDLE_FILTERS: [(TcAttachType, &str); 4] = [
-    (TcAttachType::Ingress, STEER),
-    (TcAttachType::Ingress, ANSWER),
-    (TcAttachType::Egress, EGRESS),
-    (TcAttachType::Egress, SYNACK),
-];
+/// Our filters that do nothing without a process.
+const IDLE_FILTERS: [&str; 4] = [STEER, ANSWER, EGRESS, SYNACK];
+
+/// Which direction of an interface a program is for.
+pub fn direction(program: &str) -> TcAttachType {
+    match program {
+        STEER | ANSWER | RETURN | HOLD => TcAttachType::Ingress,
+        SYNACK | EGRESS | HOLD_TX => TcAttachType::Egress,
+        _ => unreachable!("{program} is at TC"),
+    }
+}
 
 /// How we are attached to TC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,7 +214,7 @@ pub fn clear(interface: &NetworkInterface, is_alone: bool) {
 
 /// Whether a filter of this name and place is one of those that do nothing without a process.
 pub fn can_be_stale(place: TcAttachType, name: &str) -> bool {
-    IDLE_FILTERS.contains(&(place, name))
+    IDLE_FILTERS.contains(&name) && direction(name) == place
 }
 
 /// Removes the filters that dead instances left, and returns the interfaces that had one.

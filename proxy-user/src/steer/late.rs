@@ -128,7 +128,7 @@ impl Steering {
             narrowest(&self.attachments).map_or(interface.mtu(), |mtu| mtu.min(interface.mtu()));
         self.namespace.fit(narrower)?;
         let index = interface.index();
-        self.attach((interface, role), Some(lock))?;
+        self.attach((interface, role), &Sources::look()?, Some(lock))?;
         self.attachments.get_mut(&index).into_iter().for_each(Attachment::keep_hold);
         Ok(())
     }

@@ -202,8 +202,9 @@ impl Steering {
             mark,
             down: DownMap::default(),
         };
+        let sources = Sources::look()?;
         for (interface, lock) in locked {
-            steering.attach(interface, lock)?;
+            steering.attach(interface, &sources, lock)?;
         }
         Ok((steering, listeners))
     }
@@ -217,10 +218,11 @@ impl Steering {
     fn attach(
         &mut self,
         interface: (NetworkInterface, Role),
+        sources: &Sources,
         lock: Option<InterfaceLock>,
     ) -> Result<()> {
         let index = interface.0.index();
-        let sources = Sources::look()?.flags(&self.settings, &interface.0);
+        let sources = sources.flags(&self.settings, &interface.0);
         let Self { object, plan, slots, instance, .. } = self;
         let attachment =
             Attachment::make(object, interface, sources, lock, *plan, slots, instance)?;

@@ -3,7 +3,6 @@
 pub mod routes;
 pub mod tc;
 
-use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -12,6 +11,7 @@ use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
     LinkXdp, Prop,
 };
+use nix::errno::Errno;
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, LinkVeth, new_connection};
 use tokio::runtime;
 
@@ -84,6 +84,13 @@ fn refusal(error: rtnetlink::Error) -> anyhow::Error {
     }
 }
 
+/// Whether the kernel refuses with one of these codes.
+fn is_refusal(error: &rtnetlink::Error, codes: &[Errno]) -> bool {
+    let rtnetlink::Error::NetlinkError(message) = error else { return false };
+    let code = message.to_io().raw_os_error();
+    code.is_some_and(|code| codes.contains(&Errno::from_raw(code)))
+}
+
 /// A link by its name; `None` if there is none of that name.
 pub async fn link(handle: &Handle, name: &str) -> Result<Option<Link>> {
     let found = handle.link().get().match_name(name).execute().try_next().await;
@@ -99,7 +106,7 @@ pub async fn link_at(handle: &Handle, index: u32) -> Result<Option<Link>> {
 fn one(found: Result<Option<LinkMessage>, rtnetlink::Error>) -> Result<Option<Link>> {
     match found {
         Ok(message) => Ok(message.map(read_link)),
-        Err(rtnetlink::Error::NetlinkError(error)) if is_no_device(&error.to_io()) => Ok(None),
+        Err(error) if is_refusal(&error, &[Errno::ENODEV]) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
@@ -112,10 +119,6 @@ pub async fn links(handle: &Handle) -> Result<Vec<Link>> {
 /// The same, with everything that the kernel says of them.
 pub async fn link_messages(handle: &Handle) -> Result<Vec<LinkMessage>> {
     Ok(handle.link().get().execute().try_collect().await?)
-}
-
-fn is_no_device(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(nix::errno::Errno::ENODEV as i32)
 }
 
 /// What we care for in a link.
@@ -199,18 +202,13 @@ pub async fn add_veth(
         .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
         .build();
     pair.header.index = index;
+    // `EBUSY` by the kernel's `dev_index_reserve`, `EEXIST` by a check before it: a link of that index is
+    // there, which the request is taken for.
     match handle.link().add(pair).execute().await {
         Ok(()) => Ok(true),
-        Err(rtnetlink::Error::NetlinkError(error)) if is_index_taken(&error.to_io()) => Ok(false),
+        Err(error) if is_refusal(&error, &[Errno::EBUSY, Errno::EEXIST]) => Ok(false),
         Err(error) => Err(refusal(error).context(format!("cannot make veth {name}"))),
     }
-}
-
-/// `EBUSY` by the kernel's `dev_index_reserve`, `EEXIST` by a check before it: a link of that index
-/// is there, which the request is taken for.
-fn is_index_taken(error: &io::Error) -> bool {
-    let taken = [nix::errno::Errno::EBUSY, nix::errno::Errno::EEXIST];
-    taken.iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
 /// Deletes a link, and a veth's other end with it.

@@ -1,6 +1,5 @@
 //! The node's own pods: which interfaces they are behind, and which connections they have opened.
 
-use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result, bail};
@@ -11,7 +10,7 @@ use proxy_common::names;
 use super::interface::NetworkInterface;
 use super::netlink;
 use super::object::Object;
-use crate::address::{OriginalDst, PeerAddr};
+use crate::address::{OriginalDst, PeerAddr, mapped};
 use crate::config::settings::Steering;
 
 impl Object {
@@ -31,13 +30,9 @@ impl Object {
 
 /// A connection as the programs look it up.
 fn connection(peer: PeerAddr, destination: OriginalDst) -> PathKey {
-    let octets = |ip| match ip {
-        IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
-        IpAddr::V6(ip) => ip.octets(),
-    };
     PathKey {
-        remote: octets(peer.get().ip()),
-        local: octets(destination.get().ip()),
+        remote: mapped(peer.get().ip()),
+        local: mapped(destination.get().ip()),
         remote_port: peer.get().port().into(),
         local_port: destination.get().port().into(),
     }

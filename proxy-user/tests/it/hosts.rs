@@ -11,7 +11,7 @@ use xtask::lab::Netns;
 use crate::client::PATIENCE;
 use crate::setup::{Scratch, foreword};
 
-/// Nobody listens there, and that is said at once.
+/// Nobody listens there: a query is refused at once.
 const NO_SERVER: &str = "nameserver 127.0.0.1\n";
 
 /// The files, for programs that are started with them.

@@ -33,7 +33,7 @@ const LIMIT: usize = 32 * MEBIBYTE;
 /// What each connection may take beside the limit: four small buffers.
 const SLACK: usize = MEBIBYTE / 2;
 
-/// Sends the response to whoever asks, and echoes what is no question.
+/// Answers the request with the response, and echoes everything else.
 fn pour(response: &[u8], served: &mut Served) {
     while let Some(asked) = served.read() {
         if asked == b"?" {

@@ -22,7 +22,7 @@ pub enum Contender {
     /// `foreword attach lo`, where the others have listeners.
     ForewordOnLo,
     /// Foreword with `--guard-answers off`: without the program at egress.
-    ForewordOneWall,
+    ForewordAnswersOff,
 }
 
 impl Contender {
@@ -38,7 +38,7 @@ impl Contender {
             Self::Nginx => "nginx",
             Self::Foreword => "Foreword",
             Self::ForewordOnLo => "Foreword, on lo",
-            Self::ForewordOneWall => "Foreword, answers off",
+            Self::ForewordAnswersOff => "Foreword, answers off",
         }
     }
 
@@ -46,7 +46,7 @@ impl Contender {
     pub fn takes_part_in(self, setup: Setup) -> bool {
         match self {
             Self::ForewordOnLo => setup == Setup::Plain,
-            Self::ForewordOneWall => setup == Setup::Transparent,
+            Self::ForewordAnswersOff => setup == Setup::Transparent,
             _ => true,
         }
     }

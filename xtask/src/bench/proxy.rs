@@ -60,7 +60,7 @@ impl Proxy {
             _ if contender == Contender::steered_in(setup) => {
                 return Self::attach(network, &binaries.foreword, "on").map(Some);
             }
-            Contender::ForewordOneWall => {
+            Contender::ForewordAnswersOff => {
                 return Self::attach(network, &binaries.foreword, "off").map(Some);
             }
             Contender::Foreword | Contender::ForewordOnLo => {

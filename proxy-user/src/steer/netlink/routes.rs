@@ -16,7 +16,7 @@ use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use nix::errno::Errno;
 use rtnetlink::{Handle, IpVersion, RouteMessageBuilder};
 
-use super::{LOOPBACK, refusal};
+use super::{LOOPBACK, is_refusal, refusal};
 
 /// Which of the two Internet protocols something is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,11 +46,7 @@ impl Family {
 /// What somebody else has made meanwhile is there as well.
 fn made(result: Result<(), rtnetlink::Error>, what: &'static str) -> Result<()> {
     match result {
-        Err(rtnetlink::Error::NetlinkError(error))
-            if error.to_io().raw_os_error() == Some(Errno::EEXIST as i32) =>
-        {
-            Ok(())
-        }
+        Err(error) if is_refusal(&error, &[Errno::EEXIST]) => Ok(()),
         result => result.map_err(refusal).context(what),
     }
 }

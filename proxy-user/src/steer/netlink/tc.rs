@@ -3,8 +3,6 @@
 //! A filter's place, its priority and handle, is anybody's as soon as it is free. So what is removed
 //! is looked for right before, by the program that it runs.
 
-use std::io;
-
 use anyhow::{Context as _, Result, anyhow};
 use aya::programs::TcAttachType;
 use futures_util::TryStreamExt as _;
@@ -17,7 +15,7 @@ use nix::errno::Errno;
 use rtnetlink::Handle;
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 
-use super::{Link, here, links, refusal};
+use super::{Link, here, is_refusal, links, refusal};
 
 /// A filter on clsact, anybody's.
 #[derive(Clone, Debug)]
@@ -86,7 +84,7 @@ pub async fn filters(handle: &Handle, index: u32) -> Result<Vec<Filter>> {
     Ok(filters)
 }
 
-/// The same, for whoever has nothing else to ask.
+/// [`filters`] in a conversation of its own.
 pub fn filters_on(index: u32) -> Result<Vec<Filter>> {
     here(async |handle| filters(&handle, index).await)
 }
@@ -153,12 +151,7 @@ pub async fn remove_unused_clsact(handle: &Handle, index: u32) -> Result<()> {
     message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
     match request.execute().await {
         // There is none.
-        Err(rtnetlink::Error::NetlinkError(error)) if is_no_qdisc(&error.to_io()) => Ok(()),
+        Err(error) if is_refusal(&error, &[Errno::EINVAL, Errno::ENOENT, Errno::ENODEV]) => Ok(()),
         result => result.map_err(refusal),
     }
-}
-
-fn is_no_qdisc(error: &io::Error) -> bool {
-    let absent = [Errno::EINVAL, Errno::ENOENT, Errno::ENODEV];
-    absent.iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }

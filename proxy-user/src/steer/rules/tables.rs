@@ -1,7 +1,6 @@
 //! What the maps of rules say: made from settings, and known without asking the kernel.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 use proxy_common::abi::{
     Address, MOST_OWNERS, RULE_ANSWERS, RULE_BY_DESTINATION, RULE_CHECK_ARRIVAL, RULE_PODS,
@@ -9,7 +8,7 @@ use proxy_common::abi::{
 };
 use proxy_common::names;
 
-use crate::address::Cidr;
+use crate::address::{Cidr, mapped};
 use crate::config::Settings;
 use crate::config::settings::{self, Reply, UpstreamAddress, WhenAbsent, WhenDown};
 
@@ -122,11 +121,11 @@ pub struct Range {
 
 impl Range {
     fn of(owner: u32, range: Cidr) -> Self {
-        let (address, bits): (Address, u32) = match range.address() {
-            IpAddr::V4(address) => (address.to_ipv6_mapped().octets(), 96),
-            IpAddr::V6(address) => (address.octets(), 0),
-        };
-        Self { owner, bits: SCOPE_BITS + bits + u32::from(range.prefix_length()), address }
+        let address = range.address();
+        // An IPv4 address stands behind the prefix of IPv4-mapped ones.
+        let bits = if address.is_ipv4() { 96 } else { 0 };
+        let bits = SCOPE_BITS + bits + u32::from(range.prefix_length());
+        Self { owner, bits, address: mapped(address) }
     }
 }
 

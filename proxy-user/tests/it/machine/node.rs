@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::libc;
 use nix::sys::signal::Signal;
-use xtask::lab::{Family, Foreword, Lab, wait_until};
+use xtask::lab::{Daemon, Family, Foreword, Lab, wait_until};
 
 use crate::backend::Backend;
 use crate::client::{Client, End, PATIENCE, Reply};
@@ -111,15 +111,20 @@ impl Node {
         Process { foreword, connections: Vec::new(), hold }
     }
 
+    fn spawn(&mut self, hold: bool, take_over: bool) -> Daemon {
+        let flags = self.flags(hold, take_over);
+        let flags: Vec<_> = flags.split_whitespace().collect();
+        let daemon = Foreword::spawn(&self.lab.node, foreword(), &flags).expect("it starts");
+        self.started.push(daemon.pid());
+        daemon
+    }
+
     pub fn start(&mut self, hold: bool) {
         if self.server.is_none() {
             let process = self.attach(hold, false);
             return self.serve(process);
         }
-        let flags = self.flags(hold, false);
-        let flags: Vec<_> = flags.split_whitespace().collect();
-        let mut refused = Foreword::spawn(&self.lab.node, foreword(), &flags).expect("it starts");
-        self.started.push(refused.pid());
+        let mut refused = self.spawn(hold, false);
         let status = refused.wait(PATIENCE).expect("it ends by itself");
         let output = refused.output();
         assert!(status.code() == Some(1) && output.contains("is already steered"), "{output}");
@@ -153,10 +158,7 @@ impl Node {
 
     pub fn take_over_from_the_dying(&mut self, hold: bool, after: Duration) {
         let Some(predecessor) = self.server.take() else { return };
-        let flags = self.flags(hold, true);
-        let flags: Vec<_> = flags.split_whitespace().collect();
-        let daemon = Foreword::spawn(&self.lab.node, foreword(), &flags).expect("it starts");
-        self.started.push(daemon.pid());
+        let daemon = self.spawn(hold, true);
         sleep(after);
         predecessor.kill();
         let foreword = Foreword::once_ready(daemon).unwrap_or_else(|error| panic!("{error:#}"));

@@ -69,7 +69,7 @@ pub fn divert(node: &Netns, contender: Contender) -> Result<Vec<String>> {
         Contender::Direct
         | Contender::Foreword
         | Contender::ForewordOnLo
-        | Contender::ForewordOneWall => &[],
+        | Contender::ForewordAnswersOff => &[],
         Contender::Haproxy | Contender::HaproxyTuned => &TPROXY,
         Contender::Nginx => &REDIRECT,
     };

@@ -135,7 +135,7 @@ impl Canvas {
         let width = gain.unwrap_or_default() * scale;
         let class = match contender {
             Contender::Direct => "direct",
-            Contender::Foreword | Contender::ForewordOnLo | Contender::ForewordOneWall => {
+            Contender::Foreword | Contender::ForewordOnLo | Contender::ForewordAnswersOff => {
                 "foreword"
             }
             _ => "peer",
