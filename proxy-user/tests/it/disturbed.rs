@@ -393,6 +393,8 @@ fn a_hold_stays_where_nothing_can_be_steered() {
         let mut foreword = attach(&lab, &flags);
         take_the_name(&foreword, &lab.node);
         wait_for_word(&foreword, "nothing is steered until it can");
+        wait_until(PATIENCE, "not ready", || get(&lab, "/readyz").0 == "503")
+            .unwrap_or_else(|error| panic!("{hook}: {error}: {}", foreword.output()));
         assert!(!flows_directly(&lab, &backend, Family::V4), "{hook}: it is held");
         lab.node.ip(&format!("link del {}", veth(&foreword))).expect("it is there");
         wait_until(PATIENCE, "ready", || get(&lab, "/readyz").0 == "200")

@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::ops::{ControlFlow, RangeInclusive};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::scope;
 use std::time::Duration;
@@ -63,8 +64,10 @@ pub enum Consequence {
 pub enum During {
     /// Before the program's first output.
     Start,
-    /// From its first SIGWINCH on, which says nothing to it.
+    /// Once it is ready, from [`Running::count_from_now`] on.
     Service,
+    /// The same time, but only calls of the threads that relay.
+    Relaying,
 }
 
 /// What is to fail: of the calls of these kinds, made at that time, the one with this number, counted
@@ -83,9 +86,16 @@ pub struct Running<'a> {
     pub pid: u32,
     stdout: &'a Path,
     stderr: &'a Path,
+    counting: &'a AtomicBool,
 }
 
 impl Running<'_> {
+    /// From the next call on, they count. (A signal to the program would not do: the tracer may see
+    /// any number of stops of its other threads first.)
+    pub fn count_from_now(&self) {
+        self.counting.store(true, Ordering::SeqCst);
+    }
+
     /// What it has written so far.
     pub fn output(&self) -> String {
         [self.stdout, self.stderr].map(|path| fs::read_to_string(path).unwrap_or_default()).concat()
@@ -120,8 +130,10 @@ pub fn run(
             | Options::PTRACE_O_EXITKILL;
         ptrace::seize(pid, options).expect("root may trace its child");
         child.stdin.take().expect("it is piped").write_all(b"\n").expect("it is read");
-        let mut tracer = Tracer::new(pid, fault, &stdout);
-        let running = Running { pid: child.id(), stdout: &stdout, stderr: &stderr };
+        let counting = AtomicBool::new(fault.during == During::Start);
+        let mut tracer = Tracer::new(pid, fault, &counting, &stdout);
+        let running =
+            Running { pid: child.id(), stdout: &stdout, stderr: &stderr, counting: &counting };
         let code = tracer.follow(|| when_ready(&running));
         (child.id(), tracer.failed, code)
     });
@@ -133,6 +145,8 @@ pub fn run(
 struct Tracer<'a> {
     leader: Pid,
     during: During,
+    /// Whether calls count by now.
+    counting: &'a AtomicBool,
     calls: &'static [Call],
     consequence: Consequence,
     /// How many calls are still to pass before the one that fails.
@@ -155,16 +169,25 @@ enum Stage {
     Started,
     /// It has said so.
     Ready,
-    /// It has said so, and its calls count now.
-    Serving,
 }
 
 impl<'a> Tracer<'a> {
-    fn new(leader: Pid, fault: Fault, stdout: &'a Path) -> Self {
+    fn new(leader: Pid, fault: Fault, counting: &'a AtomicBool, stdout: &'a Path) -> Self {
         let Fault { during, calls, number: to_pass, consequence } = fault;
         let stage = Stage::Loading;
         let (refusing, failed) = (None, None);
-        Self { leader, during, calls, consequence, to_pass, stage, refusing, failed, stdout }
+        Self {
+            leader,
+            during,
+            counting,
+            calls,
+            consequence,
+            to_pass,
+            stage,
+            refusing,
+            failed,
+            stdout,
+        }
     }
 
     /// Follows the program to its end, and gives its exit code.
@@ -218,9 +241,6 @@ impl<'a> Tracer<'a> {
                 let _ = ptrace::syscall(pid, None);
             }
             WaitStatus::Stopped(pid, signal) => {
-                if signal == Signal::SIGWINCH && self.stage == Stage::Ready {
-                    self.stage = Stage::Serving;
-                }
                 let _ = ptrace::syscall(pid, signal);
             }
             _ => {}
@@ -242,11 +262,7 @@ impl<'a> Tracer<'a> {
         let call = registers.orig_rax.cast_signed();
         self.advance(call, registers.rdi);
         let is_message = call == libc::SYS_write && registers.rdi <= STDERR;
-        let counts = match self.during {
-            During::Start => Stage::Starting,
-            During::Service => Stage::Serving,
-        };
-        if self.stage != counts || self.failed.is_some() || is_message {
+        if !self.counts(pid) || self.failed.is_some() || is_message {
             return Ok(());
         }
         if call == libc::SYS_bpf && BPF_QUESTIONS.contains(&registers.rdi) {
@@ -266,6 +282,20 @@ impl<'a> Tracer<'a> {
         // No call has this number.
         registers.orig_rax = u64::MAX;
         ptrace::setregs(pid, registers)
+    }
+
+    /// Whether a call that this thread makes now counts.
+    fn counts(&self, thread: Pid) -> bool {
+        let is_worker = || {
+            let name = fs::read_to_string(format!("/proc/{thread}/comm")).unwrap_or_default();
+            name.starts_with("worker-")
+        };
+        self.counting.load(Ordering::SeqCst)
+            && match self.during {
+                During::Start => self.stage == Stage::Starting,
+                During::Service => self.stage == Stage::Ready,
+                During::Relaying => self.stage == Stage::Ready && is_worker(),
+            }
     }
 
     fn advance(&mut self, call: c_long, first_argument: u64) {

@@ -227,7 +227,7 @@ const WRITES: usize = 16;
 fn reload_to(running: &Running<'_>, config: &ConfigFile, text: &str) -> (Reload, Option<String>) {
     let was = state(running.pid);
     let pid = Pid::from_raw(running.pid.try_into().expect("a pid"));
-    kill(pid, Signal::SIGWINCH).expect("it runs");
+    running.count_from_now();
     config.say(text);
     let seen = |word: &str| running.output().contains(word);
     let has_ended = || seen("\nreloaded:") || seen("not reloaded");
