@@ -46,11 +46,17 @@ fn shown(document: &str) -> Vec<String> {
         .collect()
 }
 
-/// What is shown to users.
+/// The README and every page of the manual.
+fn documents() -> Vec<PathBuf> {
+    let pages = fs::read_dir(repository().join("docs")).unwrap();
+    let pages = pages.map(|entry| entry.unwrap().path());
+    let pages = pages.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.chain([repository().join("README.md")]).collect()
+}
+
+/// What users copy from.
 fn texts() -> Vec<(PathBuf, String)> {
-    let documents = ["README.md", "docs/install.md", "docs/coming-from.md"];
-    let documents = documents.map(|name| repository().join(name));
-    let all = documents.into_iter().chain(configurations(&repository().join("scripts")));
+    let all = documents().into_iter().chain(configurations(&repository().join("scripts")));
     all.map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
 }
 
@@ -113,15 +119,15 @@ fn shipped_configurations_are_valid() {
 #[test]
 fn documents_show_valid_configurations() {
     let folder = TempDir::new().unwrap();
-    for document in ["README.md", "docs/install.md"] {
-        let text = fs::read_to_string(repository().join(document)).unwrap();
-        let configurations = shown(&text);
-        assert!(!configurations.is_empty(), "{document} shows none");
-        for (number, configuration) in configurations.iter().enumerate() {
-            let name = format!("{}-{number}.yaml", document.replace('/', "-"));
-            let path = folder.path().join(name);
+    let mut seen = 0;
+    for document in documents() {
+        let document_name = document.file_name().unwrap().to_string_lossy().into_owned();
+        for configuration in shown(&fs::read_to_string(document).unwrap()) {
+            let path = folder.path().join(format!("{document_name}-{seen}.yaml"));
             fs::write(&path, configuration).unwrap();
             assert_valid(&path);
+            seen += 1;
         }
     }
+    assert!(seen >= 5, "only {seen} configurations were found");
 }
