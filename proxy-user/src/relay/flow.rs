@@ -19,7 +19,7 @@ pub const BUFFER: usize = 64 * 1024;
 
 /// A worker's resources that its flows share, one at a time.
 #[derive(Debug)]
-pub struct Shared<P = Pipe> {
+pub struct Scratch<P = Pipe> {
     /// Holds nothing between two steps.
     pub buffer: Box<[u8]>,
     /// What has been done in this round.
@@ -27,7 +27,7 @@ pub struct Shared<P = Pipe> {
     pipes: Pipes<P>,
 }
 
-impl<P: Conduit> Shared<P> {
+impl<P: Conduit> Scratch<P> {
     /// A buffer of this size, and no pipe yet.
     pub fn new(buffer: usize) -> Self {
         let buffer = vec![0; buffer].into_boxed_slice();
@@ -113,7 +113,7 @@ impl<P: Conduit> Flow<P> {
         &mut self,
         source: &Socket<S>,
         sink: &Socket<S>,
-        shared: &mut Shared<P>,
+        scratch: &mut Scratch<P>,
         is_last: bool,
     ) -> Result<Progress, FlowError> {
         let mut steps = 0;
@@ -122,10 +122,10 @@ impl<P: Conduit> Flow<P> {
                 return Ok(Progress::Done);
             }
             let cost = self.cost();
-            match self.step(source, sink, shared) {
+            match self.step(source, sink, scratch) {
                 Ok(Step::More) => {
                     steps += cost;
-                    shared.work.count(cost);
+                    scratch.work.count(cost);
                 }
                 Ok(Step::Done) => return Ok(Progress::Done),
                 Err(FlowError::Source(error) | FlowError::Sink(error))
@@ -155,18 +155,18 @@ impl<P: Conduit> Flow<P> {
         &mut self,
         source: &Socket<S>,
         sink: &Socket<S>,
-        shared: &mut Shared<P>,
+        scratch: &mut Scratch<P>,
     ) -> Result<Step, FlowError> {
         if self.has_given_all() {
             return sink.end().map(|()| Step::Done).map_err(FlowError::Sink);
         }
         if matches!(self.held, Held::Nothing) {
             match self.way {
-                Way::Copy => self.copy(source, sink, &mut shared.buffer)?,
-                Way::Splice => self.splice(source, shared).map_err(FlowError::Source)?,
+                Way::Copy => self.copy(source, sink, &mut scratch.buffer)?,
+                Way::Splice => self.splice(source, scratch).map_err(FlowError::Source)?,
             }
         } else {
-            self.give(sink, &mut shared.pipes).map_err(FlowError::Sink)?;
+            self.give(sink, &mut scratch.pipes).map_err(FlowError::Sink)?;
         }
         Ok(Step::More)
     }
@@ -237,7 +237,7 @@ impl<P: Conduit> Flow<P> {
     fn splice<S: Stream<Pipe = P>>(
         &mut self,
         source: &Socket<S>,
-        shared: &mut Shared<P>,
+        scratch: &mut Scratch<P>,
     ) -> io::Result<()> {
         if !source.may_have_more() {
             return Err(ErrorKind::WouldBlock.into());
@@ -246,7 +246,7 @@ impl<P: Conduit> Flow<P> {
             self.way = Way::Copy;
             return Ok(());
         }
-        let Ok(pipe) = shared.pipes.take() else {
+        let Ok(pipe) = scratch.pipes.take() else {
             // Out of descriptors or pipe memory: copying needs neither.
             self.way = Way::Copy;
             return Ok(());
@@ -256,17 +256,17 @@ impl<P: Conduit> Flow<P> {
             // The end, or an urgent byte that came just now: a read tells.
             Ok(0) => {
                 self.way = Way::Copy;
-                shared.pipes.put_back(pipe);
+                scratch.pipes.put_back(pipe);
             }
             Ok(length) => {
-                if length < shared.buffer.len() / 2 {
+                if length < scratch.buffer.len() / 2 {
                     self.way = Way::Copy;
                 }
                 self.held = Held::Piped { pipe, length };
             }
             Err(error) => {
                 if error.kind() == ErrorKind::WouldBlock {
-                    shared.pipes.put_back(pipe);
+                    scratch.pipes.put_back(pipe);
                 }
                 return Err(error);
             }

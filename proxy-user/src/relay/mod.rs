@@ -24,6 +24,7 @@ mod model;
 mod opening;
 mod pipes;
 mod pods;
+mod resources;
 mod session;
 mod stream;
 pub mod tally;

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proxy_common::Reason;
 
 use self::kernel::{CAPACITY, End, Kernel, OPEN_PIPES, OUT_OF_PIPES, Tank};
-use super::flow::Shared;
+use super::flow::Scratch;
 use super::stream::Socket;
 use super::transfer::{Ending, Stand, Transfer};
 
@@ -53,7 +53,7 @@ enum Happening {
 struct World {
     ends: [Socket<End>; 2],
     transfer: Transfer<Tank>,
-    shared: Shared<Tank>,
+    scratch: Scratch<Tank>,
     stand: Stand,
 }
 
@@ -64,7 +64,7 @@ impl World {
         Self {
             ends: [end(), end()],
             transfer: Transfer::new(is_gated),
-            shared: Shared::new(BUFFER),
+            scratch: Scratch::new(BUFFER),
             stand: Stand::Waiting,
         }
     }
@@ -108,8 +108,8 @@ impl World {
         }
         for _ in 0..TURNS {
             let [client, upstream] = &self.ends;
-            self.shared.work.begin_part();
-            self.stand = self.transfer.advance(client, upstream, &mut self.shared);
+            self.scratch.work.begin_part();
+            self.stand = self.transfer.advance(client, upstream, &mut self.scratch);
             let sides = [Side::Client, Side::Upstream];
             let too_early: u32 =
                 sides.map(|side| mem::take(&mut self.kernel(side).too_early)).iter().sum();
@@ -241,8 +241,8 @@ proptest! {
         }
         let ending = world.settles();
         world.check_ending(ending);
-        let World { transfer, shared, .. } = world;
-        drop(shared);
+        let World { transfer, scratch, .. } = world;
+        drop(scratch);
         prop_assert!(ending != Ending::Complete || OPEN_PIPES.get() == 0, "a pipe is not given back");
         drop(transfer);
         prop_assert_eq!(OPEN_PIPES.get(), 0);

@@ -22,9 +22,9 @@ use super::ledger::Served;
 use super::live::{self, Live};
 use super::log::{Beginning, Ended};
 use super::opening::{Arrival, Beginnings, Opening};
+use super::resources::{Context, Resources};
 use super::transfer::{Ending, Transfer};
 use super::wheel::Tick;
-use super::worker::Worker;
 use crate::address::{OriginalDst, PeerAddr};
 use crate::header::Origin;
 use crate::sys::poll::Event;
@@ -122,7 +122,7 @@ pub struct Session {
     is_settled: bool,
     /// Whether small writes to the upstream leave at once.
     is_prompt: bool,
-    /// Whether it waits for its turn.
+    /// Whether it waits for its cx.
     pub is_ready: bool,
     /// When its time is up.
     pub deadline: Tick,
@@ -130,18 +130,14 @@ pub struct Session {
     pub scheduled: Option<Tick>,
 }
 
-/// A session's turn to act: the worker, and how the session is known there.
-#[derive(Debug)]
-pub struct Turn<'a> {
-    /// The worker.
-    pub worker: &'a mut Worker,
-    /// The key by which it knows the session.
-    pub key: usize,
-}
-
 impl Session {
     /// A connection that has just been accepted.
-    pub fn new(worker: &Worker, served: Arc<Served>, accepted: Accepted, place: Place) -> Self {
+    pub fn new(
+        resources: &Resources,
+        served: Arc<Served>,
+        accepted: Accepted,
+        place: Place,
+    ) -> Self {
         let Accepted { client, peer, destination } = accepted;
         served.tally.accepted();
         Self {
@@ -152,7 +148,7 @@ impl Session {
             destination,
             ended: Some(Ended::new(peer, destination)),
             served,
-            started: worker.clock.moment(),
+            started: resources.clock.moment(),
             is_settled: false,
             is_prompt: false,
             is_ready: false,
@@ -180,46 +176,46 @@ impl Session {
     }
 
     /// Judges the connection by its source, and goes on from there.
-    pub fn begin(&mut self, turn: &mut Turn<'_>) -> Fate {
-        match self.arrival(turn.worker).judge() {
-            Err(declined) => self.decline(turn, declined),
-            Ok(Beginnings::Ready(preamble)) => self.connect(turn, preamble),
+    pub fn begin(&mut self, cx: &mut Context<'_>) -> Fate {
+        match self.arrival(cx.resources).judge() {
+            Err(declined) => self.decline(cx, declined),
+            Ok(Beginnings::Ready(preamble)) => self.connect(cx, preamble),
             Ok(Beginnings::Read(opening)) => {
                 let rule = &self.served.rule;
                 let wait = opening.server_first(rule).unwrap_or(rule.inbound.timeout);
-                self.deadline = turn.worker.clock.after(wait);
+                self.deadline = cx.resources.clock.after(wait);
                 self.stage = Stage::Opening(opening);
-                self.read_opening(turn)
+                self.read_opening(cx)
             }
         }
     }
 
     /// Goes as far as it can.
-    pub fn advance(&mut self, turn: &mut Turn<'_>) -> Fate {
+    pub fn advance(&mut self, cx: &mut Context<'_>) -> Fate {
         match &self.stage {
-            Stage::Opening(_) => self.read_opening(turn),
-            Stage::Connecting(_) => self.write_first(turn),
-            Stage::Relaying { .. } => self.relay(turn),
-            Stage::Closing => self.discard(turn),
+            Stage::Opening(_) => self.read_opening(cx),
+            Stage::Connecting(_) => self.write_first(cx),
+            Stage::Relaying { .. } => self.relay(cx),
+            Stage::Closing => self.discard(cx),
             Stage::Over => Fate::Over,
         }
     }
 
     /// Its deadline is there. Whatever has arrived comes first, even if nobody was told of it yet: what
     /// was sent in time is in time.
-    pub fn time_out(&mut self, turn: &mut Turn<'_>) -> Fate {
+    pub fn time_out(&mut self, cx: &mut Context<'_>) -> Fate {
         for socket in [Some(&self.client), self.upstream.as_ref()].into_iter().flatten() {
             socket.try_again();
         }
         if let Stage::Connecting(connecting) = &self.stage {
             connecting.notice_rival();
         }
-        let fate = self.advance(turn);
-        let is_over_time = self.deadline <= turn.worker.clock.now();
-        if fate == Fate::Waiting && is_over_time { self.give_up(turn) } else { fate }
+        let fate = self.advance(cx);
+        let is_over_time = self.deadline <= cx.resources.clock.now();
+        if fate == Fate::Waiting && is_over_time { self.give_up(cx) } else { fate }
     }
 
-    fn give_up(&mut self, turn: &mut Turn<'_>) -> Fate {
+    fn give_up(&mut self, cx: &mut Context<'_>) -> Fate {
         match &self.stage {
             Stage::Opening(opening) => {
                 // It may only have been the time for a server to speak first.
@@ -227,14 +223,14 @@ impl Session {
                     if let (Some(read), Some(ended)) = (opening.kept(), &mut self.ended) {
                         ended.beginning = Beginning::of(read, Reason::HeaderTimeout);
                     }
-                    return self.decline(turn, Reason::HeaderTimeout.into());
+                    return self.decline(cx, Reason::HeaderTimeout.into());
                 }
-                let decided = opening.take_silence(self.arrival(turn.worker));
-                self.note(turn.worker, opening.sighting(&decided));
-                self.go_on(turn, decided)
+                let decided = opening.take_silence(self.arrival(cx.resources));
+                self.note(cx.resources, opening.sighting(&decided));
+                self.go_on(cx, decided)
             }
-            Stage::Connecting(_) => self.go_on_connecting(turn),
-            Stage::Relaying { .. } => self.finish(turn, Ending::Broken(Reason::IdleTimeout)),
+            Stage::Connecting(_) => self.go_on_connecting(cx),
+            Stage::Relaying { .. } => self.finish(cx, Ending::Broken(Reason::IdleTimeout)),
             Stage::Closing => self.close(),
             Stage::Over => Fate::Over,
         }
@@ -289,13 +285,13 @@ impl Session {
         })
     }
 
-    fn arrival<'a>(&'a self, worker: &'a Worker) -> Arrival<'a> {
+    fn arrival<'a>(&'a self, resources: &'a Resources) -> Arrival<'a> {
         Arrival {
             rule: &self.served.rule,
             peer: self.peer,
             destination: self.destination,
-            unique_ids: &worker.unique_ids,
-            pods: &worker.pods,
+            unique_ids: &resources.unique_ids,
+            pods: &resources.pods,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 
 use proxy_common::Reason;
 
-use super::flow::{Flow, FlowError, Progress, Shared};
+use super::flow::{Flow, FlowError, Progress, Scratch};
 use super::stream::{Conduit, Socket, Stream};
 use crate::sys::pipe::Pipe;
 
@@ -90,11 +90,11 @@ impl<P: Conduit> Transfer<P> {
         &mut self,
         client: &Socket<S>,
         upstream: &Socket<S>,
-        shared: &mut Shared<P>,
+        scratch: &mut Scratch<P>,
     ) -> Stand {
         let mut busy = false;
         if self.inward_state == Inward::Flowing {
-            match self.inward.advance(client, upstream, shared, self.outward_ended) {
+            match self.inward.advance(client, upstream, scratch, self.outward_ended) {
                 Ok(Progress::Done) => self.inward_state = Inward::Ended,
                 Ok(progress) => busy |= progress == Progress::Busy,
                 // It may have answered before it left; that is still on its way to the client.
@@ -107,7 +107,7 @@ impl<P: Conduit> Transfer<P> {
         }
         if !self.outward_ended {
             let is_last = matches!(self.inward_state, Inward::Ended | Inward::Unwanted);
-            match self.outward.advance(upstream, client, shared, is_last) {
+            match self.outward.advance(upstream, client, scratch, is_last) {
                 Ok(Progress::Done) => self.outward_ended = true,
                 Ok(progress) => busy |= progress == Progress::Busy,
                 Err(FlowError::Source(error)) => return broken(Reason::UpstreamReset, &error),

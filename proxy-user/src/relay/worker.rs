@@ -5,27 +5,18 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::net::TcpListener;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use slab::Slab;
 
 use self::orders::List;
-use super::admission::Admission;
-use super::clock::{self, Clock};
-use super::flow::{BUFFER, Shared};
-use super::health::Health;
-use super::ledger::Rules;
-use super::log::Log;
+use super::clock;
 use super::mailbox::Mailbox;
-use super::pods::Pods;
-use super::session::{Fate, Session, Side, Turn};
-use super::tally::Tally;
-use super::unique_id::UniqueIds;
-use super::upstream::Departure;
+use super::resources::{Context, Resources};
+use super::session::{Fate, Session, Side};
 use super::wheel::{Tick, Wheel};
 use crate::sys::alarm::Alarm;
-use crate::sys::poll::{Event, Poller};
+use crate::sys::poll::Event;
 use crate::sys::socket::Listeners;
 
 mod accepting;
@@ -39,62 +30,6 @@ const MAILBOX: u64 = u64::MAX - 2;
 const ALARM: u64 = u64::MAX - 3;
 const PULSE: u64 = u64::MAX - 4;
 
-/// What a worker's sessions act with.
-#[derive(Debug)]
-pub struct Worker {
-    /// The rules that new connections are served by.
-    pub rules: Rules,
-    /// Where upstream sockets come from.
-    pub departure: Departure,
-    /// Buffer and pipes.
-    pub shared: Shared,
-    /// Where sockets are watched.
-    pub poller: Poller,
-    /// The time.
-    pub clock: Clock,
-    /// Counters of connections that no rule wants.
-    pub nobodys: Arc<Tally>,
-    /// Names for connections.
-    pub unique_ids: UniqueIds,
-    /// The log of connections.
-    pub log: Log,
-    /// How many connections there may be.
-    pub admission: Arc<Admission>,
-    /// The connections of the node's own pods.
-    pub pods: Pods,
-    /// Which addresses of upstreams fail.
-    pub health: Arc<Health>,
-    /// Which of the workers it is.
-    pub number: usize,
-}
-
-impl Worker {
-    /// One without connections and rules.
-    pub fn new(
-        number: usize,
-        departure: Departure,
-        nobodys: Arc<Tally>,
-        admission: Arc<Admission>,
-        pods: Pods,
-        health: Arc<Health>,
-    ) -> Result<Self> {
-        Ok(Self {
-            rules: Rules::default(),
-            departure,
-            shared: Shared::new(BUFFER),
-            poller: Poller::new().context("cannot watch sockets")?,
-            clock: Clock::start(),
-            nobodys,
-            unique_ids: UniqueIds::default(),
-            log: Log::default(),
-            admission,
-            pods,
-            health,
-            number,
-        })
-    }
-}
-
 /// An entry of the wheel: a session, or the listeners that are left be.
 #[derive(Clone, Copy, Debug)]
 enum Due {
@@ -102,10 +37,10 @@ enum Due {
     Accepting,
 }
 
-/// A worker at work.
+/// A worker: the event loop.
 #[derive(Debug)]
-pub struct Round {
-    worker: Worker,
+pub struct Worker {
+    resources: Resources,
     listeners: Vec<TcpListener>,
     mailbox: Mailbox,
     sessions: Slab<Session>,
@@ -131,17 +66,17 @@ pub struct Round {
     stopped: bool,
 }
 
-impl Round {
+impl Worker {
     /// With these listeners; it is told in the mailbox what to do.
-    pub fn new(worker: Worker, listeners: Listeners, mailbox: Mailbox) -> Result<Self> {
+    pub fn new(resources: Resources, listeners: Listeners, mailbox: Mailbox) -> Result<Self> {
         let listeners: Vec<_> = [Some(listeners.v4), listeners.v6].into_iter().flatten().collect();
-        worker.poller.add_level(&mailbox, MAILBOX).context("cannot watch the mailbox")?;
+        resources.poller.add_level(&mailbox, MAILBOX).context("cannot watch the mailbox")?;
         let alarm = Alarm::new().context("cannot make a timer")?;
-        worker.poller.add(&alarm, ALARM).context("cannot watch the timer")?;
+        resources.poller.add(&alarm, ALARM).context("cannot watch the timer")?;
         let pulse = Alarm::every(clock::PULSE).context("cannot make a timer")?;
-        worker.poller.add(&pulse, PULSE).context("cannot watch a timer")?;
-        let round = Self {
-            worker,
+        resources.poller.add(&pulse, PULSE).context("cannot watch a timer")?;
+        let worker = Self {
+            resources,
             listeners,
             mailbox,
             sessions: Slab::new(),
@@ -157,20 +92,20 @@ impl Round {
             over: Vec::new(),
             stopped: false,
         };
-        round.watch_listeners()?;
-        Ok(round)
+        worker.watch_listeners()?;
+        Ok(worker)
     }
 
     /// Serves until it is told to stop. Connections that are left then are reset.
     pub fn run(mut self) -> Result<()> {
         while !self.stopped {
             let events = self.wait()?;
-            if let Some(pause) = self.worker.clock.look() {
+            if let Some(pause) = self.resources.clock.look() {
                 tracing::warn!(?pause, "the process stood still; deadlines are put off by as much");
             }
-            self.worker.shared.work.begin_part();
+            self.resources.scratch.work.begin_part();
             for number in 0..events {
-                let event = self.worker.poller.event(number);
+                let event = self.resources.poller.event(number);
                 self.dispatch(event);
             }
             self.serve_ready();
@@ -181,7 +116,7 @@ impl Round {
             }
         }
         for session in self.sessions.drain() {
-            session.cut(&self.worker);
+            session.cut(&self.resources);
         }
         Ok(())
     }
@@ -191,7 +126,7 @@ impl Round {
         if is_idle {
             self.set_alarm()?;
         }
-        self.worker.poller.wait(is_idle).context("cannot wait for events")
+        self.resources.poller.wait(is_idle).context("cannot wait for events")
     }
 
     fn dispatch(&mut self, event: Event) {
@@ -222,11 +157,11 @@ impl Round {
         }
     }
 
-    /// Gives each session that was ready before a turn, as far as the round reaches.
+    /// Gives each session that was ready before a cx, as far as the round reaches.
     fn serve_ready(&mut self) {
-        self.worker.shared.work.begin_part();
+        self.resources.scratch.work.begin_part();
         for _ in 0..self.ready.len() {
-            if self.worker.shared.work.is_enough() {
+            if self.resources.scratch.work.is_enough() {
                 return;
             }
             let Some(key) = self.ready.pop_front() else { return };
@@ -235,13 +170,13 @@ impl Round {
     }
 
     fn advance(&mut self, key: usize) {
-        // It may be over by now, and another one in its place, which loses nothing by a turn.
+        // It may be over by now, and another one in its place, which loses nothing by a cx.
         let Some(session) = self.sessions.get_mut(key) else { return };
         session.is_ready = false;
         if session.is_over() {
             return;
         }
-        let fate = session.advance(&mut Turn { worker: &mut self.worker, key });
+        let fate = session.advance(&mut Context { resources: &mut self.resources, key });
         self.settle(key, fate);
     }
 

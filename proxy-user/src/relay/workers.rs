@@ -15,9 +15,10 @@ use super::ledger::{Ledger, RuleCounts};
 use super::live::Live;
 use super::mailbox::{Mailbox, Order};
 use super::pods::Pods;
+use super::resources::Resources;
 use super::tally::Counts;
 use super::upstream::Departure;
-use super::worker::{Round, Worker};
+use super::worker::Worker;
 use crate::address::UpstreamAddr;
 use crate::config::settings::UpstreamName;
 use crate::config::{Names, Settings};
@@ -72,7 +73,7 @@ impl Workers {
         for (number, listeners) in listeners.into_iter().enumerate() {
             let departure = Departure::new(upstream_mark, private)?;
             let nobodys = workers.ledger.nobodys(number);
-            let mut worker = Worker::new(
+            let mut resources = Resources::new(
                 number,
                 departure,
                 nobodys,
@@ -80,13 +81,13 @@ impl Workers {
                 pods.clone(),
                 Arc::clone(&workers.health),
             )?;
-            worker.rules.exchange(workers.ledger.serve(settings, number));
+            resources.rules.exchange(workers.ledger.serve(settings, number));
             let mailbox = Mailbox::new().context("cannot make an event")?;
-            let round = Round::new(worker, listeners, mailbox.clone())?;
+            let worker = Worker::new(resources, listeners, mailbox.clone())?;
             let running = workers.running.clone();
             let thread = thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
                 let _running = running;
-                if let Err(error) = round.run() {
+                if let Err(error) = worker.run() {
                     tracing::error!(error = %format!("{error:#}"), "a worker has stopped");
                 }
             });

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 use proxy_common::Reason;
 
-use super::{Fate, Session, Stage, Turn};
+use super::{Fate, Session, Stage};
 use crate::header::Origin;
 use crate::relay::opening::Declined;
+use crate::relay::resources::{Context, Resources};
 use crate::relay::stream::Socket;
 use crate::relay::tally::Outcome;
 use crate::relay::transfer::Ending;
 use crate::relay::wheel::Tick;
 use crate::relay::work::DISCARDS;
-use crate::relay::worker::Worker;
 use crate::sys::socket;
 
 /// How long a connection that we end is read on after our last byte, so that the client reads
@@ -25,26 +25,26 @@ const LINGER: Duration = Duration::from_secs(2);
 
 impl Session {
     /// Closes both sockets as the ending asks for.
-    pub(super) fn finish(&mut self, turn: &mut Turn<'_>, ending: Ending) -> Fate {
+    pub(super) fn finish(&mut self, cx: &mut Context<'_>, ending: Ending) -> Fate {
         self.take_stock();
         if let Some(ended) = &self.ended {
             let outcome = outcome(ended.origin, ending, ended.bytes);
-            self.record(turn.worker, outcome);
+            self.record(cx.resources, outcome);
         }
         match ending {
             Ending::Complete => {
                 self.upstream.iter().for_each(ResetUnlessClosed::close_in_order);
                 self.close()
             }
-            Ending::UpstreamLeft => self.close_gently(turn),
+            Ending::UpstreamLeft => self.close_gently(cx),
             Ending::Broken(_) => self.over(),
         }
     }
 
     /// The worker ends, and the connection with it.
-    pub fn cut(mut self, worker: &Worker) {
+    pub fn cut(mut self, resources: &Resources) {
         self.take_stock();
-        self.record(worker, Outcome::Refused(Reason::DrainTimeout));
+        self.record(resources, Outcome::Refused(Reason::DrainTimeout));
     }
 
     /// Enters what has been moved, once, before the connection is recorded.
@@ -58,50 +58,50 @@ impl Session {
 
     /// The client is gone before its upstream has anything. Nothing is delivered, and nobody's place
     /// is held.
-    pub(super) fn abandon(&mut self, turn: &mut Turn<'_>, payload: usize) -> Fate {
+    pub(super) fn abandon(&mut self, cx: &mut Context<'_>, payload: usize) -> Fate {
         let origin = self.ended.as_ref().and_then(|ended| ended.origin);
         let outcome = outcome(origin, Ending::Broken(Reason::ClientReset), (payload as u64, 0));
-        self.record(turn.worker, outcome);
+        self.record(cx.resources, outcome);
         self.over()
     }
 
     /// Opens no upstream, and ends the connection so that the client reads no error into it.
-    pub(super) fn decline(&mut self, turn: &mut Turn<'_>, declined: Declined) -> Fate {
+    pub(super) fn decline(&mut self, cx: &mut Context<'_>, declined: Declined) -> Fate {
         let outcome = match declined {
             Declined::Refused(reason) => Outcome::Refused(reason),
             Declined::HealthCheck => Outcome::HealthCheck,
         };
-        self.record(turn.worker, outcome);
-        self.close_gently(turn)
+        self.record(cx.resources, outcome);
+        self.close_gently(cx)
     }
 
     /// Ends it with a reset, however far it is, for a fault of our own.
-    pub fn fail(&mut self, turn: &mut Turn<'_>) -> Fate {
-        self.finish(turn, Ending::Broken(Reason::Internal))
+    pub fn fail(&mut self, cx: &mut Context<'_>) -> Fate {
+        self.finish(cx, Ending::Broken(Reason::Internal))
     }
 
     /// Ends it with a reset.
-    pub(super) fn refuse(&mut self, turn: &mut Turn<'_>, reason: Reason) -> Fate {
-        self.record(turn.worker, Outcome::Refused(reason));
+    pub(super) fn refuse(&mut self, cx: &mut Context<'_>, reason: Reason) -> Fate {
+        self.record(cx.resources, Outcome::Refused(reason));
         self.over()
     }
 
     /// Ends our direction and reads the rest away, for a while. With unread bytes, a close would
     /// be a reset, and could overtake what we have written.
-    pub(super) fn close_gently(&mut self, turn: &mut Turn<'_>) -> Fate {
+    pub(super) fn close_gently(&mut self, cx: &mut Context<'_>) -> Fate {
         self.upstream = None;
         if self.client.end().is_err() {
             return self.close();
         }
         self.stage = Stage::Closing;
-        self.deadline = turn.worker.clock.after(LINGER);
-        self.discard(turn)
+        self.deadline = cx.resources.clock.after(LINGER);
+        self.discard(cx)
     }
 
-    pub(super) fn discard(&mut self, turn: &mut Turn<'_>) -> Fate {
+    pub(super) fn discard(&mut self, cx: &mut Context<'_>) -> Fate {
         for _ in 0..DISCARDS {
-            match self.client.read(&mut turn.worker.shared.buffer) {
-                Ok(1..) => turn.worker.shared.work.count(1),
+            match self.client.read(&mut cx.resources.scratch.buffer) {
+                Ok(1..) => cx.resources.scratch.work.count(1),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Fate::Waiting,
                 // Whether the peer closed or vanished: there is nothing more to do for it.
                 Ok(0) | Err(_) => return self.close(),
@@ -123,10 +123,10 @@ impl Session {
 
     /// Enters it into the counters and the log, once: what it came to is known, however long the
     /// client takes to hear of it.
-    pub(super) fn record(&mut self, worker: &Worker, outcome: Outcome) {
+    pub(super) fn record(&mut self, resources: &Resources, outcome: Outcome) {
         if let Some(ended) = self.ended.take() {
             self.served.tally.ended(outcome);
-            worker.log.ended(&ended, outcome, worker.clock.age(self.started));
+            resources.log.ended(&ended, outcome, resources.clock.age(self.started));
         }
     }
 }

@@ -7,54 +7,55 @@ use std::mem;
 use proxy_common::Reason;
 
 use super::ending::ResetUnlessClosed;
-use super::{Fate, Session, Side, Stage, Turn};
+use super::{Fate, Session, Side, Stage};
 use crate::address::UpstreamAddr;
 use crate::header::{ONE_SEGMENT, Origin};
 use crate::relay::admission::Full;
 use crate::relay::connecting::{ATTEMPT_DELAY, Connecting, First, UnderWay};
 use crate::relay::opening::Preamble;
+use crate::relay::resources::Context;
 use crate::relay::stream::Socket;
 use crate::relay::upstream::{Attempts, Failed};
 use crate::relay::work::{ATTEMPT, ATTEMPTS};
 
 impl Session {
-    pub(super) fn connect(&mut self, turn: &mut Turn<'_>, mut preamble: Preamble) -> Fate {
+    pub(super) fn connect(&mut self, cx: &mut Context<'_>, mut preamble: Preamble) -> Fate {
         if let Some(ended) = &mut self.ended {
             ended.origin = preamble.origin;
             ended.unique_id = preamble.unique_id.take();
         }
         if let Some(client) = preamble.origin.and_then(Origin::client) {
-            match turn.worker.admission.admit_source(client.get().ip()) {
+            match cx.resources.admission.admit_source(client.get().ip()) {
                 Ok(place) => self.source_place = place,
-                Err(Full) => return self.refuse(turn, Reason::SourceLimit),
+                Err(Full) => return self.refuse(cx, Reason::SourceLimit),
             }
         }
         if preamble.header_length() > ONE_SEGMENT {
             self.served.tally.wrote_long_header();
-            turn.worker.log.long_header(&self.served.rule, preamble.header_length());
+            cx.resources.log.long_header(&self.served.rule, preamble.header_length());
         }
-        let clock = &turn.worker.clock;
+        let clock = &cx.resources.clock;
         let deadline = clock.after(self.served.rule.upstream.connect_timeout);
         let candidates = self.served.candidates(self.destination, clock.instant());
-        self.try_addresses(turn, Connecting::new(preamble, candidates, deadline))
+        self.try_addresses(cx, Connecting::new(preamble, candidates, deadline))
     }
 
     /// Begins to connect to one of the upstream's addresses after the other, until one does not
     /// fail at once.
-    fn try_addresses(&mut self, turn: &mut Turn<'_>, mut connecting: Connecting) -> Fate {
+    fn try_addresses(&mut self, cx: &mut Context<'_>, mut connecting: Connecting) -> Fate {
         for _ in 0..ATTEMPTS {
-            turn.worker.shared.work.count(ATTEMPT);
+            cx.resources.scratch.work.count(ATTEMPT);
             let attempts = Attempts {
                 upstream: &self.served.rule.upstream,
                 candidates: &connecting.candidates,
                 client: connecting.preamble.origin.and_then(Origin::client),
                 speaks_first: !connecting.preamble.first.is_empty(),
             };
-            let begun = turn.worker.departure.connect(attempts, &mut connecting.attempt);
+            let begun = cx.resources.departure.connect(attempts, &mut connecting.attempt);
             let attempt = match begun {
                 Some(Ok((stream, address))) => UnderWay { socket: Socket::new(stream), address },
                 Some(Err(failed)) => {
-                    self.note_failure(turn, failed);
+                    self.note_failure(cx, failed);
                     connecting.fail(failed.reason);
                     continue;
                 }
@@ -62,27 +63,27 @@ impl Session {
                     self.deadline = connecting.deadline;
                     return self.wait(connecting);
                 }
-                None => return self.fail_to_reach(turn, connecting.failed),
+                None => return self.fail_to_reach(cx, connecting.failed),
             };
             connecting.attempt = connecting.attempt.next_address();
-            self.set_deadline(turn, &connecting);
+            self.set_deadline(cx, &connecting);
             let first = connecting.begin(&attempt.socket, attempt.address);
             if let First::Failed(error) = first {
                 let failed = Failed::to_reach(attempt.address, &error);
-                self.note_failure(turn, failed);
+                self.note_failure(cx, failed);
                 connecting.failed = failed.reason;
                 continue;
             }
             let leads = self.upstream.is_none() || connecting.is_under_way();
             let side = if leads { Side::Upstream } else { Side::Rival };
-            if turn.worker.poller.add(attempt.socket.get(), side.token(turn.key)).is_err() {
-                return self.refuse(turn, Reason::Internal);
+            if cx.resources.poller.add(attempt.socket.get(), side.token(cx.key)).is_err() {
+                return self.refuse(cx, Reason::Internal);
             }
             // What it has said already is reported, too.
             attempt.socket.await_more();
             if leads {
                 self.lead(attempt);
-                return self.take_first(turn, connecting, first);
+                return self.take_first(cx, connecting, first);
             }
             connecting.rivals.push(attempt);
             return self.wait(connecting);
@@ -92,7 +93,7 @@ impl Session {
             return Fate::Busy;
         }
         // The rest of them comes with the next turn of the wheel.
-        self.deadline = turn.worker.clock.now();
+        self.deadline = cx.resources.clock.now();
         self.wait(connecting)
     }
 
@@ -106,20 +107,20 @@ impl Session {
     }
 
     /// Has one that was not the first lead the others: its events are the upstream's from now on.
-    fn overtake(&mut self, turn: &Turn<'_>, rival: UnderWay) -> bool {
-        let poller = &turn.worker.poller;
+    fn overtake(&mut self, cx: &Context<'_>, rival: UnderWay) -> bool {
+        let poller = &cx.resources.poller;
         let moved = poller.remove(rival.socket.get());
-        let token = Side::Upstream.token(turn.key);
+        let token = Side::Upstream.token(cx.key);
         let moved = moved.and_then(|()| poller.add(rival.socket.get(), token));
         self.lead(rival);
         moved.is_ok()
     }
 
     /// The next address has its turn after a while, if there is one.
-    fn set_deadline(&mut self, turn: &Turn<'_>, connecting: &Connecting) {
+    fn set_deadline(&mut self, cx: &Context<'_>, connecting: &Connecting) {
         self.deadline = connecting.deadline;
         if connecting.has_next() {
-            self.deadline = self.deadline.min(turn.worker.clock.after(ATTEMPT_DELAY));
+            self.deadline = self.deadline.min(cx.resources.clock.after(ATTEMPT_DELAY));
         }
     }
 
@@ -129,31 +130,31 @@ impl Session {
     }
 
     /// It is time for the next address, or the time for all of them is up.
-    pub(super) fn go_on_connecting(&mut self, turn: &mut Turn<'_>) -> Fate {
+    pub(super) fn go_on_connecting(&mut self, cx: &mut Context<'_>) -> Fate {
         let Stage::Connecting(connecting) = mem::replace(&mut self.stage, Stage::Over) else {
             return Fate::Over;
         };
-        if turn.worker.clock.now() >= connecting.deadline {
-            self.note_silence(turn, &connecting);
-            return self.refuse(turn, Reason::UpstreamTimeout);
+        if cx.resources.clock.now() >= connecting.deadline {
+            self.note_silence(cx, &connecting);
+            return self.refuse(cx, Reason::UpstreamTimeout);
         }
         if connecting.is_under_way() {
             // It has been reached, and takes its time to read.
             self.deadline = connecting.deadline;
             return self.wait(connecting);
         }
-        self.try_addresses(turn, connecting)
+        self.try_addresses(cx, connecting)
     }
 
     /// None of those that were tried has answered.
-    fn note_silence(&self, turn: &Turn<'_>, connecting: &Connecting) {
+    fn note_silence(&self, cx: &Context<'_>, connecting: &Connecting) {
         if connecting.is_under_way() {
             return;
         }
         let rivals = connecting.rivals.iter().map(|rival| rival.address);
         for address in rivals.chain(self.leading()) {
             let failed = Failed { reason: Reason::UpstreamTimeout, blamed: Some(address) };
-            self.note_failure(turn, failed);
+            self.note_failure(cx, failed);
         }
     }
 
@@ -162,10 +163,10 @@ impl Session {
         self.ended.as_ref().filter(|_| self.upstream.is_some())?.upstream
     }
 
-    fn note_failure(&self, turn: &Turn<'_>, failed: Failed) {
+    fn note_failure(&self, cx: &Context<'_>, failed: Failed) {
         if let Some(address) = failed.blamed {
-            let (worker, is_clients) = (&turn.worker, self.served.rule.shows_clients());
-            worker.health.failed(address, failed.reason, is_clients, worker.clock.instant());
+            let (resources, is_clients) = (&cx.resources, self.served.rule.shows_clients());
+            resources.health.failed(address, failed.reason, is_clients, resources.clock.instant());
         }
     }
 
@@ -176,40 +177,40 @@ impl Session {
     }
 
     /// A client whose upstream can't be reached is reset, as that upstream's kernel would.
-    fn fail_to_reach(&mut self, turn: &mut Turn<'_>, reason: Reason) -> Fate {
+    fn fail_to_reach(&mut self, cx: &mut Context<'_>, reason: Reason) -> Fate {
         if reason == Reason::NoLocalPort {
-            turn.worker.log.no_local_port(&self.served.rule);
+            cx.resources.log.no_local_port(&self.served.rule);
         }
-        self.refuse(turn, reason)
+        self.refuse(cx, reason)
     }
 
-    pub(super) fn write_first(&mut self, turn: &mut Turn<'_>) -> Fate {
+    pub(super) fn write_first(&mut self, cx: &mut Context<'_>) -> Fate {
         match (mem::replace(&mut self.stage, Stage::Over), &self.upstream) {
             (Stage::Connecting(connecting), _) if self.is_abandoned(&connecting) => {
-                self.abandon(turn, connecting.preamble.payload)
+                self.abandon(cx, connecting.preamble.payload)
             }
             (Stage::Connecting(mut connecting), Some(upstream)) => {
                 let address = self.ended.as_ref().and_then(|ended| ended.upstream);
                 let first = connecting.write(upstream, address);
-                self.take_first(turn, connecting, first)
+                self.take_first(cx, connecting, first)
             }
-            (Stage::Connecting(connecting), None) => self.try_addresses(turn, connecting),
+            (Stage::Connecting(connecting), None) => self.try_addresses(cx, connecting),
             _ => Fate::Over,
         }
     }
 
     fn take_first(
         &mut self,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
         mut connecting: Connecting,
         first: First,
     ) -> Fate {
         if connecting.is_under_way() || matches!(first, First::Sent) {
-            self.win(turn, &mut connecting);
+            self.win(cx, &mut connecting);
         }
         match first {
-            First::Sent => self.start_relay(turn, &connecting.preamble),
-            First::Blocked if !connecting.is_under_way() => self.ask_rivals(turn, connecting),
+            First::Sent => self.start_relay(cx, &connecting.preamble),
+            First::Blocked if !connecting.is_under_way() => self.ask_rivals(cx, connecting),
             First::Blocked | First::Busy => {
                 self.be_prompt();
                 self.stage = Stage::Connecting(connecting);
@@ -218,53 +219,53 @@ impl Session {
             First::Failed(error) => {
                 if let Some(address) = self.leading() {
                     let failed = Failed::to_reach(address, &error);
-                    self.note_failure(turn, failed);
+                    self.note_failure(cx, failed);
                     connecting.failed = failed.reason;
                 }
                 self.upstream = None;
                 if !connecting.rivals.is_empty() {
                     let rival = connecting.rivals.remove(0);
-                    if !self.overtake(turn, rival) {
-                        return self.refuse(turn, Reason::Internal);
+                    if !self.overtake(cx, rival) {
+                        return self.refuse(cx, Reason::Internal);
                     }
                 }
-                self.try_addresses(turn, connecting)
+                self.try_addresses(cx, connecting)
             }
             First::Broken(error) => {
                 tracing::debug!(%error, "the upstream left before it had the beginning");
-                self.refuse(turn, Reason::UpstreamReset)
+                self.refuse(cx, Reason::UpstreamReset)
             }
         }
     }
 
     /// The one that leads has no answer yet: perhaps another has.
-    fn ask_rivals(&mut self, turn: &mut Turn<'_>, mut connecting: Connecting) -> Fate {
+    fn ask_rivals(&mut self, cx: &mut Context<'_>, mut connecting: Connecting) -> Fate {
         let begun = connecting.rivals.len();
-        let tell = |failed| self.note_failure(turn, failed);
+        let tell = |failed| self.note_failure(cx, failed);
         if let Some((rival, first)) = connecting.write_to_rivals(tell) {
-            if !self.overtake(turn, rival) {
-                return self.refuse(turn, Reason::Internal);
+            if !self.overtake(cx, rival) {
+                return self.refuse(cx, Reason::Internal);
             }
-            return self.take_first(turn, connecting, first);
+            return self.take_first(cx, connecting, first);
         }
         if connecting.rivals.len() < begun {
-            return self.try_addresses(turn, connecting);
+            return self.try_addresses(cx, connecting);
         }
         self.wait(connecting)
     }
 
     /// The one that leads has been reached. The others are closed without a byte.
-    fn win(&self, turn: &Turn<'_>, connecting: &mut Connecting) {
+    fn win(&self, cx: &Context<'_>, connecting: &mut Connecting) {
         connecting.rivals.clear();
         let Some(winner) = self.leading() else { return };
         // What leaves with the first packet is taken before anybody has answered.
         if !self.served.rule.upstream.fast_open || connecting.candidates.are_several() {
-            turn.worker.health.reached(winner);
+            cx.resources.health.reached(winner);
         }
         if let Some(addresses) = &self.served.addresses
             && connecting.candidates.get(0) != Some(winner)
         {
-            addresses.prefer(winner, turn.worker.clock.instant());
+            addresses.prefer(winner, cx.resources.clock.instant());
         }
     }
 }

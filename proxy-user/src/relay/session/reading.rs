@@ -3,36 +3,36 @@
 use std::io::ErrorKind;
 use std::mem;
 
-use super::{Fate, Session, Stage, Turn};
+use super::{Fate, Session, Stage};
 use crate::relay::log::Beginning;
 use crate::relay::opening::{Declined, Preamble};
+use crate::relay::resources::{Context, Resources};
 use crate::relay::work::STEPS;
-use crate::relay::worker::Worker;
 
 impl Session {
-    pub(super) fn read_opening(&mut self, turn: &mut Turn<'_>) -> Fate {
+    pub(super) fn read_opening(&mut self, cx: &mut Context<'_>) -> Fate {
         let Stage::Opening(mut opening) = mem::replace(&mut self.stage, Stage::Over) else {
             return Fate::Over;
         };
         for _ in 0..STEPS {
-            let worker = &mut *turn.worker;
-            let read = match self.client.read(&mut worker.shared.buffer) {
+            let resources = &mut *cx.resources;
+            let read = match self.client.read(&mut resources.scratch.buffer) {
                 Ok(read) => read,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.stage = Stage::Opening(opening);
                     return Fate::Waiting;
                 }
-                Err(error) => return self.decline(turn, opening.take_error(&error)),
+                Err(error) => return self.decline(cx, opening.take_error(&error)),
             };
-            worker.shared.work.count(1);
-            let arrival = self.arrival(worker);
-            if let Some(decided) = opening.take(&worker.shared.buffer[..read], arrival) {
-                self.note(worker, opening.sighting(&decided));
+            resources.scratch.work.count(1);
+            let arrival = self.arrival(resources);
+            if let Some(decided) = opening.take(&resources.scratch.buffer[..read], arrival) {
+                self.note(resources, opening.sighting(&decided));
                 if let (Err(Declined::Refused(reason)), Some(ended)) = (&decided, &mut self.ended) {
-                    let read = opening.kept().unwrap_or(&worker.shared.buffer[..read]);
+                    let read = opening.kept().unwrap_or(&resources.scratch.buffer[..read]);
                     ended.beginning = Beginning::of(read, *reason);
                 }
-                return self.go_on(turn, decided);
+                return self.go_on(cx, decided);
             }
             // It does not wait for the server to speak: the header's own deadline holds.
             self.deadline = self.started.after(arrival.rule.inbound.timeout);
@@ -42,20 +42,20 @@ impl Session {
     }
 
     /// For whoever waits until all load balancers send headers.
-    pub(super) fn note(&self, worker: &Worker, sighting: Option<bool>) {
+    pub(super) fn note(&self, resources: &Resources, sighting: Option<bool>) {
         if let Some(has_header) = sighting {
-            self.served.sightings.note(self.peer, has_header, worker.clock.instant());
+            self.served.sightings.note(self.peer, has_header, resources.clock.instant());
         }
     }
 
     pub(super) fn go_on(
         &mut self,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
         decided: Result<Preamble, Declined>,
     ) -> Fate {
         match decided {
-            Ok(preamble) => self.connect(turn, preamble),
-            Err(declined) => self.decline(turn, declined),
+            Ok(preamble) => self.connect(cx, preamble),
+            Err(declined) => self.decline(cx, declined),
         }
     }
 }

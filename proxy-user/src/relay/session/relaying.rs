@@ -2,30 +2,31 @@
 
 use proxy_common::Reason;
 
-use super::{Fate, Session, Stage, Turn};
+use super::{Fate, Session, Stage};
 use crate::relay::buffers::Buffers;
 use crate::relay::gate::Look;
 use crate::relay::opening::Preamble;
+use crate::relay::resources::Context;
 use crate::relay::transfer::{Ending, Stand, Transfer};
 
 impl Session {
-    pub(super) fn start_relay(&mut self, turn: &mut Turn<'_>, preamble: &Preamble) -> Fate {
+    pub(super) fn start_relay(&mut self, cx: &mut Context<'_>, preamble: &Preamble) -> Fate {
         if let Some(ended) = &mut self.ended {
             ended.bytes.0 = preamble.payload as u64;
         }
         let (transfer, gate) = (Transfer::new(preamble.gate.is_some()), preamble.gate);
         let buffers = Buffers::new(self.place.is_memory_short());
         self.stage = Stage::Relaying { transfer, gate, buffers, progress: (0, 0) };
-        self.put_off_idle_deadline(turn);
-        self.relay(turn)
+        self.put_off_idle_deadline(cx);
+        self.relay(cx)
     }
 
-    pub(super) fn put_off_idle_deadline(&mut self, turn: &Turn<'_>) {
+    pub(super) fn put_off_idle_deadline(&mut self, cx: &Context<'_>) {
         let idle = self.served.rule.idle_timeout;
-        self.deadline = turn.worker.clock.after(idle);
+        self.deadline = cx.resources.clock.after(idle);
     }
 
-    pub(super) fn relay(&mut self, turn: &mut Turn<'_>) -> Fate {
+    pub(super) fn relay(&mut self, cx: &mut Context<'_>) -> Fate {
         // What is the client's last goes out together with its end.
         if self.client.may_have_more() && !self.client.has_ended() {
             self.be_prompt();
@@ -38,12 +39,12 @@ impl Session {
             match gate.look(&self.client) {
                 Look::Closed => {}
                 Look::Open => transfer.open_gate(),
-                Look::Header(reason) => return self.finish(turn, Ending::Broken(reason)),
-                Look::Failed => return self.finish(turn, Ending::Broken(Reason::ClientReset)),
+                Look::Header(reason) => return self.finish(cx, Ending::Broken(reason)),
+                Look::Failed => return self.finish(cx, Ending::Broken(Reason::ClientReset)),
             }
         }
-        let shared = &mut turn.worker.shared;
-        let stand = transfer.advance(&self.client, upstream, shared);
+        let scratch = &mut cx.resources.scratch;
+        let stand = transfer.advance(&self.client, upstream, scratch);
         let (moved, held) = (transfer.moved(), transfer.held());
         let moved = moved.0 + moved.1;
         if buffers.is_due(moved, held) && !matches!(stand, Stand::Over(_)) {
@@ -54,12 +55,12 @@ impl Session {
         }
         if transfer.moved() != *progress {
             *progress = transfer.moved();
-            self.put_off_idle_deadline(turn);
+            self.put_off_idle_deadline(cx);
         }
         match stand {
             Stand::Waiting => Fate::Waiting,
             Stand::Busy => Fate::Busy,
-            Stand::Over(ending) => self.finish(turn, ending),
+            Stand::Over(ending) => self.finish(cx, ending),
         }
     }
 }

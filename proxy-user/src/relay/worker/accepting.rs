@@ -6,32 +6,33 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use proxy_common::Reason;
 
-use super::{Due, LISTENERS, Round};
+use super::{Due, LISTENERS, Worker};
 use crate::address::{OriginalDst, PeerAddr};
 use crate::relay::ledger::Served;
 use crate::relay::log::Ended;
-use crate::relay::session::{Accepted, Fate, Session, Side, Turn};
+use crate::relay::resources::Context;
+use crate::relay::session::{Accepted, Fate, Session, Side};
 use crate::relay::tally::Outcome;
 use crate::sys::socket;
 
-/// Connections accepted in a row before others get their turn. A listener is reported again.
+/// Connections accepted in a row before others get their cx. A listener is reported again.
 const ACCEPTS: usize = 64;
 /// How long a worker that can't accept for want of descriptors or memory leaves it be.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-impl Round {
+impl Worker {
     /// Accepts what is there, as far as it is this worker's turn.
     pub(super) fn accept(&mut self, listener: usize) {
         for _ in 0..ACCEPTS {
-            if self.worker.shared.work.is_enough() {
+            if self.resources.scratch.work.is_enough() {
                 return;
             }
-            self.worker.shared.work.count(1);
+            self.resources.scratch.work.count(1);
             match socket::accept(&self.listeners[listener]) {
                 Ok((client, peer)) => {
                     // One that is reset by now has no address any more.
                     let Ok(local) = client.local_addr() else {
-                        self.worker.nobodys.only_counted(Outcome::HealthCheck);
+                        self.resources.nobodys.only_counted(Outcome::HealthCheck);
                         continue;
                     };
                     let (peer, destination) = (PeerAddr::new(peer), OriginalDst::new(local));
@@ -52,26 +53,26 @@ impl Round {
     pub(super) fn stop_accepting(&mut self) {
         for listener in &self.listeners {
             // One that is not watched needs not be left be.
-            let _ = self.worker.poller.remove(listener);
+            let _ = self.resources.poller.remove(listener);
         }
-        self.wheel.insert(self.worker.clock.after(BACK_OFF), Due::Accepting);
+        self.wheel.insert(self.resources.clock.after(BACK_OFF), Due::Accepting);
     }
 
     pub(super) fn watch_listeners(&self) -> Result<()> {
         for (listener, token) in self.listeners.iter().zip(LISTENERS) {
-            self.worker.poller.add_level(listener, token).context("cannot watch a listener")?;
+            self.resources.poller.add_level(listener, token).context("cannot watch a listener")?;
         }
         Ok(())
     }
 
     fn receive(&mut self, accepted: Accepted) {
-        let Some(served) = self.worker.rules.find(accepted.destination) else {
+        let Some(served) = self.resources.rules.find(accepted.destination) else {
             // Steering and rules are made of the same ports.
-            return self.worker.nobodys.only_counted(Outcome::Refused(Reason::Internal));
+            return self.resources.nobodys.only_counted(Outcome::Refused(Reason::Internal));
         };
         let served = Arc::clone(served);
-        match self.worker.admission.admit(self.worker.number) {
-            Ok(place) => self.start(Session::new(&self.worker, served, accepted, place)),
+        match self.resources.admission.admit(self.resources.number) {
+            Ok(place) => self.start(Session::new(&self.resources, served, accepted, place)),
             Err(reason) => self.turn_away(&served, &accepted, reason),
         }
     }
@@ -81,7 +82,7 @@ impl Round {
         let outcome = Outcome::Refused(reason);
         served.tally.only_counted(outcome);
         let ended = Ended::new(accepted.peer, accepted.destination);
-        self.worker.log.ended(&ended, outcome, Duration::ZERO);
+        self.resources.log.ended(&ended, outcome, Duration::ZERO);
     }
 
     fn start(&mut self, session: Session) {
@@ -92,15 +93,15 @@ impl Round {
         }
         self.born[key] = self.births;
         let session = &mut self.sessions[key];
-        let mut turn = Turn { worker: &mut self.worker, key };
-        let mut fate = session.begin(&mut turn);
+        let mut cx = Context { resources: &mut self.resources, key };
+        let mut fate = session.begin(&mut cx);
         if fate != Fate::Over {
             // Watched only now: most have said everything that is needed by the first read.
-            let poller = &turn.worker.poller;
+            let poller = &cx.resources.poller;
             let watched = poller.add(session.client(), Side::Client.token(key));
             if let Err(error) = watched {
                 tracing::warn!(%error, "a client can't be watched");
-                fate = session.fail(&mut turn);
+                fate = session.fail(&mut cx);
             }
         }
         self.settle(key, fate);

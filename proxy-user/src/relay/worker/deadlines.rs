@@ -2,19 +2,20 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{Due, Round};
-use crate::relay::session::{Fate, Turn};
+use super::{Due, Worker};
+use crate::relay::resources::Context;
+use crate::relay::session::Fate;
 use crate::relay::wheel::Tick;
 
 /// Entries of the wheel that are looked at in a round. Thousands may come at one time.
 const DUE: usize = 128;
 
-impl Round {
+impl Worker {
     /// Has the next wait end when the next entry of the wheel comes.
     pub(super) fn set_alarm(&mut self) -> Result<()> {
         let next = self.wheel.next();
         if next != self.wakes_at {
-            let after = next.map(|tick| self.worker.clock.until(tick));
+            let after = next.map(|tick| self.resources.clock.until(tick));
             self.alarm.set(after).context("cannot set the timer")?;
             self.wakes_at = next;
         }
@@ -23,11 +24,11 @@ impl Round {
 
     /// Looks at the sessions whose deadline may be there, as many as there is time for in a round.
     pub(super) fn turn_wheel(&mut self) {
-        let now = self.worker.clock.now();
+        let now = self.resources.clock.now();
         self.wheel.turn(now, |entry| self.due.push_back(entry));
-        self.worker.shared.work.begin_part();
+        self.resources.scratch.work.begin_part();
         for _ in 0..DUE {
-            if self.worker.shared.work.is_enough() {
+            if self.resources.scratch.work.is_enough() {
                 return;
             }
             match self.due.pop_front() {
@@ -51,7 +52,7 @@ impl Round {
         }
         session.scheduled = None;
         let fate = if session.deadline <= now {
-            session.time_out(&mut Turn { worker: &mut self.worker, key })
+            session.time_out(&mut Context { resources: &mut self.resources, key })
         } else {
             // It came early, since the deadline is further ahead than the wheel is round.
             session.settle_in();

@@ -3,7 +3,7 @@
 use std::mem;
 use std::sync::mpsc::Sender;
 
-use super::Round;
+use super::Worker;
 use crate::relay::live::Live;
 use crate::relay::mailbox::Order;
 
@@ -20,14 +20,14 @@ pub(super) struct List {
     to: Sender<Vec<Live>>,
 }
 
-impl Round {
+impl Worker {
     /// Carries out what it is told. Whoever tells it something waits for the answer, so there are
     /// never more than a few orders.
     pub(super) fn obey(&mut self) {
         for order in self.mailbox.take() {
             match order {
                 Order::Serve(rules, heard) => {
-                    self.worker.rules.exchange(rules);
+                    self.resources.rules.exchange(rules);
                     // Whoever asked may have lost patience.
                     let _ = heard.send(());
                 }
@@ -43,7 +43,7 @@ impl Round {
         let places = list.next..self.born.len().min(list.next + LISTED);
         list.next = places.end;
         let sessions = places.filter_map(|key| self.sessions.get(key));
-        list.live.extend(sessions.filter_map(|session| session.live(&self.worker.clock)));
+        list.live.extend(sessions.filter_map(|session| session.live(&self.resources.clock)));
         if list.next == self.born.len() {
             // Whoever asked may have lost patience.
             let _ = list.to.send(mem::take(&mut list.live));
