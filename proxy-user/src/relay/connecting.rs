@@ -13,9 +13,9 @@ use std::time::Duration;
 use proxy_common::Reason;
 
 use super::addresses::Candidates;
+use super::dialer::{Cursor, Failed};
 use super::opening::Preamble;
 use super::stream::Socket;
-use super::upstream::{Attempt, Failed};
 use super::wheel::Tick;
 use super::work::STEPS;
 use crate::address::UpstreamAddr;
@@ -34,19 +34,19 @@ pub struct Connecting {
     written: usize,
     /// The addresses.
     pub candidates: Candidates,
-    /// The attempt that comes next.
-    pub attempt: Attempt,
-    /// Those that are under way beside the one that leads.
-    pub rivals: Vec<UnderWay>,
+    /// The next target.
+    pub cursor: Cursor,
+    /// Attempts in progress, apart from the leading one.
+    pub racing: Vec<Attempt>,
     /// Why the last one has failed.
     pub failed: Reason,
     /// When the time for all of them is up.
     pub deadline: Tick,
 }
 
-/// A connection under way to one of the upstream's addresses.
+/// An attempt to connect to one of the upstream's addresses, in progress.
 #[derive(Debug)]
-pub struct UnderWay {
+pub struct Attempt {
     /// Its socket.
     pub socket: Socket,
     /// Where it leads.
@@ -71,37 +71,37 @@ pub enum First {
 impl Connecting {
     /// With these bytes, and no address tried yet.
     pub fn new(preamble: Preamble, candidates: Candidates, deadline: Tick) -> Self {
-        let (attempt, failed) = (Attempt::default(), Reason::UpstreamUnreachable);
-        Self { preamble, written: 0, candidates, attempt, rivals: Vec::new(), failed, deadline }
+        let (cursor, failed) = (Cursor::default(), Reason::UpstreamUnreachable);
+        Self { preamble, written: 0, candidates, cursor, racing: Vec::new(), failed, deadline }
     }
 
     /// Whether there is an address that has not been tried.
     pub fn has_next(&self) -> bool {
-        self.attempt.address_of(&self.candidates).is_some()
+        self.cursor.address_of(&self.candidates).is_some()
     }
 
-    /// One of the rivals has news.
-    pub fn notice_rival(&self) {
-        self.rivals.iter().for_each(|rival| rival.socket.try_writing());
+    /// Something has happened to one of the racing attempts.
+    pub fn notice_racing(&self) {
+        self.racing.iter().for_each(|attempt| attempt.socket.try_writing());
     }
 
-    /// Writes to the rivals, each in its turn, until one takes something: it has won. Those that have
-    /// failed are out, and told.
-    pub fn write_to_rivals(&mut self, tell: impl Fn(Failed)) -> Option<(UnderWay, First)> {
+    /// Writes to the racing attempts in turn until one takes something, and so has won. Those that have
+    /// failed are dropped and reported to `tell`.
+    pub fn write_to_racing(&mut self, tell: impl Fn(Failed)) -> Option<(Attempt, First)> {
         let mut at = 0;
-        while at < self.rivals.len() {
-            let rival = self.rivals.remove(at);
-            match self.write(&rival.socket, Some(rival.address)) {
+        while at < self.racing.len() {
+            let attempt = self.racing.remove(at);
+            match self.write(&attempt.socket, Some(attempt.address)) {
                 First::Failed(error) => {
-                    let failed = Failed::to_reach(rival.address, &error);
+                    let failed = Failed::to_reach(attempt.address, &error);
                     self.failed = failed.reason;
                     tell(failed);
                 }
                 First::Blocked if !self.is_under_way() => {
-                    self.rivals.insert(at, rival);
+                    self.racing.insert(at, attempt);
                     at += 1;
                 }
-                first => return Some((rival, first)),
+                first => return Some((attempt, first)),
             }
         }
         None
@@ -110,7 +110,7 @@ impl Connecting {
     /// An attempt has failed before it was under way: on to the next one.
     pub fn fail(&mut self, reason: Reason) {
         self.failed = reason;
-        self.attempt = self.attempt.next(reason);
+        self.cursor = self.cursor.next(reason);
     }
 
     /// Whether some of it is written.

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::admission::Admission;
 use super::clock::Clock;
+use super::dialer::Dialer;
 use super::flow::{BUFFER, Scratch};
 use super::health::Health;
 use super::ledger::Rules;
@@ -13,7 +14,6 @@ use super::log::Log;
 use super::pods::Pods;
 use super::tally::Tally;
 use super::unique_id::UniqueIds;
-use super::upstream::Departure;
 use crate::sys::poll::Poller;
 
 /// A worker's resources: one of each, for all of its sessions.
@@ -22,7 +22,7 @@ pub struct Resources {
     /// The rules that new connections are served by.
     pub rules: Rules,
     /// Where upstream sockets come from.
-    pub departure: Departure,
+    pub dialer: Dialer,
     /// Buffer and pipes.
     pub scratch: Scratch,
     /// Where sockets are watched.
@@ -49,7 +49,7 @@ impl Resources {
     /// One without connections and rules.
     pub fn new(
         number: usize,
-        departure: Departure,
+        dialer: Dialer,
         nobodys: Arc<Tally>,
         admission: Arc<Admission>,
         pods: Pods,
@@ -57,7 +57,7 @@ impl Resources {
     ) -> Result<Self> {
         Ok(Self {
             rules: Rules::default(),
-            departure,
+            dialer,
             scratch: Scratch::new(BUFFER),
             poller: Poller::new().context("cannot watch sockets")?,
             clock: Clock::start(),

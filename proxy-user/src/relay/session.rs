@@ -54,7 +54,7 @@ pub enum Side {
     /// The one to the upstream.
     Upstream,
     /// One of those to other addresses of the upstream, while none of them has been reached.
-    Rival,
+    Racing,
 }
 
 impl Side {
@@ -69,7 +69,7 @@ impl Side {
         let side = match token & 3 {
             0 => Self::Client,
             1 => Self::Upstream,
-            _ => Self::Rival,
+            _ => Self::Racing,
         };
         ((token >> 2) as usize, side)
     }
@@ -169,9 +169,9 @@ impl Session {
         match (side, &self.upstream, &self.stage) {
             (Side::Client, ..) => self.client.notice(event),
             (Side::Upstream, Some(upstream), _) => upstream.notice(event),
-            (Side::Rival, _, Stage::Connecting(connecting)) => connecting.notice_rival(),
+            (Side::Racing, _, Stage::Connecting(connecting)) => connecting.notice_racing(),
             // Of one that was given up in the same round.
-            (Side::Upstream | Side::Rival, ..) => {}
+            (Side::Upstream | Side::Racing, ..) => {}
         }
     }
 
@@ -208,7 +208,7 @@ impl Session {
             socket.try_again();
         }
         if let Stage::Connecting(connecting) = &self.stage {
-            connecting.notice_rival();
+            connecting.notice_racing();
         }
         let fate = self.advance(cx);
         let is_over_time = self.deadline <= cx.resources.clock.now();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::admission::{Admission, Ceilings};
+use super::dialer::Dialer;
 use super::health::Health;
 use super::heartbeat::{Heartbeat, Stalled};
 use super::ledger::{Ledger, RuleCounts};
@@ -17,7 +18,6 @@ use super::mailbox::{Mailbox, Order};
 use super::pods::Pods;
 use super::resources::Resources;
 use super::tally::Counts;
-use super::upstream::Departure;
 use super::worker::Worker;
 use crate::address::UpstreamAddr;
 use crate::config::settings::UpstreamName;
@@ -71,11 +71,11 @@ impl Workers {
             health: Arc::default(),
         };
         for (number, listeners) in listeners.into_iter().enumerate() {
-            let departure = Departure::new(upstream_mark, private)?;
+            let dialer = Dialer::new(upstream_mark, private)?;
             let nobodys = workers.ledger.nobodys(number);
             let mut resources = Resources::new(
                 number,
-                departure,
+                dialer,
                 nobodys,
                 Arc::clone(&workers.admission),
                 pods.clone(),

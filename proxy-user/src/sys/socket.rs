@@ -89,22 +89,22 @@ pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     Ok((socket.into(), peer.ok_or(io::ErrorKind::AddrNotAvailable)?))
 }
 
-/// What goes out first, when a connection to an upstream is made.
+/// How a connection to an upstream begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opener {
-    /// Nothing: the upstream may have to speak first.
-    Silence,
-    /// Bytes, as soon as the upstream has answered: the kernel's acknowledgement of the answer
-    /// travels with them.
-    Bytes,
-    /// Bytes, in the very first packet where the upstream's kernel has agreed to that before
-    /// (TCP Fast Open).
-    BytesAtOnce,
+pub enum ConnectMode {
+    /// With an ordinary handshake: the upstream may have to speak first.
+    Plain,
+    /// Data follows the handshake at once, so the acknowledgement of the SYN-ACK is delayed and
+    /// travels with it.
+    DelayAck,
+    /// With data in the SYN, where the upstream's kernel has agreed to that before (TCP Fast Open,
+    /// RFC 7413).
+    FastOpen,
 }
 
 /// A socket that is to connect to an upstream; with a mark, if steering has to know it. Like an
 /// accepted one it resets its connection, whoever closes it, until [`end_on_close`].
-pub fn upstream(to: SocketAddr, mark: Option<u32>, opener: Opener) -> io::Result<Socket> {
+pub fn upstream(to: SocketAddr, mark: Option<u32>, mode: ConnectMode) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking();
     let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
     reset_on_close(&socket)?;
@@ -112,11 +112,11 @@ pub fn upstream(to: SocketAddr, mark: Option<u32>, opener: Opener) -> io::Result
     if let Some(mark) = mark {
         socket.set_mark(mark)?;
     }
-    match opener {
-        Opener::Silence => {}
-        // The kernel acknowledges the answer late, and everything behind it at once as ever.
-        Opener::Bytes => socket.set_tcp_quickack(false)?,
-        Opener::BytesAtOnce => setsockopt(&socket, TcpFastOpenConnect, &true)?,
+    match mode {
+        ConnectMode::Plain => {}
+        // Only the first acknowledgement is delayed; the kernel returns to quick ones by itself.
+        ConnectMode::DelayAck => socket.set_tcp_quickack(false)?,
+        ConnectMode::FastOpen => setsockopt(&socket, TcpFastOpenConnect, &true)?,
     }
     Ok(socket)
 }
@@ -138,9 +138,9 @@ pub fn upstream_at(
     from: IpAddr,
     to: SocketAddr,
     mark: Option<u32>,
-    opener: Opener,
+    mode: ConnectMode,
 ) -> io::Result<Socket> {
-    let socket = upstream(to, mark, opener)?;
+    let socket = upstream(to, mark, mode)?;
     // The kernel chooses at connect, when it knows with whom a port must not be shared.
     setsockopt(&socket, IpBindAddressNoPort, &true)?;
     socket.bind(&SocketAddr::new(from, 0).into())?;
@@ -160,8 +160,8 @@ pub fn has_source(to: SocketAddr) -> bool {
 
 /// The same with somebody else's address as its own. Of the calling thread's namespace, which must
 /// deliver such addresses locally.
-pub fn upstream_from(from: SocketAddr, to: SocketAddr, opener: Opener) -> io::Result<Socket> {
-    let socket = upstream(to, None, opener)?;
+pub fn upstream_from(from: SocketAddr, to: SocketAddr, mode: ConnectMode) -> io::Result<Socket> {
+    let socket = upstream(to, None, mode)?;
     if from.is_ipv6() {
         socket.set_ip_transparent_v6(true)?;
     } else {

@@ -18,7 +18,7 @@ use crate::config::settings::{Rule, UpstreamAddress, WhenDown};
 use crate::operate::report::DownUpstream;
 use crate::relay::is_upstreams;
 use crate::steer::Down;
-use crate::sys::socket::{self, Opener};
+use crate::sys::socket::{self, ConnectMode};
 
 /// How long an address may take to answer. A packet that is lost is for the next trial.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -88,7 +88,7 @@ impl Trials {
 /// Connects, and ends that by a reset before anything is said.
 async fn reach(address: UpstreamAddr, mark: Option<u32>) -> io::Result<()> {
     let to = address.get();
-    let stream = socket::connect(socket::upstream(to, mark, Opener::Silence)?, to)?;
+    let stream = socket::connect(socket::upstream(to, mark, ConnectMode::Plain)?, to)?;
     let stream = TcpStream::from_std(stream)?;
     timeout(PATIENCE, stream.writable()).await.map_err(|_| ErrorKind::TimedOut)??;
     stream.take_error()?.map_or(Ok(()), Err)

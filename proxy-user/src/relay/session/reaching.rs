@@ -11,11 +11,11 @@ use super::{Fate, Session, Side, Stage};
 use crate::address::UpstreamAddr;
 use crate::header::{ONE_SEGMENT, Origin};
 use crate::relay::admission::Full;
-use crate::relay::connecting::{ATTEMPT_DELAY, Connecting, First, UnderWay};
+use crate::relay::connecting::{ATTEMPT_DELAY, Attempt, Connecting, First};
+use crate::relay::dialer::{Failed, Targets};
 use crate::relay::opening::Preamble;
 use crate::relay::resources::Context;
 use crate::relay::stream::Socket;
-use crate::relay::upstream::{Attempts, Failed};
 use crate::relay::work::{ATTEMPT, ATTEMPTS};
 
 impl Session {
@@ -45,15 +45,15 @@ impl Session {
     fn try_addresses(&mut self, cx: &mut Context<'_>, mut connecting: Connecting) -> Fate {
         for _ in 0..ATTEMPTS {
             cx.resources.scratch.work.count(ATTEMPT);
-            let attempts = Attempts {
+            let targets = Targets {
                 upstream: &self.served.rule.upstream,
                 candidates: &connecting.candidates,
                 client: connecting.preamble.origin.and_then(Origin::client),
                 speaks_first: !connecting.preamble.first.is_empty(),
             };
-            let begun = cx.resources.departure.connect(attempts, &mut connecting.attempt);
+            let begun = cx.resources.dialer.connect(targets, &mut connecting.cursor);
             let attempt = match begun {
-                Some(Ok((stream, address))) => UnderWay { socket: Socket::new(stream), address },
+                Some(Ok((stream, address))) => Attempt { socket: Socket::new(stream), address },
                 Some(Err(failed)) => {
                     self.note_failure(cx, failed);
                     connecting.fail(failed.reason);
@@ -65,7 +65,7 @@ impl Session {
                 }
                 None => return self.fail_to_reach(cx, connecting.failed),
             };
-            connecting.attempt = connecting.attempt.next_address();
+            connecting.cursor = connecting.cursor.next_address();
             self.set_deadline(cx, &connecting);
             let first = connecting.begin(&attempt.socket, attempt.address);
             if let First::Failed(error) = first {
@@ -75,7 +75,7 @@ impl Session {
                 continue;
             }
             let leads = self.upstream.is_none() || connecting.is_under_way();
-            let side = if leads { Side::Upstream } else { Side::Rival };
+            let side = if leads { Side::Upstream } else { Side::Racing };
             if cx.resources.poller.add(attempt.socket.get(), side.token(cx.key)).is_err() {
                 return self.refuse(cx, Reason::Internal);
             }
@@ -85,7 +85,7 @@ impl Session {
                 self.lead(attempt);
                 return self.take_first(cx, connecting, first);
             }
-            connecting.rivals.push(attempt);
+            connecting.racing.push(attempt);
             return self.wait(connecting);
         }
         if self.upstream.is_none() {
@@ -98,7 +98,7 @@ impl Session {
     }
 
     /// Has the session be about this attempt.
-    fn lead(&mut self, attempt: UnderWay) {
+    fn lead(&mut self, attempt: Attempt) {
         if let Some(ended) = &mut self.ended {
             ended.upstream = Some(attempt.address);
         }
@@ -107,12 +107,12 @@ impl Session {
     }
 
     /// Has one that was not the first lead the others: its events are the upstream's from now on.
-    fn overtake(&mut self, cx: &Context<'_>, rival: UnderWay) -> bool {
+    fn overtake(&mut self, cx: &Context<'_>, attempt: Attempt) -> bool {
         let poller = &cx.resources.poller;
-        let moved = poller.remove(rival.socket.get());
+        let moved = poller.remove(attempt.socket.get());
         let token = Side::Upstream.token(cx.key);
-        let moved = moved.and_then(|()| poller.add(rival.socket.get(), token));
-        self.lead(rival);
+        let moved = moved.and_then(|()| poller.add(attempt.socket.get(), token));
+        self.lead(attempt);
         moved.is_ok()
     }
 
@@ -151,8 +151,8 @@ impl Session {
         if connecting.is_under_way() {
             return;
         }
-        let rivals = connecting.rivals.iter().map(|rival| rival.address);
-        for address in rivals.chain(self.leading()) {
+        let racing = connecting.racing.iter().map(|attempt| attempt.address);
+        for address in racing.chain(self.leading()) {
             let failed = Failed { reason: Reason::UpstreamTimeout, blamed: Some(address) };
             self.note_failure(cx, failed);
         }
@@ -210,7 +210,7 @@ impl Session {
         }
         match first {
             First::Sent => self.start_relay(cx, &connecting.preamble),
-            First::Blocked if !connecting.is_under_way() => self.ask_rivals(cx, connecting),
+            First::Blocked if !connecting.is_under_way() => self.ask_racing(cx, connecting),
             First::Blocked | First::Busy => {
                 self.be_prompt();
                 self.stage = Stage::Connecting(connecting);
@@ -223,9 +223,9 @@ impl Session {
                     connecting.failed = failed.reason;
                 }
                 self.upstream = None;
-                if !connecting.rivals.is_empty() {
-                    let rival = connecting.rivals.remove(0);
-                    if !self.overtake(cx, rival) {
+                if !connecting.racing.is_empty() {
+                    let attempt = connecting.racing.remove(0);
+                    if !self.overtake(cx, attempt) {
                         return self.refuse(cx, Reason::Internal);
                     }
                 }
@@ -239,16 +239,16 @@ impl Session {
     }
 
     /// The one that leads has no answer yet: perhaps another has.
-    fn ask_rivals(&mut self, cx: &mut Context<'_>, mut connecting: Connecting) -> Fate {
-        let begun = connecting.rivals.len();
+    fn ask_racing(&mut self, cx: &mut Context<'_>, mut connecting: Connecting) -> Fate {
+        let begun = connecting.racing.len();
         let tell = |failed| self.note_failure(cx, failed);
-        if let Some((rival, first)) = connecting.write_to_rivals(tell) {
-            if !self.overtake(cx, rival) {
+        if let Some((attempt, first)) = connecting.write_to_racing(tell) {
+            if !self.overtake(cx, attempt) {
                 return self.refuse(cx, Reason::Internal);
             }
             return self.take_first(cx, connecting, first);
         }
-        if connecting.rivals.len() < begun {
+        if connecting.racing.len() < begun {
             return self.try_addresses(cx, connecting);
         }
         self.wait(connecting)
@@ -256,7 +256,7 @@ impl Session {
 
     /// The one that leads has been reached. The others are closed without a byte.
     fn win(&self, cx: &Context<'_>, connecting: &mut Connecting) {
-        connecting.rivals.clear();
+        connecting.racing.clear();
         let Some(winner) = self.leading() else { return };
         // What leaves with the first packet is taken before anybody has answered.
         if !self.served.rule.upstream.fast_open || connecting.candidates.are_several() {

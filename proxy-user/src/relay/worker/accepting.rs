@@ -15,7 +15,7 @@ use crate::relay::session::{Accepted, Fate, Session, Side};
 use crate::relay::tally::Outcome;
 use crate::sys::socket;
 
-/// Connections accepted in a row before others get their cx. A listener is reported again.
+/// Connections accepted in a row before others get their turn. A listener is reported again.
 const ACCEPTS: usize = 64;
 /// How long a worker that can't accept for want of descriptors or memory leaves it be.
 const BACK_OFF: Duration = Duration::from_millis(100);

@@ -12,11 +12,11 @@ use super::health::is_upstreams;
 use crate::address::{ClientAddr, SourceAddr, UpstreamAddr};
 use crate::config::settings::{Source, Upstream};
 use crate::sys::netns::{Elsewhere, Namespace};
-use crate::sys::socket::{self, Opener};
+use crate::sys::socket::{self, ConnectMode};
 
-/// Where a worker's upstream sockets come from.
+/// Makes a worker's connections to upstreams.
 #[derive(Debug)]
-pub struct Departure {
+pub struct Dialer {
     /// The mark of those that come from the host's namespace, if steering could meet them.
     mark: Option<u32>,
     /// Where a socket can have a client's address.
@@ -25,10 +25,10 @@ pub struct Departure {
     turn: Cell<usize>,
 }
 
-/// The attempts to reach an upstream: each of its addresses, in order, from each of our own as long as
-/// there is no port.
+/// Where to connect to and from: each of the upstream's addresses, in order, and for each of them our
+/// own addresses in turn, as long as no local port is free.
 #[derive(Clone, Copy, Debug)]
-pub struct Attempts<'a> {
+pub struct Targets<'a> {
     /// What the rule says of it.
     pub upstream: &'a Upstream,
     /// Its addresses.
@@ -39,9 +39,9 @@ pub struct Attempts<'a> {
     pub speaks_first: bool,
 }
 
-/// Which attempt it is: numbers of the upstream's address, and of ours.
+/// Which of the [`Targets`] is next: the numbers of the upstream's address and of ours.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Attempt {
+pub struct Cursor {
     address: usize,
     source: usize,
     /// Our address that comes first.
@@ -52,8 +52,9 @@ pub struct Attempt {
     is_absent: bool,
 }
 
-impl Attempt {
-    /// The one after it; it has failed for this reason. Another address of ours has other ports.
+impl Cursor {
+    /// The target after this one, which has failed for this reason. Another address of ours has other
+    /// ports.
     pub fn next(self, failed: Reason) -> Self {
         let source = self.source + 1;
         let is_ours = failed == Reason::NoLocalPort || self.is_absent;
@@ -64,34 +65,34 @@ impl Attempt {
         next.next_address()
     }
 
-    /// The one with the upstream's next address.
+    /// The first target with the upstream's next address.
     pub fn next_address(self) -> Self {
         Self { address: self.address + 1, source: 0, is_absent: false, ..self }
     }
 
-    /// Where it leads; `None`: all have been tried.
+    /// The upstream's address; `None`: all have been tried.
     pub fn address_of(self, candidates: &Candidates) -> Option<UpstreamAddr> {
         candidates.get(self.address)
     }
 }
 
-impl Attempts<'_> {
+impl Targets<'_> {
     /// Our addresses for connections to that one.
     fn sources(&self, upstream: UpstreamAddr) -> impl Iterator<Item = SourceAddr> {
         self.upstream.source_addresses.iter().copied().filter(move |own| own.suits(upstream))
     }
 
-    fn opener(self) -> Opener {
+    fn mode(self) -> ConnectMode {
         match (self.speaks_first, self.upstream.fast_open) {
-            (false, _) => Opener::Silence,
+            (false, _) => ConnectMode::Plain,
             // In a race the first packet must not carry what another address may get as well.
-            (true, true) if !self.candidates.are_several() => Opener::BytesAtOnce,
-            (true, _) => Opener::Bytes,
+            (true, true) if !self.candidates.are_several() => ConnectMode::FastOpen,
+            (true, _) => ConnectMode::DelayAck,
         }
     }
 }
 
-impl Departure {
+impl Dialer {
     /// From the calling thread's namespace, or from `private` under a client's address.
     pub fn new(mark: Option<u32>, private: &Namespace) -> Result<Self> {
         let clients = Elsewhere::of(private).context("cannot keep hold of the namespaces")?;
@@ -102,26 +103,26 @@ impl Departure {
     /// The connection is under way then; the first thing done with it says whether it came about.
     pub fn connect(
         &self,
-        attempts: Attempts<'_>,
-        attempt: &mut Attempt,
+        targets: Targets<'_>,
+        cursor: &mut Cursor,
     ) -> Option<Result<(TcpStream, UpstreamAddr), Failed>> {
-        let address = attempt.address_of(attempts.candidates)?;
-        let connected = self.connect_to(address, attempts, attempt);
+        let address = cursor.address_of(targets.candidates)?;
+        let connected = self.connect_to(address, targets, cursor);
         Some(connected.map(|stream| (stream, address)))
     }
 
     fn connect_to(
         &self,
         upstream: UpstreamAddr,
-        attempts: Attempts<'_>,
-        attempt: &mut Attempt,
+        targets: Targets<'_>,
+        cursor: &mut Cursor,
     ) -> Result<TcpStream, Failed> {
-        let opener = attempts.opener();
-        let client = attempts.client.filter(|_| attempts.upstream.source == Source::Client);
+        let mode = targets.mode();
+        let client = targets.client.filter(|_| targets.upstream.source == Source::Client);
         let connected = match client {
-            None => return self.connect_as_node(upstream, attempts, attempt),
+            None => return self.connect_as_node(upstream, targets, cursor),
             Some(client) if can_stand_for(client, upstream) => {
-                self.connect_as(client, upstream, opener)
+                self.connect_as(client, upstream, mode)
             }
             Some(_) => return Err(Failed::by_us(Reason::ClientAddress)),
         };
@@ -132,14 +133,14 @@ impl Departure {
     fn connect_as_node(
         &self,
         upstream: UpstreamAddr,
-        attempts: Attempts<'_>,
-        attempt: &mut Attempt,
+        targets: Targets<'_>,
+        cursor: &mut Cursor,
     ) -> Result<TcpStream, Failed> {
-        let (to, opener) = (upstream.get(), attempts.opener());
-        attempt.sources = attempts.sources(upstream).count();
-        if attempt.sources == 0 {
-            let made = socket::upstream(to, self.mark, opener);
-            let connected = made.and_then(|socket| socket::connect(socket, to));
+        let (to, mode) = (upstream.get(), targets.mode());
+        cursor.sources = targets.sources(upstream).count();
+        if cursor.sources == 0 {
+            let socket = socket::upstream(to, self.mark, mode);
+            let connected = socket.and_then(|socket| socket::connect(socket, to));
             return connected.map_err(|error| match Failed::to_reach(upstream, &error) {
                 // Another way to have no local address, which is no want of ports.
                 Failed { reason: Reason::NoLocalPort, .. } if !socket::has_source(to) => {
@@ -148,19 +149,19 @@ impl Departure {
                 failed => failed,
             });
         }
-        if attempt.source == 0 {
-            attempt.first = self.turn.replace(self.turn.get().wrapping_add(1));
+        if cursor.source == 0 {
+            cursor.first = self.turn.replace(self.turn.get().wrapping_add(1));
         }
-        let number = attempt.first.wrapping_add(attempt.source) % attempt.sources;
-        let from = attempts.sources(upstream).nth(number);
+        let number = cursor.first.wrapping_add(cursor.source) % cursor.sources;
+        let from = targets.sources(upstream).nth(number);
         let from = from.ok_or(Failed::by_us(Reason::Internal))?;
-        let made = socket::upstream_at(from.get(), to, self.mark, opener).map_err(|error| {
+        let socket = socket::upstream_at(from.get(), to, self.mark, mode).map_err(|error| {
             // It is not this node's, or not any more.
             tracing::debug!(%error, %from, "cannot connect from there");
-            attempt.is_absent = true;
+            cursor.is_absent = true;
             Failed::by_us(Reason::UpstreamUnreachable)
         })?;
-        socket::connect(made, to).map_err(|error| Failed::to_reach(upstream, &error))
+        socket::connect(socket, to).map_err(|error| Failed::to_reach(upstream, &error))
     }
 
     /// From the client's own port, or from another one if that is taken.
@@ -168,12 +169,12 @@ impl Departure {
         &self,
         client: ClientAddr,
         upstream: UpstreamAddr,
-        opener: Opener,
+        mode: ConnectMode,
     ) -> io::Result<TcpStream> {
         let to = upstream.get();
         let connect_from = |from| {
-            let made = self.clients.visit(|| socket::upstream_from(from, to, opener));
-            made.and_then(|socket| socket::connect(socket, to))
+            let socket = self.clients.visit(|| socket::upstream_from(from, to, mode));
+            socket.and_then(|socket| socket::connect(socket, to))
         };
         match connect_from(client.get()) {
             Err(error) if socket::is_port_taken(&error) => {
@@ -226,13 +227,13 @@ mod tests {
 
     #[test]
     fn each_of_our_addresses_is_tried_only_for_want_of_a_port() {
-        let begin = Attempt { sources: 2, first: 5, ..Attempt::default() };
-        let number = |attempt: Attempt| (attempt.address, attempt.source);
+        let begin = Cursor { sources: 2, first: 5, ..Cursor::default() };
+        let number = |cursor: Cursor| (cursor.address, cursor.source);
         assert_eq!(number(begin.next(Reason::NoLocalPort)), (0, 1));
         assert_eq!(number(begin.next(Reason::NoLocalPort).next(Reason::NoLocalPort)), (1, 0));
         assert_eq!(number(begin.next(Reason::UpstreamRefused)), (1, 0));
-        assert_eq!(number(Attempt::default().next(Reason::NoLocalPort)), (1, 0));
-        let absent = Attempt { is_absent: true, ..begin };
+        assert_eq!(number(Cursor::default().next(Reason::NoLocalPort)), (1, 0));
+        let absent = Cursor { is_absent: true, ..begin };
         assert_eq!(number(absent.next(Reason::UpstreamUnreachable)), (0, 1));
     }
 
