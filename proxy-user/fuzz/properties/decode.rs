@@ -5,7 +5,7 @@
 
 use foreword::header::tlv::describe::describe;
 use foreword::header::{
-    Beginning, Decoder, Header, Limits, Outgoing, Pass, Step, TlvPolicy, Version, Versions,
+    Decoder, Header, Limits, Outgoing, Pass, SignatureMatch, Step, TlvPolicy, Version, Versions,
 };
 
 /// Checks one input.
@@ -52,14 +52,14 @@ impl From<[u8; 8]> for Knobs {
 fn check_answer(bytes: &[u8], limits: Limits, step: Step<'_>) {
     match step {
         Step::NeedMore => assert!(bytes.len() < limits.max_header, "needs more than the maximum"),
-        Step::NotAHeader => assert_eq!(Beginning::of(bytes), Beginning::Other),
+        Step::NotAHeader => assert_eq!(SignatureMatch::of(bytes), SignatureMatch::Mismatch),
         Step::Invalid(invalid) => {
-            assert!(matches!(Beginning::of(bytes), Beginning::Header(_)));
+            assert!(matches!(SignatureMatch::of(bytes), SignatureMatch::Complete(_)));
             assert!(invalid.offset <= bytes.len(), "{invalid:?} lies outside of the bytes");
             assert!(!invalid.to_string().is_empty());
         }
         Step::Complete { header, consumed } => {
-            assert_eq!(Beginning::of(bytes), Beginning::Header(header.version));
+            assert_eq!(SignatureMatch::of(bytes), SignatureMatch::Complete(header.version));
             assert!(consumed <= bytes.len() && consumed <= limits.max_header);
         }
     }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::decode::Beginning;
+use super::decode::SignatureMatch;
 use super::{Limits, Version, v1, v2};
 
 /// The rest of a header whose beginning the decoder has answered with
@@ -26,11 +26,15 @@ pub enum Awaited {
 impl Awaited {
     /// What `buffer`, the beginning of a header, lacks.
     pub fn by(buffer: &[u8], limits: Limits) -> Self {
-        match Beginning::of(buffer) {
-            Beginning::Header(Version::V1) => Self::LineEnd(v1::MAX_LINE.min(limits.max_header)),
-            Beginning::Header(Version::V2) => Self::by_block(buffer),
-            Beginning::Open | Beginning::Other if buffer.is_empty() => Self::Anything,
-            Beginning::Open | Beginning::Other => {
+        match SignatureMatch::of(buffer) {
+            SignatureMatch::Complete(Version::V1) => {
+                Self::LineEnd(v1::MAX_LINE.min(limits.max_header))
+            }
+            SignatureMatch::Complete(Version::V2) => Self::by_block(buffer),
+            SignatureMatch::Partial | SignatureMatch::Mismatch if buffer.is_empty() => {
+                Self::Anything
+            }
+            SignatureMatch::Partial | SignatureMatch::Mismatch => {
                 let (version, signature) = if v1::SIGNATURE.starts_with(buffer) {
                     (Version::V1, v1::SIGNATURE)
                 } else {

@@ -29,10 +29,10 @@ impl Decoder {
     /// Says what `buffer` amounts to: everything received so far, from the connection's first
     /// byte on, at least what the last call was shown.
     pub fn advance<'a>(&mut self, buffer: &'a [u8]) -> Step<'a> {
-        let version = match Beginning::of(buffer) {
-            Beginning::Open => return Step::NeedMore,
-            Beginning::Other => return Step::NotAHeader,
-            Beginning::Header(version) => version,
+        let version = match SignatureMatch::of(buffer) {
+            SignatureMatch::Partial => return Step::NeedMore,
+            SignatureMatch::Mismatch => return Step::NotAHeader,
+            SignatureMatch::Complete(version) => version,
         };
         match self.advance_known(version, buffer) {
             Ok(Some((header, consumed))) => Step::Complete { header, consumed },
@@ -50,29 +50,29 @@ impl Decoder {
     }
 }
 
-/// What the first bytes can be the beginning of (pp32).
+/// How a connection's first bytes compare with the signatures of both versions (pp32).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beginning {
-    /// A header's or not: they fit one so far, as no bytes at all do.
-    Open,
-    /// A header's: one version's signature is complete.
-    Header(Version),
-    /// Not a header's: some byte fits neither signature.
-    Other,
+pub enum SignatureMatch {
+    /// They are a proper prefix of a signature, as no bytes at all are.
+    Partial,
+    /// They begin with the whole signature of this version.
+    Complete(Version),
+    /// Some byte matches neither signature.
+    Mismatch,
 }
 
-impl Beginning {
-    /// Judges by the first byte that does not fit.
+impl SignatureMatch {
+    /// Compares the first bytes.
     pub fn of(buffer: &[u8]) -> Self {
         for (version, signature) in [(Version::V1, v1::SIGNATURE), (Version::V2, v2::SIGNATURE)] {
             if buffer.starts_with(signature) {
-                return Self::Header(version);
+                return Self::Complete(version);
             }
             if signature.starts_with(buffer) {
-                return Self::Open;
+                return Self::Partial;
             }
         }
-        Self::Other
+        Self::Mismatch
     }
 }
 

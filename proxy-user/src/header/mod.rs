@@ -41,7 +41,7 @@ use proxy_common::Reason;
 
 use crate::address::{ClientAddr, OriginalDst};
 
-pub use decode::{Beginning, Decoder};
+pub use decode::{Decoder, SignatureMatch};
 pub use encode::{EncodeError, ONE_SEGMENT, Outgoing};
 pub use tlv::policy::{CustomTlv, CustomTlvError, KindSet, Pass, TlvPolicy};
 pub use tlv::{Tlv, Tlvs};

@@ -11,7 +11,7 @@ use super::dump::Dump;
 use crate::header::awaited::Awaited;
 use crate::header::tlv::describe::{kind_name, meaning, ssl_kind_name, ssl_meaning};
 use crate::header::tlv::{Ssl, kind};
-use crate::header::{Beginning, Decoder, Header, Invalid, Limits, Origin, Step, Tlv, Version};
+use crate::header::{Decoder, Header, Invalid, Limits, Origin, SignatureMatch, Step, Tlv, Version};
 
 /// Bytes of payload that are shown.
 const PREVIEW: usize = 32;
@@ -229,10 +229,12 @@ impl Payload {
 
 /// What the bytes behind a header have of another one, which no receiver reads as such.
 fn second_header(bytes: &[u8], limits: Limits) -> Option<String> {
-    let version = match Beginning::of(bytes) {
-        Beginning::Header(version) => version,
-        Beginning::Open if !bytes.is_empty() => return Some("perhaps its beginning".to_owned()),
-        Beginning::Open | Beginning::Other => return None,
+    let version = match SignatureMatch::of(bytes) {
+        SignatureMatch::Complete(version) => version,
+        SignatureMatch::Partial if !bytes.is_empty() => {
+            return Some("perhaps its beginning".to_owned());
+        }
+        SignatureMatch::Partial | SignatureMatch::Mismatch => return None,
     };
     Some(match Decoder::new(limits).advance(bytes) {
         Step::Complete { consumed, .. } => format!("{version}, {consumed} bytes"),
@@ -257,7 +259,7 @@ impl InvalidAccount {
 
 /// The first byte that fits no signature, of bytes that are no header.
 fn first_unfit(bytes: &[u8]) -> usize {
-    let is_unfit = |end: &usize| Beginning::of(&bytes[..=*end]) == Beginning::Other;
+    let is_unfit = |end: &usize| SignatureMatch::of(&bytes[..=*end]) == SignatureMatch::Mismatch;
     (0..bytes.len()).find(is_unfit).unwrap_or_default()
 }
 

@@ -14,7 +14,7 @@ use proxy_common::Reason;
 
 use super::addresses::Candidates;
 use super::dialer::{Cursor, Failed};
-use super::opening::Preamble;
+use super::header_reader::Preamble;
 use super::stream::Socket;
 use super::wheel::Tick;
 use super::work::STEPS;

@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 use proxy_common::Reason;
 
 use super::stream::Socket;
-use crate::header::Beginning;
+use crate::header::SignatureMatch;
 use crate::sys::socket;
 
 /// As many bytes as decide it: the longer signature's.
@@ -65,11 +65,11 @@ impl Gate {
             }
             Err(_) => return Look::Failed,
         }
-        match Beginning::of(&bytes[..self.seen]) {
-            Beginning::Header(_) => Look::Header(self.reason),
-            Beginning::Other => Look::Open,
-            Beginning::Open if client.has_ended() => Look::Open,
-            Beginning::Open => {
+        match SignatureMatch::of(&bytes[..self.seen]) {
+            SignatureMatch::Complete(_) => Look::Header(self.reason),
+            SignatureMatch::Mismatch => Look::Open,
+            SignatureMatch::Partial if client.has_ended() => Look::Open,
+            SignatureMatch::Partial => {
                 client.await_more();
                 Look::Closed
             }

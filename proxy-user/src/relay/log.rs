@@ -32,7 +32,7 @@ pub struct Ended {
     /// What the upstream was told as the connection's name.
     pub unique_id: Option<String>,
     /// The first bytes of one that was refused for them; apart, since most are not.
-    pub beginning: Option<Box<Beginning>>,
+    pub first_bytes: Option<Box<FirstBytes>>,
 }
 
 impl Ended {
@@ -45,7 +45,7 @@ impl Ended {
             upstream: None,
             bytes: (0, 0),
             unique_id: None,
-            beginning: None,
+            first_bytes: None,
         }
     }
 }
@@ -53,12 +53,12 @@ impl Ended {
 /// As many of a connection's first bytes as a line has room for, in the hex that `foreword decode`
 /// takes.
 #[derive(Clone, Copy)]
-pub struct Beginning {
+pub struct FirstBytes {
     bytes: [u8; Self::HEADER],
     length: usize,
 }
 
-impl Beginning {
+impl FirstBytes {
     /// Of a header: enough for any v1 line, and for a v2 header's addresses.
     const HEADER: usize = 107;
     /// Of payload: enough to tell the protocol, too little for what it says.
@@ -73,13 +73,13 @@ impl Beginning {
     }
 }
 
-impl fmt::Display for Beginning {
+impl fmt::Display for FirstBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.bytes[..self.length].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
-impl fmt::Debug for Beginning {
+impl fmt::Debug for FirstBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
@@ -130,7 +130,7 @@ impl Log {
             _ if !tracing::enabled!(Level::DEBUG) => return,
             _ => 0,
         };
-        let Ended { peer, destination, upstream, bytes, origin, unique_id, beginning } = ended;
+        let Ended { peer, destination, upstream, bytes, origin, unique_id, first_bytes } = ended;
         let client = match origin {
             Some(Origin::Proxied(endpoints)) => endpoints.client.to_string(),
             Some(Origin::Local) => "the load balancer itself".to_owned(),
@@ -142,7 +142,7 @@ impl Log {
         match outcome {
             Outcome::Refused(reason) => tracing::info!(
                 %reason, %peer, %client, %destination, %upstream, bytes_in, bytes_out, ?age,
-                unique_id, read = beginning.as_ref().map(display), left_out, "refused or cut short"
+                unique_id, read = first_bytes.as_ref().map(display), left_out, "refused or cut short"
             ),
             outcome => tracing::debug!(
                 ?outcome, %peer, %client, %destination, %upstream, bytes_in, bytes_out, ?age,
@@ -195,12 +195,12 @@ mod tests {
     #[test]
     fn payload_is_shown_only_so_far() {
         let bytes = [0xab; 200];
-        let shown = |reason| Beginning::of(&bytes, reason).unwrap().to_string();
+        let shown = |reason| FirstBytes::of(&bytes, reason).unwrap().to_string();
         assert_eq!(shown(Reason::NoHeader), "ab".repeat(16));
         assert_eq!(shown(Reason::V1Port), "ab".repeat(107));
-        let some = Beginning::of(b"PROXY", Reason::HeaderTimeout).unwrap();
+        let some = FirstBytes::of(b"PROXY", Reason::HeaderTimeout).unwrap();
         assert_eq!(some.to_string(), "50524f5859");
-        assert!(Beginning::of(b"", Reason::HeaderTimeout).is_none());
+        assert!(FirstBytes::of(b"", Reason::HeaderTimeout).is_none());
     }
 
     #[test]

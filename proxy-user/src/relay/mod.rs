@@ -14,6 +14,7 @@ mod connecting;
 mod dialer;
 mod flow;
 mod gate;
+mod header_reader;
 mod health;
 mod heartbeat;
 mod ledger;
@@ -22,7 +23,6 @@ mod log;
 mod mailbox;
 #[cfg(test)]
 mod model;
-mod opening;
 mod pipes;
 mod pods;
 mod resources;

@@ -18,10 +18,10 @@ use super::buffers::Buffers;
 use super::clock::{Clock, Moment};
 use super::connecting::Connecting;
 use super::gate::Gate;
+use super::header_reader::{ConnectionInfo, HeaderReader, NextStep};
 use super::ledger::Served;
 use super::live::{self, Live};
-use super::log::{Beginning, Ended};
-use super::opening::{Arrival, Beginnings, Opening};
+use super::log::{Ended, FirstBytes};
 use super::resources::{Context, Resources};
 use super::transfer::{Ending, Transfer};
 use super::wheel::Tick;
@@ -30,9 +30,9 @@ use crate::header::Origin;
 use crate::sys::poll::Event;
 use crate::sys::socket;
 
+mod connecting;
 mod ending;
-mod reaching;
-mod reading;
+mod reading_header;
 mod relaying;
 
 /// How a session stands.
@@ -79,7 +79,7 @@ impl Side {
 #[derive(Debug)]
 enum Stage {
     /// The inbound header is being read.
-    Opening(Opening),
+    ReadingHeader(HeaderReader),
     /// The upstream is being connected to, and given what comes first.
     Connecting(Connecting),
     /// Bytes go both ways.
@@ -177,15 +177,15 @@ impl Session {
 
     /// Judges the connection by its source, and goes on from there.
     pub fn begin(&mut self, cx: &mut Context<'_>) -> Fate {
-        match self.arrival(cx.resources).judge() {
+        match self.connection(cx.resources).judge() {
             Err(declined) => self.decline(cx, declined),
-            Ok(Beginnings::Ready(preamble)) => self.connect(cx, preamble),
-            Ok(Beginnings::Read(opening)) => {
+            Ok(NextStep::Ready(preamble)) => self.connect(cx, preamble),
+            Ok(NextStep::Read(reader)) => {
                 let rule = &self.served.rule;
-                let wait = opening.server_first(rule).unwrap_or(rule.inbound.timeout);
+                let wait = reader.server_first(rule).unwrap_or(rule.inbound.timeout);
                 self.deadline = cx.resources.clock.after(wait);
-                self.stage = Stage::Opening(opening);
-                self.read_opening(cx)
+                self.stage = Stage::ReadingHeader(reader);
+                self.read_header(cx)
             }
         }
     }
@@ -193,7 +193,7 @@ impl Session {
     /// Goes as far as it can.
     pub fn advance(&mut self, cx: &mut Context<'_>) -> Fate {
         match &self.stage {
-            Stage::Opening(_) => self.read_opening(cx),
+            Stage::ReadingHeader(_) => self.read_header(cx),
             Stage::Connecting(_) => self.write_first(cx),
             Stage::Relaying { .. } => self.relay(cx),
             Stage::Closing => self.discard(cx),
@@ -217,16 +217,16 @@ impl Session {
 
     fn give_up(&mut self, cx: &mut Context<'_>) -> Fate {
         match &self.stage {
-            Stage::Opening(opening) => {
+            Stage::ReadingHeader(reader) => {
                 // It may only have been the time for a server to speak first.
-                if opening.server_first(&self.served.rule).is_none() {
-                    if let (Some(read), Some(ended)) = (opening.kept(), &mut self.ended) {
-                        ended.beginning = Beginning::of(read, Reason::HeaderTimeout);
+                if reader.server_first(&self.served.rule).is_none() {
+                    if let (Some(read), Some(ended)) = (reader.kept(), &mut self.ended) {
+                        ended.first_bytes = FirstBytes::of(read, Reason::HeaderTimeout);
                     }
                     return self.decline(cx, Reason::HeaderTimeout.into());
                 }
-                let decided = opening.take_silence(self.arrival(cx.resources));
-                self.note(cx.resources, opening.sighting(&decided));
+                let decided = reader.take_silence(self.connection(cx.resources));
+                self.note(cx.resources, reader.sighting(&decided));
                 self.go_on(cx, decided)
             }
             Stage::Connecting(_) => self.go_on_connecting(cx),
@@ -264,7 +264,7 @@ impl Session {
     pub fn live(&self, clock: &Clock) -> Option<Live> {
         let Ended { origin, upstream, mut bytes, .. } = *self.ended.as_ref()?;
         let stand = match &self.stage {
-            Stage::Opening(_) => live::Stand::Opening,
+            Stage::ReadingHeader(_) => live::Stand::Opening,
             Stage::Connecting(_) => live::Stand::Connecting,
             Stage::Relaying { transfer, .. } => {
                 let moved = transfer.moved();
@@ -285,8 +285,8 @@ impl Session {
         })
     }
 
-    fn arrival<'a>(&'a self, resources: &'a Resources) -> Arrival<'a> {
-        Arrival {
+    fn connection<'a>(&'a self, resources: &'a Resources) -> ConnectionInfo<'a> {
+        ConnectionInfo {
             rule: &self.served.rule,
             peer: self.peer,
             destination: self.destination,

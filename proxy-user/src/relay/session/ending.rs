@@ -10,7 +10,7 @@ use proxy_common::Reason;
 
 use super::{Fate, Session, Stage};
 use crate::header::Origin;
-use crate::relay::opening::Declined;
+use crate::relay::header_reader::Declined;
 use crate::relay::resources::{Context, Resources};
 use crate::relay::stream::Socket;
 use crate::relay::tally::Outcome;

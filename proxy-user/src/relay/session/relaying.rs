@@ -5,7 +5,7 @@ use proxy_common::Reason;
 use super::{Fate, Session, Stage};
 use crate::relay::buffers::Buffers;
 use crate::relay::gate::Look;
-use crate::relay::opening::Preamble;
+use crate::relay::header_reader::Preamble;
 use crate::relay::resources::Context;
 use crate::relay::transfer::{Ending, Stand, Transfer};
 

@@ -13,7 +13,7 @@ use crate::header::{ONE_SEGMENT, Origin};
 use crate::relay::admission::Full;
 use crate::relay::connecting::{ATTEMPT_DELAY, Attempt, Connecting, First};
 use crate::relay::dialer::{Failed, Targets};
-use crate::relay::opening::Preamble;
+use crate::relay::header_reader::Preamble;
 use crate::relay::resources::Context;
 use crate::relay::stream::Socket;
 use crate::relay::work::{ATTEMPT, ATTEMPTS};

@@ -4,14 +4,14 @@ use std::io::ErrorKind;
 use std::mem;
 
 use super::{Fate, Session, Stage};
-use crate::relay::log::Beginning;
-use crate::relay::opening::{Declined, Preamble};
+use crate::relay::header_reader::{Declined, Preamble};
+use crate::relay::log::FirstBytes;
 use crate::relay::resources::{Context, Resources};
 use crate::relay::work::STEPS;
 
 impl Session {
-    pub(super) fn read_opening(&mut self, cx: &mut Context<'_>) -> Fate {
-        let Stage::Opening(mut opening) = mem::replace(&mut self.stage, Stage::Over) else {
+    pub(super) fn read_header(&mut self, cx: &mut Context<'_>) -> Fate {
+        let Stage::ReadingHeader(mut reader) = mem::replace(&mut self.stage, Stage::Over) else {
             return Fate::Over;
         };
         for _ in 0..STEPS {
@@ -19,25 +19,25 @@ impl Session {
             let read = match self.client.read(&mut resources.scratch.buffer) {
                 Ok(read) => read,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.stage = Stage::Opening(opening);
+                    self.stage = Stage::ReadingHeader(reader);
                     return Fate::Waiting;
                 }
-                Err(error) => return self.decline(cx, opening.take_error(&error)),
+                Err(error) => return self.decline(cx, reader.take_error(&error)),
             };
             resources.scratch.work.count(1);
-            let arrival = self.arrival(resources);
-            if let Some(decided) = opening.take(&resources.scratch.buffer[..read], arrival) {
-                self.note(resources, opening.sighting(&decided));
+            let connection = self.connection(resources);
+            if let Some(decided) = reader.take(&resources.scratch.buffer[..read], connection) {
+                self.note(resources, reader.sighting(&decided));
                 if let (Err(Declined::Refused(reason)), Some(ended)) = (&decided, &mut self.ended) {
-                    let read = opening.kept().unwrap_or(&resources.scratch.buffer[..read]);
-                    ended.beginning = Beginning::of(read, *reason);
+                    let read = reader.kept().unwrap_or(&resources.scratch.buffer[..read]);
+                    ended.first_bytes = FirstBytes::of(read, *reason);
                 }
                 return self.go_on(cx, decided);
             }
             // It does not wait for the server to speak: the header's own deadline holds.
-            self.deadline = self.started.after(arrival.rule.inbound.timeout);
+            self.deadline = self.started.after(connection.rule.inbound.timeout);
         }
-        self.stage = Stage::Opening(opening);
+        self.stage = Stage::ReadingHeader(reader);
         Fate::Busy
     }
 

@@ -16,13 +16,14 @@ use super::unique_id::UniqueIds;
 use crate::address::{OriginalDst, PeerAddr};
 use crate::config::settings::{LocalAs, Rule, ServerFirst};
 use crate::header::{
-    Beginning, Decoder, Endpoints, Header, Limits, Origin, Outgoing, Step, TlvPolicy, Tlvs, Version,
+    Decoder, Endpoints, Header, Limits, Origin, Outgoing, SignatureMatch, Step, TlvPolicy, Tlvs,
+    Version,
 };
 use crate::policy::{self, Verdict};
 
 /// What a connection and its rule say about each other.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrival<'a> {
+pub struct ConnectionInfo<'a> {
     /// The rule of its port.
     pub rule: &'a Rule,
     /// Who connected.
@@ -111,44 +112,44 @@ impl From<Reason> for Declined {
 
 /// What to do with a connection that has just been accepted.
 #[derive(Debug)]
-pub enum Beginnings {
+pub enum NextStep {
     /// Its bytes have to be read first.
-    Read(Opening),
+    Read(HeaderReader),
     /// It goes on to its upstream at once.
     Ready(Preamble),
 }
 
 /// What the bytes are read for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sought {
+enum Expected {
     /// A header to be believed.
     Header { required: bool },
     /// A header's signature, which must not be there.
     Spoof,
 }
 
-/// The bytes that have been read so far, and what is sought in them.
+/// The bytes that have been read so far, and what is expected in them.
 #[derive(Debug)]
-pub struct Opening {
-    sought: Sought,
+pub struct HeaderReader {
+    expected: Expected,
     decoder: Decoder,
     bytes: Vec<u8>,
 }
 
-impl Arrival<'_> {
+impl ConnectionInfo<'_> {
     /// Judges the connection by its source.
-    pub fn judge(self) -> Result<Beginnings, Declined> {
+    pub fn judge(self) -> Result<NextStep, Declined> {
         let limits = self.rule.inbound.limits;
         let is_pod = || self.pods.have_opened(self.peer, self.destination);
         match policy::judge(&self.rule.inbound, self.peer, is_pod) {
             Verdict::Refuse(reason) => Err(reason.into()),
-            Verdict::Unchanged => Ok(Beginnings::Ready(Preamble::default())),
-            Verdict::Direct => Ok(Beginnings::Ready(self.compose(None, &[])?)),
+            Verdict::Unchanged => Ok(NextStep::Ready(Preamble::default())),
+            Verdict::Direct => Ok(NextStep::Ready(self.compose(None, &[])?)),
             Verdict::ReadHeader { required } => {
-                Ok(Beginnings::Read(Opening::new(Sought::Header { required }, limits)))
+                Ok(NextStep::Read(HeaderReader::new(Expected::Header { required }, limits)))
             }
             Verdict::DirectUnlessSpoofed => {
-                Ok(Beginnings::Read(Opening::new(Sought::Spoof, limits)))
+                Ok(NextStep::Read(HeaderReader::new(Expected::Spoof, limits)))
             }
         }
     }
@@ -195,9 +196,9 @@ impl Arrival<'_> {
     }
 }
 
-impl Opening {
-    fn new(sought: Sought, limits: Limits) -> Self {
-        Self { sought, decoder: Decoder::new(limits), bytes: Vec::new() }
+impl HeaderReader {
+    fn new(expected: Expected, limits: Limits) -> Self {
+        Self { expected, decoder: Decoder::new(limits), bytes: Vec::new() }
     }
 
     /// What was read so far, unless all of it came at once.
@@ -209,7 +210,7 @@ impl Opening {
     /// server, in whose protocol that speaks first.
     pub fn server_first(&self, rule: &Rule) -> Option<Duration> {
         match rule.inbound.server_first {
-            ServerFirst::After(time) if self.sought != (Sought::Header { required: true }) => {
+            ServerFirst::After(time) if self.expected != (Expected::Header { required: true }) => {
                 Some(time).filter(|_| self.bytes.is_empty())
             }
             _ => None,
@@ -218,9 +219,9 @@ impl Opening {
 
     /// The client has been silent for so long. One that must not pass for another must not do so
     /// later, either.
-    pub fn take_silence(&self, arrival: Arrival<'_>) -> Result<Preamble, Declined> {
-        let mut preamble = arrival.compose(None, &[])?;
-        if self.sought == Sought::Spoof {
+    pub fn take_silence(&self, connection: ConnectionInfo<'_>) -> Result<Preamble, Declined> {
+        let mut preamble = connection.compose(None, &[])?;
+        if self.expected == Expected::Spoof {
             preamble.gate = Some(Gate::against(Reason::SpoofedHeader));
         }
         Ok(preamble)
@@ -228,9 +229,9 @@ impl Opening {
 
     /// Whether a trusted source has sent a header, as far as that was decided by its bytes.
     pub fn sighting(&self, decided: &Result<Preamble, Declined>) -> Option<bool> {
-        match (self.sought, decided) {
-            (Sought::Header { .. }, Ok(preamble)) => Some(preamble.has_header),
-            (Sought::Header { .. }, Err(Declined::Refused(Reason::NoHeader))) => Some(false),
+        match (self.expected, decided) {
+            (Expected::Header { .. }, Ok(preamble)) => Some(preamble.has_header),
+            (Expected::Header { .. }, Err(Declined::Refused(Reason::NoHeader))) => Some(false),
             _ => None,
         }
     }
@@ -242,11 +243,11 @@ impl Opening {
     pub fn take(
         &mut self,
         read: &[u8],
-        arrival: Arrival<'_>,
+        connection: ConnectionInfo<'_>,
     ) -> Option<Result<Preamble, Declined>> {
         if self.bytes.is_empty() {
             // Most headers come in one piece, which then needs not be kept.
-            let decided = self.decide(read, read.is_empty(), arrival);
+            let decided = self.decide(read, read.is_empty(), connection);
             if decided.is_none() {
                 self.bytes = read.to_vec();
             }
@@ -254,7 +255,7 @@ impl Opening {
         }
         let mut bytes = mem::take(&mut self.bytes);
         bytes.extend_from_slice(read);
-        let decided = self.decide(&bytes, read.is_empty(), arrival);
+        let decided = self.decide(&bytes, read.is_empty(), connection);
         self.bytes = bytes;
         decided
     }
@@ -263,11 +264,11 @@ impl Opening {
         &mut self,
         bytes: &[u8],
         ended: bool,
-        arrival: Arrival<'_>,
+        connection: ConnectionInfo<'_>,
     ) -> Option<Result<Preamble, Declined>> {
-        match self.sought {
-            Sought::Header { required } => self.header(bytes, ended, required, arrival),
-            Sought::Spoof => no_header(bytes, ended, arrival),
+        match self.expected {
+            Expected::Header { required } => self.header(bytes, ended, required, connection),
+            Expected::Spoof => no_header(bytes, ended, connection),
         }
     }
 
@@ -290,25 +291,25 @@ impl Opening {
         bytes: &[u8],
         ended: bool,
         required: bool,
-        arrival: Arrival<'_>,
+        connection: ConnectionInfo<'_>,
     ) -> Option<Result<Preamble, Declined>> {
         match self.decoder.advance(bytes) {
             Step::Complete { header, consumed } => {
                 let payload = &bytes[consumed..];
-                match is_no_second_header(arrival.rule, payload) {
+                match is_no_second_header(connection.rule, payload) {
                     Err(reason) if !ended => Some(Err(reason.into())),
                     Ok(false) if !ended => None,
-                    _ => Some(arrival.compose(Some(&header), payload)),
+                    _ => Some(connection.compose(Some(&header), payload)),
                 }
             }
             Step::NotAHeader if required => Some(Err(Reason::NoHeader.into())),
-            Step::NotAHeader => Some(arrival.compose(None, bytes)),
+            Step::NotAHeader => Some(connection.compose(None, bytes)),
             Step::Invalid(invalid) => Some(Err(invalid.reason.into())),
             Step::NeedMore if !ended => None,
             Step::NeedMore if bytes.is_empty() => Some(Err(Declined::HealthCheck)),
             // It ended before its bytes were those of a header: they are payload.
-            Step::NeedMore if !required && Beginning::of(bytes) == Beginning::Open => {
-                Some(arrival.compose(None, bytes))
+            Step::NeedMore if !required && SignatureMatch::of(bytes) == SignatureMatch::Partial => {
+                Some(connection.compose(None, bytes))
             }
             Step::NeedMore => Some(Err(Reason::HeaderCutShort.into())),
         }
@@ -321,14 +322,14 @@ impl Opening {
 fn no_header(
     bytes: &[u8],
     ended: bool,
-    arrival: Arrival<'_>,
+    connection: ConnectionInfo<'_>,
 ) -> Option<Result<Preamble, Declined>> {
-    match Beginning::of(bytes) {
-        Beginning::Header(_) => Some(Err(Reason::SpoofedHeader.into())),
-        Beginning::Open if !ended => None,
-        Beginning::Open if bytes.is_empty() => Some(Err(Declined::HealthCheck)),
+    match SignatureMatch::of(bytes) {
+        SignatureMatch::Complete(_) => Some(Err(Reason::SpoofedHeader.into())),
+        SignatureMatch::Partial if !ended => None,
+        SignatureMatch::Partial if bytes.is_empty() => Some(Err(Declined::HealthCheck)),
         // What has ended can no longer become a signature.
-        Beginning::Open | Beginning::Other => Some(arrival.compose(None, bytes)),
+        SignatureMatch::Partial | SignatureMatch::Mismatch => Some(connection.compose(None, bytes)),
     }
 }
 
@@ -338,9 +339,9 @@ fn is_no_second_header(rule: &Rule, payload: &[u8]) -> Result<bool, Reason> {
     if !rule.inbound.reject_second {
         return Ok(true);
     }
-    match Beginning::of(payload) {
-        Beginning::Header(_) => Err(Reason::SecondHeader),
-        Beginning::Other => Ok(true),
-        Beginning::Open => Ok(payload.is_empty()),
+    match SignatureMatch::of(payload) {
+        SignatureMatch::Complete(_) => Err(Reason::SecondHeader),
+        SignatureMatch::Mismatch => Ok(true),
+        SignatureMatch::Partial => Ok(payload.is_empty()),
     }
 }
