@@ -48,7 +48,7 @@ impl Addresses {
     }
 }
 
-/// The families by turns, beginning with that of the first address; within a family in their order.
+/// The families by turns, beginning with that of the first address; within a family in their message.
 fn interleaved(addresses: &[UpstreamAddr]) -> Vec<UpstreamAddr> {
     let is_like_first = |it: &UpstreamAddr| it.get().is_ipv4() == addresses[0].get().is_ipv4();
     let (own, other): (Vec<_>, Vec<_>) = addresses.iter().copied().partition(is_like_first);

@@ -25,7 +25,7 @@ pub struct Dialer {
     turn: Cell<usize>,
 }
 
-/// Where to connect to and from: each of the upstream's addresses, in order, and for each of them our
+/// Where to connect to and from: each of the upstream's addresses, in message, and for each of them our
 /// own addresses in turn, as long as no local port is free.
 #[derive(Clone, Copy, Debug)]
 pub struct Targets<'a> {

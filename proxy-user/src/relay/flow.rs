@@ -1,5 +1,5 @@
 //! One direction of a connection: takes bytes from its source and gives each of them, once and in
-//! order, to its sink; then passes the end of data on.
+//! message, to its sink; then passes the end of data on.
 //!
 //! Small amounts are copied through the worker's buffer; once a read fills half of it, bytes are
 //! spliced through a pipe, until what is there would not fill half of it again. Nothing is read

@@ -30,8 +30,8 @@ impl Heartbeat {
     }
 
     /// To be called once a second.
-    pub fn look(&mut self, worker: usize, mailbox: &Mailbox) {
-        if mailbox.is_asked() {
+    pub fn check(&mut self, worker: usize, mailbox: &Mailbox) {
+        if mailbox.is_pinged() {
             self.misses += 1;
             if self.misses == MISSED_BEATS {
                 tracing::error!(
@@ -45,14 +45,14 @@ impl Heartbeat {
             tracing::warn!(worker, after = ?self.asked.elapsed(), "the worker comes round again");
         }
         *self = Self::new();
-        if let Err(error) = mailbox.ask() {
+        if let Err(error) = mailbox.ping() {
             tracing::warn!(worker, %error, "a worker can't be asked whether it comes round");
         }
     }
 
     /// How long the worker has not come round, if that is too long.
     pub fn stalled(&self, worker: usize, mailbox: &Mailbox) -> Option<Stalled> {
-        let is_stalled = self.misses >= MISSED_BEATS && mailbox.is_asked();
+        let is_stalled = self.misses >= MISSED_BEATS && mailbox.is_pinged();
         is_stalled.then(|| Stalled { worker, duration: self.asked.elapsed() })
     }
 }
@@ -65,19 +65,19 @@ mod tests {
     fn who_answers_is_alive_and_who_does_not_is_stalled() {
         let (mailbox, mut heartbeat) = (Mailbox::new().unwrap(), Heartbeat::new());
         for _ in 0..5 {
-            heartbeat.look(0, &mailbox);
-            mailbox.take();
+            heartbeat.check(0, &mailbox);
+            mailbox.receive();
             assert_eq!(heartbeat.stalled(0, &mailbox), None);
         }
-        heartbeat.look(0, &mailbox);
-        heartbeat.look(0, &mailbox);
+        heartbeat.check(0, &mailbox);
+        heartbeat.check(0, &mailbox);
         assert_eq!(heartbeat.stalled(0, &mailbox), None, "one look may come early");
-        heartbeat.look(0, &mailbox);
+        heartbeat.check(0, &mailbox);
         assert!(heartbeat.stalled(0, &mailbox).is_some());
-        mailbox.take();
+        mailbox.receive();
         assert_eq!(heartbeat.stalled(0, &mailbox), None, "it has come round, if late");
-        heartbeat.look(0, &mailbox);
-        heartbeat.look(0, &mailbox);
+        heartbeat.check(0, &mailbox);
+        heartbeat.check(0, &mailbox);
         assert_eq!(heartbeat.stalled(0, &mailbox), None, "it counts anew");
     }
 }

@@ -1,5 +1,5 @@
-//! What a worker is told by others, and when: it looks into its mailbox between two rounds, so that
-//! nothing of a connection is ever locked.
+//! How other threads talk to a worker. A worker reads its mailbox between two rounds of events, so
+//! nothing that belongs to a connection is ever locked.
 
 use std::io;
 use std::mem;
@@ -8,58 +8,58 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::ledger::Served;
-use super::live::Live;
+use super::open_connection::OpenConnection;
+use super::rule_stats::ActiveRule;
 use crate::sys::poll::Bell;
 
-/// Something to do.
+/// Something for a worker to do.
 #[derive(Debug)]
-pub enum Order {
-    /// Serve new connections by these rules, and say so.
-    Serve(Vec<Arc<Served>>, Sender<()>),
-    /// Say which connections are open.
-    List(Sender<Vec<Live>>),
-    /// Reset the connections that are left, and end.
+pub enum Message {
+    /// Use these rules for new connections, and confirm it.
+    Apply(Vec<Arc<ActiveRule>>, Sender<()>),
+    /// Report the connections that are open.
+    ListConnections(Sender<Vec<OpenConnection>>),
+    /// Reset the connections that are left, and stop.
     Stop,
 }
 
-/// A worker's mailbox. Orders are carried out in the order in which they were given.
+/// A worker's mailbox. Messages are handled in the order in which they were sent.
 #[derive(Clone, Debug)]
 pub struct Mailbox {
     bell: Bell,
-    orders: Arc<Mutex<Vec<Order>>>,
-    is_asked: Arc<AtomicBool>,
+    messages: Arc<Mutex<Vec<Message>>>,
+    is_pinged: Arc<AtomicBool>,
 }
 
 impl Mailbox {
-    /// An empty one.
+    /// An empty mailbox.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { bell: Bell::new()?, orders: Arc::default(), is_asked: Arc::default() })
+        Ok(Self { bell: Bell::new()?, messages: Arc::default(), is_pinged: Arc::default() })
     }
 
-    /// Gives an order.
-    pub fn give(&self, order: Order) -> io::Result<()> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push(order);
+    /// Sends a message.
+    pub fn send(&self, message: Message) -> io::Result<()> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
         self.bell.ring()
     }
 
-    /// Asks whether the worker comes round.
-    pub fn ask(&self) -> io::Result<()> {
-        self.is_asked.store(true, Ordering::Relaxed);
+    /// Asks the worker for a sign of life: it answers by reading its mailbox.
+    pub fn ping(&self) -> io::Result<()> {
+        self.is_pinged.store(true, Ordering::Relaxed);
         self.bell.ring()
     }
 
-    /// Whether it has not done so since.
-    pub fn is_asked(&self) -> bool {
-        self.is_asked.load(Ordering::Relaxed)
+    /// Whether a ping is still unanswered.
+    pub fn is_pinged(&self) -> bool {
+        self.is_pinged.load(Ordering::Relaxed)
     }
 
-    /// Takes all orders that are there, which is the answer to [`Mailbox::ask`] as well.
-    pub fn take(&self) -> Vec<Order> {
-        // Silenced first: an order that comes now rings again.
+    /// Takes all messages out, which also answers a [`Mailbox::ping`].
+    pub fn receive(&self) -> Vec<Message> {
+        // Silenced first: a message that arrives from now on rings again.
         self.bell.silence();
-        self.is_asked.store(false, Ordering::Relaxed);
-        mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
+        self.is_pinged.store(false, Ordering::Relaxed);
+        mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -1,5 +1,5 @@
 //! The transfer against a model of the kernel: short reads and writes, full and empty buffers, ends
-//! and resets in every order, and each byte compared.
+//! and resets in every message, and each byte compared.
 //!
 //! Flows, pool and what [`Socket`] remembers of edges are the real ones. What is beyond them is
 //! modelled in [`kernel`].

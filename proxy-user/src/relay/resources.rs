@@ -9,9 +9,9 @@ use super::clock::Clock;
 use super::dialer::Dialer;
 use super::flow::{BUFFER, Scratch};
 use super::health::Health;
-use super::ledger::Rules;
 use super::log::Log;
 use super::pods::Pods;
+use super::rule_stats::Rules;
 use super::tally::Tally;
 use super::unique_id::UniqueIds;
 use crate::sys::poll::Poller;
@@ -30,7 +30,7 @@ pub struct Resources {
     /// The time.
     pub clock: Clock,
     /// Counters of connections that no rule wants.
-    pub nobodys: Arc<Tally>,
+    pub unmatched: Arc<Tally>,
     /// Names for connections.
     pub unique_ids: UniqueIds,
     /// The log of connections.
@@ -50,7 +50,7 @@ impl Resources {
     pub fn new(
         number: usize,
         dialer: Dialer,
-        nobodys: Arc<Tally>,
+        unmatched: Arc<Tally>,
         admission: Arc<Admission>,
         pods: Pods,
         health: Arc<Health>,
@@ -61,7 +61,7 @@ impl Resources {
             scratch: Scratch::new(BUFFER),
             poller: Poller::new().context("cannot watch sockets")?,
             clock: Clock::start(),
-            nobodys,
+            unmatched,
             unique_ids: UniqueIds::default(),
             log: Log::default(),
             admission,

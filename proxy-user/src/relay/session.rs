@@ -19,10 +19,10 @@ use super::clock::{Clock, Moment};
 use super::connecting::Connecting;
 use super::gate::Gate;
 use super::header_reader::{ConnectionInfo, HeaderReader, NextStep};
-use super::ledger::Served;
-use super::live::{self, Live};
 use super::log::{Ended, FirstBytes};
+use super::open_connection::{self, OpenConnection};
 use super::resources::{Context, Resources};
+use super::rule_stats::ActiveRule;
 use super::transfer::{Ending, Transfer};
 use super::wheel::Tick;
 use crate::address::{OriginalDst, PeerAddr};
@@ -113,8 +113,8 @@ pub struct Session {
     upstream: Option<ResetUnlessClosed>,
     peer: PeerAddr,
     destination: OriginalDst,
-    /// Its rule, for all its life, whatever others are served by.
-    served: Arc<Served>,
+    /// Its rule, for all its life, whatever others are active by.
+    active: Arc<ActiveRule>,
     /// For the log and the counters, until they have it.
     ended: Option<Ended>,
     /// When it was accepted.
@@ -134,12 +134,12 @@ impl Session {
     /// A connection that has just been accepted.
     pub fn new(
         resources: &Resources,
-        served: Arc<Served>,
+        active: Arc<ActiveRule>,
         accepted: Accepted,
         place: Place,
     ) -> Self {
         let Accepted { client, peer, destination } = accepted;
-        served.tally.accepted();
+        active.tally.accepted();
         Self {
             stage: Stage::Over,
             client: ResetUnlessClosed::new(client),
@@ -147,7 +147,7 @@ impl Session {
             peer,
             destination,
             ended: Some(Ended::new(peer, destination)),
-            served,
+            active,
             started: resources.clock.moment(),
             is_settled: false,
             is_prompt: false,
@@ -181,7 +181,7 @@ impl Session {
             Err(declined) => self.decline(cx, declined),
             Ok(NextStep::Ready(preamble)) => self.connect(cx, preamble),
             Ok(NextStep::Read(reader)) => {
-                let rule = &self.served.rule;
+                let rule = &self.active.rule;
                 let wait = reader.server_first(rule).unwrap_or(rule.inbound.timeout);
                 self.deadline = cx.resources.clock.after(wait);
                 self.stage = Stage::ReadingHeader(reader);
@@ -219,7 +219,7 @@ impl Session {
         match &self.stage {
             Stage::ReadingHeader(reader) => {
                 // It may only have been the time for a server to speak first.
-                if reader.server_first(&self.served.rule).is_none() {
+                if reader.server_first(&self.active.rule).is_none() {
                     if let (Some(read), Some(ended)) = (reader.kept(), &mut self.ended) {
                         ended.first_bytes = FirstBytes::of(read, Reason::HeaderTimeout);
                     }
@@ -261,33 +261,33 @@ impl Session {
     }
 
     /// How it stands, unless what it came to is known.
-    pub fn live(&self, clock: &Clock) -> Option<Live> {
+    pub fn snapshot(&self, clock: &Clock) -> Option<OpenConnection> {
         let Ended { origin, upstream, mut bytes, .. } = *self.ended.as_ref()?;
-        let stand = match &self.stage {
-            Stage::ReadingHeader(_) => live::Stand::Opening,
-            Stage::Connecting(_) => live::Stand::Connecting,
+        let stage = match &self.stage {
+            Stage::ReadingHeader(_) => open_connection::Stage::Opening,
+            Stage::Connecting(_) => open_connection::Stage::Connecting,
             Stage::Relaying { transfer, .. } => {
                 let moved = transfer.moved();
                 bytes = (bytes.0 + moved.0, moved.1);
-                live::Stand::Relaying
+                open_connection::Stage::Relaying
             }
             Stage::Closing | Stage::Over => return None,
         };
-        Some(Live {
-            rule: self.served.rule.name.clone(),
+        Some(OpenConnection {
+            rule: self.active.rule.name.clone(),
             peer: self.peer,
             client: origin.and_then(Origin::client),
             destination: self.destination,
             upstream,
             bytes,
             age: clock.age(self.started),
-            stand,
+            stage,
         })
     }
 
     fn connection<'a>(&'a self, resources: &'a Resources) -> ConnectionInfo<'a> {
         ConnectionInfo {
-            rule: &self.served.rule,
+            rule: &self.active.rule,
             peer: self.peer,
             destination: self.destination,
             unique_ids: &resources.unique_ids,

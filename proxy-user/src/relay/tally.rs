@@ -21,7 +21,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Tally {
     accepted: AtomicU64,
-    live: AtomicU64,
+    open: AtomicU64,
     relayed: AtomicU64,
     unchanged: AtomicU64,
     health_checks: AtomicU64,
@@ -35,7 +35,7 @@ impl Default for Tally {
     fn default() -> Self {
         Self {
             accepted: AtomicU64::new(0),
-            live: AtomicU64::new(0),
+            open: AtomicU64::new(0),
             relayed: AtomicU64::new(0),
             unchanged: AtomicU64::new(0),
             health_checks: AtomicU64::new(0),
@@ -51,12 +51,12 @@ impl Tally {
     /// A connection was accepted.
     pub fn accepted(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
-        self.live.fetch_add(1, Ordering::Relaxed);
+        self.open.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Connections open now.
-    pub fn live(&self) -> u64 {
-        self.live.load(Ordering::Relaxed)
+    pub fn open(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// A connection is over. Each is counted in exactly one way.
@@ -68,7 +68,7 @@ impl Tally {
             Outcome::Refused(reason) => &self.refused[reason as usize],
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        self.live.fetch_sub(1, Ordering::Release);
+        self.open.fetch_sub(1, Ordering::Release);
     }
 
     /// A connection is over before it was anybody's.
@@ -95,8 +95,8 @@ pub struct Counts {
     /// Connections accepted.
     pub accepted: u64,
     /// Connections open now.
-    pub live: u64,
-    /// Connections that reached their upstream and ended in order.
+    pub open: u64,
+    /// Connections that reached their upstream and ended in message.
     pub relayed: u64,
     /// The same, of loopback sources.
     pub unchanged: u64,
@@ -115,7 +115,7 @@ impl Default for Counts {
     fn default() -> Self {
         Self {
             accepted: 0,
-            live: 0,
+            open: 0,
             relayed: 0,
             unchanged: 0,
             health_checks: 0,
@@ -138,7 +138,7 @@ impl Counts {
     /// Adds a worker's counters.
     pub fn add(&mut self, tally: &Tally) {
         // How many are open comes first: if that is none, what follows is their last word.
-        self.live += tally.live.load(Ordering::Acquire);
+        self.open += tally.open.load(Ordering::Acquire);
         self.accepted += tally.accepted.load(Ordering::Relaxed);
         self.relayed += tally.relayed.load(Ordering::Relaxed);
         self.unchanged += tally.unchanged.load(Ordering::Relaxed);
@@ -172,7 +172,7 @@ mod tests {
         }
         one.ended(Outcome::Relayed);
         let counts = Counts::sum([&one, &two]);
-        assert_eq!((counts.accepted, counts.live, counts.relayed), (4, 1, 1));
+        assert_eq!((counts.accepted, counts.open, counts.relayed), (4, 1, 1));
         assert_eq!((counts.bytes_in, counts.bytes_out), (6, 10));
         let named: Vec<_> = counts.refused().filter(|(_, count)| *count > 0).collect();
         assert_eq!(named, [(Reason::NoHeader, 2)]);

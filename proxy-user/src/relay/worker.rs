@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use anyhow::{Context as _, Result};
 use slab::Slab;
 
-use self::orders::List;
+use self::messages::Listing;
 use super::clock;
 use super::mailbox::Mailbox;
 use super::resources::{Context, Resources};
@@ -21,7 +21,7 @@ use crate::sys::socket::Listeners;
 
 mod accepting;
 mod deadlines;
-mod orders;
+mod messages;
 
 /// What events of the listeners, the mailbox, the alarm and the pulse are called; sessions count up from
 /// 0.
@@ -59,7 +59,7 @@ pub struct Worker {
     /// Sessions that can go on, each once, in the order of their turns.
     ready: VecDeque<usize>,
     /// Lists that are being made.
-    lists: VecDeque<List>,
+    lists: VecDeque<Listing>,
     /// Sessions that are over. They keep their places for the rest of a round, in which there may
     /// still be events of theirs.
     over: Vec<usize>,
@@ -110,7 +110,7 @@ impl Worker {
             }
             self.serve_ready();
             self.turn_wheel();
-            self.list_on();
+            self.continue_listing();
             for key in self.over.drain(..) {
                 self.sessions.remove(key);
             }
@@ -131,7 +131,7 @@ impl Worker {
 
     fn dispatch(&mut self, event: Event) {
         match event.token {
-            MAILBOX => self.obey(),
+            MAILBOX => self.handle_messages(),
             // It is for the wheel, which is turned in every round.
             ALARM => self.wakes_at = None,
             PULSE => {}

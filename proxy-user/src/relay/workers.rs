@@ -12,11 +12,11 @@ use super::admission::{Admission, Ceilings};
 use super::dialer::Dialer;
 use super::health::Health;
 use super::heartbeat::{Heartbeat, Stalled};
-use super::ledger::{Ledger, RuleCounts};
-use super::live::Live;
-use super::mailbox::{Mailbox, Order};
+use super::mailbox::{Mailbox, Message};
+use super::open_connection::OpenConnection;
 use super::pods::Pods;
 use super::resources::Resources;
+use super::rule_stats::{RuleCounts, RuleStats};
 use super::tally::Counts;
 use super::worker::Worker;
 use crate::address::UpstreamAddr;
@@ -39,7 +39,7 @@ pub struct Workers {
     are_running: Receiver<Infallible>,
     mailboxes: Vec<Mailbox>,
     heartbeats: Vec<Heartbeat>,
-    ledger: Ledger,
+    rule_stats: RuleStats,
     admission: Arc<Admission>,
     health: Arc<Health>,
 }
@@ -56,8 +56,8 @@ impl Workers {
         private: &Namespace,
         pods: &Pods,
     ) -> Result<Self> {
-        let mut ledger = Ledger::new(listeners.len());
-        names.iter().for_each(|(name, addresses)| ledger.learn(name, addresses));
+        let mut rule_stats = RuleStats::new(listeners.len());
+        names.iter().for_each(|(name, addresses)| rule_stats.set_addresses(name, addresses));
         let admission = Arc::new(Admission::new(settings.limits, ceilings, listeners.len()));
         let (running, are_running) = mpsc::channel();
         let mut workers = Self {
@@ -66,22 +66,22 @@ impl Workers {
             are_running,
             mailboxes: Vec::new(),
             heartbeats: Vec::new(),
-            ledger,
+            rule_stats,
             admission,
             health: Arc::default(),
         };
         for (number, listeners) in listeners.into_iter().enumerate() {
             let dialer = Dialer::new(upstream_mark, private)?;
-            let nobodys = workers.ledger.nobodys(number);
+            let unmatched = workers.rule_stats.unmatched(number);
             let mut resources = Resources::new(
                 number,
                 dialer,
-                nobodys,
+                unmatched,
                 Arc::clone(&workers.admission),
                 pods.clone(),
                 Arc::clone(&workers.health),
             )?;
-            resources.rules.exchange(workers.ledger.serve(settings, number));
+            resources.rules.replace(workers.rule_stats.activate(settings, number));
             let mailbox = Mailbox::new().context("cannot make an event")?;
             let worker = Worker::new(resources, listeners, mailbox.clone())?;
             let running = workers.running.clone();
@@ -95,21 +95,21 @@ impl Workers {
             workers.heartbeats.push(Heartbeat::new());
             workers.threads.push(thread.context("cannot start a worker thread")?);
         }
-        workers.ledger.retire_others(settings);
+        workers.rule_stats.retire_others(settings);
         Ok(workers)
     }
 
     /// From now on, new connections are served by these settings; those that are open go on as
     /// they began. Returns when each worker has heard of it.
-    pub fn serve(&mut self, settings: &Settings) -> Result<()> {
+    pub fn apply(&mut self, settings: &Settings) -> Result<()> {
         self.require_answers()?;
         self.admission.change(settings.limits);
         let (to, heard) = mpsc::channel();
         for (number, mailbox) in self.mailboxes.iter().enumerate() {
-            let rules = self.ledger.serve(settings, number);
-            mailbox.give(Order::Serve(rules, to.clone()))?;
+            let rules = self.rule_stats.activate(settings, number);
+            mailbox.send(Message::Apply(rules, to.clone()))?;
         }
-        self.ledger.retire_others(settings);
+        self.rule_stats.retire_others(settings);
         for _ in &self.mailboxes {
             heard.recv_timeout(PATIENCE).context("a worker does not answer")?;
         }
@@ -117,8 +117,8 @@ impl Workers {
     }
 
     /// From now on, new connections to an upstream of this name go to these addresses.
-    pub fn learn(&mut self, name: &UpstreamName, addresses: &[UpstreamAddr]) {
-        self.ledger.learn(name, addresses);
+    pub fn set_addresses(&mut self, name: &UpstreamName, addresses: &[UpstreamAddr]) {
+        self.rule_stats.set_addresses(name, addresses);
     }
 
     /// Which addresses of upstreams fail.
@@ -127,11 +127,11 @@ impl Workers {
     }
 
     /// The connections that are open, of all of them.
-    pub fn live(&self) -> Result<Vec<Live>> {
+    pub fn open_connections(&self) -> Result<Vec<OpenConnection>> {
         self.require_answers()?;
         let (to, listed) = mpsc::channel();
         for mailbox in &self.mailboxes {
-            mailbox.give(Order::List(to.clone()))?;
+            mailbox.send(Message::ListConnections(to.clone()))?;
         }
         let mut all = Vec::new();
         for _ in &self.mailboxes {
@@ -142,32 +142,32 @@ impl Workers {
 
     /// The counters of all of them.
     pub fn counts(&self) -> Counts {
-        self.ledger.counts()
+        self.rule_stats.counts()
     }
 
     /// Who sent a rule's connections a header, and who did not.
     pub fn sightings(&self, rule: &str) -> Sightings {
-        self.ledger.sightings(rule)
+        self.rule_stats.sightings(rule)
     }
 
     /// Those of connections that no rule wanted.
-    pub fn nobodys(&self) -> Counts {
-        self.ledger.of_nobody()
+    pub fn unmatched(&self) -> Counts {
+        self.rule_stats.unmatched_counts()
     }
 
     /// The same, by rule: of each that there is, and of those that are gone, until they have been seen.
     pub fn counts_by_rule(&self) -> impl Iterator<Item = RuleCounts<'_>> {
-        self.ledger.by_rule()
+        self.rule_stats.by_rule()
     }
 
     /// Those of all other rules that are gone.
     pub fn former(&self) -> Option<Counts> {
-        self.ledger.of_former()
+        self.rule_stats.of_former()
     }
 
     /// The counters of these rules were seen as they are without connections.
     pub fn mark_seen<'a>(&mut self, rules: impl IntoIterator<Item = &'a str>) {
-        self.ledger.mark_seen(rules);
+        self.rule_stats.mark_seen(rules);
     }
 
     /// How many connections there may be at once.
@@ -186,10 +186,10 @@ impl Workers {
     }
 
     /// Looks whether each of them comes round, and after the counters; to be called once a second.
-    pub fn look(&mut self) {
-        self.ledger.tidy(Instant::now());
+    pub fn check(&mut self) {
+        self.rule_stats.tidy(Instant::now());
         for (number, heartbeat) in self.heartbeats.iter_mut().enumerate() {
-            heartbeat.look(number, &self.mailboxes[number]);
+            heartbeat.check(number, &self.mailboxes[number]);
         }
     }
 
@@ -219,7 +219,7 @@ impl Workers {
 
     fn join(&mut self) {
         for mailbox in &self.mailboxes {
-            if let Err(error) = mailbox.give(Order::Stop) {
+            if let Err(error) = mailbox.send(Message::Stop) {
                 tracing::error!(%error, "the workers can't be stopped");
                 return;
             }

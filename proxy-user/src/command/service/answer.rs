@@ -64,7 +64,7 @@ impl Service {
             rules: self.rules(),
             packets: packets.map(|(name, count)| (name.to_owned(), count)).into(),
             dropped_packets: dropped.map(|(why, count)| (why.name().to_owned(), count)).collect(),
-            nobodys: Traffic::from(&self.relay.nobodys()),
+            nobodys: Traffic::from(&self.relay.unmatched()),
             lost_lines: logs::lost(),
             repairs: Repairs::from(self.steering.repairs()),
         })
@@ -119,9 +119,9 @@ impl Service {
         let tracked = self.steering.tracked()?;
         let rtts: HashMap<_, _> =
             tracked.iter().filter_map(|socket| Some((socket.ends, socket.rtt?))).collect();
-        let connections = self.relay.live()?.into_iter().map(|live| {
-            let ends = Ends::Inbound { peer: live.peer, destination: live.destination };
-            Connection::new(live, rtts.get(&ends).copied())
+        let connections = self.relay.open_connections()?.into_iter().map(|connection| {
+            let ends = Ends::Inbound { peer: connection.peer, destination: connection.destination };
+            Connection::new(connection, rtts.get(&ends).copied())
         });
         Ok(connections.collect())
     }

@@ -124,7 +124,7 @@ impl Service {
         let mut deadline = self.begin_draining();
         loop {
             // A closed connection may still have bytes on their way to the client.
-            if self.relay.counts().live == 0 && !self.steering.is_busy()? {
+            if self.relay.counts().open == 0 && !self.steering.is_busy()? {
                 return Ok(());
             }
             tokio::select! {
@@ -151,10 +151,10 @@ impl Service {
 
     /// Says how long connections are waited for at most, and when that is over.
     fn begin_draining(&self) -> Instant {
-        let (live, limit) = (self.relay.counts().live, self.settings.drain_timeout);
-        if live > 0 {
+        let (open, limit) = (self.relay.counts().open, self.settings.drain_timeout);
+        if open > 0 {
             let limit = humantime::format_duration(limit);
-            say(format_args!("draining {live} connections for at most {limit}"));
+            say(format_args!("draining {open} connections for at most {limit}"));
         }
         Instant::now() + limit
     }

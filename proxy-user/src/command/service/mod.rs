@@ -364,7 +364,7 @@ impl Service {
 
     /// What is due once a second.
     fn look_after(&mut self) {
-        self.relay.look();
+        self.relay.check();
         self.publish();
         self.tidy();
     }

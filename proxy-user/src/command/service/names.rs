@@ -171,7 +171,7 @@ impl Service {
                 if !are_same(&addresses, &known.addresses) {
                     let (from, to) = (upstreams(&known.addresses), upstreams(&addresses));
                     tracing::info!(%name, from, to, "an upstream's name has other addresses");
-                    self.relay.learn(&name, &addresses);
+                    self.relay.set_addresses(&name, &addresses);
                     known.addresses = addresses;
                 }
             }

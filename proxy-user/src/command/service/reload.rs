@@ -220,7 +220,7 @@ impl Service {
         lines.extend(tightened.lines());
         let shortage = self.budget.shortage(At::File, settings.limits, Place::look());
         lines.extend(shortage.map(|advice| advice.to_string()));
-        names.iter().for_each(|(name, addresses)| self.relay.learn(name, addresses));
+        names.iter().for_each(|(name, addresses)| self.relay.set_addresses(name, addresses));
         self.apply(settings)?;
         self.names.keep(&names);
         self.tightened = tightened;
@@ -234,9 +234,9 @@ impl Service {
     pub fn apply(&mut self, settings: Settings) -> Result<()> {
         movable(&self.settings, &settings)?;
         // Workers first: they know a port before the first connection to it is led to them.
-        let served = self.relay.serve(&settings);
+        let served = self.relay.apply(&settings);
         if let Err(error) = served.and_then(|()| self.steering.change(&settings)) {
-            if let Err(back) = self.relay.serve(&self.settings) {
+            if let Err(back) = self.relay.apply(&self.settings) {
                 let back = format!("{back:#}");
                 tracing::error!(error = back, "workers can't go back to what was before");
             }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::table;
 use crate::address::{Cidr, ClientAddr, UpstreamAddr};
-use crate::relay::Live;
+use crate::relay::OpenConnection;
 
 /// A connection that is open. Addresses are words: they are only shown.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -39,18 +39,18 @@ pub struct Connection {
 
 impl Connection {
     /// One that a worker knows, with what the kernel noted of it.
-    pub fn new(live: Live, rtt: Option<Duration>) -> Self {
+    pub fn new(connection: OpenConnection, rtt: Option<Duration>) -> Self {
         let number = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
         Self {
-            rule: Some(live.rule),
-            state: live.stand.name().to_owned(),
-            client: live.client.map(ClientAddr::get),
-            peer: Some(live.peer.get()),
-            destination: Some(live.destination.get()),
-            upstream: live.upstream.map(UpstreamAddr::get),
-            bytes_in: Some(live.bytes.0),
-            bytes_out: Some(live.bytes.1),
-            age_ms: number(live.age.as_millis()),
+            rule: Some(connection.rule),
+            state: connection.stage.name().to_owned(),
+            client: connection.client.map(ClientAddr::get),
+            peer: Some(connection.peer.get()),
+            destination: Some(connection.destination.get()),
+            upstream: connection.upstream.map(UpstreamAddr::get),
+            bytes_in: Some(connection.bytes.0),
+            bytes_out: Some(connection.bytes.1),
+            age_ms: number(connection.age.as_millis()),
             rtt_us: rtt.map(|rtt| number(rtt.as_micros())),
         }
     }

@@ -268,7 +268,7 @@ impl From<&Counts> for Traffic {
         let refused = counts.refused().filter(|(_, count)| *count > 0);
         Self {
             accepted: counts.accepted,
-            open: counts.live,
+            open: counts.open,
             relayed: counts.relayed,
             unchanged: counts.unchanged,
             health_checks: counts.health_checks,

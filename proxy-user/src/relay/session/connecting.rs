@@ -31,12 +31,12 @@ impl Session {
             }
         }
         if preamble.header_length() > ONE_SEGMENT {
-            self.served.tally.wrote_long_header();
-            cx.resources.log.long_header(&self.served.rule, preamble.header_length());
+            self.active.tally.wrote_long_header();
+            cx.resources.log.long_header(&self.active.rule, preamble.header_length());
         }
         let clock = &cx.resources.clock;
-        let deadline = clock.after(self.served.rule.upstream.connect_timeout);
-        let candidates = self.served.candidates(self.destination, clock.instant());
+        let deadline = clock.after(self.active.rule.upstream.connect_timeout);
+        let candidates = self.active.candidates(self.destination, clock.instant());
         self.try_addresses(cx, Connecting::new(preamble, candidates, deadline))
     }
 
@@ -46,7 +46,7 @@ impl Session {
         for _ in 0..ATTEMPTS {
             cx.resources.scratch.work.count(ATTEMPT);
             let targets = Targets {
-                upstream: &self.served.rule.upstream,
+                upstream: &self.active.rule.upstream,
                 candidates: &connecting.candidates,
                 client: connecting.preamble.origin.and_then(Origin::client),
                 speaks_first: !connecting.preamble.first.is_empty(),
@@ -165,7 +165,7 @@ impl Session {
 
     fn note_failure(&self, cx: &Context<'_>, failed: Failed) {
         if let Some(address) = failed.blamed {
-            let (resources, is_clients) = (&cx.resources, self.served.rule.shows_clients());
+            let (resources, is_clients) = (&cx.resources, self.active.rule.shows_clients());
             resources.health.failed(address, failed.reason, is_clients, resources.clock.instant());
         }
     }
@@ -179,7 +179,7 @@ impl Session {
     /// A client whose upstream can't be reached is reset, as that upstream's kernel would.
     fn fail_to_reach(&mut self, cx: &mut Context<'_>, reason: Reason) -> Fate {
         if reason == Reason::NoLocalPort {
-            cx.resources.log.no_local_port(&self.served.rule);
+            cx.resources.log.no_local_port(&self.active.rule);
         }
         self.refuse(cx, reason)
     }
@@ -259,10 +259,10 @@ impl Session {
         connecting.racing.clear();
         let Some(winner) = self.leading() else { return };
         // What leaves with the first packet is taken before anybody has answered.
-        if !self.served.rule.upstream.fast_open || connecting.candidates.are_several() {
+        if !self.active.rule.upstream.fast_open || connecting.candidates.are_several() {
             cx.resources.health.reached(winner);
         }
-        if let Some(addresses) = &self.served.addresses
+        if let Some(addresses) = &self.active.addresses
             && connecting.candidates.get(0) != Some(winner)
         {
             addresses.prefer(winner, cx.resources.clock.instant());

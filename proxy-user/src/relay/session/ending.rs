@@ -52,7 +52,7 @@ impl Session {
         if let (Stage::Relaying { transfer, .. }, Some(ended)) = (&self.stage, &mut self.ended) {
             let moved = transfer.moved();
             ended.bytes = (ended.bytes.0 + moved.0, moved.1);
-            self.served.tally.moved(ended.bytes.0, ended.bytes.1);
+            self.active.tally.moved(ended.bytes.0, ended.bytes.1);
         }
     }
 
@@ -125,7 +125,7 @@ impl Session {
     /// client takes to hear of it.
     pub(super) fn record(&mut self, resources: &Resources, outcome: Outcome) {
         if let Some(ended) = self.ended.take() {
-            self.served.tally.ended(outcome);
+            self.active.tally.ended(outcome);
             resources.log.ended(&ended, outcome, resources.clock.age(self.started));
         }
     }
@@ -145,7 +145,7 @@ fn outcome(origin: Option<Origin>, ending: Ending, bytes: (u64, u64)) -> Outcome
     }
 }
 
-/// A connection that is reset when it is dropped, unless it was closed in order.
+/// A connection that is reset when it is dropped, unless it was closed in message.
 ///
 /// The socket itself is made so (see [`socket::upstream`] and [`socket::listen`]), not by `drop`: a
 /// process that is killed drops nothing.

@@ -44,7 +44,7 @@ impl Session {
     /// For whoever waits until all load balancers send headers.
     pub(super) fn note(&self, resources: &Resources, sighting: Option<bool>) {
         if let Some(has_header) = sighting {
-            self.served.sightings.note(self.peer, has_header, resources.clock.instant());
+            self.active.sightings.note(self.peer, has_header, resources.clock.instant());
         }
     }
 

@@ -22,7 +22,7 @@ impl Session {
     }
 
     pub(super) fn put_off_idle_deadline(&mut self, cx: &Context<'_>) {
-        let idle = self.served.rule.idle_timeout;
+        let idle = self.active.rule.idle_timeout;
         self.deadline = cx.resources.clock.after(idle);
     }
 

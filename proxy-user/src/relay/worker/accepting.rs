@@ -8,9 +8,9 @@ use proxy_common::Reason;
 
 use super::{Due, LISTENERS, Worker};
 use crate::address::{OriginalDst, PeerAddr};
-use crate::relay::ledger::Served;
 use crate::relay::log::Ended;
 use crate::relay::resources::Context;
+use crate::relay::rule_stats::ActiveRule;
 use crate::relay::session::{Accepted, Fate, Session, Side};
 use crate::relay::tally::Outcome;
 use crate::sys::socket;
@@ -32,7 +32,7 @@ impl Worker {
                 Ok((client, peer)) => {
                     // One that is reset by now has no address any more.
                     let Ok(local) = client.local_addr() else {
-                        self.resources.nobodys.only_counted(Outcome::HealthCheck);
+                        self.resources.unmatched.only_counted(Outcome::HealthCheck);
                         continue;
                     };
                     let (peer, destination) = (PeerAddr::new(peer), OriginalDst::new(local));
@@ -49,7 +49,7 @@ impl Worker {
         }
     }
 
-    /// A listener that can't be served would be reported without end.
+    /// A listener that can't be active would be reported without end.
     pub(super) fn stop_accepting(&mut self) {
         for listener in &self.listeners {
             // One that is not watched needs not be left be.
@@ -66,21 +66,21 @@ impl Worker {
     }
 
     fn receive(&mut self, accepted: Accepted) {
-        let Some(served) = self.resources.rules.find(accepted.destination) else {
+        let Some(active) = self.resources.rules.find(accepted.destination) else {
             // Steering and rules are made of the same ports.
-            return self.resources.nobodys.only_counted(Outcome::Refused(Reason::Internal));
+            return self.resources.unmatched.only_counted(Outcome::Refused(Reason::Internal));
         };
-        let served = Arc::clone(served);
+        let active = Arc::clone(active);
         match self.resources.admission.admit(self.resources.number) {
-            Ok(place) => self.start(Session::new(&self.resources, served, accepted, place)),
-            Err(reason) => self.turn_away(&served, &accepted, reason),
+            Ok(place) => self.start(Session::new(&self.resources, active, accepted, place)),
+            Err(reason) => self.turn_away(&active, &accepted, reason),
         }
     }
 
     /// Counts a connection for which there is no place. It is reset, as any that is only dropped.
-    fn turn_away(&self, served: &Served, accepted: &Accepted, reason: Reason) {
+    fn turn_away(&self, active: &ActiveRule, accepted: &Accepted, reason: Reason) {
         let outcome = Outcome::Refused(reason);
-        served.tally.only_counted(outcome);
+        active.tally.only_counted(outcome);
         let ended = Ended::new(accepted.peer, accepted.destination);
         self.resources.log.ended(&ended, outcome, Duration::ZERO);
     }

@@ -19,7 +19,7 @@ use crate::policy::cutover::Sightings;
 
 /// A rule, as one worker serves it.
 #[derive(Debug)]
-pub struct Served {
+pub struct ActiveRule {
     /// The rule. Each worker has a copy of its own.
     pub rule: Rule,
     /// Its counters, which only that worker writes.
@@ -30,7 +30,7 @@ pub struct Served {
     pub addresses: Option<Arc<Addresses>>,
 }
 
-impl Served {
+impl ActiveRule {
     /// Where a connection to this destination is to go.
     pub fn candidates(&self, destination: OriginalDst, now: Instant) -> Candidates {
         match (&self.addresses, &self.rule.upstream.address) {
@@ -78,8 +78,8 @@ impl Accounts {
         Counts::sum(self.of_workers.iter().map(|account| account.tally.as_ref()))
     }
 
-    fn live(&self) -> u64 {
-        self.of_workers.iter().map(|account| account.tally.live()).sum()
+    fn open(&self) -> u64 {
+        self.of_workers.iter().map(|account| account.tally.open()).sum()
     }
 }
 
@@ -89,23 +89,23 @@ const GENERATIONS: usize = 8;
 
 /// The rules that a worker serves new connections by, and those before them.
 #[derive(Debug, Default)]
-pub struct Rules(VecDeque<Vec<Arc<Served>>>);
+pub struct Rules(VecDeque<Vec<Arc<ActiveRule>>>);
 
 impl Rules {
-    /// From now on new connections are served by these.
-    pub fn exchange(&mut self, rules: Vec<Arc<Served>>) {
+    /// From now on new connections follow these.
+    pub fn replace(&mut self, rules: Vec<Arc<ActiveRule>>) {
         self.0.push_front(rules);
         self.0.truncate(GENERATIONS);
     }
 
     /// The rule for a connection, by what it was made to. If there is none any more, the
     /// last one that there was: steering has let the connection in by it.
-    pub fn find(&self, destination: OriginalDst) -> Option<&Arc<Served>> {
-        let narrowest = |rules: &'_ Vec<Arc<Served>>| {
+    pub fn find(&self, destination: OriginalDst) -> Option<&Arc<ActiveRule>> {
+        let narrowest = |rules: &'_ Vec<Arc<ActiveRule>>| {
             let fitting = rules
                 .iter()
                 .enumerate()
-                .filter_map(|(at, served)| Some((served.rule.narrowness(destination)?, at)));
+                .filter_map(|(at, active)| Some((active.rule.narrowness(destination)?, at)));
             fitting.max().map(|(_, at)| at)
         };
         self.0.iter().find_map(|rules| Some(&rules[narrowest(rules)?]))
@@ -114,7 +114,7 @@ impl Rules {
 
 /// The counters of every rule that there has been.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct RuleStats {
     workers: usize,
     began: Instant,
     rules: BTreeMap<String, Accounts>,
@@ -122,12 +122,12 @@ pub struct Ledger {
     most: usize,
     former: Former,
     /// Connections that no rule wanted, by worker.
-    nobodys: Vec<Arc<Tally>>,
+    unmatched: Vec<Arc<Tally>>,
     /// What upstreams' names stand for, for rules that were and rules that are.
     names: BTreeMap<UpstreamName, Arc<Addresses>>,
 }
 
-impl Ledger {
+impl RuleStats {
     /// One for so many workers.
     pub fn new(workers: usize) -> Self {
         Self {
@@ -136,23 +136,23 @@ impl Ledger {
             rules: BTreeMap::new(),
             most: 0,
             former: Former::default(),
-            nobodys: (0..workers).map(|_| Arc::default()).collect(),
+            unmatched: (0..workers).map(|_| Arc::default()).collect(),
             names: BTreeMap::new(),
         }
     }
 
     /// The rules for a worker.
-    pub fn serve(&mut self, settings: &Settings, worker: usize) -> Vec<Arc<Served>> {
-        let served = |rule: &Rule| {
+    pub fn activate(&mut self, settings: &Settings, worker: usize) -> Vec<Arc<ActiveRule>> {
+        let active = |rule: &Rule| {
             let Account { tally, sightings } = self.account(&rule.name, worker);
             let addresses = rule.upstream_name().map(|name| self.addresses(name));
-            Arc::new(Served { rule: rule.clone(), tally, sightings, addresses })
+            Arc::new(ActiveRule { rule: rule.clone(), tally, sightings, addresses })
         };
-        settings.rules.iter().map(served).collect()
+        settings.rules.iter().map(active).collect()
     }
 
     /// From now on a name stands for these addresses, for new connections of any rule.
-    pub fn learn(&mut self, name: &UpstreamName, addresses: &[UpstreamAddr]) {
+    pub fn set_addresses(&mut self, name: &UpstreamName, addresses: &[UpstreamAddr]) {
         self.addresses(name).change(addresses);
     }
 
@@ -182,9 +182,9 @@ impl Ledger {
     pub fn tidy(&mut self, now: Instant) {
         let mut rest: Vec<_> = Vec::new();
         for (name, accounts) in &mut self.rules {
-            let live = accounts.live();
+            let open = accounts.open();
             let Some(gone) = &mut accounts.gone else { continue };
-            if let Some(since) = gone.look(live, now) {
+            if let Some(since) = gone.look(open, now) {
                 rest.push((gone.is_done(now), since, name.clone()));
             }
         }
@@ -200,8 +200,8 @@ impl Ledger {
     }
 
     /// A worker's counters of connections that no rule wants.
-    pub fn nobodys(&self, worker: usize) -> Arc<Tally> {
-        Arc::clone(&self.nobodys[worker])
+    pub fn unmatched(&self, worker: usize) -> Arc<Tally> {
+        Arc::clone(&self.unmatched[worker])
     }
 
     fn account(&mut self, name: &str, worker: usize) -> Account {
@@ -222,13 +222,13 @@ impl Ledger {
     pub fn counts(&self) -> Counts {
         let mut sum = self.former.counts().unwrap_or_default();
         let rules = self.rules.values().flat_map(|accounts| &accounts.of_workers);
-        rules.map(|account| &account.tally).chain(&self.nobodys).for_each(|it| sum.add(it));
+        rules.map(|account| &account.tally).chain(&self.unmatched).for_each(|it| sum.add(it));
         sum
     }
 
     /// What became of connections that no rule wanted.
-    pub fn of_nobody(&self) -> Counts {
-        Counts::sum(self.nobodys.iter().map(Arc::as_ref))
+    pub fn unmatched_counts(&self) -> Counts {
+        Counts::sum(self.unmatched.iter().map(Arc::as_ref))
     }
 
     /// What became of each rule's connections, in the order of their names.

@@ -23,8 +23,8 @@ pub struct Gone {
 
 impl Gone {
     /// Takes in how many connections it has. Whether it has none, since when.
-    pub fn look(&mut self, live: u64, now: Instant) -> Option<Instant> {
-        if live > 0 {
+    pub fn look(&mut self, open: u64, now: Instant) -> Option<Instant> {
+        if open > 0 {
             *self = Self::default();
             return None;
         }

@@ -6,7 +6,7 @@ use crate::address::{ClientAddr, OriginalDst, PeerAddr, UpstreamAddr};
 
 /// A connection that is open.
 #[derive(Clone, Debug)]
-pub struct Live {
+pub struct OpenConnection {
     /// Its rule's name.
     pub rule: String,
     /// Who connected.
@@ -22,12 +22,12 @@ pub struct Live {
     /// Since it was accepted.
     pub age: Duration,
     /// How far it is.
-    pub stand: Stand,
+    pub stage: Stage,
 }
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stand {
+pub enum Stage {
     /// Its first bytes are waited for.
     Opening,
     /// Its upstream is.
@@ -36,7 +36,7 @@ pub enum Stand {
     Relaying,
 }
 
-impl Stand {
+impl Stage {
     /// The word for it.
     pub const fn name(self) -> &'static str {
         match self {
