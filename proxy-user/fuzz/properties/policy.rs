@@ -10,7 +10,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use foreword::address::{Cidr, OriginalDst, PeerAddr};
 use foreword::config::settings::{Inbound, Mode, ServerFirst, Untrusted};
 use foreword::header::{Endpoints, Limits, Origin};
-use foreword::policy::{Verdict, announce, judge};
+use foreword::policy::{Action, decide, effective_origin};
 use proxy_common::Reason;
 
 /// More would only take longer.
@@ -23,13 +23,13 @@ pub fn check(data: &[u8]) {
     let address = case.peer();
     let peer = PeerAddr::new(address);
     let inbound = case.inbound();
-    let verdict = judge(&inbound, peer, || case.is_pod);
+    let action = decide(&inbound, peer, || case.is_pod);
     let trusted = case.ranges.iter().any(|range| range.holds(address.ip()));
 
     let pod = case.is_pod && case.hairpin.is_some_and(|range| range.holds(address.ip()));
-    check_verdict(&inbound, address.ip(), (trusted, pod), verdict);
-    check_indifference(&case, peer, verdict);
-    check_announcement(&case, peer);
+    check_verdict(&inbound, address.ip(), (trusted, pod), action);
+    check_indifference(&case, peer, action);
+    check_origin(&case, peer);
 }
 
 /// What the fuzzer chooses.
@@ -147,33 +147,28 @@ fn canonical(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The verdict is the one that the rule's words promise.
-fn check_verdict(
-    inbound: &Inbound,
-    source: IpAddr,
-    (trusted, pod): (bool, bool),
-    verdict: Verdict,
-) {
+/// The action is the one that the rule's words promise.
+fn check_verdict(inbound: &Inbound, source: IpAddr, (trusted, pod): (bool, bool), action: Action) {
     if is_loopback(source) {
-        return assert_eq!(verdict, Verdict::Unchanged);
+        return assert_eq!(action, Action::Unchanged);
     }
     if pod {
-        return assert_eq!(verdict, Verdict::DirectUnlessSpoofed);
+        return assert_eq!(action, Action::DirectUnlessSpoofed);
     }
     let open = inbound.mode == Mode::Off && inbound.trusted.is_empty();
-    match verdict {
-        Verdict::Unchanged => panic!("{source} is no loopback address"),
-        Verdict::ReadHeader { required } => {
+    match action {
+        Action::Unchanged => panic!("{source} is no loopback address"),
+        Action::ReadHeader { required } => {
             assert!(trusted, "{source} is believed and not trusted");
             assert_ne!(inbound.mode, Mode::Off);
             assert_eq!(required, inbound.mode == Mode::Require);
         }
-        Verdict::Direct => assert!(inbound.mode == Mode::Off && (trusted || open)),
-        Verdict::Refuse(reason) => {
+        Action::Direct => assert!(inbound.mode == Mode::Off && (trusted || open)),
+        Action::Refuse(reason) => {
             assert_eq!(reason, Reason::UntrustedSource);
             assert!(!trusted && !open && inbound.untrusted == Untrusted::Refuse);
         }
-        Verdict::DirectUnlessSpoofed => {
+        Action::DirectUnlessSpoofed => {
             assert!(!trusted && !open && inbound.untrusted == Untrusted::Direct);
         }
     }
@@ -186,29 +181,29 @@ fn is_loopback(address: IpAddr) -> bool {
 
 /// What must not matter does not: the form of the peer's address, its port, the order of the
 /// ranges, a range that comes twice.
-fn check_indifference(case: &Case, peer: PeerAddr, verdict: Verdict) {
+fn check_indifference(case: &Case, peer: PeerAddr, action: Action) {
     let mut inbound = case.inbound();
     if let IpAddr::V4(address) = peer.ip() {
         let mapped = SocketAddr::new(address.to_ipv6_mapped().into(), peer.get().port());
         assert_eq!(
-            judge(&inbound, PeerAddr::new(mapped), || case.is_pod),
-            verdict,
+            decide(&inbound, PeerAddr::new(mapped), || case.is_pod),
+            action,
             "in mapped form"
         );
     }
     let other_port = SocketAddr::new(peer.ip(), !peer.get().port());
     assert_eq!(
-        judge(&inbound, PeerAddr::new(other_port), || case.is_pod),
-        verdict,
+        decide(&inbound, PeerAddr::new(other_port), || case.is_pod),
+        action,
         "from another port"
     );
     inbound.trusted.reverse();
     inbound.trusted.extend(inbound.trusted.first().copied());
-    assert_eq!(judge(&inbound, peer, || case.is_pod), verdict, "with the ranges in another order");
+    assert_eq!(decide(&inbound, peer, || case.is_pod), action, "with the ranges in another order");
 }
 
 /// The upstream is told what the header states, or else the real endpoints.
-fn check_announcement(case: &Case, peer: PeerAddr) {
+fn check_origin(case: &Case, peer: PeerAddr) {
     let destination = OriginalDst::new(case.destination);
     let origin = case.stated.map(|stated| match stated {
         Stated::Proxied(client, destination) => {
@@ -217,7 +212,7 @@ fn check_announcement(case: &Case, peer: PeerAddr) {
         Stated::Local => Origin::Local,
         Stated::Unknown => Origin::Unknown,
     });
-    let told = announce(origin, peer, destination);
+    let told = effective_origin(origin, peer, destination);
     match origin {
         Some(stated @ (Origin::Proxied(_) | Origin::Local)) => assert_eq!(told, stated),
         Some(Origin::Unknown) | None => {

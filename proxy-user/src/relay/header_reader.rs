@@ -19,7 +19,7 @@ use crate::header::{
     Decoder, Endpoints, Header, Limits, Origin, Outgoing, SignatureMatch, Step, TlvPolicy, Tlvs,
     Version,
 };
-use crate::policy::{self, Verdict};
+use crate::policy::{self, Action};
 
 /// What a connection and its rule say about each other.
 #[derive(Clone, Copy, Debug)]
@@ -141,14 +141,14 @@ impl ConnectionInfo<'_> {
     pub fn judge(self) -> Result<NextStep, Declined> {
         let limits = self.rule.inbound.limits;
         let is_pod = || self.pods.have_opened(self.peer, self.destination);
-        match policy::judge(&self.rule.inbound, self.peer, is_pod) {
-            Verdict::Refuse(reason) => Err(reason.into()),
-            Verdict::Unchanged => Ok(NextStep::Ready(Preamble::default())),
-            Verdict::Direct => Ok(NextStep::Ready(self.compose(None, &[])?)),
-            Verdict::ReadHeader { required } => {
+        match policy::decide(&self.rule.inbound, self.peer, is_pod) {
+            Action::Refuse(reason) => Err(reason.into()),
+            Action::Unchanged => Ok(NextStep::Ready(Preamble::default())),
+            Action::Direct => Ok(NextStep::Ready(self.compose(None, &[])?)),
+            Action::ReadHeader { required } => {
                 Ok(NextStep::Read(HeaderReader::new(Expected::Header { required }, limits)))
             }
-            Verdict::DirectUnlessSpoofed => {
+            Action::DirectUnlessSpoofed => {
                 Ok(NextStep::Read(HeaderReader::new(Expected::Spoof, limits)))
             }
         }
@@ -160,14 +160,14 @@ impl ConnectionInfo<'_> {
         const HEADER: usize = 128;
         let outbound = &self.rule.outbound;
         let stated = header.map(|header| header.origin);
-        let origin = policy::announce(stated, self.peer, self.destination);
+        let origin = policy::effective_origin(stated, self.peer, self.destination);
         let unique_id = outbound.unique_id.then(|| self.unique_ids.next());
         let tlvs = header.map_or_else(Tlvs::default, |header| header.tlvs);
         let mut first = Vec::with_capacity(HEADER + payload.len());
         if let Some(version) = outbound.version {
             let outgoing = Outgoing {
                 version,
-                origin: policy::state(version, origin, self.peer, self.destination),
+                origin: policy::written_origin(version, origin, self.peer, self.destination),
                 tlvs,
                 policy: &outbound.tlvs,
                 unique_id: unique_id.as_ref().map(String::as_bytes),
@@ -228,7 +228,7 @@ impl HeaderReader {
     }
 
     /// Whether a trusted source has sent a header, as far as that was decided by its bytes.
-    pub fn sighting(&self, decided: &Result<Preamble, Declined>) -> Option<bool> {
+    pub fn sent_header(&self, decided: &Result<Preamble, Declined>) -> Option<bool> {
         match (self.expected, decided) {
             (Expected::Header { .. }, Ok(preamble)) => Some(preamble.has_header),
             (Expected::Header { .. }, Err(Declined::Refused(Reason::NoHeader))) => Some(false),

@@ -15,7 +15,7 @@ use super::tally::{Counts, Tally};
 use crate::address::{OriginalDst, PeerAddr, UpstreamAddr};
 use crate::config::Settings;
 use crate::config::settings::{Rule, UpstreamAddress, UpstreamName};
-use crate::policy::cutover::Sightings;
+use crate::policy::cutover::HeaderUsage;
 
 /// A rule, as one worker serves it.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct ActiveRule {
     /// Its counters, which only that worker writes.
     pub tally: Arc<Tally>,
     /// Who sent a header, and who did not.
-    pub sightings: Arc<SharedSightings>,
+    pub usage: Arc<SharedUsage>,
     /// The addresses of its upstream's name, if it has one.
     pub addresses: Option<Arc<Addresses>>,
 }
@@ -44,16 +44,16 @@ impl ActiveRule {
 /// What one worker notes and others read. Nobody waits for it but for the time that a reader takes
 /// to copy it.
 #[derive(Debug)]
-pub struct SharedSightings(Mutex<Sightings>);
+pub struct SharedUsage(Mutex<HeaderUsage>);
 
-impl SharedSightings {
+impl SharedUsage {
     /// Notes a connection.
-    pub fn note(&self, peer: PeerAddr, has_header: bool, now: Instant) {
-        let mut sightings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sightings.note(peer.ip(), has_header, now);
+    pub fn record(&self, peer: PeerAddr, has_header: bool, now: Instant) {
+        let mut usage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        usage.record(peer.ip(), has_header, now);
     }
 
-    fn copy(&self) -> Sightings {
+    fn copy(&self) -> HeaderUsage {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -62,7 +62,7 @@ impl SharedSightings {
 #[derive(Clone, Debug)]
 struct Account {
     tally: Arc<Tally>,
-    sightings: Arc<SharedSightings>,
+    usage: Arc<SharedUsage>,
 }
 
 /// What is kept of one rule, by worker.
@@ -144,9 +144,9 @@ impl RuleStats {
     /// The rules for a worker.
     pub fn activate(&mut self, settings: &Settings, worker: usize) -> Vec<Arc<ActiveRule>> {
         let active = |rule: &Rule| {
-            let Account { tally, sightings } = self.account(&rule.name, worker);
+            let Account { tally, usage } = self.account(&rule.name, worker);
             let addresses = rule.upstream_name().map(|name| self.addresses(name));
-            Arc::new(ActiveRule { rule: rule.clone(), tally, sightings, addresses })
+            Arc::new(ActiveRule { rule: rule.clone(), tally, usage, addresses })
         };
         settings.rules.iter().map(active).collect()
     }
@@ -208,7 +208,7 @@ impl RuleStats {
         let (workers, began) = (self.workers, self.began);
         let new = || Account {
             tally: Arc::default(),
-            sightings: Arc::new(SharedSightings(Mutex::new(Sightings::new(began)))),
+            usage: Arc::new(SharedUsage(Mutex::new(HeaderUsage::new(began)))),
         };
         let of_rule = self.rules.entry(name.to_owned());
         let accounts = of_rule.or_insert_with(|| Accounts {
@@ -244,11 +244,11 @@ impl RuleStats {
     }
 
     /// Who sent a rule's connections a header, and who did not.
-    pub fn sightings(&self, rule: &str) -> Sightings {
-        let mut all = Sightings::new(self.began);
+    pub fn header_usage(&self, rule: &str) -> HeaderUsage {
+        let mut all = HeaderUsage::new(self.began);
         let of_rule = self.rules.get(rule).into_iter();
         for account in of_rule.flat_map(|accounts| &accounts.of_workers) {
-            all.merge(&account.sightings.copy());
+            all.merge(&account.usage.copy());
         }
         all
     }

@@ -226,7 +226,7 @@ impl Session {
                     return self.decline(cx, Reason::HeaderTimeout.into());
                 }
                 let decided = reader.take_silence(self.connection(cx.resources));
-                self.note(cx.resources, reader.sighting(&decided));
+                self.record_usage(cx.resources, reader.sent_header(&decided));
                 self.go_on(cx, decided)
             }
             Stage::Connecting(_) => self.go_on_connecting(cx),

@@ -22,7 +22,7 @@ use super::worker::Worker;
 use crate::address::UpstreamAddr;
 use crate::config::settings::UpstreamName;
 use crate::config::{Names, Settings};
-use crate::policy::cutover::Sightings;
+use crate::policy::cutover::HeaderUsage;
 use crate::sys::netns::Namespace;
 use crate::sys::socket::Listeners;
 
@@ -146,8 +146,8 @@ impl Workers {
     }
 
     /// Who sent a rule's connections a header, and who did not.
-    pub fn sightings(&self, rule: &str) -> Sightings {
-        self.rule_stats.sightings(rule)
+    pub fn header_usage(&self, rule: &str) -> HeaderUsage {
+        self.rule_stats.header_usage(rule)
     }
 
     /// Those of connections that no rule wanted.

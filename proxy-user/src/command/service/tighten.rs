@@ -60,8 +60,8 @@ impl Service {
     }
 
     fn judge(&self, rule: &Rule, quiet: Duration) -> Cutover {
-        let sightings = self.relay.sightings(&rule.name);
-        Cutover::judge(&rule.name, rule.inbound.mode, &sightings, quiet, Instant::now())
+        let usage = self.relay.header_usage(&rule.name);
+        Cutover::judge(&rule.name, rule.inbound.mode, &usage, quiet, Instant::now())
     }
 
     fn rule(&self, name: &str) -> Result<&Rule> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::text::table;
 use crate::config::settings::Mode;
-use crate::policy::cutover::{MINUTES, Progress, Sightings, progress};
+use crate::policy::cutover::{HeaderUsage, MINUTES, Readiness, readiness};
 
 /// How far a rule's cut-over is.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -68,14 +68,14 @@ impl Cutover {
     pub fn judge(
         rule: &str,
         mode: Mode,
-        sightings: &Sightings,
+        usage: &HeaderUsage,
         quiet: Duration,
         now: Instant,
     ) -> Self {
-        let progress = progress(mode, sightings, quiet, now);
+        let readiness = readiness(mode, usage, quiet, now);
         let ago = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at).as_secs());
-        let sources = sightings.sources().into_iter().map(|(source, seen)| {
-            let counts = sightings.lately_of(seen, now);
+        let sources = usage.sources().into_iter().map(|(source, seen)| {
+            let counts = usage.recent_of(seen, now);
             Source {
                 source,
                 with: counts.with,
@@ -87,8 +87,8 @@ impl Cutover {
         Self {
             rule: rule.to_owned(),
             mode: mode.to_string(),
-            verdict: verdict(&progress),
-            says: sentence(&progress, quiet),
+            verdict: verdict(&readiness),
+            says: sentence(&readiness, quiet),
             sources: sources.collect(),
         }
     }
@@ -130,43 +130,43 @@ impl Source {
     }
 }
 
-const fn verdict(progress: &Progress) -> Verdict {
-    match progress {
-        Progress::NotRead => Verdict::NotRead,
-        Progress::NoTraffic => Verdict::NoTraffic,
-        Progress::NotStarted => Verdict::NotStarted,
-        Progress::Between { .. } => Verdict::InBetween,
-        Progress::TooEarly { .. } => Verdict::TooEarly,
-        Progress::Ready => Verdict::ReadyForRequire,
-        Progress::Required { .. } => Verdict::Required,
+const fn verdict(readiness: &Readiness) -> Verdict {
+    match readiness {
+        Readiness::NotRead => Verdict::NotRead,
+        Readiness::NoTraffic => Verdict::NoTraffic,
+        Readiness::NotStarted => Verdict::NotStarted,
+        Readiness::Partial { .. } => Verdict::InBetween,
+        Readiness::TooEarly { .. } => Verdict::TooEarly,
+        Readiness::Ready => Verdict::ReadyForRequire,
+        Readiness::Required { .. } => Verdict::Required,
     }
 }
 
-fn sentence(progress: &Progress, quiet: Duration) -> String {
+fn sentence(readiness: &Readiness, quiet: Duration) -> String {
     let quiet = format_duration(quiet);
-    match progress {
-        Progress::NotRead => {
+    match readiness {
+        Readiness::NotRead => {
             "headers are not read; with mode optional they are, and nobody is refused".to_owned()
         }
-        Progress::NoTraffic => {
+        Readiness::NoTraffic => {
             format!("no trusted source has connected in the last {MINUTES} minutes")
         }
-        Progress::NotStarted => "not started: no load balancer sends a header".to_owned(),
-        Progress::Between { missing } => {
+        Readiness::NotStarted => "not started: no load balancer sends a header".to_owned(),
+        Readiness::Partial { missing } => {
             let missing = names(missing);
             format!("in between: without a header in the last {quiet}: {missing}")
         }
-        Progress::TooEarly { left } => {
+        Readiness::TooEarly { left } => {
             let left = format_duration(Duration::from_secs(left.as_secs().max(1)));
             format!("everybody sends a header; watched for {quiet}, it is ready: {left} to go")
         }
-        Progress::Ready => {
+        Readiness::Ready => {
             format!("ready for require: nobody was without a header in the last {quiet}")
         }
-        Progress::Required { missing } if missing.is_empty() => {
+        Readiness::Required { missing } if missing.is_empty() => {
             "a header is required, and nobody is without one".to_owned()
         }
-        Progress::Required { missing } => {
+        Readiness::Required { missing } => {
             let missing = names(missing);
             format!("a header is required; refused for want of one in the last {quiet}: {missing}")
         }
@@ -189,11 +189,11 @@ mod tests {
 
     fn judged(notes: &[(u8, bool)], mode: Mode, after: u64) -> Cutover {
         let began = Instant::now();
-        let mut sightings = Sightings::new(began);
+        let mut usage = HeaderUsage::new(began);
         for (source, has_header) in notes {
-            sightings.note([10, 0, 0, *source].into(), *has_header, began);
+            usage.record([10, 0, 0, *source].into(), *has_header, began);
         }
-        Cutover::judge("web", mode, &sightings, QUIET, began + Duration::from_secs(after))
+        Cutover::judge("web", mode, &usage, QUIET, began + Duration::from_secs(after))
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Session {
             resources.scratch.work.count(1);
             let connection = self.connection(resources);
             if let Some(decided) = reader.take(&resources.scratch.buffer[..read], connection) {
-                self.note(resources, reader.sighting(&decided));
+                self.record_usage(resources, reader.sent_header(&decided));
                 if let (Err(Declined::Refused(reason)), Some(ended)) = (&decided, &mut self.ended) {
                     let read = reader.kept().unwrap_or(&resources.scratch.buffer[..read]);
                     ended.first_bytes = FirstBytes::of(read, *reason);
@@ -42,9 +42,9 @@ impl Session {
     }
 
     /// For whoever waits until all load balancers send headers.
-    pub(super) fn note(&self, resources: &Resources, sighting: Option<bool>) {
-        if let Some(has_header) = sighting {
-            self.active.sightings.note(self.peer, has_header, resources.clock.instant());
+    pub(super) fn record_usage(&self, resources: &Resources, has_header: Option<bool>) {
+        if let Some(has_header) = has_header {
+            self.active.usage.record(self.peer, has_header, resources.clock.instant());
         }
     }
 
