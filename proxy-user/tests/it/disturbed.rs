@@ -338,22 +338,13 @@ fn sysctls_that_somebody_changed_are_set_again() {
     }
 }
 
-/// Deletes the veth, and has another link take its name before it can be made again.
+/// Deletes the veth, and has another link take its name while nobody can make it again.
 fn take_the_name(foreword: &Foreword, node: &Netns) {
     let veth = veth(foreword);
-    let scratch = crate::setup::Scratch::new();
-    let batch = format!("link del {veth}\nlink add {veth} type veth peer name thief\n");
-    let batch = scratch.write("batch", &batch);
-    let is_taken = || {
-        let mut ip = node.command("ip");
-        ip.arg("-batch").arg(&batch);
-        // The veth may be just being made.
-        let _ = ip.output();
-        let mut show = node.command("ip");
-        show.args(["link", "show", "dev", &veth]);
-        show.output().is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("@thief"))
-    };
-    wait_until(PATIENCE, "the veth's name", is_taken).expect("we are faster once");
+    foreword.signal(nix::sys::signal::Signal::SIGSTOP).expect("it runs");
+    node.ip(&format!("link del {veth}")).expect("it is there");
+    node.ip(&format!("link add {veth} type veth peer name thief")).expect("the name is free");
+    foreword.signal(nix::sys::signal::Signal::SIGCONT).expect("it is stopped");
 }
 
 fn without_a_way_inside_nothing_is_steered() {
