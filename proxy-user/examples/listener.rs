@@ -13,12 +13,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use foreword::operate::budget::Budget;
-use foreword::operate::config_file::ConfigFile;
-use foreword::operate::logs;
-use foreword::operate::memory_budget::MemoryBudget;
-use foreword::operate::resolver::look_up_now;
+use foreword::budget::DescriptorBudget;
+use foreword::budget::MemoryBudget;
+use foreword::logging;
 use foreword::relay::{Pods, Workers};
+use foreword::service::config_file::ConfigFile;
+use foreword::service::resolver::look_up_now;
 use foreword::sys::capability;
 use foreword::sys::netns::Namespace;
 use foreword::sys::socket::{self, Listeners};
@@ -29,8 +29,8 @@ fn main() -> Result<()> {
     let address: SocketAddrV4 = address.parse().context("ADDRESS is IPv4 and a port")?;
     let (file, settings) = ConfigFile::open(Path::new(config))?;
     let names = file.judge_names(&settings, &look_up_now(&settings.upstream_names())?)?;
-    logs::start(logs::Format::Text).expect("there are threads");
-    let budget = Budget::of(capability::raise_file_limit()?)?;
+    logging::start(logging::Format::Text).expect("there are threads");
+    let budget = DescriptorBudget::of(capability::raise_file_limit()?)?;
     let count = settings.workers.map_or(1, Into::into);
     let listen = || Ok(Listeners { v4: socket::listen(address.into())?, v6: None });
     let listeners: Result<Vec<_>> = (0..count).map(|_| listen()).collect();

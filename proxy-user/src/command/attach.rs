@@ -4,9 +4,9 @@ use anyhow::Context as _;
 
 use super::Failure;
 use super::cli::Attach;
-use super::service::{self, Retirement, Words};
 use crate::config::{Settings, Written, validate};
-use crate::operate::logs;
+use crate::logging;
+use crate::service::{self, Retirement, Words};
 use crate::steer::Steering;
 use crate::sys::slots::Slots;
 
@@ -17,6 +17,6 @@ pub fn run(arguments: Attach) -> Result<(), Failure> {
     let settings = Settings { take_over, ..validate(&config, Written::Flags)? };
     // Before anything else opens a descriptor.
     let slots = Slots::reserve(Steering::slots(&settings)).context("cannot open /dev/null")?;
-    logs::start(log.into()).context("cannot start to log")?;
-    service::run(settings, Words::Flags(config), slots, Retirement::Exit)
+    logging::start(log.into()).context("cannot start to log")?;
+    Ok(service::run(settings, Words::Flags(config), slots, Retirement::Exit)?)
 }

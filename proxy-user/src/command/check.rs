@@ -11,8 +11,8 @@ use super::cli::Check;
 use crate::config::explain::explain;
 use crate::config::field::At;
 use crate::config::file;
-use crate::operate::config_file::ConfigFile;
-use crate::operate::resolver::look_up_now;
+use crate::service::config_file::ConfigFile;
+use crate::service::resolver::look_up_now;
 use crate::steer::advice;
 
 /// Explains the file, rule by rule.

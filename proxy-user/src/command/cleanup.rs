@@ -6,15 +6,15 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
-use super::service::require_privileges;
 use crate::config::raw::defaults;
+use crate::logging;
 use crate::operate::admin::socket;
-use crate::operate::logs;
+use crate::service::require_privileges;
 use crate::steer::sweep;
 
 /// Removes what dead instances left, and says what that was.
 pub fn run() -> Result<()> {
-    logs::start(logs::Format::Text).context("cannot start to log")?;
+    logging::start(logging::Format::Text).context("cannot start to log")?;
     require_privileges()?;
     let swept = sweep::everything()?;
     let sockets = socket::sweep(Path::new(defaults::ADMIN_SOCKET));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::raw::defaults;
-use crate::operate::logs;
+use crate::logging;
 
 mod attach;
 
@@ -69,7 +69,7 @@ pub enum LogFormat {
     Json,
 }
 
-impl From<LogFormat> for logs::Format {
+impl From<LogFormat> for logging::Format {
     fn from(format: LogFormat) -> Self {
         match format {
             LogFormat::Text => Self::Text,

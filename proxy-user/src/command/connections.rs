@@ -4,12 +4,13 @@ use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result};
 
+use super::render::connections::list;
 use super::{Failure, cli};
 use crate::config::field::{At, Field};
 use crate::config::validate::duration;
 use crate::config::word::Word;
 use crate::operate::admin::{Ask, client};
-use crate::operate::report::connections::{Connection, Filter, list};
+use crate::operate::report::connections::{Connection, Filter};
 use crate::operate::report::pinned;
 use crate::steer;
 

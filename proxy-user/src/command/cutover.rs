@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
+use super::render::cutover::describe;
 use super::{Failure, cli};
 use crate::config::field::{At, Field};
 use crate::config::validate::duration;
@@ -30,7 +31,7 @@ pub fn run(arguments: &cli::Cutover) -> Result<ExitCode, Failure> {
     if arguments.json {
         write(&format!("{}\n", serde_json::to_string_pretty(&report).context("no JSON")?))?;
     } else {
-        write(&report.iter().map(Cutover::describe).collect::<Vec<_>>().join("\n"))?;
+        write(&report.iter().map(describe).collect::<Vec<_>>().join("\n"))?;
     }
     let is_ready = report.iter().all(Cutover::is_ready);
     Ok(if is_ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -7,13 +7,14 @@ use anyhow::Context as _;
 
 use super::Failure;
 use super::cli::Doctor;
+use super::render::doctor::describe;
 use crate::config::validate;
 use crate::config::word::Word;
-use crate::operate::config_file::ConfigFile;
 use crate::operate::doctor::facts::Facts;
 use crate::operate::doctor::intent::Intent;
-use crate::operate::doctor::{judge, text};
-use crate::operate::resolver::look_up_now;
+use crate::operate::doctor::judge;
+use crate::service::config_file::ConfigFile;
+use crate::service::resolver::look_up_now;
 
 /// Exit code 1 if Foreword would not work here, 0 otherwise.
 pub fn run(arguments: &Doctor) -> Result<ExitCode, Failure> {
@@ -22,7 +23,7 @@ pub fn run(arguments: &Doctor) -> Result<ExitCode, Failure> {
     let text = if arguments.json {
         serde_json::to_string_pretty(&report).context("cannot write JSON")? + "\n"
     } else {
-        text::describe(&report)
+        describe(&report)
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;
     Ok(ExitCode::from(u8::from(report.is_fatal())))

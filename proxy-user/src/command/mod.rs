@@ -12,8 +12,8 @@ mod health;
 mod import;
 mod probe;
 mod reload;
+mod render;
 mod run;
-mod service;
 mod status;
 
 use std::process::ExitCode;
@@ -23,8 +23,9 @@ use clap::Parser as _;
 use self::cli::{Cli, Command};
 use crate::config::Invalid;
 use crate::inspect::hex::HexError;
-use crate::operate::config_file::BadFile;
-use crate::operate::logs;
+use crate::logging;
+use crate::service;
+use crate::service::config_file::BadFile;
 
 /// How a command fails.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,16 @@ enum Failure {
     /// What was asked for could not be done; exit code 1.
     #[error("{0:#}")]
     Run(#[from] anyhow::Error),
+}
+
+impl From<service::Failure> for Failure {
+    fn from(failure: service::Failure) -> Self {
+        match failure {
+            service::Failure::Usage(invalid) => Self::Usage(invalid),
+            service::Failure::File(file) => Self::File(file),
+            service::Failure::Run(error) => Self::Run(error),
+        }
+    }
 }
 
 fn done(result: anyhow::Result<()>) -> Result<ExitCode, Failure> {
@@ -69,12 +80,12 @@ pub fn run() -> ExitCode {
         Command::Probe(arguments) => probe::run(&arguments),
     };
     let code = result.unwrap_or_else(|failure| {
-        logs::fail(format_args!("error: {failure}"));
+        logging::fail(format_args!("error: {failure}"));
         ExitCode::from(match failure {
             Failure::Usage(_) | Failure::File(_) | Failure::Import(_) | Failure::Hex(_) => 2,
             Failure::Run(_) => 1,
         })
     });
-    logs::finish();
+    logging::finish();
     code
 }

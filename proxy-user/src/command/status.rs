@@ -7,15 +7,15 @@ use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
 use super::cli;
+use super::render::{leftover, status, watch};
 use crate::operate::admin::{Ask, client};
 use crate::operate::report::pinned::Leftover;
-use crate::operate::report::{State, Status, text};
-use crate::operate::watch;
+use crate::operate::report::{State, Status};
 use crate::steer::pinned;
 
 /// All that there is to see.
 #[derive(Debug, Serialize)]
-struct Sight {
+struct Overview {
     /// Those that answer, the one that takes new connections first.
     runs: Vec<Status>,
     /// Those that don't, by what they have pinned.
@@ -32,31 +32,31 @@ pub fn run(arguments: &cli::Status) -> Result<ExitCode> {
         watch::run(look)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let sight = self::look(arguments);
+    let overview = self::look(arguments);
     let report = if arguments.json {
-        format!("{}\n", serde_json::to_string_pretty(&sight)?)
+        format!("{}\n", serde_json::to_string_pretty(&overview)?)
     } else {
-        sight.describe()
+        overview.describe()
     };
     io::stdout().write_all(report.as_bytes()).context("cannot write to standard output")?;
-    let serves = sight.runs.iter().any(|run| run.state == State::Serving);
+    let serves = overview.runs.iter().any(|run| run.state == State::Serving);
     Ok(if serves { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn look(arguments: &cli::Status) -> Sight {
+fn look(arguments: &cli::Status) -> Overview {
     let (mut runs, _) = client::ask_all::<Status>(&arguments.admin.socket, &Ask::Status);
     runs.sort_by_key(|run| run.state != State::Serving);
     // Without the right to read pins, what answers is all that is seen.
     let pinned = pinned::instances().unwrap_or_default().into_iter();
     let others = pinned.filter(|pinned| runs.iter().all(|run| run.instance != pinned.instance));
     let others = others.map(Leftover::from).collect();
-    Sight { runs, others }
+    Overview { runs, others }
 }
 
-impl Sight {
+impl Overview {
     fn describe(&self) -> String {
-        let runs = self.runs.iter().map(text::describe);
-        let others = self.others.iter().map(Leftover::describe);
+        let runs = self.runs.iter().map(status::describe);
+        let others = self.others.iter().map(leftover::describe);
         let parts: Vec<_> = runs.chain(others).collect();
         if parts.is_empty() {
             return "no Foreword runs here\n".to_owned();

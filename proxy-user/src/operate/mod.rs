@@ -1,13 +1,6 @@
-//! What whoever runs Foreword gets to see of it.
+//! How a run is seen from outside: the admin socket and HTTP, what it reports there, and what the
+//! doctor makes of a node.
 
 pub mod admin;
-pub mod budget;
-pub mod config_file;
 pub mod doctor;
-pub mod logs;
-pub mod memory_budget;
-pub mod outlet;
 pub mod report;
-pub mod resolver;
-pub mod summary;
-pub mod watch;

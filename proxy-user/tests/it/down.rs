@@ -12,10 +12,11 @@ use crate::admin::{Run, get};
 use crate::backend::{Backend, echo, swallow};
 use crate::client::{Client, PATIENCE, Reply};
 use crate::config_file::rule;
+use crate::hosts::Hosts;
 use crate::maps::packets;
 use crate::scene::{OFF, PORT, Scene, attach, lab};
 use crate::setup::{Scratch, output_of};
-use crate::wire::{join, named_headers};
+use crate::wire::{join, named_headers, v2_local};
 
 both_families!(
     a_check_that_only_connects_fails_while_the_upstream_is_down,
@@ -25,6 +26,9 @@ both_families!(
     clients_that_leave_early_bring_nothing_down,
     a_client_that_the_upstream_refuses_closes_nothing_for_others,
     where_it_is_accepted_nothing_is_refused,
+    a_local_check_fails_while_the_upstream_is_down,
+    a_name_is_down_when_all_its_addresses_are,
+    a_failure_that_may_be_one_clients_closes_nothing_for_long,
 );
 
 /// Whether somebody who connects to that address is refused by a reset.
@@ -202,4 +206,53 @@ fn where_it_is_accepted_nothing_is_refused(family: Family) {
     })
     .expect("it is known");
     assert!(!is_refused(&lab, family, family.vip()));
+}
+
+/// A load balancer's check that says LOCAL: it brings its upstream down as a client's connection does, and
+/// it is refused like one.
+fn a_local_check_fails_while_the_upstream_is_down(family: Family) {
+    let lab = lab();
+    let trusted = "mode: require, trusted: [10.77.1.2, \"fd77:1::2\"]";
+    let run = Run::start(&lab, &rule(PORT, "none").replace("mode: off", trusted));
+    bring_down(&lab, family, family.vip(), &v2_local());
+    let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
+    assert_comes_up(&lab, family, family.vip());
+    let mut check = Client::connect(&lab.client, family.lb(), backend.address());
+    check.send(&v2_local());
+    assert_eq!(check.finish_and_rest(), Reply::ended(b""));
+    drop(run);
+}
+
+fn a_name_is_down_when_all_its_addresses_are(family: Family) {
+    let lab = lab();
+    let (one, other) = (family.backend(), family.vip());
+    let hosts = Hosts::saying(&format!("{one} app.test\n{other} app.test\n"));
+    let upstream = "    upstream: { address: \"app.test:8080\" }\n";
+    let run = Run::by(hosts.command(&lab.node), &format!("{}{upstream}", rule(PORT, "none")));
+    bring_down(&lab, family, family.vip(), b"hello");
+    let backend = Backend::start(&lab.backend, (other, 8080).into(), echo);
+    assert_comes_up(&lab, family, family.vip());
+    // The other one is still down, and that closes nothing.
+    for _ in 0..5 {
+        let mut client = Client::connect(&lab.client, family.lb(), (family.vip(), PORT).into());
+        client.send(b"hello");
+        assert_eq!(client.finish_and_rest(), Reply::ended(b"hello"));
+        sleep(Duration::from_millis(400));
+    }
+    drop(backend);
+    bring_down(&lab, family, family.vip(), b"hello");
+    drop(run);
+}
+
+/// With the client's address towards the upstream, what fails may be due to it: whoever asks ten seconds
+/// later is let through to see.
+fn a_failure_that_may_be_one_clients_closes_nothing_for_long(family: Family) {
+    let flags = [OFF, "--outbound none --source client --upstream-interface eth1"];
+    let scene = Scene::new(family, &flags);
+    bring_down(&scene.lab, family, family.vip(), b"hello");
+    let begin = Instant::now();
+    assert_comes_up(&scene.lab, family, family.vip());
+    assert!(begin.elapsed() > Duration::from_secs(5), "after {:?}", begin.elapsed());
+    let said = scene.foreword.output();
+    assert!(said.contains("clients may try an upstream again"), "{said}");
 }

@@ -6,19 +6,34 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Room, and what it may import from `crate::`.
-const ROOMS: [(&str, &[&str]); 10] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("address", &[]),
     ("header", &["address"]),
     ("policy", &["address", "header", "config"]),
     ("config", &["address", "header"]),
     ("sys", &[]),
+    ("logging", &["sys"]),
     ("steer", &["address", "config", "sys"]),
     ("relay", &["address", "header", "policy", "config", "sys"]),
-    ("operate", &["address", "header", "policy", "config", "relay", "steer", "sys"]),
+    ("budget", &["config", "relay", "steer", "sys"]),
+    (
+        "operate",
+        &["address", "header", "policy", "config", "sys", "logging", "steer", "relay", "budget"],
+    ),
     ("inspect", &["address", "header", "config"]),
     (
+        "service",
+        &[
+            "address", "header", "policy", "config", "sys", "logging", "steer", "relay", "budget",
+            "operate",
+        ],
+    ),
+    (
         "command",
-        &["address", "header", "policy", "config", "inspect", "operate", "relay", "steer", "sys"],
+        &[
+            "address", "header", "policy", "config", "sys", "logging", "steer", "relay", "budget",
+            "operate", "inspect", "service",
+        ],
     ),
 ];
 

@@ -44,16 +44,20 @@ pub fn pin_thread(cpu: usize) -> Result<()> {
 pub fn pin_processes(processes: &[u32], cpu: usize) -> Result<()> {
     for process in processes {
         for thread in numbers_in(&format!("/proc/{process}/task"))? {
-            pin(thread, cpu).with_context(|| format!("cannot pin process {process}"))?;
+            match pin(thread, cpu) {
+                // A thread that has ended since it was listed needs no CPU.
+                Err(Errno::ESRCH) => {}
+                pinned => pinned.with_context(|| format!("cannot pin process {process}"))?,
+            }
         }
     }
     Ok(())
 }
 
-fn pin(thread: u32, cpu: usize) -> Result<()> {
+fn pin(thread: u32, cpu: usize) -> nix::Result<()> {
     let mut only = CpuSet::new();
     only.set(cpu)?;
-    Ok(sched_setaffinity(pid(thread)?, &only)?)
+    sched_setaffinity(Pid::from_raw(thread.cast_signed()), &only)
 }
 
 /// A process and all that it has started.

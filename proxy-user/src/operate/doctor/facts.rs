@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use super::intent::Intent;
-use crate::operate::memory_budget::MemoryBudget;
+use crate::budget::MemoryBudget;
 use crate::steer::survey::{self, Survey};
 use crate::sys::place::Place;
 use crate::sys::unseen::{Seen, Unseen};

@@ -16,8 +16,7 @@ mod process;
 mod rules;
 mod settings;
 #[cfg(test)]
-mod tests;
-pub mod text;
+pub(crate) mod tests;
 mod traces;
 mod tunnels;
 

@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 use super::Finding;
 use super::facts::{Facts, Process, Setting, Settings};
 use super::intent::Intent;
+use crate::budget::DescriptorBudget;
 use crate::config::field::At;
 use crate::config::settings::MemoryLimit;
-use crate::operate::budget::Budget;
 use crate::steer::advice::Advice;
 use crate::sys::pipe::CAPACITY;
 use crate::sys::place::Place;
@@ -119,7 +119,7 @@ fn files(limits: &Seen<(u64, u64)>, intent: &Intent, place: Place) -> Finding {
         Ok(limits) => *limits,
         Err(unseen) => return Finding::unseen(CHECK, "the limit of open files", unseen),
     };
-    let budget = match Budget::of(hard) {
+    let budget = match DescriptorBudget::of(hard) {
         Ok(budget) => budget,
         Err(error) => return Finding::fatal(CHECK, error.to_string(), mend),
     };
@@ -143,7 +143,7 @@ fn files(limits: &Seen<(u64, u64)>, intent: &Intent, place: Place) -> Finding {
 fn memory(process: &Process, intent: &Intent) -> Option<Finding> {
     const CHECK: &str = "memory";
     let (_, files) = *process.files.as_ref().ok()?;
-    let allowed = Budget::of(files).ok()?.connections;
+    let allowed = DescriptorBudget::of(files).ok()?.connections;
     let budget = match &process.memory {
         Ok(budget) => budget,
         Err(unseen) => return Some(Finding::unseen(CHECK, "how much memory there is", unseen)),

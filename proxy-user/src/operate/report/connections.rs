@@ -1,13 +1,10 @@
 //! Connections that are open: what the process knows of them, and what the kernel does.
 
-use std::cmp::Reverse;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use humantime::format_duration;
 use serde::{Deserialize, Serialize};
 
-use super::text::table;
 use crate::address::{Cidr, ClientAddr, UpstreamAddr};
 use crate::relay::OpenConnection;
 
@@ -83,36 +80,10 @@ impl Filter {
 }
 
 impl Connection {
-    fn age(&self) -> Duration {
+    /// Since it was accepted.
+    pub fn age(&self) -> Duration {
         Duration::from_millis(self.age_ms)
     }
-
-    fn cells(&self) -> [String; 9] {
-        let word =
-            |address: Option<SocketAddr>| address.map_or("-".to_owned(), |at| at.to_string());
-        let number = |count: Option<u64>| count.map_or("-".to_owned(), |count| count.to_string());
-        let rtt = self.rtt_us.map_or("-".to_owned(), |us| format!("{us} µs"));
-        // Nobody reads a connection's age in milliseconds.
-        let age = format_duration(Duration::from_secs(self.age().as_secs())).to_string();
-        [
-            self.rule.clone().unwrap_or_else(|| "-".to_owned()),
-            self.state.clone(),
-            word(self.client.or(self.peer)),
-            word(self.destination),
-            word(self.upstream),
-            number(self.bytes_in),
-            number(self.bytes_out),
-            age,
-            rtt,
-        ]
-    }
-}
-
-/// The connections as a table, the oldest first.
-pub fn list(mut connections: Vec<Connection>) -> String {
-    connections.sort_by_key(|connection| Reverse(connection.age_ms));
-    let head = ["RULE", "STATE", "CLIENT", "DESTINATION", "UPSTREAM", "IN", "OUT", "AGE", "RTT"];
-    table(head, connections.iter().map(Connection::cells))
 }
 
 #[cfg(test)]
@@ -130,26 +101,6 @@ mod tests {
             age_ms: 61_500,
             ..Connection::default()
         }
-    }
-
-    #[test]
-    fn a_connection_is_one_line() {
-        let text = list(vec![connection()]);
-        let lines: Vec<_> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        let line: &Vec<_> = &lines[1];
-        let expected = [
-            "web",
-            "relaying",
-            "203.0.113.7:5000",
-            "[fd00::1]:443",
-            "-",
-            "17",
-            "-",
-            "1m",
-            "1s",
-            "-",
-        ];
-        assert_eq!(line, &expected);
     }
 
     #[test]

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use humantime::format_duration;
 use serde::{Deserialize, Serialize};
 
-use super::text::table;
 use crate::config::settings::Mode;
 use crate::policy::cutover::{HeaderUsage, MINUTES, Readiness, readiness};
 
@@ -97,37 +96,6 @@ impl Cutover {
     pub fn is_ready(&self) -> bool {
         matches!(self.verdict, Verdict::ReadyForRequire | Verdict::Required)
     }
-
-    /// In a few lines.
-    pub fn describe(&self) -> String {
-        let Self { rule, mode, says, sources, .. } = self;
-        let mut text = format!("rule {rule} ({mode}): {says}\n");
-        if !sources.is_empty() {
-            let with = format!("WITH ({MINUTES}m)");
-            let without = format!("WITHOUT ({MINUTES}m)");
-            let head = ["SOURCE", &with, &without, "FIRST WITH", "LAST WITHOUT"];
-            let table = table(head, sources.iter().map(Source::cells));
-            text.extend(table.lines().flat_map(|line| ["  ", line, "\n"]));
-        }
-        text
-    }
-}
-
-impl Source {
-    fn cells(&self) -> [String; 5] {
-        let ago = |seconds: Option<u64>| {
-            seconds.map_or("never".to_owned(), |seconds| {
-                format!("{} ago", format_duration(Duration::from_secs(seconds)))
-            })
-        };
-        [
-            name(self.source),
-            self.with.to_string(),
-            self.without.to_string(),
-            ago(self.first_with),
-            ago(self.last_without),
-        ]
-    }
 }
 
 const fn verdict(readiness: &Readiness) -> Verdict {
@@ -177,7 +145,8 @@ fn names(sources: &[Option<IpAddr>]) -> String {
     sources.iter().copied().map(name).collect::<Vec<_>>().join(", ")
 }
 
-fn name(source: Option<IpAddr>) -> String {
+/// A source in words.
+pub fn name(source: Option<IpAddr>) -> String {
     source.map_or_else(|| "others".to_owned(), |source| source.to_string())
 }
 
@@ -201,12 +170,7 @@ mod tests {
         let between = judged(&[(1, true), (2, true), (2, false)], Mode::Optional, 60);
         assert_eq!(between.verdict, Verdict::InBetween);
         assert!(!between.is_ready());
-        let text = between.describe();
-        assert!(text.starts_with(
-            "rule web (optional): in between: without a header in the last 5m: 10.0.0.2\n"
-        ));
-        assert!(text.contains("10.0.0.1  1           0              1m ago      never"), "{text}");
-        assert!(text.contains("10.0.0.2  1           1              1m ago      1m ago"), "{text}");
+        assert_eq!(between.says, "in between: without a header in the last 5m: 10.0.0.2");
     }
 
     #[test]

@@ -175,7 +175,7 @@ mod tests {
 
     use super::super::{DownUpstream, Lookup, Repairs, StalledWorker, Traffic};
     use super::*;
-    use crate::operate::logs::LostLines;
+    use crate::logging::LostLines;
 
     fn status() -> Status {
         let refused = [("no-header".to_owned(), 3)].into();

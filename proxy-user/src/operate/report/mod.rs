@@ -7,16 +7,16 @@ pub mod connections;
 pub mod cutover;
 pub mod metrics;
 pub mod pinned;
-pub mod text;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-use super::logs::LostLines;
 use crate::address::UpstreamAddr;
+use crate::logging::LostLines;
 use crate::relay::{Counts, Stalled};
 
 /// A run, as it stands.
@@ -91,7 +91,7 @@ impl Status {
     /// How much memory buffers take, if that is all that they may.
     fn out_of_memory(&self) -> Option<String> {
         let limit = self.memory_limit.filter(|limit| self.memory >= *limit)?;
-        let [memory, limit] = [self.memory, limit].map(text::bytes);
+        let [memory, limit] = [self.memory, limit].map(ByteSize);
         Some(format!(
             "connections' buffers count for {memory} of memory, and {limit} is the limit: new \
              connections are reset"

@@ -110,9 +110,9 @@ fn memory_that_buffers_may_take_and_is_not_there_is_a_warning() {
         judged(|facts| facts.process.memory = super::memory(1 << 30), &intent(limits, ""))
     };
     assert_bad(&with("limits: {memory: none}"), Warning, "memory", &["any amount", "auto, or a"]);
-    let words = ["2.00 GiB for buffers", "1.00 GiB in all", "limits.memory: auto"];
+    let words = ["2.0 GiB for buffers", "1.0 GiB in all", "limits.memory: auto"];
     assert_bad(&with("limits: {memory: 2GiB}"), Warning, "memory", &words);
-    assert_fine(&with("limits: {memory: 512MiB, connections: 1024}"), "memory", &["1.00 GiB"]);
+    assert_fine(&with("limits: {memory: 512MiB, connections: 1024}"), "memory", &["1.0 GiB"]);
     assert_fine(&with("limits: {memory: none, connections: 48}"), "memory", &["any amount"]);
 }
 

@@ -9,8 +9,8 @@ mod tunnels;
 
 use super::facts::{Facts, Kernel, Process, Settings};
 use super::intent::Intent;
-use super::{Finding, Report, Verdict, judge, text};
-use crate::operate::memory_budget::MemoryBudget;
+use super::{Finding, Report, Verdict, judge};
+use crate::budget::MemoryBudget;
 use crate::steer::survey::Survey;
 use crate::steer::survey::features::Features;
 use crate::steer::survey::interfaces::{Interface, Role, Steerer};
@@ -24,11 +24,11 @@ use crate::sys::unseen::{Seen, Unseen};
 
 /// A value of a kernel setting.
 #[allow(clippy::unnecessary_wraps, reason = "it is what the facts hold")]
-fn set(value: &str) -> Seen<Option<String>> {
+pub(crate) fn set(value: &str) -> Seen<Option<String>> {
     Ok(Some(value.to_owned()))
 }
 
-fn hidden<T>() -> Seen<T> {
+pub(crate) fn hidden<T>() -> Seen<T> {
     Err(Unseen::because("made up"))
 }
 
@@ -42,7 +42,7 @@ fn empty_chain() -> Chain {
     Chain { tcx: Ok(Vec::new()), clsact: Ok(Vec::new()) }
 }
 
-fn program(name: &str, slot: Slot) -> Program {
+pub(crate) fn program(name: &str, slot: Slot) -> Program {
     Program { name: name.to_owned(), slot }
 }
 
@@ -67,7 +67,7 @@ fn healthy_interface() -> Interface {
     }
 }
 
-fn healthy() -> Facts {
+pub(crate) fn healthy() -> Facts {
     Facts {
         place: Place::Host,
         kernel: Kernel { release: Ok("6.12.3-cloud-amd64".to_owned()), lockdown: Ok(None) },
@@ -123,14 +123,14 @@ fn healthy() -> Facts {
 }
 
 /// A node on which one thing is not as it should be.
-fn broken(how: impl FnOnce(&mut Facts)) -> Report {
+pub(crate) fn broken(how: impl FnOnce(&mut Facts)) -> Report {
     let mut facts = healthy();
     how(&mut facts);
     judge(&facts, &Intent::default())
 }
 
 /// A node with one interface, which is not as it should be.
-fn broken_interface(how: impl FnOnce(&mut Interface)) -> Report {
+pub(crate) fn broken_interface(how: impl FnOnce(&mut Interface)) -> Report {
     broken(|facts| {
         let mut interface = healthy_interface();
         how(&mut interface);
@@ -179,42 +179,6 @@ fn a_healthy_node_is_all_ok() {
     assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
     assert!(!report.is_fatal());
     assert!(report.findings().all(|finding| finding.mend.is_none()), "{report:#?}");
-    assert!(text::describe(&report).ends_with("\nfit for Foreword\n"));
-}
-
-#[test]
-fn what_others_have_named_breaks_no_line() {
-    let name = "a\nb\u{1b}[2J";
-    let report = broken_interface(|nic| {
-        nic.name = name.to_owned();
-        nic.ingress.tcx = Ok(vec![program(name, Slot::Tcx)]);
-    });
-    let text = text::describe(&report);
-    assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
-    assert!(text.contains(r"interface a\nb\u{1b}[2J"), "{text}");
-}
-
-#[test]
-fn a_report_is_read_from_the_top_to_its_conclusion() {
-    let report = broken(|facts| {
-        facts.settings.syncookies = set("0");
-        facts.survey.features.veth = hidden();
-    });
-    let text = text::describe(&report);
-    let lines: Vec<_> = text.lines().collect();
-    assert_eq!(lines.first(), Some(&"kernel"), "{text}");
-    assert_eq!(lines[1], "  ok       kernel          Linux 6.12.3-cloud-amd64");
-    let at = lines.iter().position(|line| line.starts_with("  warning  syncookies"));
-    let mend = lines[at.expect("a line of its own") + 1];
-    assert_eq!(mend.trim_start(), "to do: sysctl net.ipv4.tcp_syncookies=1");
-    assert!(lines.iter().all(|line| line.chars().count() <= 100), "{text}");
-    let conclusion = "fit for Foreword, but not for all of it, or not well: 1 warning, 1 note";
-    assert_eq!(lines.last(), Some(&conclusion), "{text}");
-    let many = broken(|facts| {
-        facts.survey.features.sk_lookup = Ok(false);
-        facts.survey.features.redirect_peer = Ok(false);
-    });
-    assert!(text::describe(&many).ends_with("\nnot fit for Foreword: 2 obstacles\n"));
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn what_stuck_connections_take_is_told() {
         "memory",
         &["16.0 GiB for buffers", "32656 stuck at once 31.9 GiB"],
     );
-    let words = ["the cgroup's 1.00 GiB in all", "limits.connections: 1536"];
+    let words = ["the cgroup's 1.0 GiB in all", "limits.connections: 1536"];
     assert_bad(&with(1 << 30), Note, "memory", &words);
     assert_bad(&broken(|facts| facts.process.memory = hidden()), Note, "memory", &["made up"]);
 }

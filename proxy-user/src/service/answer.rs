@@ -9,11 +9,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::Service;
+use super::describe::describe;
 use super::reload::Asker;
-use super::say::describe;
 use crate::config::settings::FORMER;
+use crate::logging;
 use crate::operate::admin::{Answer, Ask, Question};
-use crate::operate::logs;
 use crate::operate::report::connections::Connection;
 use crate::operate::report::{Interface, Repairs, Rule, StalledWorker, Status, Traffic};
 use crate::steer::pinned::Ends;
@@ -65,7 +65,7 @@ impl Service {
             packets: packets.map(|(name, count)| (name.to_owned(), count)).into(),
             dropped_packets: dropped.map(|(why, count)| (why.name().to_owned(), count)).collect(),
             nobodys: Traffic::from(&self.relay.unmatched()),
-            lost_lines: logs::lost(),
+            lost_lines: logging::lost(),
             repairs: Repairs::from(self.steering.repairs()),
         })
     }

@@ -11,15 +11,15 @@ use anyhow::{Context as _, Result, bail};
 use tokio::time::Instant;
 
 use super::Service;
-use super::say::say;
+use super::config_file::{ConfigFile, ConfigWatch, Read};
+use super::resolver::{DEADLINE, late};
 use crate::config::change::movable;
 use crate::config::field::At;
 use crate::config::settings::UpstreamName;
 use crate::config::{Found, RawConfig, Settings, difference};
+use crate::logging::say;
 use crate::operate::admin::{Answer, Question};
-use crate::operate::config_file::{ConfigFile, ConfigWatch, Read};
 use crate::operate::report::State;
-use crate::operate::resolver::{DEADLINE, late};
 use crate::sys::place::Place;
 
 /// The file, and the watch on it.

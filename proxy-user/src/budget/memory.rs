@@ -1,8 +1,8 @@
 //! How much memory connections' buffers may take, of what there is.
 
 use anyhow::{Context as _, Result};
+use bytesize::ByteSize;
 
-use super::report::text;
 use crate::config::settings::MemoryLimit;
 use crate::relay::{Ceilings, UNCOUNTED};
 use crate::sys::memory::{self, LongestBuffers, Memory, Owner};
@@ -59,7 +59,7 @@ impl MemoryBudget {
             Owner::Machine => "machine",
             Owner::Cgroup => "cgroup",
         };
-        format!("the {owner}'s {}", text::bytes(self.available.bytes))
+        format!("the {owner}'s {}", ByteSize(self.available.bytes))
     }
 
     /// What the buffers of so many connections come to if all of them are stuck at once, in bytes.
@@ -81,8 +81,10 @@ impl MemoryBudget {
     /// In a line: the limit, and what it comes to.
     pub fn describe(&self, limit: MemoryLimit, connections: u64) -> String {
         let (of_one, all) = (self.of_one, self.worst(limit, connections));
-        let (of_one, all) = (text::bytes(of_one), text::bytes(all));
-        let bound = self.limit(limit).map_or_else(|| "any amount".to_owned(), text::bytes);
+        let (of_one, all) = (ByteSize(of_one), ByteSize(all));
+        let bound = self
+            .limit(limit)
+            .map_or_else(|| "any amount".to_owned(), |bytes| ByteSize(bytes).to_string());
         let share = match limit {
             MemoryLimit::Quarter => format!(", a quarter of {}", self.available()),
             MemoryLimit::Bytes(_) | MemoryLimit::Any => String::new(),
@@ -112,8 +114,8 @@ mod tests {
     fn the_worst_case_is_told() {
         assert_eq!(
             budget().describe(MemoryLimit::Quarter, 1000),
-            "128 MiB for buffers, a quarter of the cgroup's 512 MiB; one connection can take 21.0 \
-             MiB, 1000 stuck at once 628 MiB"
+            "128.0 MiB for buffers, a quarter of the cgroup's 512.0 MiB; one connection can take 21.0 \
+             MiB, 1000 stuck at once 628.0 MiB"
         );
         assert_eq!(
             budget().describe(MemoryLimit::Any, 1024),

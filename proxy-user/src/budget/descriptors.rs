@@ -17,13 +17,13 @@ const FILES_OF_A_CONNECTION: u64 = 2;
 
 /// What may be open, and what that is enough for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Budget {
+pub struct DescriptorBudget {
     files: u64,
     /// Connections at once.
     pub connections: u64,
 }
 
-impl Budget {
+impl DescriptorBudget {
     /// Works it out from the limit of open files.
     pub fn of(files: u64) -> Result<Self> {
         let kept = OWN + PIPES * FILES_OF_A_PIPE;
@@ -79,19 +79,19 @@ mod tests {
 
     #[test]
     fn what_is_needed_is_enough() {
-        let budget = Budget::of(1024).unwrap();
+        let budget = DescriptorBudget::of(1024).unwrap();
         assert_eq!(budget.connections, 400);
         assert_eq!(budget.shortage(At::File, asked(400), Place::Host), None);
         let words = budget.shortage(At::File, asked(401), Place::Host).unwrap().to_string();
         assert!(words.starts_with("limits.connections: 401: 1024 files may be open"), "{words}");
         assert!(words.contains("allow 1026"), "{words}");
-        assert_eq!(Budget::of(1026).unwrap().connections, 401);
+        assert_eq!(DescriptorBudget::of(1026).unwrap().connections, 401);
     }
 
     #[test]
     fn too_few_files_for_anything_are_refused() {
-        let why = Budget::of(225).unwrap_err().to_string();
+        let why = DescriptorBudget::of(225).unwrap_err().to_string();
         assert_eq!(why, "only 225 files may be open; allow 226 at least (ulimit -n)");
-        assert_eq!(Budget::of(226).unwrap().connections, 1);
+        assert_eq!(DescriptorBudget::of(226).unwrap().connections, 1);
     }
 }

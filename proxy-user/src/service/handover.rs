@@ -8,8 +8,8 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Service;
 use super::events::Events;
-use super::say::say;
 use crate::config::times::HANDSHAKES;
+use crate::logging::say;
 use crate::operate::report::State;
 use crate::steer::{Steering, Successor};
 

@@ -1,6 +1,8 @@
 //! What a run writes: its log to standard error, what it tells whoever started it to standard output.
 //! Each has an [`Outlet`], so that nobody ever waits for either.
 
+pub mod outlet;
+
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write};
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
-use super::outlet::Outlet;
+use self::outlet::Outlet;
 
 /// How long the end of the process waits for what is not yet written.
 const PATIENCE: Duration = Duration::from_secs(1);

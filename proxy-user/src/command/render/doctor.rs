@@ -2,7 +2,7 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
 
-use super::{Finding, Report, Section, Verdict};
+use crate::operate::doctor::{Finding, Report, Section, Verdict};
 
 /// The verdict, the check, and the words.
 const COLUMNS: [u16; 3] = [11, 16, 73];
@@ -64,4 +64,55 @@ fn conclusion(report: &Report) -> String {
         Verdict::Fatal => "not fit for Foreword",
     };
     format!("{so}: {}", counts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::operate::doctor::intent::Intent;
+    use crate::operate::doctor::judge;
+    use crate::operate::doctor::tests::{broken, broken_interface, healthy, hidden, program, set};
+    use crate::steer::survey::programs::Slot;
+
+    use super::*;
+
+    #[test]
+    fn a_healthy_node_is_fit() {
+        let report = judge(&healthy(), &Intent::default());
+        assert!(describe(&report).ends_with("\nfit for Foreword\n"));
+    }
+
+    #[test]
+    fn what_others_have_named_breaks_no_line() {
+        let name = "a\nb\u{1b}[2J";
+        let report = broken_interface(|nic| {
+            nic.name = name.to_owned();
+            nic.ingress.tcx = Ok(vec![program(name, Slot::Tcx)]);
+        });
+        let text = describe(&report);
+        assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+        assert!(text.contains(r"interface a\nb\u{1b}[2J"), "{text}");
+    }
+
+    #[test]
+    fn a_report_is_read_from_the_top_to_its_conclusion() {
+        let report = broken(|facts| {
+            facts.settings.syncookies = set("0");
+            facts.survey.features.veth = hidden();
+        });
+        let text = describe(&report);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.first(), Some(&"kernel"), "{text}");
+        assert_eq!(lines[1], "  ok       kernel          Linux 6.12.3-cloud-amd64");
+        let at = lines.iter().position(|line| line.starts_with("  warning  syncookies"));
+        let mend = lines[at.expect("a line of its own") + 1];
+        assert_eq!(mend.trim_start(), "to do: sysctl net.ipv4.tcp_syncookies=1");
+        assert!(lines.iter().all(|line| line.chars().count() <= 100), "{text}");
+        let conclusion = "fit for Foreword, but not for all of it, or not well: 1 warning, 1 note";
+        assert_eq!(lines.last(), Some(&conclusion), "{text}");
+        let many = broken(|facts| {
+            facts.survey.features.sk_lookup = Ok(false);
+            facts.survey.features.redirect_peer = Ok(false);
+        });
+        assert!(describe(&many).ends_with("\nnot fit for Foreword: 2 obstacles\n"));
+    }
 }

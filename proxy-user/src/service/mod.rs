@@ -4,12 +4,15 @@
 mod admin;
 mod answer;
 mod bypass;
+pub mod config_file;
+mod describe;
 mod events;
 mod handover;
 mod names;
 mod observing;
 mod reload;
-mod say;
+pub mod resolver;
+mod summary;
 mod tighten;
 mod trials;
 
@@ -25,24 +28,24 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::admin::{Admin, Http, open_socket};
 use self::bypass::Bypasses;
+use self::config_file::{BadFile, ConfigFile};
+use self::describe::describe;
 use self::events::{End, Events, HangUps, LOOK, SECOND, Signals, Ticks};
 use self::handover::Handover;
 use self::names::KnownNames;
 use self::observing::Observer;
 use self::reload::{Pending, Reloading};
-use self::say::{describe, say};
+use self::resolver::Resolver;
+use self::summary::Summary;
 use self::tighten::Tightened;
 use self::trials::Trials;
-use super::Failure;
+use crate::budget::DescriptorBudget;
+use crate::budget::MemoryBudget;
 use crate::config::field::At;
-use crate::config::{Found, Names, RawConfig, Settings, Written};
+use crate::config::{Found, Invalid, Names, RawConfig, Settings, Written};
+use crate::logging::say;
 use crate::operate::admin::Desk;
-use crate::operate::budget::Budget;
-use crate::operate::config_file::ConfigFile;
-use crate::operate::memory_budget::MemoryBudget;
 use crate::operate::report::{self, Reloads, State};
-use crate::operate::resolver::Resolver;
-use crate::operate::summary::Summary;
 use crate::relay::{Counts, Pods, Workers};
 use crate::steer::watch::LinkNews;
 use crate::steer::{Observation, Steering, advice};
@@ -53,12 +56,26 @@ use crate::sys::slots::Slots;
 /// How often an interface that can't be attached to is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
+/// Why a run could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// What the command line says makes no sense.
+    #[error("{0}")]
+    Usage(#[from] Invalid),
+    /// What the file says makes no sense.
+    #[error("{0}")]
+    File(#[from] BadFile),
+    /// What was asked for could not be done.
+    #[error("{0:#}")]
+    Run(#[from] anyhow::Error),
+}
+
 /// What is running.
 #[derive(Debug)]
 pub struct Service {
     steering: Steering,
     relay: Workers,
-    budget: Budget,
+    budget: DescriptorBudget,
     memory: MemoryBudget,
     settings: Settings,
     names: KnownNames,
@@ -77,6 +94,7 @@ pub struct Service {
 /// What is left to do when a successor serves, and the last connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retirement {
+    /// Nothing: the process ends.
     Exit,
     /// Hold nothing, and wait for a signal: whoever started us would start us again, and that run
     /// would take over from its successor.
@@ -111,7 +129,7 @@ pub fn run(
     require_privileges()?;
     // Before tokio, which panics where it can't open what it needs for signals.
     let files = capability::raise_file_limit().context("cannot raise the limit of open files")?;
-    let budget = Budget::of(files)?;
+    let budget = DescriptorBudget::of(files)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the control loop")?;
     let _inside = runtime.enter();
@@ -139,7 +157,7 @@ pub fn run(
 /// What a run begins with, once it is known where connections go.
 struct Start {
     settings: Settings,
-    budget: Budget,
+    budget: DescriptorBudget,
     names: Names,
     resolver: Resolver,
     file: Option<ConfigFile>,

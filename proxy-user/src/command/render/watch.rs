@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use bytesize::ByteSize;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Style, Stylize as _};
@@ -12,8 +13,8 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Paragraph, Row, Table};
 use ratatui::{DefaultTerminal, Frame};
 
-use super::report::Status;
-use super::report::text::{self, Refusal};
+use super::status::{Refusal, refusals};
+use crate::operate::report::Status;
 
 /// Between two looks.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -92,7 +93,7 @@ impl View {
         frame.render_widget(Paragraph::new(self.head()), head);
         self.draw_rules(frame, rules);
         self.draw_refusals(frame, refusals);
-        frame.render_widget(Line::from(" q leaves ").dim(), foot);
+        frame.render_widget(Line::from(" q: quit ").dim(), foot);
     }
 
     fn head(&self) -> Vec<Line<'_>> {
@@ -166,7 +167,7 @@ impl View {
         let refusals = self
             .runs
             .iter()
-            .flat_map(|run| text::refusals(run).into_iter().map(|refusal| (run.instance, refusal)));
+            .flat_map(|run| refusals(run).into_iter().map(|refusal| (run.instance, refusal)));
         let mut rows: Vec<_> = refusals
             .map(|(instance, Refusal { count, whose, why })| {
                 let rate = self.rate(instance, whose, why, count);
@@ -215,7 +216,7 @@ fn counters(runs: &[Status]) -> Counters {
         .map(|(what, count)| ((instance, rule.name.clone(), what.to_owned()), count))
     });
     let of_reasons = runs.iter().flat_map(|run| {
-        text::refusals(run).into_iter().map(|Refusal { count, whose, why }| {
+        refusals(run).into_iter().map(|Refusal { count, whose, why }| {
             ((run.instance, whose.to_owned(), why.to_owned()), count)
         })
     });
@@ -232,7 +233,7 @@ fn bytes(rate: f64) -> String {
         clippy::cast_sign_loss,
         reason = "it is no less than 0"
     )]
-    text::bytes(rate as u64)
+    ByteSize(rate as u64).to_string()
 }
 
 #[cfg(test)]
@@ -240,8 +241,8 @@ mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
-    use super::super::report::{Interface, Rule, Traffic};
     use super::*;
+    use crate::operate::report::{Interface, Rule, Traffic};
 
     fn run(web: u64, mail: u64) -> Status {
         let rule = |name: &str, accepted| Rule {
@@ -280,7 +281,7 @@ mod tests {
             line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(line("│web")[2..7], ["10", "5", "10.0", "KiB", "0"], "{text}");
-        assert_eq!(line("│mail")[2..7], ["100", "50", "100", "KiB", "0"], "{text}");
+        assert_eq!(line("│mail")[2..7], ["100", "50", "100.0", "KiB", "0"], "{text}");
         let place = |rule: &str| text.lines().position(|line| line.contains(rule));
         assert!(place("│mail") < place("│web"), "what has the most comes first:\n{text}");
         let reason = |rule: &str| text.lines().find(|line| line.contains(&format!(" {rule} ")));

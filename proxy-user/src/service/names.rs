@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Service;
+use super::resolver::{Answer, DEADLINE, Resolver, late};
 use crate::address::UpstreamAddr;
 use crate::config::settings::{Resolve, Rule, Settings, UpstreamAddress, UpstreamName};
 use crate::config::{Found, Names};
 use crate::operate::report::{Lookup, upstreams};
-use crate::operate::resolver::{Answer, DEADLINE, Resolver, late};
 
 /// The names of the rules' upstreams, and what is known of each.
 #[derive(Debug)]

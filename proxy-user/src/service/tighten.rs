@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::Service;
-use super::say::say;
 use crate::config::Settings;
 use crate::config::settings::{Mode, Rule, ServerFirst};
+use crate::logging::say;
 use crate::operate::report::cutover::Cutover;
 
 /// The rules that were tightened, by name.

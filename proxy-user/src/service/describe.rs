@@ -1,17 +1,9 @@
-//! What a run tells whoever started it, in words.
-
-use std::fmt;
+//! A rule in words, for the lines at a start and for reports.
 
 use crate::address::list;
 use crate::config::settings::{Rule, Untrusted};
-use crate::operate::logs;
 
-/// Says something on the way. Nobody who has stopped listening is worth a connection.
-pub fn say(line: fmt::Arguments<'_>) {
-    logs::say(line);
-}
-
-/// A rule in words.
+/// One line: ports, who has to send a header, what the upstream gets, and where that is.
 pub fn describe(rule: &Rule) -> String {
     let Rule { ports, inbound, outbound, upstream, .. } = rule;
     let of = match rule.destinations.as_slice() {

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use comfy_table::{Table, presets};
+use bytesize::ByteSize;
 use humantime::{format_duration, format_rfc3339_seconds};
 
-use super::{DownUpstream, Lookup, Rule, State, Status};
+use super::table::table;
 use crate::config::settings::FORMER;
-use crate::operate::logs::LostLines;
+use crate::logging::LostLines;
+use crate::operate::report::{DownUpstream, Lookup, Rule, State, Status};
 
 /// One status, in a few lines and two tables.
 pub fn describe(status: &Status) -> String {
@@ -65,8 +66,10 @@ fn head(status: &Status) -> String {
     let ailment = status.ailment().map(|ailment| format!(": {ailment}"));
     let _ = writeln!(text, "workers     {workers}{}", ailment.unwrap_or_default());
     let _ = writeln!(text, "connections {open} of {} open", status.limit);
-    let limit = status.memory_limit.map_or_else(|| "any amount".to_owned(), bytes);
-    let _ = writeln!(text, "memory      {} of {limit} for buffers", bytes(status.memory));
+    let limit = status
+        .memory_limit
+        .map_or_else(|| "any amount".to_owned(), |limit| ByteSize(limit).to_string());
+    let _ = writeln!(text, "memory      {} of {limit} for buffers", ByteSize(status.memory));
     let LostLines { stdout, stderr } = status.lost_lines;
     if stdout + stderr > 0 {
         let _ = writeln!(text, "lost lines  {stderr} of the log, {stdout} of standard output");
@@ -108,8 +111,8 @@ fn cells(rule: &Rule) -> [String; 9] {
         traffic.unchanged.to_string(),
         traffic.health_checks.to_string(),
         traffic.refusals().to_string(),
-        bytes(traffic.bytes_in),
-        bytes(traffic.bytes_out),
+        ByteSize(traffic.bytes_in).to_string(),
+        ByteSize(traffic.bytes_out).to_string(),
     ]
 }
 
@@ -139,60 +142,10 @@ pub fn refusals(status: &Status) -> Vec<Refusal<'_>> {
     all
 }
 
-/// Bytes with a unit: three digits are enough for a person.
-pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    #[allow(clippy::cast_precision_loss, reason = "it is rounded to three digits")]
-    let mut value = count as f64 / 1024.0;
-    let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
-    format!("{value:.digits$} {}", UNITS[unit])
-}
-
-/// Columns under a head, without lines.
-pub fn table<const N: usize>(
-    head: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
-) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(head).add_rows(rows);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    let mut text = String::new();
-    for line in table.lines() {
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{Interface, Repairs, Traffic};
     use super::*;
-
-    #[test]
-    fn bytes_have_three_digits() {
-        for (count, text) in [
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.00 KiB"),
-            (15_360, "15.0 KiB"),
-            (1_000_000, "977 KiB"),
-            (5_368_709_120, "5.00 GiB"),
-            (u64::MAX, "16384 PiB"),
-        ] {
-            assert_eq!(bytes(count), text);
-        }
-    }
+    use crate::operate::report::{Interface, Repairs, Traffic};
 
     #[test]
     fn what_is_refused_most_comes_first() {
