@@ -1,17 +1,17 @@
 #!/bin/sh
-# A support bundle of what Foreword has in the kernel: a few text files in one archive, to be read
-# before it is sent. It is made from the kernel's side, by bpftool, and needs no running Foreword.
+# A support bundle of what Foreword has in the kernel: a few text files in one archive, which you should
+# read before you send it. It asks the kernel, through bpftool, and needs no running Foreword.
 #
 # Usage: bpf-diagnose.sh [--measure SECONDS] [FILE.tar.gz | -]
 #
 #   FILE.tar.gz          where the bundle goes; foreword-diagnose-TIME.tar.gz here by default
 #   -                    everything on standard output instead
-#   --measure SECONDS    have the kernel time programs for so long (kernel.bpf_stats_enabled, which
-#                        costs some nanoseconds per packet, and is put back)
+#   --measure SECONDS    have the kernel time programs for that long (kernel.bpf_stats_enabled, which
+#                        costs some nanoseconds per packet, and is restored)
 #
-# Nothing is changed otherwise. Left out, on purpose: addresses of clients, load balancers and hosts,
-# link-layer addresses, the configuration but for its ports, the host's name, command lines,
-# environments, logs, and everything about other programs but their names, kinds and order on the
+# Nothing else is changed. Left out on purpose: addresses of clients, load balancers and hosts,
+# link-layer addresses, the configuration except for its ports, the host's name, command lines,
+# environments, logs, and everything about other programs except their names, kinds and order on the
 # interfaces. Of maps that hold addresses (connections, rates, trusted ranges, destinations, paths)
 # the bundle has the number of entries.
 set -eu
@@ -66,7 +66,7 @@ clean() {
 trap clean EXIT
 trap 'exit 1' HUP INT TERM
 
-# What can't be found out is said in its place, and is no reason to leave out the rest.
+# What can't be found out is reported in its place, and doesn't stop the rest.
 try() {
     "$@" 2>&1 || printf '(not available: %s)\n' "$*"
 }
@@ -94,7 +94,7 @@ system() {
     done
 }
 
-# Whoever holds the lock on an instance's folder lives.
+# An instance is alive as long as it holds the lock on its folder.
 instances() {
     found=no
     for pins in /sys/fs/bpf/foreword/[0-9]*; do
@@ -121,7 +121,7 @@ programs() {
 maps() {
     for id in $(ours map); do
         try bpftool map show id "$id"
-        # Counted in a pipe; what the entries are is not kept.
+        # Only counted: the entries themselves are not kept.
         entries=$(bpftool -j map dump id "$id" 2>/dev/null | grep -o '"formatted":' | wc -l)
         printf '\tentries %s\n' "$entries"
         # The types of key and value, without what a header file has around them.
@@ -156,7 +156,7 @@ devices() {
     awk -F : 'NR > 2 { gsub(" ", "", $1); print $1 }' /proc/self/net/dev
 }
 
-# Programs of others stand before and behind ours: their names and order, no more.
+# Other programs run before and after ours: only their names and order.
 net() {
     try bpftool net show
     for device in $(devices); do
