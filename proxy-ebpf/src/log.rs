@@ -1,28 +1,28 @@
-//! Says what becomes of first packets, where somebody wants to read that; userspace writes the
-//! lines to its log.
+//! Logs what becomes of initial SYNs, if that is enabled; userspace writes the lines to its log.
 //!
-//! Off, nothing of this is in the kernel: the level is a constant there, and the verifier leaves
-//! out what it rules out. On, no flood fills the log: each CPU may say so many lines in a second,
-//! and the next line tells how many were left out. No decision depends on anything here.
+//! The level is a constant when the programs are loaded, so the verifier removes disabled logging as
+//! dead code. Enabled, a flood can't fill the log: each CPU may write a limited number of lines per
+//! second, and the next line says how many were suppressed. No decision depends on anything here.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_log_ebpf::macro_support::{Level, level_enabled};
 use aya_log_ebpf::{debug, info};
 use proxy_common::Reason;
-use proxy_common::abi::{SAID_CONNECTIONS, SAID_DROPS};
+use proxy_common::abi::{LOG_CONNECTIONS, LOG_DROPS};
 
-use crate::maps::SAID;
+use crate::maps::LOG_QUOTAS;
 use crate::packet::{AF_INET, Packet};
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// Lines of dropped packets that a CPU may write in a second: somebody wants to be flooded.
+/// Lines about dropped packets that a CPU may write in a second: few, since an attacker can cause
+/// them.
 const DROPS_PER_SECOND: u64 = 5;
-/// Lines of connections that a CPU may write in a second.
+/// Lines about connections that a CPU may write in a second.
 const CONNECTIONS_PER_SECOND: u64 = 500;
 
-/// One line: what was done, why, and with which packet.
-macro_rules! say {
-    ($level:ident, $what:literal, $why:expr, $packet:expr, $ifindex:expr, $left_out:expr) => {{
+/// Writes a line: what was done, why, and with which packet.
+macro_rules! log {
+    ($level:ident, $what:literal, $reason:expr, $packet:expr, $ifindex:expr, $suppressed:expr) => {{
         let (source, destination) = ($packet.source_address(), $packet.destination_address());
         let source_port = u16::from_be($packet.source_port);
         let destination_port = u16::from_be($packet.destination_port);
@@ -31,125 +31,125 @@ macro_rules! say {
                 (),
                 "{}{} client={:i}:{} original_dst={:i}:{} ifindex={} left_out={}",
                 $what,
-                $why,
+                $reason,
                 last_four(source),
                 source_port,
                 last_four(destination),
                 destination_port,
                 $ifindex,
-                $left_out
+                $suppressed
             );
         } else {
             $level!(
                 (),
                 "{}{} client=[{:i}]:{} original_dst=[{:i}]:{} ifindex={} left_out={}",
                 $what,
-                $why,
+                $reason,
                 source,
                 source_port,
                 destination,
                 destination_port,
                 $ifindex,
-                $left_out
+                $suppressed
             );
         }
     }};
 }
 
-/// A packet is dropped.
+/// Logs that a packet is dropped.
 #[inline(always)]
 pub fn dropped(reason: Reason, packet: &Packet, ifindex: u32) {
     if !level_enabled(Level::Info) {
         return;
     }
-    // A function for each, since the verifier wants to know the length of the word.
+    // A function for each reason, since the verifier has to know the length of its name.
     match reason {
         Reason::UntrustedSource => {
-            dropped_for::<{ Reason::UntrustedSource as u32 }>(packet, ifindex)
+            log_dropped::<{ Reason::UntrustedSource as u32 }>(packet, ifindex)
         }
-        Reason::SynRate => dropped_for::<{ Reason::SynRate as u32 }>(packet, ifindex),
-        Reason::UpstreamLoop => dropped_for::<{ Reason::UpstreamLoop as u32 }>(packet, ifindex),
+        Reason::SynRate => log_dropped::<{ Reason::SynRate as u32 }>(packet, ifindex),
+        Reason::UpstreamLoop => log_dropped::<{ Reason::UpstreamLoop as u32 }>(packet, ifindex),
         Reason::UnreadablePacket => {
-            dropped_for::<{ Reason::UnreadablePacket as u32 }>(packet, ifindex)
+            log_dropped::<{ Reason::UnreadablePacket as u32 }>(packet, ifindex)
         }
         Reason::SourceInterface => {
-            dropped_for::<{ Reason::SourceInterface as u32 }>(packet, ifindex)
+            log_dropped::<{ Reason::SourceInterface as u32 }>(packet, ifindex)
         }
         Reason::UnsteeredAnswer => {
-            dropped_for::<{ Reason::UnsteeredAnswer as u32 }>(packet, ifindex)
+            log_dropped::<{ Reason::UnsteeredAnswer as u32 }>(packet, ifindex)
         }
-        _ => dropped_for::<{ Reason::Fragment as u32 }>(packet, ifindex),
+        _ => log_dropped::<{ Reason::Fragment as u32 }>(packet, ifindex),
     }
 }
 
-/// A connection's first packet goes to our listener.
+/// Logs that an initial SYN goes to our listener.
 #[inline(always)]
 pub fn steered(packet: &Packet, ifindex: u32) {
     if level_enabled(Level::Debug) {
-        say_steered(packet, ifindex);
+        log_steered(packet, ifindex);
     }
 }
 
-/// A connection's first packet to a protected port goes its ordinary way.
+/// Logs that an initial SYN to a protected port is left alone.
 #[inline(always)]
 pub fn passed(packet: &Packet, ifindex: u32) {
-    if level_enabled(Level::Debug) && packet.opens() {
-        say_passed(packet, ifindex);
+    if level_enabled(Level::Debug) && packet.is_initial_syn() {
+        log_passed(packet, ifindex);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn dropped_for<const REASON: u32>(packet: &Packet, ifindex: u32) {
-    if let Some(left_out) = left_out(SAID_DROPS, DROPS_PER_SECOND) {
-        say!(
+fn log_dropped<const REASON: u32>(packet: &Packet, ifindex: u32) {
+    if let Some(suppressed) = suppressed(LOG_DROPS, DROPS_PER_SECOND) {
+        log!(
             info,
             "dropped reason=",
             const { Reason::ALL[REASON as usize].name() },
             packet,
             ifindex,
-            left_out
+            suppressed
         );
     }
 }
 
 #[cold]
 #[inline(never)]
-fn say_steered(packet: &Packet, ifindex: u32) {
-    if let Some(left_out) = left_out(SAID_CONNECTIONS, CONNECTIONS_PER_SECOND) {
-        say!(debug, "steered", "", packet, ifindex, left_out);
+fn log_steered(packet: &Packet, ifindex: u32) {
+    if let Some(suppressed) = suppressed(LOG_CONNECTIONS, CONNECTIONS_PER_SECOND) {
+        log!(debug, "steered", "", packet, ifindex, suppressed);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn say_passed(packet: &Packet, ifindex: u32) {
-    if let Some(left_out) = left_out(SAID_CONNECTIONS, CONNECTIONS_PER_SECOND) {
-        say!(debug, "passed", "", packet, ifindex, left_out);
+fn log_passed(packet: &Packet, ifindex: u32) {
+    if let Some(suppressed) = suppressed(LOG_CONNECTIONS, CONNECTIONS_PER_SECOND) {
+        log!(debug, "passed", "", packet, ifindex, suppressed);
     }
 }
 
-/// How many lines were left out since the last one, if there may be another.
+/// How many lines were suppressed since the last one; `None` if this one is suppressed, too.
 #[inline(always)]
-fn left_out(kind: u32, per_second: u64) -> Option<u64> {
-    let said = SAID.get_ptr_mut(kind)?;
-    // SAFETY: the entry is this CPU's own. XDP and TC programs of one CPU run after one another,
+fn suppressed(kind: u32, per_second: u64) -> Option<u64> {
+    let quota = LOG_QUOTAS.get_ptr_mut(kind)?;
+    // SAFETY: the entry is this CPU's own. XDP and TC programs of one CPU run one after the other,
     // and a count that another program overwrites costs a line more or less.
-    let said = unsafe { &mut *said };
+    let quota = unsafe { &mut *quota };
     // SAFETY: a helper without arguments.
     let second = unsafe { bpf_ktime_get_ns() } / SECOND_NS;
-    if said.second != second {
-        said.second = second;
-        said.lines = 0;
+    if quota.second != second {
+        quota.second = second;
+        quota.lines = 0;
     }
-    if said.lines >= per_second {
-        said.left_out += 1;
+    if quota.lines >= per_second {
+        quota.suppressed += 1;
         return None;
     }
-    said.lines += 1;
-    let left_out = said.left_out;
-    said.left_out = 0;
-    Some(left_out)
+    quota.lines += 1;
+    let suppressed = quota.suppressed;
+    quota.suppressed = 0;
+    Some(suppressed)
 }
 
 #[inline(always)]

@@ -1,34 +1,22 @@
-//! The entry points of Foreword's eBPF programs, one per hook, and nothing else: each calls the
-//! module of its name and turns "not ours" into the hook's way of saying so.
+//! The entry points of Foreword's eBPF programs, one per hook. Each calls its module in [`programs`]
+//! and translates "not ours" into what the hook returns for it.
 //!
-//! Whatever is not ours goes on as if we were not there. On TC that is `TCX_NEXT` (-1, the same as
-//! `TC_ACT_UNSPEC`), never `TC_ACT_OK`, which would end the chain and starve the programs behind.
+//! A packet that isn't ours continues as if these programs were not attached. In TC that is
+//! `TCX_NEXT` (-1, the same as `TC_ACT_UNSPEC`), never `TC_ACT_OK`, which would end the chain and
+//! skip the programs behind us.
 #![no_std]
 #![no_main]
 
-mod answer;
-mod down;
-mod egress;
-mod frame;
-mod glance;
-mod guard;
-mod header;
-mod hold;
-mod hold_tx;
-mod homeward;
-mod ingress;
+mod arrival_path;
+mod fib;
+mod initial_syn;
 mod log;
-mod lookup;
 mod maps;
-mod network;
-mod opening;
 mod packet;
-mod path;
-mod route;
+mod programs;
+mod skb;
 mod socket;
-mod steer;
-mod synack;
-mod track;
+mod upstream_down;
 
 use aya_ebpf::bindings::sk_action::SK_PASS;
 use aya_ebpf::bindings::tcx_action_base::TCX_NEXT;
@@ -36,10 +24,14 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::macros::{classifier, sk_lookup, sock_ops, xdp};
 use aya_ebpf::programs::{SkLookupContext, SockOpsContext, TcContext, XdpContext};
 
+use crate::programs::{
+    answer, egress, guard, hold, hold_tx, lookup, return_path, steer, synack, track,
+};
+
 /// XDP of each protected interface.
 #[xdp(frags)]
 pub fn foreword_guard(ctx: XdpContext) -> u32 {
-    let Some(reason) = guard::guard(&ctx) else { return XDP_PASS };
+    let Some(reason) = guard::drop_reason(&ctx) else { return XDP_PASS };
     maps::count_drop(reason);
     XDP_DROP
 }
@@ -71,32 +63,32 @@ pub fn foreword_synack(ctx: TcContext) -> i32 {
 /// TC ingress of the interfaces that upstreams answer by.
 #[classifier]
 pub fn foreword_answer(ctx: TcContext) -> i32 {
-    answer::answer(&ctx).unwrap_or(TCX_NEXT)
+    answer::redirect(&ctx).unwrap_or(TCX_NEXT)
 }
 
-/// TC egress of the same.
+/// TC egress of the interfaces that upstreams answer by.
 #[classifier]
 pub fn foreword_egress(ctx: TcContext) -> i32 {
-    egress::turn_back(&ctx).unwrap_or(TCX_NEXT)
+    egress::redirect(&ctx).unwrap_or(TCX_NEXT)
 }
 
 /// TC ingress of the veth's host end.
 #[classifier]
 pub fn foreword_return(ctx: TcContext) -> i32 {
-    homeward::send_home(&ctx).unwrap_or(TCX_NEXT)
+    return_path::forward(&ctx).unwrap_or(TCX_NEXT)
 }
 
 /// `sk_lookup` of the private namespace.
 #[sk_lookup]
 pub fn foreword_lookup(ctx: SkLookupContext) -> u32 {
-    lookup::choose_listener(&ctx);
+    lookup::assign_listener(&ctx);
     SK_PASS
 }
 
 /// sockops of our cgroup. The returned value is a reply that none of our operations reads.
 #[sock_ops]
 pub fn foreword_track(ctx: SockOpsContext) -> u32 {
-    track::note(&ctx);
+    track::track(&ctx);
     1
 }
 

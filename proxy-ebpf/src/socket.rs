@@ -1,8 +1,7 @@
-//! Asks the private namespace whose a packet is.
+//! Looks up the socket that a packet belongs to, mostly in the private namespace.
 //!
-//! The kernel's own socket tables are the only table of connections, so there is no second one to
-//! keep in step, and nothing to clean up: when the process dies, its sockets are gone, and the
-//! answer is nobody.
+//! The kernel's own socket tables are the only table of connections. Nothing has to be kept in step
+//! with them or cleaned up: when the process dies, its sockets are gone and lookups find nothing.
 
 use aya_ebpf::bindings::{
     BPF_F_CURRENT_NETNS, BPF_TCP_LISTEN, BPF_TCP_SYN_SENT, BPF_TCP_TIME_WAIT, bpf_sock,
@@ -16,62 +15,68 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::programs::TcContext;
 
-use crate::down;
-use crate::frame::load;
-use crate::glance::{Ends, Segment};
-use crate::header::TcpHeader;
+use crate::packet::bytes::load;
+use crate::packet::direct_access::{Segment, SockTuple};
+use crate::packet::header::TcpHeader;
 use crate::packet::{AF_INET, Kind, Packet};
+use crate::upstream_down;
 
 const TUPLE4_SIZE: u32 = size_of::<Tuple4>() as u32;
 const TUPLE6_SIZE: u32 = size_of::<Tuple6>() as u32;
 
-/// Why a packet is ours, or that it isn't.
+/// Which socket of ours a packet belongs to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Owner {
-    /// No socket of ours wants it.
+pub enum SocketMatch {
+    /// None: the packet isn't ours.
     None,
-    /// It belongs to a connection of ours, whatever its state.
-    Flow,
-    /// It opens a connection.
+    /// A connection, in any state.
+    Connection,
+    /// A listener, and the packet is an initial SYN.
     NewConnection,
-    /// It completes a handshake that we answered with a SYN cookie.
+    /// A listener, and the packet is an ACK that answers our SYN cookie.
     SynCookie,
 }
 
-/// Asks the namespace of this id.
+/// Looks a packet up in the namespace with this id.
 #[inline(always)]
-pub fn owner(ctx: &TcContext, packet: &Packet, private_ns: u32) -> Owner {
+pub fn match_socket(ctx: &TcContext, packet: &Packet, private_ns: u32) -> SocketMatch {
     let sk = find(ctx, packet, private_ns.into());
     if sk.is_null() {
-        return Owner::None;
+        return SocketMatch::None;
     }
-    let owner = if packet.kind == Kind::Tcp && packet.opens() && is_in_state(sk, BPF_TCP_TIME_WAIT)
+    let matched = if packet.kind == Kind::Tcp
+        && packet.is_initial_syn()
+        && is_in_state(sk, BPF_TCP_TIME_WAIT)
     {
-        // The kernel has the listener take it, if its sequence number is a later one.
-        Owner::NewConnection
+        // The kernel hands it to the listener if its sequence number is a later one.
+        SocketMatch::NewConnection
     } else if !is_in_state(sk, BPF_TCP_LISTEN) {
-        Owner::Flow
+        SocketMatch::Connection
     } else if packet.kind != Kind::Tcp {
-        Owner::None
-    } else if packet.flags.opens() {
-        Owner::NewConnection
-    } else if packet.flags.acknowledges() && proves_cookie(ctx, packet, sk) {
-        Owner::SynCookie
+        SocketMatch::None
+    } else if packet.flags.is_initial_syn() {
+        SocketMatch::NewConnection
+    } else if packet.flags.is_ack() && is_syn_cookie_ack(ctx, packet, sk) {
+        SocketMatch::SynCookie
     } else {
-        Owner::None
+        SocketMatch::None
     };
     // SAFETY: releases the reference that the lookup took, once, on every path.
     unsafe { bpf_sk_release(sk.cast()) };
-    owner
+    matched
 }
 
-/// Whether a segment belongs to a connection in the namespace of this id, in whatever state: the
-/// short form of [`owner`]'s question.
+/// Whether a plain segment belongs to a connection, in any state, in the namespace with this id: the
+/// short form of [`match_socket`].
 #[inline(always)]
-pub fn has_connection<Ip: Ends>(ctx: &TcContext, segment: &Segment<Ip>, private_ns: u32) -> bool {
-    let (skb, ends) = (ctx.skb.skb.cast(), segment.ends().cast_mut());
-    // SAFETY: the ends are of the stated size, and the kernel only reads them.
-    let sk = unsafe { bpf_skc_lookup_tcp(skb, ends, Ip::SIZE, private_ns.into(), 0) };
+pub fn has_connection<Ip: SockTuple>(
+    ctx: &TcContext,
+    segment: &Segment<Ip>,
+    private_ns: u32,
+) -> bool {
+    let (skb, tuple) = (ctx.skb.skb.cast(), segment.sock_tuple().cast_mut());
+    // SAFETY: the tuple is of the stated size, and the kernel only reads it.
+    let sk = unsafe { bpf_skc_lookup_tcp(skb, tuple, Ip::SIZE, private_ns.into(), 0) };
     if sk.is_null() {
         return false;
     }
@@ -81,11 +86,11 @@ pub fn has_connection<Ip: Ends>(ctx: &TcContext, segment: &Segment<Ip>, private_
     !listening
 }
 
-/// Whether a first packet is one that this node sent itself: somebody here waits for the answer
-/// to it. `namespace` as in [`owner`], or [`OWN_NAMESPACE`].
+/// Whether an initial SYN was sent by this node itself: a socket here waits for the answer to it.
+/// `namespace` is an id as in [`match_socket`], or [`CURRENT_NETNS`].
 #[inline(always)]
-pub fn comes_back(ctx: &TcContext, packet: &Packet, namespace: u64) -> bool {
-    let sk = find(ctx, &packet.turned(), namespace);
+pub fn is_own_syn(ctx: &TcContext, packet: &Packet, namespace: u64) -> bool {
+    let sk = find(ctx, &packet.reversed(), namespace);
     if sk.is_null() {
         return false;
     }
@@ -95,11 +100,11 @@ pub fn comes_back(ctx: &TcContext, packet: &Packet, namespace: u64) -> bool {
     waits
 }
 
-/// Whether somebody in the packet's own namespace waits for this SYN-ACK with a socket that carries
-/// the mark of our upstream connections.
+/// Whether the socket that a packet is for, in the namespace that it is in, carries the mark of our
+/// upstream connections.
 #[inline(always)]
-pub fn is_awaited_with_mark(ctx: &TcContext, packet: &Packet, own_mark: u32) -> bool {
-    let sk = find(ctx, packet, OWN_NAMESPACE);
+pub fn socket_has_mark(ctx: &TcContext, packet: &Packet, own_mark: u32) -> bool {
+    let sk = find(ctx, packet, CURRENT_NETNS);
     if sk.is_null() {
         return false;
     }
@@ -113,21 +118,22 @@ pub fn is_awaited_with_mark(ctx: &TcContext, packet: &Packet, own_mark: u32) -> 
     is_ours
 }
 
-/// Pairs of sequence and acknowledgement numbers, of 2^64, by which a segment is taken for one of the
-/// connection's peer. A guess a microsecond finds one of so many in two weeks.
-const PAIRS: u64 = 1 << 24;
+/// How many pairs of sequence and acknowledgment numbers, of 2^64, a segment may have to be taken for
+/// the peer's. At one guess per microsecond it takes two weeks to hit one of them.
+const ACCEPTED_PAIRS: u64 = 1 << 24;
 
-/// Whether a segment's numbers tell that its sender sees the connection: it acknowledges what is
-/// unacknowledged, and begins where the next octet is expected, or so little before that it is sent
-/// again. What the kernel would take besides can be guessed: a window is wide.
+/// Whether a segment's numbers prove that its sender sees the connection, rather than being an
+/// off-path attacker: its acknowledgment lies within the unacknowledged data, and it starts at the
+/// next expected byte or, as a retransmission, little before it. The kernel accepts more than this,
+/// but its windows are wide enough to be guessed.
 #[inline(always)]
-pub fn knows_connection(ctx: &TcContext, packet: &Packet, private_ns: u32) -> bool {
+pub fn sender_is_on_path(ctx: &TcContext, packet: &Packet, private_ns: u32) -> bool {
     let Some(segment) = load::<TcpHeader>(ctx, packet.transport) else { return false };
     let sk = find(ctx, packet, private_ns.into());
     if sk.is_null() {
         return false;
     }
-    let mut knows = false;
+    let mut is_on_path = false;
     // SAFETY: not null, and referenced by the lookup until the release.
     let tcp = unsafe { bpf_tcp_sock(sk) };
     if !is_in_state(sk, BPF_TCP_LISTEN) && !tcp.is_null() {
@@ -142,14 +148,15 @@ pub fn knows_connection(ctx: &TcContext, packet: &Packet, private_ns: u32) -> bo
         let before = u64::from(expected.wrapping_sub(u32::from_be(segment.sequence)));
         let in_flight = u64::from(next.wrapping_sub(unacknowledged));
         let acknowledged = u32::from_be(segment.acknowledgement).wrapping_sub(unacknowledged);
-        knows = u64::from(acknowledged) <= in_flight && before * (in_flight + 1) <= PAIRS;
+        is_on_path =
+            u64::from(acknowledged) <= in_flight && before * (in_flight + 1) <= ACCEPTED_PAIRS;
     }
     // SAFETY: releases the reference that the lookup took, once, on every path.
     unsafe { bpf_sk_release(sk.cast()) };
-    knows
+    is_on_path
 }
 
-/// Asked of a socket that was found and is not yet released.
+/// Whether a socket that was found, and is not yet released, is in this TCP state.
 #[inline(always)]
 fn is_in_state(sk: *const bpf_sock, state: u32) -> bool {
     // SAFETY: not null, and referenced by the lookup until the release. A volatile read keeps the
@@ -157,17 +164,17 @@ fn is_in_state(sk: *const bpf_sock, state: u32) -> bool {
     unsafe { (&raw const (*sk).state).read_volatile() == state }
 }
 
-/// The namespace that the packet is in.
-pub const OWN_NAMESPACE: u64 = BPF_F_CURRENT_NETNS as u64;
+/// Stands for the namespace that the packet is in.
+pub const CURRENT_NETNS: u64 = BPF_F_CURRENT_NETNS as u64;
 
-/// The socket in a namespace that a packet belongs to, referenced; or null.
+/// The socket in a namespace that a packet belongs to, with a reference; or null.
 ///
-/// The verifier wants each lookup's tuple size to be a constant, hence the two calls.
+/// The verifier requires a constant tuple size for each lookup, hence the two calls.
 #[inline(always)]
 fn find(ctx: &TcContext, packet: &Packet, namespace: u64) -> *mut bpf_sock {
     let skb = ctx.skb.skb.cast();
-    // What a packet before this one was told is not for us.
-    down::refuse_next(false);
+    // The flag may have been set for an earlier packet, and must not affect this lookup.
+    upstream_down::refuse_next(false);
     if packet.family == AF_INET {
         let ipv4 = Tuple4 {
             saddr: packet.source[0],
@@ -191,10 +198,10 @@ fn find(ctx: &TcContext, packet: &Packet, namespace: u64) -> *mut bpf_sock {
     }
 }
 
-/// Whether an ACK answers a SYN cookie that this listener sent. A listener that has sent none
-/// lately says no at once.
+/// Whether an ACK answers a SYN cookie that this listener sent. The helper returns early if the
+/// listener has not sent any recently.
 #[inline(always)]
-fn proves_cookie(ctx: &TcContext, packet: &Packet, listener: *mut bpf_sock) -> bool {
+fn is_syn_cookie_ack(ctx: &TcContext, packet: &Packet, listener: *mut bpf_sock) -> bool {
     let Some(mut tcp) = load::<TcpHeader>(ctx, packet.transport) else { return false };
     let result = if packet.family == AF_INET {
         check_cookie(listener, &mut packet.ipv4_header(), &mut tcp)

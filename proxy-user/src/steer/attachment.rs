@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use aya::programs::Xdp;
 use aya::programs::xdp::XdpLink;
-use proxy_common::abi::NIC_XDP;
+use proxy_common::abi::INTERFACE_XDP;
 use proxy_common::names::{ANSWER, EGRESS, GUARD, STEER, SYNACK};
 
 use super::classifier::{Classifier, Order};
@@ -72,7 +72,7 @@ pub struct Attachment {
     pub role: Role,
     /// The interface.
     pub interface: NetworkInterface,
-    /// What is told of the interface's sources: `NIC_TRUSTED` and the like.
+    /// What is told of the interface's sources: `INTERFACE_TRUSTED` and the like.
     sources: u32,
     /// `None`: a predecessor has it still, or a successor has it already.
     lock: Option<InterfaceLock>,
@@ -216,8 +216,8 @@ impl Attachment {
     /// Tells steer what the interface's sources are.
     pub fn tell_of_sources(&mut self, object: &mut Object, sources: u32) -> Result<()> {
         self.sources = sources;
-        let guard = if self.xdp.is_some() { NIC_XDP } else { 0 };
-        object.set_nic(self.interface.index(), sources | guard)
+        let guard = if self.xdp.is_some() { INTERFACE_XDP } else { 0 };
+        object.set_interface(self.interface.index(), sources | guard)
     }
 
     /// Sees to it that our hold is there, beside an older one, which goes when ours is to be

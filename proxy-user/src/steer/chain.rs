@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use aya::maps::{Array, Map, MapData};
 use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType, loaded_programs};
 use proxy_common::abi::Node;
-use proxy_common::names::{NODE, STEER};
+use proxy_common::maps::NODE;
+use proxy_common::names::STEER;
 
 use super::hook::HookUsed;
 use super::interface::NetworkInterface;
@@ -110,7 +111,7 @@ fn node_of(program: &ProgramInfo) -> Option<Node> {
     let maps = program.map_ids().ok()??;
     maps.into_iter().find_map(|number| {
         let map = MapData::from_id(number).ok()?;
-        let is_node = map.info().ok()?.name() == NODE.as_bytes();
+        let is_node = map.info().ok()?.name() == NODE.name.as_bytes();
         is_node.then_some(())?;
         Array::<_, Node>::try_from(Map::Array(map)).ok()?.get(&0, 0).ok()
     })

@@ -57,16 +57,16 @@ pub fn bypass(bypass: &Bypass, links: &[Link]) -> String {
         let port = u16::try_from(port).unwrap_or_default();
         SocketAddr::new(Ipv6Addr::from(address).to_canonical(), port)
     };
-    let from = if bypass.came_by == 0 {
+    let from = if bypass.ingress_ifindex == 0 {
         "this host".to_owned()
     } else {
-        format!("a server behind {}", name(bypass.came_by))
+        format!("a server behind {}", name(bypass.ingress_ifindex))
     };
     format!(
         "{from} answered {} as {} by {}",
         ends(bypass.client, bypass.client_port),
         ends(bypass.local, bypass.local_port),
-        name(bypass.left_by)
+        name(bypass.egress_ifindex)
     )
 }
 
@@ -82,8 +82,8 @@ mod tests {
             local: mapped([203, 0, 113, 10]),
             client_port: 40_000,
             local_port: 443,
-            left_by: 2,
-            came_by: 0,
+            egress_ifindex: 2,
+            ingress_ifindex: 0,
         };
         let expected = "this host answered 192.0.2.1:40000 as 203.0.113.10:443 by interface 2";
         assert_eq!(bypass(&seen, &[]), expected);

@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result};
 use aya::maps::HashMap;
 use nix::time::{ClockId, clock_gettime};
 use proxy_common::abi::{self, DownKey};
-use proxy_common::capacity::MOST_DOWN;
-use proxy_common::names;
+use proxy_common::capacity::MAX_DOWN;
+use proxy_common::maps;
 
 use super::object::Object;
 use crate::address::{OriginalDst, mapped};
@@ -42,11 +42,12 @@ impl DownMap {
             }
             Down::Destination(destination) => of_destination(destination),
         });
-        let wanted: BTreeSet<_> = keys.take(MOST_DOWN).collect();
+        let wanted: BTreeSet<_> = keys.take(MAX_DOWN).collect();
         if wanted == self.0 {
             return Ok(());
         }
-        let mut map = HashMap::<_, DownKey, abi::Down>::try_from(object.map_mut(names::DOWN)?)?;
+        let mut map =
+            HashMap::<_, DownKey, abi::Down>::try_from(object.map_mut(maps::DOWN_UPSTREAMS.name)?)?;
         for key in self.0.difference(&wanted).copied().collect::<Vec<_>>() {
             map.remove(&key).context("cannot remove an upstream that is up")?;
             self.0.remove(&key);
@@ -64,8 +65,9 @@ impl DownMap {
 
 /// How long ago a first packet to a destination that is down was last refused; `None`: none was.
 pub fn last_aimed_at(object: &Object, destination: OriginalDst) -> Result<Option<Duration>> {
-    let map = HashMap::<_, DownKey, abi::Down>::try_from(object.map(names::DOWN)?)?;
-    let Ok(abi::Down { aimed_at_ns: at @ 1.. }) = map.get(&of_destination(destination), 0) else {
+    let map = HashMap::<_, DownKey, abi::Down>::try_from(object.map(maps::DOWN_UPSTREAMS.name)?)?;
+    let Ok(abi::Down { last_refused_ns: at @ 1.. }) = map.get(&of_destination(destination), 0)
+    else {
         return Ok(None);
     };
     let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);

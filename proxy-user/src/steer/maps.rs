@@ -6,28 +6,28 @@ use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, SockMap};
 use proxy_common::Reason;
 use proxy_common::abi::{
-    Bypass, LISTENER_V4, LISTENER_V6, NODE_BARE, Nic, NicKey, Node, REASON_NAME_LEN, ReasonCount,
-    Stats,
+    Bypass, Interface, InterfaceKey, LISTENER_V4, LISTENER_V6, NODE_L3_DEVICES, Node,
+    REASON_NAME_LEN, ReasonCount, Stats,
 };
-use proxy_common::names;
+use proxy_common::maps;
 
 use super::object::Object;
 use super::pinned::{Tracked, read};
 use crate::sys::socket::Listeners;
 
 /// Maps that are pinned for people to look at.
-const SHOWN: [&str; 4] = [names::RULES, names::STATS, names::REASONS, names::CONNS];
+const SHOWN: [&str; 4] = [maps::RULES.name, maps::STATS.name, maps::REASONS.name, maps::CONNS.name];
 
 impl Object {
     /// Tells the programs where they are.
     pub fn set_node(&mut self, node: Node) -> Result<()> {
-        let mut map = Array::<_, Node>::try_from(self.map_mut(names::NODE)?)?;
+        let mut map = Array::<_, Node>::try_from(self.map_mut(maps::NODE.name)?)?;
         map.set(0, node, 0).context("cannot write the node's facts")
     }
 
     /// Tells the programs that packets may come without an Ethernet header.
     pub fn expect_bare_packets(&mut self) -> Result<()> {
-        self.set_node_flag(NODE_BARE, true)
+        self.set_node_flag(NODE_L3_DEVICES, true)
     }
 
     /// Sets one of the node's flags, or takes it back.
@@ -40,16 +40,19 @@ impl Object {
 
     /// Tells the programs something else of where they are.
     pub fn change_node(&mut self, change: impl FnOnce(Node) -> Node) -> Result<()> {
-        let map = Array::<_, Node>::try_from(self.map(names::NODE)?)?;
+        let map = Array::<_, Node>::try_from(self.map(maps::NODE.name)?)?;
         let node = map.get(&0, 0).context("cannot read the node's facts")?;
         self.set_node(change(node))
     }
 
     /// Tells steer about a protected interface.
-    pub fn set_nic(&mut self, ifindex: u32, flags: u32) -> Result<()> {
-        let nic = Nic { flags };
-        let mut nics = HashMap::<_, NicKey, Nic>::try_from(self.map_mut(names::NICS)?)?;
-        nics.insert(NicKey { ifindex }, nic, 0).context("cannot write an interface")
+    pub fn set_interface(&mut self, ifindex: u32, flags: u32) -> Result<()> {
+        let interface = Interface { flags };
+        let mut interfaces =
+            HashMap::<_, InterfaceKey, Interface>::try_from(self.map_mut(maps::INTERFACES.name)?)?;
+        interfaces
+            .insert(InterfaceKey { ifindex }, interface, 0)
+            .context("cannot write an interface")
     }
 
     /// Tells the lookup who listens. One worker's sockets stand for its whole reuse-port group.
@@ -74,7 +77,7 @@ impl Object {
     /// Writes how many connections ended for each reason, and how many packets were dropped.
     pub fn publish(&mut self, counts: impl IntoIterator<Item = (Reason, u64)>) -> Result<()> {
         let drops = self.drops()?;
-        let mut reasons = Array::<_, ReasonCount>::try_from(self.map_mut(names::REASONS)?)?;
+        let mut reasons = Array::<_, ReasonCount>::try_from(self.map_mut(maps::REASONS.name)?)?;
         for (reason, connections) in counts {
             let mut name = [0; REASON_NAME_LEN];
             name[..reason.name().len()].copy_from_slice(reason.name().as_bytes());
@@ -86,28 +89,28 @@ impl Object {
 
     /// The last SYN-ACK that was dropped because steering did not make it; zeros: none was.
     pub fn bypass(&self) -> Result<Bypass> {
-        let map = Array::<_, Bypass>::try_from(self.map(names::BYPASS)?)?;
+        let map = Array::<_, Bypass>::try_from(self.map(maps::BYPASS.name)?)?;
         map.get(&0, 0).context("cannot read the last answer that was dropped")
     }
 
     /// Packets dropped, by the reason's number, added up over all CPUs.
     pub fn drops(&self) -> Result<Vec<u64>> {
-        let drops = PerCpuArray::<_, u64>::try_from(self.map(names::DROPS)?)?;
+        let drops = PerCpuArray::<_, u64>::try_from(self.map(maps::DROPS.name)?)?;
         let total = |&reason: &Reason| Ok(drops.get(&(reason as u32), 0)?.iter().sum());
         Reason::ALL.iter().map(total).collect()
     }
 
     /// The packet counters, added up over all CPUs.
     pub fn stats(&self) -> Result<Stats> {
-        read::stats(self.map(names::STATS)?)
+        read::stats(self.map(maps::STATS.name)?)
     }
 
     /// The sockets that the kernel knows as ours.
     pub fn sockets(&self) -> Result<Vec<Tracked>> {
-        read::sockets(self.map(names::CONNS)?)
+        read::sockets(self.map(maps::CONNS.name)?)
     }
 
     fn listeners(&mut self) -> Result<SockMap<&mut MapData>> {
-        Ok(SockMap::try_from(self.map_mut(names::LISTENERS)?)?)
+        Ok(SockMap::try_from(self.map_mut(maps::LISTENERS.name)?)?)
     }
 }

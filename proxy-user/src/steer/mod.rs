@@ -280,7 +280,7 @@ impl Steering {
     /// The last answer of others that was dropped, in words; `None`: none was.
     pub fn bypass(&self) -> Result<Option<String>> {
         let bypass = self.object.bypass()?;
-        if bypass.left_by == 0 {
+        if bypass.egress_ifindex == 0 {
             return Ok(None);
         }
         let links = netlink::here(async |handle| netlink::links(&handle).await)?;

@@ -8,7 +8,7 @@ use aya::programs::{
 };
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use nix::sys::utsname::uname;
-use proxy_common::names;
+use proxy_common::{maps, names};
 
 use super::attachment::Plan;
 use super::classifier::{Classifier, Order};
@@ -59,13 +59,13 @@ impl Object {
         verbosity.set(&mut loader);
         // The kernel sets an LRU map's memory aside at once.
         if reply == Reply::Route {
-            loader.map_max_entries(names::PATHS, 1);
+            loader.map_max_entries(maps::ARRIVAL_PATHS.name, 1);
         }
         if plan.guard.is_none() {
-            loader.map_max_entries(names::RATES, 1);
+            loader.map_max_entries(maps::RATES.name, 1);
         }
         if !plan.pods {
-            loader.map_max_entries(names::POD_SYNS, 1);
+            loader.map_max_entries(maps::POD_SYNS.name, 1);
         }
         let ebpf = loader.load(OBJECT).context("cannot load the eBPF object")?;
         let mut object = Self { ebpf, rules: rules::Writer::default(), log: None };

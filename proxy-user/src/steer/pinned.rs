@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use aya::maps::{Map, MapData};
 use proxy_common::abi::{Address, Conn, ROLE_INBOUND, ReasonCount, Stats};
-use proxy_common::names;
+use proxy_common::maps;
 
 use super::pins;
 use crate::address::{OriginalDst, PeerAddr, UpstreamAddr};
@@ -114,9 +114,9 @@ fn look(instance: u32) -> Result<Pinned> {
     Ok(Pinned {
         instance,
         is_alive: pins::is_alive(instance),
-        stats: read::stats(&Map::PerCpuArray(open(&folder, names::STATS)?))?,
-        reasons: read::reasons(&Map::Array(open(&folder, names::REASONS)?))?,
-        sockets: read::sockets(&Map::HashMap(open(&folder, names::CONNS)?))?,
+        stats: read::stats(&Map::PerCpuArray(open(&folder, maps::STATS.name)?))?,
+        reasons: read::reasons(&Map::Array(open(&folder, maps::REASONS.name)?))?,
+        sockets: read::sockets(&Map::HashMap(open(&folder, maps::CONNS.name)?))?,
     })
 }
 

@@ -4,8 +4,8 @@ use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{HashMap, Map, MapData};
-use proxy_common::abi::{NIC_PODS, NIC_PODS_BY_ROUTE, NIC_TRUSTED, PathKey};
-use proxy_common::names;
+use proxy_common::abi::{FourTuple, INTERFACE_PODS, INTERFACE_PODS_BY_ROUTE, INTERFACE_TRUSTED};
+use proxy_common::maps;
 
 use super::interface::NetworkInterface;
 use super::netlink;
@@ -16,12 +16,12 @@ use crate::config::settings::Steering;
 impl Object {
     /// Tells whether a pod has opened a connection; where that is not known (any more), it says no.
     pub fn pods(&self) -> Result<impl Fn(PeerAddr, OriginalDst) -> bool + Send + Sync + use<>> {
-        let Map::LruHashMap(map) = self.map(names::POD_SYNS)? else {
-            bail!("{} is of another kind", names::POD_SYNS)
+        let Map::LruHashMap(map) = self.map(maps::POD_SYNS.name)? else {
+            bail!("{} is of another kind", maps::POD_SYNS.name)
         };
         let fd = map.fd().as_fd().try_clone_to_owned().context("cannot share a map")?;
         let map = Map::LruHashMap(MapData::from_fd(fd).context("cannot share a map")?);
-        let map = HashMap::<_, PathKey, u32>::try_from(map)?;
+        let map = HashMap::<_, FourTuple, u32>::try_from(map)?;
         Ok(move |peer: PeerAddr, destination: OriginalDst| {
             map.get(&connection(peer, destination), 0).is_ok()
         })
@@ -29,8 +29,8 @@ impl Object {
 }
 
 /// A connection as the programs look it up.
-fn connection(peer: PeerAddr, destination: OriginalDst) -> PathKey {
-    PathKey {
+fn connection(peer: PeerAddr, destination: OriginalDst) -> FourTuple {
+    FourTuple {
         remote: mapped(peer.get().ip()),
         local: mapped(destination.get().ip()),
         remote_port: peer.get().port().into(),
@@ -57,13 +57,13 @@ impl Sources {
     pub fn flags(&self, settings: &Steering, interface: &NetworkInterface) -> u32 {
         let mut flags = 0;
         if settings.trusted_interfaces.iter().any(|pattern| interface.is_called(pattern)) {
-            flags |= NIC_TRUSTED;
+            flags |= INTERFACE_TRUSTED;
         }
         if settings.pod_interfaces.iter().any(|pattern| interface.is_called(pattern)) {
-            flags |= NIC_PODS;
+            flags |= INTERFACE_PODS;
         }
         if settings.pod_interfaces.is_empty() && !self.defaults.contains(&interface.index()) {
-            flags |= NIC_PODS_BY_ROUTE;
+            flags |= INTERFACE_PODS_BY_ROUTE;
         }
         flags
     }

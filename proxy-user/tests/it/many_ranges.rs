@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use proxy_common::capacity::{MOST_DESTINATIONS, MOST_SOURCES};
+use proxy_common::capacity::{MAX_DESTINATIONS, MAX_SOURCES};
 use serde_json::Value;
 use xtask::lab::{Family, wait_until};
 
@@ -84,7 +84,7 @@ fn nine_thousand_ranges_are_reloaded() {
 }
 
 fn as_many_ranges_as_there_may_be_are_reloaded() {
-    assert_reloads(16, MOST_SOURCES / 16, 2);
+    assert_reloads(16, MAX_SOURCES / 16, 2);
 }
 
 /// `check`, a start and a reload say the same, and the run goes on.
@@ -111,11 +111,11 @@ fn assert_refused_everywhere(good: &str, bad: &str, words: &str) {
 }
 
 fn one_range_more_is_refused_in_words_everywhere() {
-    let fits = trusting(1, MOST_SOURCES, "");
+    let fits = trusting(1, MAX_SOURCES, "");
     let bad = format!("{fits}        - 192.0.2.1\n");
     let words = format!(
         "inbound.trusted '192.0.2.1' is not valid; name fewer or wider ranges: there is room for \
-         {MOST_SOURCES} ranges of sources, of all rules together"
+         {MAX_SOURCES} ranges of sources, of all rules together"
     );
     assert_refused_everywhere(&trusting(1, 4, ""), &bad, &words);
 }
@@ -125,10 +125,10 @@ fn one_destination_more_is_refused_in_words_everywhere() {
         let destinations = "    destinations: [203.0.113.0/24, '::/0']\n";
         trusting(1, 4, destinations).replace("ports: [80]", &format!("ports: [80-{last}]"))
     };
-    let last = 80 + MOST_DESTINATIONS / 2 - 1;
+    let last = 80 + MAX_DESTINATIONS / 2 - 1;
     let words = format!(
         "destinations '::/0' is not valid; name fewer ports or wider ranges: each port with \
-         each range is an entry, and there is room for {MOST_DESTINATIONS}, of all rules together"
+         each range is an entry, and there is room for {MAX_DESTINATIONS}, of all rules together"
     );
     assert_refused_everywhere(&with(last), &with(last + 1), &words);
 }

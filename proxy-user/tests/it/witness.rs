@@ -10,7 +10,8 @@ use aya::maps::{Array, HashMap, PerCpuArray};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
 use proxy_common::abi::{Node, PortKey, Rule, Stats, port_bit};
-use proxy_common::names::{NODE, PORTS, RULES, STATS, STEER};
+use proxy_common::maps::{NODE, RULED_PORTS, RULES, STATS};
+use proxy_common::names::STEER;
 use xtask::lab::Netns;
 
 use crate::stranger::persist;
@@ -42,8 +43,9 @@ impl Witness {
     ) -> Self {
         let bytes = fs::read(OBJECT).expect("the build left it there");
         let mut object = Ebpf::load(&bytes).expect("it loads");
-        let mut rules = HashMap::<_, PortKey, Rule>::try_from(object.map_mut(RULES).expect("map"))
-            .expect("of this type");
+        let mut rules =
+            HashMap::<_, PortKey, Rule>::try_from(object.map_mut(RULES.name).expect("map"))
+                .expect("of this type");
         for &port in ports {
             let rule = Rule {
                 rule: 0,
@@ -55,14 +57,14 @@ impl Witness {
             };
             rules.insert(PortKey { port }, rule, 0).expect("there is room");
         }
-        let mut words =
-            Array::<_, u64>::try_from(object.map_mut(PORTS).expect("map")).expect("of this type");
+        let mut words = Array::<_, u64>::try_from(object.map_mut(RULED_PORTS.name).expect("map"))
+            .expect("of this type");
         for (word, bit) in ports.iter().copied().map(port_bit) {
             let bits = words.get(&word, 0).expect("there is such an entry");
             words.set(word, bits | bit, 0).expect("it is written");
         }
         let node = Node { private_ns: u32::MAX >> 1, ..Node::default() };
-        Array::try_from(object.map_mut(NODE).expect("map"))
+        Array::try_from(object.map_mut(NODE.name).expect("map"))
             .and_then(|mut map| map.set(0, node, 0))
             .expect("it is written");
         let program = object.program_mut(STEER).expect("a program of that name");
@@ -79,7 +81,7 @@ impl Witness {
 
     /// Packets counted so far.
     pub fn packets(&self) -> u64 {
-        let stats = PerCpuArray::<_, Stats>::try_from(self.object.map(STATS).expect("map"))
+        let stats = PerCpuArray::<_, Stats>::try_from(self.object.map(STATS.name).expect("map"))
             .and_then(|map| map.get(&0, 0))
             .expect("it can be read");
         stats.iter().map(|cpu| cpu.passed).sum()

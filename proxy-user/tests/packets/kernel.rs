@@ -14,7 +14,7 @@ use aya::programs::{
 use aya_obj::programs::XdpAttachType;
 use proxy_common::Reason;
 use proxy_common::abi::{Address, Node, PortKey, Rate, RateKey, Rule};
-use proxy_common::names;
+use proxy_common::{maps, names};
 use xtask::lab::Foreword;
 
 use crate::model::Program;
@@ -80,7 +80,7 @@ impl Kernel {
             Some((info.name_as_str()?.to_owned(), id))
         };
         let maps: HashMap<_, _> = maps.into_iter().filter_map(named).collect();
-        let drops = map(&maps, names::DROPS, Map::PerCpuArray);
+        let drops = map(&maps, maps::DROPS.name, Map::PerCpuArray);
         let drops = drops.try_into().expect("an entry is one number");
         Self { programs, maps, drops }
     }
@@ -133,12 +133,12 @@ impl Kernel {
 
     /// Has a source be over the limit of a port's rule for good.
     pub fn exhaust(&mut self, port: u16, source: IpAddr) {
-        let rules = map(&self.maps, names::RULES, Map::HashMap);
+        let rules = map(&self.maps, maps::RULES.name, Map::HashMap);
         let rules = BpfHashMap::<_, PortKey, Rule>::try_from(rules).expect("of our own types");
         let Rule { rule, .. } = rules.get(&PortKey { port }, 0).expect("the port has a rule");
-        let rates = map(&self.maps, names::RATES, Map::LruHashMap);
+        let rates = map(&self.maps, maps::RATES.name, Map::LruHashMap);
         let mut rates = BpfHashMap::<_, RateKey, Rate>::try_from(rates).expect("of our own types");
-        let far = Rate { even_at_ns: u64::MAX / 2 };
+        let far = Rate { theoretical_arrival_ns: u64::MAX / 2 };
         for source in [address(source), network(source)] {
             rates.insert(RateKey { source, rule }, far, 0).expect("there is room");
         }
@@ -146,7 +146,7 @@ impl Kernel {
 
     /// What Foreword marks its own packets with; 0 if it does not.
     pub fn own_mark(&self) -> u32 {
-        let node = map(&self.maps, names::NODE, Map::Array);
+        let node = map(&self.maps, maps::NODE.name, Map::Array);
         let node = Array::<_, Node>::try_from(node).expect("of our own types");
         node.get(&0, 0).expect("it has one entry").own_mark
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use proxy_common::names;
+use proxy_common::{maps, names};
 use serde_json::Value;
 
 /// Counters by name, those at zero left out.
@@ -13,18 +13,18 @@ pub type Counters = BTreeMap<String, u64>;
 
 /// Packets, summed over the CPUs.
 pub fn packets(instance: u32) -> Result<Counters> {
-    Ok(packet_counters(&dump(instance, names::STATS)?))
+    Ok(packet_counters(&dump(instance, maps::STATS.name)?))
 }
 
 /// Connections that were refused or cut short, and packets that were dropped before there was one, by
 /// reason.
 pub fn reasons(instance: u32) -> Result<Counters> {
-    Ok(reason_counters(&dump(instance, names::REASONS)?))
+    Ok(reason_counters(&dump(instance, maps::REASONS.name)?))
 }
 
 /// The command that [`reasons`] runs.
 pub fn reasons_line(instance: u32) -> String {
-    format!("bpftool -j map dump pinned {}", pin(instance, names::REASONS))
+    format!("bpftool -j map dump pinned {}", pin(instance, maps::REASONS.name))
 }
 
 /// Adds counters to sums.

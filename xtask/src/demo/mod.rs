@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args as ClapArgs;
-use proxy_common::names;
+use proxy_common::maps;
 use tempfile::TempDir;
 use xtask::lab::{BACKEND_V4, LB_V4, Lab, NODE_V4, Netns, VIP_V4};
 
@@ -122,7 +122,9 @@ fn introduce(scene: &Scene<'_>) {
 fn account(scene: &mut Scene<'_>) {
     scene.report.stage("The counters, from the maps of all stages");
     report::remark("Read from /sys/fs/bpf/foreword/… before each detach; zeros are left out.");
-    for (map, counters) in [(names::STATS, &scene.packets), (names::REASONS, &scene.reasons)] {
+    for (map, counters) in
+        [(maps::STATS.name, &scene.packets), (maps::REASONS.name, &scene.reasons)]
+    {
         report::received("node", map);
         report::output(&bpftool::table(counters));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::slice;
 
-use proxy_common::capacity::{MOST_DESTINATIONS, MOST_RULES, MOST_SOURCES};
+use proxy_common::capacity::{MAX_DESTINATIONS, MAX_RULES, MAX_SOURCES};
 
 use super::ports::ports;
 use super::{Invalid, Written, guard, inbound, outbound, some_time, upstream};
@@ -20,8 +20,8 @@ pub(super) fn rules(raw: &RawConfig, written: Written) -> Result<Vec<Rule>, Inva
     if raw.rules.is_empty() {
         return Err(At::File.missing(field::RULES, "write what is to be protected, and how"));
     }
-    if let Some(one_more) = raw.rules.get(MOST_RULES) {
-        let fix = format!("write {MOST_RULES} rules at most");
+    if let Some(one_more) = raw.rules.get(MAX_RULES) {
+        let fix = format!("write {MAX_RULES} rules at most");
         return Err(At::File.refuse(field::NAME, &one_more.name, fix));
     }
     let mut names = BTreeSet::new();
@@ -62,9 +62,9 @@ fn fit(raw: &RawConfig, rules: &[Rule], written: Written) -> Result<(), Invalid>
         for (field, words) in
             [(field::TRUSTED, &raw.inbound.trusted), (field::HAIRPIN, &raw.hairpin.sources)]
         {
-            if let Some(one_more) = words.get(MOST_SOURCES - sources) {
+            if let Some(one_more) = words.get(MAX_SOURCES - sources) {
                 let fix = format!(
-                    "name fewer or wider ranges: there is room for {MOST_SOURCES} ranges of \
+                    "name fewer or wider ranges: there is room for {MAX_SOURCES} ranges of \
                      sources, of all rules together"
                 );
                 return Err(at.refuse(field, one_more, fix));
@@ -72,10 +72,10 @@ fn fit(raw: &RawConfig, rules: &[Rule], written: Written) -> Result<(), Invalid>
             sources += words.len();
         }
         let ports = rule.ports.iter().count();
-        if let Some(one_more) = raw.destinations.get((MOST_DESTINATIONS - destinations) / ports) {
+        if let Some(one_more) = raw.destinations.get((MAX_DESTINATIONS - destinations) / ports) {
             let fix = format!(
                 "name fewer ports or wider ranges: each port with each range is an entry, and \
-                 there is room for {MOST_DESTINATIONS}, of all rules together"
+                 there is room for {MAX_DESTINATIONS}, of all rules together"
             );
             return Err(at.refuse(field::DESTINATIONS, one_more, fix));
         }

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proxy_common::abi::{
-    Address, MOST_OWNERS, RULE_ANSWERS, RULE_BY_DESTINATION, RULE_CHECK_ARRIVAL, RULE_PODS,
+    Address, MAX_OWNERS, RULE_ANSWERS, RULE_BY_DESTINATION, RULE_CHECK_ARRIVAL, RULE_PODS,
     RULE_REFUSES_DOWN, RULE_RESTRICTS, RULE_RETIRED, RULE_TRUSTED_ONLY, Rule, SCOPE_BITS, port_bit,
 };
-use proxy_common::names;
+use proxy_common::maps;
 
 use crate::address::{Cidr, mapped};
 use crate::config::Settings;
@@ -48,13 +48,13 @@ impl Table {
     /// What it is called in the kernel.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Trust => names::TRUST,
-            Self::Pods => names::PODS,
-            Self::Destinations => names::DESTINATIONS,
-            Self::Backs => names::BACKS,
-            Self::Held => names::HELD,
-            Self::Marks => names::PORTS,
-            Self::Ports => names::RULES,
+            Self::Trust => maps::TRUSTED.name,
+            Self::Pods => maps::PODS.name,
+            Self::Destinations => maps::DESTINATIONS.name,
+            Self::Backs => maps::UPSTREAM_PORTS.name,
+            Self::Held => maps::HELD_PORTS.name,
+            Self::Marks => maps::RULED_PORTS.name,
+            Self::Ports => maps::RULES.name,
         }
     }
 }
@@ -139,7 +139,7 @@ pub struct Numbers {
 
 impl Numbers {
     fn next(&mut self) -> u32 {
-        self.last = if self.last + 1 < MOST_OWNERS { self.last + 1 } else { 1 };
+        self.last = if self.last + 1 < MAX_OWNERS { self.last + 1 } else { 1 };
         self.last
     }
 

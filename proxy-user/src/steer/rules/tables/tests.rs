@@ -130,6 +130,6 @@ fn an_ipv4_range_is_one_of_mapped_addresses() {
 
 #[test]
 fn numbers_begin_anew_before_they_have_no_place_in_a_scope() {
-    let mut numbers = Numbers { last: MOST_OWNERS - 2, ..Numbers::default() };
-    assert_eq!([numbers.next(), numbers.next()], [MOST_OWNERS - 1, 1]);
+    let mut numbers = Numbers { last: MAX_OWNERS - 2, ..Numbers::default() };
+    assert_eq!([numbers.next(), numbers.next()], [MAX_OWNERS - 1, 1]);
 }

@@ -1,17 +1,22 @@
-//! Reads what we need of a packet: the two addresses, the two ports, the TCP header.
+//! Reads what the programs need of a packet: addresses, ports and TCP flags.
 //!
-//! A packet of another protocol is `None`: not ours. So is a fragment but the first, which alone
-//! tells the ports; without the first, the others come to nothing. A packet that may be TCP, and
-//! can't be read as far as its ports and flags, is [`Kind::Unreadable`].
+//! A packet of another protocol is `None`: not ours. So is a later fragment; only the first one
+//! carries the ports, and without it the others are useless. A packet that may be TCP but can't be
+//! read as far as its ports and flags is [`Kind::Unreadable`].
+
+pub mod bytes;
+pub mod direct_access;
+pub mod header;
+pub mod ip;
 
 use core::mem::offset_of;
 
 use aya_ebpf::programs::TcContext;
 use proxy_common::abi::Address;
 
-use crate::frame::{EthernetFrame, load, make_linear};
-use crate::header::{Ipv4Header, Ipv6Header, TcpFlags, TcpHeader};
-use crate::network::{Network, Unread};
+use self::bytes::{EthernetFrame, linearize, load};
+use self::header::{Ipv4Header, Ipv6Header, TcpFlags, TcpHeader};
+use self::ip::{IpError, IpHeaders};
 
 /// IPv4, in network byte order.
 pub const ETH_P_IP: u32 = (0x0800_u16).to_be() as u32;
@@ -25,7 +30,7 @@ pub const IPPROTO_TCP: u8 = 6;
 pub const IPPROTO_UDP: u8 = 17;
 const IPPROTO_ICMPV6: u8 = 58;
 
-/// Octets before the inner packet in an ICMP error, v4 and v6.
+/// Bytes before the quoted packet in an ICMP error, v4 and v6.
 const ICMP_HEADER_LEN: u32 = 8;
 
 /// `AF_INET`.
@@ -33,69 +38,69 @@ pub const AF_INET: u32 = 2;
 /// `AF_INET6`.
 pub const AF_INET6: u32 = 10;
 
-/// What a packet is to us.
+/// What kind of packet it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A TCP segment.
     Tcp,
-    /// An ICMP error about a TCP segment; the tuple is the inner one with its ends swapped, so
-    /// that it names the socket which sent the segment.
+    /// An ICMP error about a TCP segment. The four-tuple is the quoted one reversed, so that it
+    /// finds the socket which sent the segment.
     IcmpError,
-    /// The first fragment of a TCP segment. Where it is too short to hold the flags, they are those
-    /// of a SYN, which it may be.
+    /// The first fragment of a TCP segment. If it is too short to hold the flags, they are set to
+    /// SYN, which they may be.
     Fragment,
-    /// It may be TCP; ports and flags are 0, since nobody can tell.
+    /// It may be TCP. Ports and flags are unknown, and 0.
     Unreadable,
 }
 
-/// A packet's headers. Addresses and ports are in network byte order; an IPv4 address is in the
-/// first word of its array and the others are 0.
+/// What is known of a packet. Addresses and ports are in network byte order; an IPv4 address is the
+/// first word of its array, and the others are 0.
 #[derive(Clone, Copy)]
 pub struct Packet {
     /// [`AF_INET`] or [`AF_INET6`].
     pub family: u32,
-    /// A segment, a part of one, or an error about one.
+    /// What kind of packet it is.
     pub kind: Kind,
-    /// Who sent it; for an error, the far end of the connection.
+    /// The source address; for an error, the far end of the connection.
     pub source: [u32; 4],
-    /// Where it goes; for an error, our end of the connection.
+    /// The destination address; for an error, our end of the connection.
     pub destination: [u32; 4],
     /// Port of `source`.
     pub source_port: u16,
     /// Port of `destination`.
     pub destination_port: u16,
-    /// What it does; nothing for an error.
+    /// The TCP flags; none for an error.
     pub flags: TcpFlags,
-    /// Whether a routing header names another destination.
+    /// Whether a routing header has segments left, so that the final destination is another one.
     pub is_source_routed: bool,
-    /// Whether it is plain TCP: a whole segment, without tags, options and extension headers.
+    /// Whether it is a whole segment without VLAN tags, IP options and extension headers.
     pub is_plain: bool,
-    /// Where the TCP header is, in octets behind the start of the network header.
+    /// Offset of the TCP header from the start of the network header.
     pub transport: u32,
 }
 
 impl Packet {
-    /// Reads the headers; `None` if the packet can be no business of ours.
+    /// Reads the headers, whatever their order and number; `None` if the packet can't be ours.
     #[inline(always)]
     pub fn parse(ctx: &TcContext) -> Option<Self> {
-        make_linear(ctx);
-        match Network::outer(ctx) {
-            Err(Unread::Other) => None,
-            Err(Unread::TooFar(ip)) => Some(Self::unreadable(&ip)),
+        linearize(ctx);
+        match IpHeaders::outer(ctx) {
+            Err(IpError::NotOurs) => None,
+            Err(IpError::Unreadable(ip)) => Some(Self::unreadable(&ip)),
             Ok(ip) => match ip.protocol {
                 IPPROTO_TCP => Some(Self::tcp(ctx, &ip)),
                 IPPROTO_ICMP if ip.family == AF_INET && is_ipv4_error(load(ctx, ip.next)?) => {
-                    Self::error(ctx, &Network::ipv4(ctx, ip.next + ICMP_HEADER_LEN).ok()?)
+                    Self::error(ctx, &IpHeaders::ipv4(ctx, ip.next + ICMP_HEADER_LEN).ok()?)
                 }
                 IPPROTO_ICMPV6 if ip.family == AF_INET6 && is_ipv6_error(load(ctx, ip.next)?) => {
-                    Self::error(ctx, &Network::ipv6(ctx, ip.next + ICMP_HEADER_LEN).ok()?)
+                    Self::error(ctx, &IpHeaders::ipv6(ctx, ip.next + ICMP_HEADER_LEN).ok()?)
                 }
                 _ => None,
             },
         }
     }
 
-    /// Reads a whole segment without tags, options and extension headers.
+    /// Reads the headers of a plain frame; `None` for every other one.
     #[inline(always)]
     pub fn parse_plain(frame: &EthernetFrame) -> Option<Self> {
         match frame.protocol() {
@@ -106,7 +111,13 @@ impl Packet {
                 }
                 let transport = size_of::<Ipv4Header>() as u32;
                 let (source, destination) = ([ip.source, 0, 0, 0], [ip.destination, 0, 0, 0]);
-                Some(Self::plain(AF_INET, source, destination, transport, &frame.load(transport)?))
+                Some(Self::segment(
+                    AF_INET,
+                    source,
+                    destination,
+                    transport,
+                    &frame.load(transport)?,
+                ))
             }
             ETH_P_IPV6 => {
                 let ip: Ipv6Header = frame.load(0)?;
@@ -115,15 +126,21 @@ impl Packet {
                 }
                 let transport = size_of::<Ipv6Header>() as u32;
                 let (source, destination) = (ip.source, ip.destination);
-                Some(Self::plain(AF_INET6, source, destination, transport, &frame.load(transport)?))
+                Some(Self::segment(
+                    AF_INET6,
+                    source,
+                    destination,
+                    transport,
+                    &frame.load(transport)?,
+                ))
             }
             _ => None,
         }
     }
 
-    /// A whole segment in a plain frame.
+    /// The segment of a plain packet.
     #[inline(always)]
-    pub fn plain(
+    pub fn segment(
         family: u32,
         source: [u32; 4],
         destination: [u32; 4],
@@ -144,15 +161,15 @@ impl Packet {
         }
     }
 
-    /// Whether it opens a connection, as far as one can see.
+    /// Whether it is the SYN that opens a connection; for a short first fragment, whether it may be.
     #[inline(always)]
-    pub fn opens(&self) -> bool {
-        self.flags.opens()
+    pub fn is_initial_syn(&self) -> bool {
+        self.flags.is_initial_syn()
     }
 
-    /// The same with its ends changed over: whom its answer belongs to.
+    /// The packet with source and destination exchanged, as its answer has them.
     #[inline(always)]
-    pub fn turned(&self) -> Self {
+    pub fn reversed(&self) -> Self {
         Self {
             source: self.destination,
             destination: self.source,
@@ -162,19 +179,19 @@ impl Packet {
         }
     }
 
-    /// The packet as if it opened its connection.
+    /// The packet as if it were the SYN of its connection.
     #[inline(always)]
     pub fn as_syn(&self) -> Self {
-        Self { flags: TcpFlags::OPENING, ..*self }
+        Self { flags: TcpFlags::INITIAL_SYN, ..*self }
     }
 
-    /// The source, as the maps have it.
+    /// The source address in the form used in maps.
     #[inline(always)]
     pub fn source_address(&self) -> Address {
         address(self.family, self.source)
     }
 
-    /// The destination, as the maps have it.
+    /// The destination address in the form used in maps.
     #[inline(always)]
     pub fn destination_address(&self) -> Address {
         address(self.family, self.destination)
@@ -189,27 +206,27 @@ impl Packet {
         }
     }
 
-    /// Whether either end is in fe80::/10, addresses that every link has anew.
+    /// Whether either address is in fe80::/10, which every link uses anew.
     #[inline(always)]
     pub fn is_link_local(&self) -> bool {
         let is_it = |address: &[u32; 4]| u32::from_be(address[0]) >> 22 == 0xfe80 >> 6;
         self.family == AF_INET6 && (is_it(&self.source) || is_it(&self.destination))
     }
 
-    /// An IPv4 header with this packet's addresses, for helpers that want one.
+    /// An IPv4 header with this packet's addresses, for helpers that need one.
     #[inline(always)]
     pub fn ipv4_header(&self) -> Ipv4Header {
         Ipv4Header::of(IPPROTO_TCP, self.source[0], self.destination[0])
     }
 
-    /// An IPv6 header with this packet's addresses, for helpers that want one.
+    /// An IPv6 header with this packet's addresses, for helpers that need one.
     #[inline(always)]
     pub fn ipv6_header(&self) -> Ipv6Header {
         Ipv6Header::of(IPPROTO_TCP, self.source, self.destination)
     }
 
     #[inline(always)]
-    fn tcp(ctx: &TcContext, ip: &Network) -> Self {
+    fn tcp(ctx: &TcContext, ip: &IpHeaders) -> Self {
         let unreadable = Self::unreadable(ip);
         if ip.is_first_fragment {
             return Self::fragment(ctx, ip).unwrap_or(unreadable);
@@ -224,9 +241,9 @@ impl Packet {
         }
     }
 
-    /// A first fragment of 8 octets is allowed, and ends before the flags.
+    /// A first fragment may be as short as 8 bytes, and then ends before the flags.
     #[inline(always)]
-    fn fragment(ctx: &TcContext, ip: &Network) -> Option<Self> {
+    fn fragment(ctx: &TcContext, ip: &IpHeaders) -> Option<Self> {
         if ip.next + size_of::<[u16; 2]>() as u32 > ip.end {
             return None;
         }
@@ -237,14 +254,14 @@ impl Packet {
             kind: Kind::Fragment,
             source_port,
             destination_port,
-            flags: flags.unwrap_or(TcpFlags::OPENING),
+            flags: flags.unwrap_or(TcpFlags::INITIAL_SYN),
             is_plain: false,
             ..Self::unreadable(ip)
         })
     }
 
     #[inline(always)]
-    fn unreadable(ip: &Network) -> Self {
+    fn unreadable(ip: &IpHeaders) -> Self {
         Self {
             family: ip.family,
             kind: Kind::Unreadable,
@@ -259,13 +276,13 @@ impl Packet {
         }
     }
 
-    /// An error quotes the packet that we sent: its source is our end.
+    /// An error quotes a packet that we sent: its source is our end.
     #[inline(always)]
-    fn error(ctx: &TcContext, quoted: &Network) -> Option<Self> {
+    fn error(ctx: &TcContext, quoted: &IpHeaders) -> Option<Self> {
         if quoted.protocol != IPPROTO_TCP {
             return None;
         }
-        // At least 8 octets of the segment are quoted, so the ports are always there.
+        // At least 8 bytes of the segment are quoted, so the ports are always there.
         let ports: [u16; 2] = load(ctx, quoted.next)?;
         Some(Self {
             kind: Kind::IcmpError,
@@ -278,7 +295,7 @@ impl Packet {
     }
 }
 
-/// An address as the maps have it: IPv4 in its mapped form.
+/// An address in the form used in maps: IPv4 in its mapped form.
 #[inline(always)]
 fn address(family: u32, words: [u32; 4]) -> Address {
     let words = if family == AF_INET { [0, 0, MAPPED, words[0]] } else { words };

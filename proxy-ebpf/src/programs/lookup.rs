@@ -1,30 +1,29 @@
-//! Answers, in the private namespace, who listens on a protected port: our listener, whatever the
-//! destination address. It lives and dies with the process's sockets; without them the answer is
-//! nobody, and steering lets the packet by. Nobody, too, where a packet inside is to be refused
-//! ([`crate::down`]).
+//! Assigns our listener to every protected port of the private namespace, whatever the destination
+//! address. The listener lives and dies with the process. Without it the lookup finds nobody, and
+//! steer leaves new connections alone. The lookup also finds nobody for a packet that steer wants
+//! refused ([`crate::upstream_down`]).
 
 use aya_ebpf::bindings::bpf_sk_lookup;
 use aya_ebpf::programs::SkLookupContext;
-
 use proxy_common::abi::{LISTENER_V4, LISTENER_V6};
 
-use crate::down;
 use crate::maps::{LISTENERS, count, has_rule};
 use crate::packet::{AF_INET6, IPPROTO_TCP};
+use crate::upstream_down;
 
 /// Assigns our listener of the packet's family, if the port has a rule.
 #[inline(always)]
-pub fn choose_listener(ctx: &SkLookupContext) {
+pub fn assign_listener(ctx: &SkLookupContext) {
     let lookup: *const bpf_sk_lookup = ctx.lookup;
     // SAFETY: the context is valid as long as the program runs, and these fields are readable.
     let (protocol, family, port) =
         unsafe { ((*lookup).protocol, (*lookup).family, (*lookup).local_port) };
     // The context holds the local port in the host's byte order.
-    // A retired rule is as good as any: what steer has sent is to be served.
+    // A retired rule counts as well: what steer has sent here is accepted.
     if protocol != u32::from(IPPROTO_TCP) || !has_rule((port as u16).to_be()) {
         return;
     }
-    if down::is_refused() {
+    if upstream_down::is_refused() {
         return;
     }
     let listener = if family == AF_INET6 { LISTENER_V6 } else { LISTENER_V4 };

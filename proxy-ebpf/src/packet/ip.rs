@@ -1,28 +1,30 @@
-//! Reads a packet's VLAN tags and IP headers, as far as the header of what they carry.
+//! Reads a packet's VLAN tags and IP headers, up to the transport header.
 //!
-//! The kernel would follow a chain of extension headers to any length; a program can't. What is not
-//! read to its end is [`Unread::TooFar`], never "not TCP": a rule may want it dropped.
+//! The kernel follows a chain of extension headers of any length; a program can't. A packet whose
+//! chain is not read to its end is [`IpError::Unreadable`], never "not TCP": a rule may want it
+//! dropped.
 
 use core::hint::black_box;
 
 use aya_ebpf::programs::TcContext;
 
-use crate::frame::{load, load_word};
-use crate::header::{Ipv4Header, Ipv6Header};
-use crate::packet::{AF_INET, AF_INET6, ETH_P_IP, ETH_P_IPV6};
+use super::bytes::{load, load_word};
+use super::header::{Ipv4Header, Ipv6Header};
+use super::{AF_INET, AF_INET6, ETH_P_IP, ETH_P_IPV6};
 
 /// IEEE 802.1Q, in network byte order.
 const ETH_P_8021Q: u32 = (0x8100_u16).to_be() as u32;
 /// IEEE 802.1ad, in network byte order.
 const ETH_P_8021AD: u32 = (0x88a8_u16).to_be() as u32;
-/// The VLAN's number in a tag, in the host's byte order. 0 is a priority without a VLAN.
+/// The bits of a VLAN tag, in the host's byte order, that are the VLAN's id. Id 0 means that the tag
+/// only sets a priority.
 pub const VLAN_ID: u32 = 0x0fff;
 
-/// Tags that we read before giving up; real frames carry two at most.
+/// Tags that are read; real frames carry at most two.
 const MAX_TAGS: usize = 4;
-/// Octets of a tag behind an EtherType, the next EtherType included.
+/// Bytes of a tag after its EtherType, including the next EtherType.
 const TAG_LEN: u32 = 4;
-/// Extension headers that we follow before giving up; RFC 8200 has seven at most.
+/// Extension headers that are followed; RFC 8200 lists at most seven in a packet.
 const MAX_EXTENSIONS: usize = 16;
 
 const IPPROTO_HOPOPTS: u64 = 0;
@@ -31,23 +33,23 @@ const IPPROTO_FRAGMENT: u64 = 44;
 const IPPROTO_AH: u64 = 51;
 const IPPROTO_DSTOPTS: u64 = 60;
 
-/// The IP headers of a packet, or of one that an ICMP error quotes.
+/// The IP headers of a packet, or of the packet that an ICMP error quotes.
 #[derive(Clone, Copy)]
-pub struct Network {
+pub struct IpHeaders {
     /// [`AF_INET`] or [`AF_INET6`].
     pub family: u32,
-    /// Number of the protocol of what follows.
+    /// Number of the transport protocol.
     pub protocol: u8,
     /// Whether this is the first of several fragments.
     pub is_first_fragment: bool,
-    /// Whether a routing header names another destination than the packet's.
+    /// Whether a routing header has segments left, so that the final destination is another one.
     pub is_source_routed: bool,
-    /// Whether there are neither tags nor options nor extension headers.
+    /// Whether there are no tags, options or extension headers.
     pub is_plain: bool,
-    /// Offset of what follows, in octets from the start of the outer network header.
+    /// Offset of the transport header, from the start of the outer network header.
     pub next: u32,
-    /// Offset of the packet's end, by its own account. What a frame has behind it is nobody's: the
-    /// kernel cuts it off before it puts fragments together.
+    /// Offset of the packet's end by the length in its header. The kernel trims whatever a frame has
+    /// after it before it reassembles fragments.
     pub end: u32,
     /// Source address.
     pub source: [u32; 4],
@@ -55,16 +57,17 @@ pub struct Network {
     pub destination: [u32; 4],
 }
 
-/// Why there is no [`Network`].
-pub enum Unread {
-    /// No IP packet of this interface's, or a fragment but the first.
-    Other,
-    /// What it carries was not reached. The addresses are known, unless there were too many tags.
-    TooFar(Network),
+/// Why the transport header was not reached.
+pub enum IpError {
+    /// Not an IP packet of this interface, or a later fragment.
+    NotOurs,
+    /// The chain of headers is too long or cut short. The addresses are known, unless there were too
+    /// many VLAN tags.
+    Unreadable(IpHeaders),
 }
 
-impl Network {
-    /// A packet of which nothing is known.
+impl IpHeaders {
+    /// Those of a packet that could not be read at all.
     const UNKNOWN: Self = Self {
         family: AF_INET,
         protocol: 0,
@@ -77,23 +80,23 @@ impl Network {
         destination: [0; 4],
     };
 
-    /// The packet's own headers.
+    /// Reads the packet's own headers.
     #[inline(always)]
-    pub fn outer(ctx: &TcContext) -> Result<Self, Unread> {
+    pub fn outer(ctx: &TcContext) -> Result<Self, IpError> {
         let (protocol, at) = skip_tags(ctx)?;
         match protocol {
             ETH_P_IP => Self::ipv4(ctx, at),
             ETH_P_IPV6 => Self::ipv6(ctx, at),
-            _ => Err(Unread::Other),
+            _ => Err(IpError::NotOurs),
         }
     }
 
-    /// An IPv4 header at `at`.
+    /// Reads an IPv4 header at `at`.
     #[inline(always)]
-    pub fn ipv4(ctx: &TcContext, at: u32) -> Result<Self, Unread> {
-        let ip: Ipv4Header = load(ctx, at).ok_or(Unread::Other)?;
+    pub fn ipv4(ctx: &TcContext, at: u32) -> Result<Self, IpError> {
+        let ip: Ipv4Header = load(ctx, at).ok_or(IpError::NotOurs)?;
         if ip.is_later_fragment() || ip.length() < size_of::<Ipv4Header>() as u32 {
-            return Err(Unread::Other);
+            return Err(IpError::NotOurs);
         }
         Ok(Self {
             family: AF_INET,
@@ -108,10 +111,10 @@ impl Network {
         })
     }
 
-    /// An IPv6 header at `at`, and its extension headers.
+    /// Reads an IPv6 header at `at`, and its extension headers.
     #[inline(always)]
-    pub fn ipv6(ctx: &TcContext, at: u32) -> Result<Self, Unread> {
-        let ip: Ipv6Header = load(ctx, at).ok_or(Unread::Other)?;
+    pub fn ipv6(ctx: &TcContext, at: u32) -> Result<Self, IpError> {
+        let ip: Ipv6Header = load(ctx, at).ok_or(IpError::NotOurs)?;
         let mut network = Self {
             family: AF_INET6,
             protocol: ip.next_header,
@@ -131,60 +134,60 @@ impl Network {
     }
 
     #[inline(always)]
-    fn skip_extensions(&mut self, ctx: &TcContext) -> Result<(), Unread> {
+    fn skip_extensions(&mut self, ctx: &TcContext) -> Result<(), IpError> {
         if is_extension(self.protocol.into()) == 0 {
             return Ok(());
         }
-        let mut walk = Walk {
+        let mut chain = ExtensionChain {
             protocol: self.protocol.into(),
             next: self.next.into(),
             end: self.end.into(),
             found: 0,
         };
         for _ in 0..MAX_EXTENSIONS {
-            walk.step(ctx);
+            chain.step(ctx);
         }
-        self.protocol = walk.protocol as u8;
-        self.next = walk.next as u32;
-        self.is_first_fragment = walk.found & Walk::FRAGMENTS != 0;
-        self.is_source_routed = walk.found & Walk::SEGMENTS_LEFT != 0;
-        if walk.found & Walk::LATER_FRAGMENT != 0 {
-            Err(Unread::Other)
-        } else if walk.found & Walk::CUT != 0 || is_extension(walk.protocol) != 0 {
-            Err(Unread::TooFar(*self))
+        self.protocol = chain.protocol as u8;
+        self.next = chain.next as u32;
+        self.is_first_fragment = chain.found & ExtensionChain::FRAGMENTS != 0;
+        self.is_source_routed = chain.found & ExtensionChain::SEGMENTS_LEFT != 0;
+        if chain.found & ExtensionChain::LATER_FRAGMENT != 0 {
+            Err(IpError::NotOurs)
+        } else if chain.found & ExtensionChain::CUT != 0 || is_extension(chain.protocol) != 0 {
+            Err(IpError::Unreadable(*self))
         } else {
             Ok(())
         }
     }
 }
 
-/// A walk along a chain of extension headers.
+/// A position in a chain of extension headers.
 ///
-/// Its steps have no branch: the verifier follows each way through a program, and what a branch in a
-/// loop tells of the packet doubles the ways with every round.
-struct Walk {
-    /// What the header at `next` is.
+/// The step to the next header has no branch: the verifier explores each path through a program, and
+/// a branch in a loop that depends on the packet doubles their number with every iteration.
+struct ExtensionChain {
+    /// Protocol number of the header at `next`.
     protocol: u64,
     next: u64,
     end: u64,
-    /// Any of the constants below.
+    /// What has been seen: any of the constants below.
     found: u64,
 }
 
-impl Walk {
+impl ExtensionChain {
     /// More fragments follow.
     const FRAGMENTS: u64 = 1;
-    /// A fragment but the first.
+    /// A later fragment.
     const LATER_FRAGMENT: u64 = 2;
     /// A routing header has segments left.
     const SEGMENTS_LEFT: u64 = 4;
     /// The packet ends within the chain, which RFC 7112 forbids.
     const CUT: u64 = 8;
 
-    /// Goes past an extension header, or stays where it is if there is none.
+    /// Moves past an extension header, or stays in place if there is none.
     #[inline(always)]
     fn step(&mut self, ctx: &TcContext) {
-        /// A fragment's offset, and "more fragments".
+        /// The bits of a fragment header: the offset, and "more fragments".
         const OFFSET: u64 = 0xfff8;
         const MORE: u64 = 1;
         let ([next, length, third, fourth], error) = load_word(ctx, self.next as u32);
@@ -209,13 +212,13 @@ impl Walk {
     }
 }
 
-/// 1 if both, below 2^63, are the same, else 0; without a branch.
+/// 1 if both numbers, which are below 2^63, are equal, else 0; without a branch.
 #[inline(always)]
 fn equals(a: u64, b: u64) -> u64 {
     black_box(a ^ b).wrapping_sub(1) >> 63
 }
 
-/// All bits for 1, none for 0; without a branch.
+/// All bits set for 1, none for 0; without a branch.
 #[inline(always)]
 fn mask(bit: u64) -> u64 {
     black_box(bit).wrapping_neg()
@@ -234,25 +237,29 @@ fn is_extension(protocol: u64) -> u64 {
 
 /// Whether an EtherType, in network byte order, announces a VLAN tag.
 #[inline(always)]
-pub fn is_tag(protocol: u32) -> bool {
+pub fn is_vlan_tag(protocol: u32) -> bool {
     protocol == ETH_P_8021Q || protocol == ETH_P_8021AD
 }
 
-/// The EtherType behind the tags that stand in the packet, and its header's offset. A tag of VLAN 0
-/// gives a priority only, and the kernel takes it off like the first one; a frame of another VLAN
-/// goes to the sub-interface.
+/// The EtherType after the VLAN tags in the packet's bytes, and the offset of its header. The kernel
+/// removes a tag of VLAN 0, which only sets a priority; a frame of another VLAN goes to the
+/// sub-interface.
 #[inline(always)]
-fn skip_tags(ctx: &TcContext) -> Result<(u32, u32), Unread> {
+fn skip_tags(ctx: &TcContext) -> Result<(u32, u32), IpError> {
     let (mut protocol, mut at) = (ctx.skb.protocol(), 0);
     for _ in 0..MAX_TAGS {
-        if !is_tag(protocol) {
+        if !is_vlan_tag(protocol) {
             return Ok((protocol, at));
         }
-        let [tag, next]: [u16; 2] = load(ctx, at).ok_or(Unread::Other)?;
+        let [tag, next]: [u16; 2] = load(ctx, at).ok_or(IpError::NotOurs)?;
         if u32::from(u16::from_be(tag)) & VLAN_ID != 0 {
-            return Err(Unread::Other);
+            return Err(IpError::NotOurs);
         }
         (protocol, at) = (next.into(), at + TAG_LEN);
     }
-    if is_tag(protocol) { Err(Unread::TooFar(Network::UNKNOWN)) } else { Ok((protocol, at)) }
+    if is_vlan_tag(protocol) {
+        Err(IpError::Unreadable(IpHeaders::UNKNOWN))
+    } else {
+        Ok((protocol, at))
+    }
 }

@@ -1,6 +1,6 @@
-//! The headers that we read, as on the wire, in network byte order.
+//! The headers that are read, as on the wire, in network byte order.
 
-use crate::frame::Wire;
+use super::bytes::FromBytes;
 
 /// The IPv4 header without options, as on the wire.
 #[repr(C)]
@@ -8,7 +8,7 @@ use crate::frame::Wire;
 pub struct Ipv4Header {
     version_ihl: u8,
     tos: u8,
-    /// Octets of the whole packet, in network byte order.
+    /// Bytes of the whole packet, in network byte order.
     pub total_length: u16,
     id: u16,
     fragment: u16,
@@ -28,31 +28,31 @@ impl Ipv4Header {
     /// "More fragments".
     const MORE: u16 = 0x2000_u16.to_be();
 
-    /// One with these addresses, for helpers that want a header; what they don't read is 0.
+    /// A header with these addresses, for helpers that need one; fields that they don't read are 0.
     #[inline(always)]
     pub fn of(protocol: u8, source: u32, destination: u32) -> Self {
         Self { version_ihl: 0x45, protocol, source, destination, ..Self::default() }
     }
 
-    /// Its length with options, in octets.
+    /// Its length with options, in bytes.
     #[inline(always)]
     pub fn length(&self) -> u32 {
         u32::from(self.version_ihl & 0xf) * 4
     }
 
-    /// Whether the packet is a fragment but the first.
+    /// Whether the packet is a fragment, and not the first one.
     #[inline(always)]
     pub fn is_later_fragment(&self) -> bool {
         self.fragment & Self::OFFSET != 0
     }
 
-    /// Whether further fragments follow.
+    /// Whether more fragments follow.
     #[inline(always)]
     pub fn has_more_fragments(&self) -> bool {
         self.fragment & Self::MORE != 0
     }
 
-    /// Whether it has no options, and the packet is in one piece.
+    /// Whether it has no options and the packet is not fragmented.
     #[inline(always)]
     pub fn is_plain(&self) -> bool {
         self.version_ihl == 0x45 && self.fragment & (Self::OFFSET | Self::MORE) == 0
@@ -64,9 +64,9 @@ impl Ipv4Header {
 #[derive(Clone, Copy, Default)]
 pub struct Ipv6Header {
     version_class_flow: u32,
-    /// Octets behind this header, in network byte order; 0 where they are too many for it.
+    /// Bytes after this header, in network byte order; 0 for a jumbogram.
     pub payload_length: u16,
-    /// Number of the protocol of what follows, or of an extension.
+    /// Number of the protocol that follows, or of an extension header.
     pub next_header: u8,
     hop_limit: u8,
     /// Source address.
@@ -76,7 +76,7 @@ pub struct Ipv6Header {
 }
 
 impl Ipv6Header {
-    /// One with these addresses, for helpers that want a header; what they don't read is 0.
+    /// A header with these addresses, for helpers that need one; fields that they don't read are 0.
     #[inline(always)]
     pub fn of(next_header: u8, source: [u32; 4], destination: [u32; 4]) -> Self {
         let version_class_flow = 0x6000_0000_u32.to_be();
@@ -92,19 +92,19 @@ pub struct TcpHeader {
     pub source: u16,
     /// Destination port, network byte order.
     pub destination: u16,
-    /// Number of its first octet, network byte order.
+    /// Sequence number, network byte order.
     pub sequence: u32,
-    /// The octet that the sender expects next, network byte order.
+    /// Acknowledgment number, network byte order.
     pub acknowledgement: u32,
     offset: u8,
-    /// What the segment does.
+    /// The flags.
     pub flags: TcpFlags,
     window: u16,
     checksum: u16,
     urgent: u16,
 }
 
-/// What a segment does.
+/// The flags of a segment.
 #[repr(transparent)]
 #[derive(Clone, Copy, Default)]
 pub struct TcpFlags(u8);
@@ -115,32 +115,32 @@ impl TcpFlags {
     const RST: u8 = 0x04;
     const ACK: u8 = 0x10;
 
-    /// Those of a connection's first packet.
-    pub const OPENING: Self = Self(Self::SYN);
+    /// Those of a connection's initial SYN.
+    pub const INITIAL_SYN: Self = Self(Self::SYN);
 
-    /// A connection's first packet.
+    /// SYN without ACK, RST or FIN: the segment opens a connection.
     #[inline(always)]
-    pub fn opens(&self) -> bool {
+    pub fn is_initial_syn(&self) -> bool {
         self.0 & (Self::FIN | Self::SYN | Self::RST | Self::ACK) == Self::SYN
     }
 
-    /// The answer to a connection's first packet.
+    /// SYN and ACK without RST: the answer to an initial SYN.
     #[inline(always)]
     pub fn is_syn_ack(&self) -> bool {
         self.0 & (Self::SYN | Self::RST | Self::ACK) == Self::SYN | Self::ACK
     }
 
-    /// An acknowledgement that neither opens nor aborts; it may carry data or FIN.
+    /// ACK without SYN or RST; the segment may carry data or FIN.
     #[inline(always)]
-    pub fn acknowledges(&self) -> bool {
+    pub fn is_ack(&self) -> bool {
         self.0 & (Self::SYN | Self::RST | Self::ACK) == Self::ACK
     }
 }
 
-impl Wire for Ipv4Header {}
-impl Wire for Ipv6Header {}
-impl Wire for TcpHeader {}
-impl Wire for TcpFlags {}
+impl FromBytes for Ipv4Header {}
+impl FromBytes for Ipv6Header {}
+impl FromBytes for TcpHeader {}
+impl FromBytes for TcpFlags {}
 
 const _: () = assert!(size_of::<Ipv4Header>() == 20);
 const _: () = assert!(size_of::<Ipv6Header>() == 40);

@@ -1,14 +1,14 @@
-//! Asks the node's routing table.
+//! Asks the node's routing table (`bpf_fib_lookup`).
 
 use aya_ebpf::bindings::{BPF_FIB_LKUP_RET_NO_NEIGH, BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup};
-use aya_ebpf::helpers::generated::bpf_fib_lookup as fib_lookup;
+use aya_ebpf::helpers::generated as helpers;
 use aya_ebpf::programs::TcContext;
 
 use crate::packet::{IPPROTO_TCP, Packet};
 
-/// The kernel's `struct bpf_fib_lookup`, without its unions and in words.
+/// The kernel's `struct bpf_fib_lookup`, with words in place of its unions.
 #[repr(C)]
-pub struct Route {
+pub struct FibLookup {
     /// In: the packet's; out: the next hop's, which can differ.
     pub family: u8,
     protocol: u8,
@@ -29,16 +29,15 @@ pub struct Route {
     link_2: u32,
 }
 
-const _: () = assert!(size_of::<Route>() == size_of::<bpf_fib_lookup>());
+const _: () = assert!(size_of::<FibLookup>() == size_of::<bpf_fib_lookup>());
 
-/// The routing table's answer, as for a packet that came in by `veth`, where forwarding is on;
-/// `None` if it would not be forwarded. A next hop whose link-layer address is not yet known will
-/// do.
+/// The routing table's answer for a packet that came in by `veth`, where forwarding is enabled;
+/// `None` if it would not be forwarded. The next hop's link-layer address need not be known yet.
 #[inline(always)]
-pub fn find_route(ctx: &TcContext, packet: &Packet, veth: u32) -> Option<Route> {
+pub fn lookup(ctx: &TcContext, packet: &Packet, veth: u32) -> Option<FibLookup> {
     // The linker turns a run of constant zeros into a call to a byte-wise `memset`, per packet.
     let unset = core::hint::black_box(0);
-    let mut route = Route {
+    let mut route = FibLookup {
         family: packet.family as u8,
         protocol: IPPROTO_TCP,
         source_port: packet.source_port,
@@ -53,9 +52,9 @@ pub fn find_route(ctx: &TcContext, packet: &Packet, veth: u32) -> Option<Route> 
         link_1: unset,
         link_2: unset,
     };
-    let size = size_of::<Route>() as i32;
+    let size = size_of::<FibLookup>() as i32;
     let query = (&raw mut route).cast();
-    // SAFETY: the query is laid out as the helper wants it, initialised, and outlives the call.
-    let result = unsafe { fib_lookup(ctx.skb.skb.cast(), query, size, 0) };
+    // SAFETY: the query is laid out as the helper expects, initialised, and outlives the call.
+    let result = unsafe { helpers::bpf_fib_lookup(ctx.skb.skb.cast(), query, size, 0) };
     matches!(result as u32, BPF_FIB_LKUP_RET_SUCCESS | BPF_FIB_LKUP_RET_NO_NEIGH).then_some(route)
 }

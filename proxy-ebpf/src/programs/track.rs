@@ -1,5 +1,5 @@
-//! Keeps `foreword_conns`: one entry for each established TCP socket of our cgroup, from the
-//! handshake's end to the close. For sight only; no other program reads it.
+//! Keeps `foreword_conns`: one entry for each TCP socket of our cgroup, from the end of the handshake
+//! to the close. It is for people to look at; no other program reads it.
 
 use aya_ebpf::bindings::{
     BPF_ANY, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
@@ -13,9 +13,9 @@ use proxy_common::abi::{Address, Conn, ConnKey, ROLE_INBOUND, ROLE_UPSTREAM};
 use crate::maps::{CONNS, count};
 use crate::packet::AF_INET6;
 
-/// Notes what happened to a socket.
+/// Records what happened to a socket.
 #[inline(always)]
-pub fn note(ctx: &SockOpsContext) {
+pub fn track(ctx: &SockOpsContext) {
     match ctx.op() {
         BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => established(ctx, ROLE_INBOUND),
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ctx, ROLE_UPSTREAM),
@@ -39,7 +39,7 @@ fn established(ctx: &SockOpsContext, role: u32) {
         since_ns: unsafe { bpf_ktime_get_ns() },
         srtt_us: round_trip(ops),
     };
-    // A socket that is not in the map needs no further calls either.
+    // Callbacks are only needed for a socket that is in the map.
     if CONNS.insert(key(ctx), conn, BPF_ANY.into()).is_err()
         || ctx.set_cb_flags(BPF_SOCK_OPS_STATE_CB_FLAG as i32).is_err()
     {
@@ -52,7 +52,7 @@ fn state_changed(ctx: &SockOpsContext) {
     let key = key(ctx);
     let state = ctx.arg(1);
     if state == BPF_TCP_CLOSE {
-        // Not there is as good as removed.
+        // An entry that isn't there needs no removal.
         let _ = CONNS.remove(key);
     } else if let Some(conn) = CONNS.get_ptr_mut(key) {
         // SAFETY: the kernel calls us under the socket's lock, so no other CPU writes this entry;
@@ -79,7 +79,7 @@ fn round_trip(ops: *const bpf_sock_ops) -> u64 {
 fn remote_address(ctx: &SockOpsContext) -> Address {
     if ctx.family() == AF_INET6 {
         // SAFETY: the context is valid as long as the program runs.
-        octets(unsafe { &raw const (*ctx.ops).remote_ip6 })
+        bytes(unsafe { &raw const (*ctx.ops).remote_ip6 })
     } else {
         mapped(ctx.remote_ip4())
     }
@@ -89,7 +89,7 @@ fn remote_address(ctx: &SockOpsContext) -> Address {
 fn local_address(ctx: &SockOpsContext) -> Address {
     if ctx.family() == AF_INET6 {
         // SAFETY: the context is valid as long as the program runs.
-        octets(unsafe { &raw const (*ctx.ops).local_ip6 })
+        bytes(unsafe { &raw const (*ctx.ops).local_ip6 })
     } else {
         mapped(ctx.local_ip4())
     }
@@ -104,7 +104,7 @@ fn mapped(address: u32) -> Address {
 
 /// Copies an IPv6 address word by word: the verifier allows no wider read of the context.
 #[inline(always)]
-fn octets(words: *const [u32; 4]) -> Address {
+fn bytes(words: *const [u32; 4]) -> Address {
     let mut address = [0; 16];
     let mut i = 0;
     while i < 4 {
