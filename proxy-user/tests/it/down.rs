@@ -247,12 +247,12 @@ fn a_name_is_down_when_all_its_addresses_are(family: Family) {
 /// With the client's address towards the upstream, what fails may be due to it: whoever asks ten seconds
 /// later is let through to see.
 fn a_failure_that_may_be_one_clients_closes_nothing_for_long(family: Family) {
-    let flags = [OFF, "--outbound none --source client --upstream-interface eth1"];
-    let scene = Scene::new(family, &flags);
-    bring_down(&scene.lab, family, family.vip(), b"hello");
+    let lab = lab();
+    let foreword = plain(&lab, "--source client --upstream-interface eth1");
+    bring_down(&lab, family, family.vip(), b"hello");
     let begin = Instant::now();
-    assert_comes_up(&scene.lab, family, family.vip());
+    assert_comes_up(&lab, family, family.vip());
     assert!(begin.elapsed() > Duration::from_secs(5), "after {:?}", begin.elapsed());
-    let said = scene.foreword.output();
+    let said = foreword.output();
     assert!(said.contains("clients may try an upstream again"), "{said}");
 }
