@@ -1,6 +1,6 @@
 //! The admin protocol: any bytes in place of a line.
 
-use foreword::operate::admin::protocol::{Answer, Ask};
+use foreword::operate::admin::protocol::{Request, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -8,12 +8,12 @@ use super::words::check_line;
 
 /// Checks one input: as a question, and as an answer.
 pub fn check(data: &[u8]) {
-    match Ask::read(data) {
-        Ok(ask) => check_line_again(&ask, Ask::read),
+    match Request::read(data) {
+        Ok(ask) => check_line_again(&ask, Request::read),
         Err(refusal) => check_line(&refusal.to_string()),
     }
-    if let Ok(answer) = Answer::read(data) {
-        check_line_again(&answer, Answer::read);
+    if let Ok(answer) = Response::read(data) {
+        check_line_again(&answer, Response::read);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Hex, and what `foreword decode` says of the bytes.
 
 use foreword::header::{Limits, Versions};
-use foreword::inspect::account::{Account, Input};
+use foreword::inspect::decoded::{Decoded, Input};
 use foreword::inspect::hex::{self, HexError};
 
 /// Checks one input: as text that is hex or not, and as bytes.
@@ -50,9 +50,9 @@ fn written(bytes: &[u8], before: &str, between: &str) -> String {
 /// Whatever the bytes are, what is said of them is no terminal's command, and valid JSON.
 fn check_account(bytes: &[u8]) {
     let limits = Limits { max_header: Limits::HIGHEST_MAX, versions: Versions::ALL };
-    let account = Account::of(Input { bytes, more: false }, limits);
-    let text = account.to_string();
+    let decoded = Decoded::of(Input { bytes, more: false }, limits);
+    let text = decoded.to_string();
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
-    let json = serde_json::to_string(&account).expect("plain data");
+    let json = serde_json::to_string(&decoded).expect("plain data");
     serde_json::from_str::<serde_json::Value>(&json).expect("JSON");
 }

@@ -6,7 +6,7 @@ use super::Failure;
 use super::cli::Attach;
 use crate::config::{Settings, Written, validate};
 use crate::logging;
-use crate::service::{self, Retirement, Words};
+use crate::service::{self, AfterTakeover, ConfigSource};
 use crate::steer::Steering;
 use crate::sys::slots::Slots;
 
@@ -18,5 +18,5 @@ pub fn run(arguments: Attach) -> Result<(), Failure> {
     // Before anything else opens a descriptor.
     let slots = Slots::reserve(Steering::slots(&settings)).context("cannot open /dev/null")?;
     logging::start(log.into()).context("cannot start to log")?;
-    Ok(service::run(settings, Words::Flags(config), slots, Retirement::Exit)?)
+    Ok(service::run(settings, ConfigSource::Flags(config), slots, AfterTakeover::Exit)?)
 }

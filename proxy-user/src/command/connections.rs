@@ -9,7 +9,7 @@ use super::{Failure, cli};
 use crate::config::field::{At, Field};
 use crate::config::validate::duration;
 use crate::config::word::Word;
-use crate::operate::admin::{Ask, client};
+use crate::operate::admin::{Request, client};
 use crate::operate::report::connections::{Connection, Filter};
 use crate::operate::report::pinned;
 use crate::steer;
@@ -22,7 +22,7 @@ const OLDER: Field = Field::flag("--older");
 pub fn run(arguments: &cli::Connections) -> Result<(), Failure> {
     let filter = filter(arguments)?;
     let mut connections = all(arguments);
-    connections.retain(|connection| filter.wants(connection));
+    connections.retain(|connection| filter.matches(connection));
     Ok(show(connections, arguments.json)?)
 }
 
@@ -39,7 +39,7 @@ fn show(connections: Vec<Connection>, json: bool) -> Result<()> {
 
 fn all(arguments: &cli::Connections) -> Vec<Connection> {
     let socket = &arguments.admin.socket;
-    let (lists, _) = client::ask_all::<Vec<Connection>>(socket, &Ask::Connections);
+    let (lists, _) = client::ask_all::<Vec<Connection>>(socket, &Request::Connections);
     if lists.is_empty() {
         let instances = steer::pinned::instances().unwrap_or_default();
         return instances.iter().flat_map(pinned::connections).collect();

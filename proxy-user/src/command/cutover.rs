@@ -10,7 +10,7 @@ use super::{Failure, cli};
 use crate::config::field::{At, Field};
 use crate::config::validate::duration;
 use crate::config::word::Word;
-use crate::operate::admin::{Ask, client};
+use crate::operate::admin::{Request, client};
 use crate::operate::report::cutover::Cutover;
 
 const QUIET: Field = Field::flag("--quiet");
@@ -21,12 +21,12 @@ pub fn run(arguments: &cli::Cutover) -> Result<ExitCode, Failure> {
     let socket = &arguments.admin.socket;
     let rule = arguments.rule.clone();
     let report = if arguments.tighten {
-        let ask = Ask::Tighten { rule, quiet, force: arguments.force };
+        let ask = Request::Tighten { rule, quiet, force: arguments.force };
         let lines: Vec<String> = client::ask(socket, &ask).context("not tightened")?;
         write(&format!("{}\n", lines.join("\n")))?;
         return Ok(ExitCode::SUCCESS);
     } else {
-        client::ask::<Vec<Cutover>>(socket, &Ask::Cutover { rule, quiet })?
+        client::ask::<Vec<Cutover>>(socket, &Request::Cutover { rule, quiet })?
     };
     if arguments.json {
         write(&format!("{}\n", serde_json::to_string_pretty(&report).context("no JSON")?))?;

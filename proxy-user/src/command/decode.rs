@@ -12,7 +12,7 @@ use super::cli::Decode;
 use crate::config::field::{At, Field};
 use crate::config::validate::inbound::max_header;
 use crate::header::{Limits, Versions};
-use crate::inspect::account::{Account, Input};
+use crate::inspect::decoded::{Decoded, Input};
 use crate::inspect::hex;
 
 /// Most bytes that are read. A header has 65,551 at most; what follows is only counted.
@@ -30,14 +30,14 @@ pub fn run(arguments: &Decode) -> Result<ExitCode, Failure> {
     let max_header = max_header(At::Flags, &arguments.max_header.as_str().into())?;
     let Source { bytes, more } = source(arguments)?;
     let limits = Limits { max_header, versions: Versions::ALL };
-    let account = Account::of(Input { bytes: &bytes, more }, limits);
+    let decoded = Decoded::of(Input { bytes: &bytes, more }, limits);
     let text = if arguments.json {
-        serde_json::to_string_pretty(&account).context("cannot write JSON")? + "\n"
+        serde_json::to_string_pretty(&decoded).context("cannot write JSON")? + "\n"
     } else {
-        account.to_string()
+        decoded.to_string()
     };
     io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;
-    Ok(ExitCode::from(u8::from(!account.is_valid())))
+    Ok(ExitCode::from(u8::from(!decoded.is_valid())))
 }
 
 fn source(arguments: &Decode) -> Result<Source, Failure> {

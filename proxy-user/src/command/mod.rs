@@ -25,7 +25,7 @@ use crate::config::Invalid;
 use crate::inspect::hex::HexError;
 use crate::logging;
 use crate::service;
-use crate::service::config_file::BadFile;
+use crate::service::config_file::FileError;
 
 /// How a command fails.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ enum Failure {
     Usage(#[from] Invalid),
     /// The configuration file can't be used; exit code 2.
     #[error("{0}")]
-    File(#[from] BadFile),
+    File(#[from] FileError),
     /// A document can't be imported; exit code 2.
     #[error("{0}")]
     Import(#[from] import::CannotImport),

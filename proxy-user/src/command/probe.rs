@@ -13,11 +13,11 @@ use crate::address::UpstreamAddr;
 use crate::config::Invalid;
 use crate::config::field::{At, Field};
 use crate::config::validate::duration;
-use crate::inspect::probe::exchange::{Patience, exchange, reach};
+use crate::inspect::probe::exchange::{Timeouts, exchange, reach};
 use crate::inspect::probe::message::{HeaderKind, Request};
+use crate::inspect::probe::plan::{ProbePlan, ProbeStep};
 use crate::inspect::probe::reply::Reply;
-use crate::inspect::probe::survey::{Step, Survey};
-use crate::inspect::probe::verdict::{Verdict, Word, judge};
+use crate::inspect::probe::verdict::{Outcome, Verdict, judge};
 
 /// A pause as long as this ends the reply to a request.
 const SETTLED: Duration = Duration::from_millis(300);
@@ -27,12 +27,12 @@ const TIMEOUT: Field = Field::flag("--timeout");
 /// Exit code 0 for a clear verdict, 1 for an unclear one.
 pub fn run(arguments: &Probe) -> Result<ExitCode, Failure> {
     let host = host(&arguments.upstream)?;
-    let survey = Survey { header: header(&arguments.send)?, request: request(arguments, host)? };
+    let plan = ProbePlan { header: header(&arguments.send)?, request: request(arguments, host)? };
     let timeout = duration(At::Flags, TIMEOUT, &arguments.timeout.as_str().into())?;
     if timeout.is_zero() {
         return Err(refuse(TIMEOUT, &arguments.timeout, "write a time above 0").into());
     }
-    Ok(probe(&arguments.upstream, &survey, timeout)?)
+    Ok(probe(&arguments.upstream, &plan, timeout)?)
 }
 
 fn refuse(field: Field, text: &str, fix: &str) -> Invalid {
@@ -73,28 +73,34 @@ fn request(arguments: &Probe, host: &str) -> Result<Request, Invalid> {
     }
 }
 
-fn probe(upstream: &str, survey: &Survey, timeout: Duration) -> Result<ExitCode> {
+fn probe(upstream: &str, plan: &ProbePlan, timeout: Duration) -> Result<ExitCode> {
     let addresses =
         upstream.to_socket_addrs().with_context(|| format!("cannot find {upstream}"))?;
     let addresses: Vec<_> = addresses.map(UpstreamAddr::new).collect();
     let verdict = match reach(&addresses, timeout) {
         Ok(path) => {
-            say(format_args!("{path}; header {}", survey.header))?;
-            let evidence = survey.conduct(|step| ask(path.upstream, survey, step, timeout));
+            say(format_args!("{path}; header {}", plan.header))?;
+            let evidence = plan.conduct(|step| ask(path.upstream, plan, step, timeout));
             evidence.map(|evidence| judge(&evidence))
         }
         Err(error) => Err(anyhow!(error).context(format!("cannot connect to {upstream}"))),
     };
     conclude(
-        &verdict.unwrap_or_else(|error| Verdict { word: Word::Unclear, why: format!("{error:#}") }),
+        &verdict
+            .unwrap_or_else(|error| Verdict { word: Outcome::Unclear, why: format!("{error:#}") }),
     )
 }
 
-fn ask(upstream: UpstreamAddr, survey: &Survey, step: Step, timeout: Duration) -> Result<Reply> {
+fn ask(
+    upstream: UpstreamAddr,
+    plan: &ProbePlan,
+    step: ProbeStep,
+    timeout: Duration,
+) -> Result<Reply> {
     // Without a question there is no telling when the answer is complete.
     let more = if step.has_request() { SETTLED.min(timeout) } else { timeout };
-    let patience = Patience { first: timeout, more };
-    let reply = exchange(upstream, patience, |endpoints| survey.message(step, endpoints));
+    let timeouts = Timeouts { first: timeout, more };
+    let reply = exchange(upstream, timeouts, |endpoints| plan.message(step, endpoints));
     let reply = reply.with_context(|| format!("cannot connect again ({})", step.name()))?;
     say(format_args!("{:<20}{reply}", step.name()))?;
     Ok(reply)
@@ -102,7 +108,7 @@ fn ask(upstream: UpstreamAddr, survey: &Survey, step: Step, timeout: Duration) -
 
 fn conclude(verdict: &Verdict) -> Result<ExitCode> {
     let Verdict { word, why } = verdict;
-    if *word == Word::Unclear {
+    if *word == Outcome::Unclear {
         say(format_args!("verdict: {word} ({why})"))?;
         return Ok(ExitCode::FAILURE);
     }

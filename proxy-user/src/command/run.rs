@@ -7,7 +7,7 @@ use super::cli::Run;
 use crate::config::Settings;
 use crate::logging;
 use crate::service::config_file::ConfigFile;
-use crate::service::{self, Retirement, Words};
+use crate::service::{self, AfterTakeover, ConfigSource};
 use crate::steer::Steering;
 use crate::sys::slots::Slots;
 
@@ -18,6 +18,6 @@ pub fn run(arguments: &Run) -> Result<(), Failure> {
     // Before anything else opens a descriptor.
     let slots = Slots::reserve(Steering::slots(&settings)).context("cannot open /dev/null")?;
     logging::start(arguments.log.into()).context("cannot start to log")?;
-    let retirement = if arguments.stay { Retirement::Wait } else { Retirement::Exit };
-    Ok(service::run(settings, Words::File(file), slots, retirement)?)
+    let after_takeover = if arguments.stay { AfterTakeover::Wait } else { AfterTakeover::Exit };
+    Ok(service::run(settings, ConfigSource::File(file), slots, after_takeover)?)
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::cli;
 use super::render::{leftover, status, watch};
-use crate::operate::admin::{Ask, client};
+use crate::operate::admin::{Request, client};
 use crate::operate::report::pinned::Leftover;
 use crate::operate::report::{State, Status};
 use crate::steer::pinned;
@@ -44,7 +44,7 @@ pub fn run(arguments: &cli::Status) -> Result<ExitCode> {
 }
 
 fn look(arguments: &cli::Status) -> Overview {
-    let (mut runs, _) = client::ask_all::<Status>(&arguments.admin.socket, &Ask::Status);
+    let (mut runs, _) = client::ask_all::<Status>(&arguments.admin.socket, &Request::Status);
     runs.sort_by_key(|run| run.state != State::Serving);
     // Without the right to read pins, what answers is all that is seen.
     let pinned = pinned::instances().unwrap_or_default().into_iter();

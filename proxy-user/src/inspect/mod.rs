@@ -1,11 +1,11 @@
 //! What people look at PROXY headers with, away from the traffic.
 //!
-//! [`account`] says what some bytes are; [`probe`] finds out what an upstream makes of a header.
+//! [`decoded`] says what some bytes are; [`probe`] finds out what an upstream makes of a header.
 //! Both stand on the same [`header`](crate::header) engine as the relay, so that they can't
 //! disagree with it. Everything here is pure except [`probe::exchange`], which connects. What
 //! others have sent is printed escaped or in hex, never as it is.
 
-pub mod account;
+pub mod decoded;
 pub mod dump;
 pub mod hex;
 pub mod probe;

@@ -10,12 +10,12 @@
 //! | [`hello`] | … when it is TLS |
 //! | [`exchange`] | one connection: the only I/O |
 //! | [`reply`] | what came back, and whether two of them are alike |
-//! | [`survey`] | which connections, in which order |
+//! | [`plan`] | which connections, in which order |
 //! | [`verdict`] | what follows from them |
 
 pub mod exchange;
 pub mod hello;
 pub mod message;
+pub mod plan;
 pub mod reply;
-pub mod survey;
 pub mod verdict;

@@ -1,7 +1,7 @@
 //! What a run writes: its log to standard error, what it tells whoever started it to standard output.
-//! Each has an [`Outlet`], so that nobody ever waits for either.
+//! Each has an [`NonBlockingWriter`], so that nobody ever waits for either.
 
-pub mod outlet;
+pub mod non_blocking;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt;
@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
-use self::outlet::Outlet;
+use self::non_blocking::NonBlockingWriter;
 
 /// How long the end of the process waits for what is not yet written.
-const PATIENCE: Duration = Duration::from_secs(1);
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a line is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,8 +42,8 @@ pub struct LostLines {
 /// The standard streams of the process, from [`start`] on.
 #[derive(Debug)]
 struct Streams {
-    stdout: Outlet,
-    stderr: Outlet,
+    stdout: NonBlockingWriter,
+    stderr: NonBlockingWriter,
 }
 
 static STREAMS: OnceLock<Streams> = OnceLock::new();
@@ -51,8 +51,11 @@ static STREAMS: OnceLock<Streams> = OnceLock::new();
 /// Starts logging at info, or as `RUST_LOG` says. The libraries below us speak up from warnings on
 /// only. To be called once.
 pub fn start(format: Format) -> io::Result<()> {
-    let stdout = Outlet::open("stdout", io::stdout(), |lines| tell_lost("standard output", lines))?;
-    let stderr = Outlet::open("stderr", io::stderr(), |lines| tell_lost("the log", lines))?;
+    let stdout = NonBlockingWriter::open("stdout", io::stdout(), |lines| {
+        report_lost("standard output", lines);
+    })?;
+    let stderr =
+        NonBlockingWriter::open("stderr", io::stderr(), |lines| report_lost("the log", lines))?;
     let streams = STREAMS.get_or_init(|| Streams { stdout, stderr });
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,foreword=info"));
@@ -67,7 +70,7 @@ pub fn start(format: Format) -> io::Result<()> {
         Format::Text => lines.init(),
         Format::Json => lines.json().flatten_event(true).init(),
     }
-    panic::set_hook(Box::new(|panic| streams.stderr.put(describe(panic).into_bytes())));
+    panic::set_hook(Box::new(|panic| streams.stderr.enqueue(describe(panic).into_bytes())));
     Ok(())
 }
 
@@ -82,14 +85,14 @@ fn describe(panic: &panic::PanicHookInfo<'_>) -> String {
     }
 }
 
-fn tell_lost(of: &str, lines: u64) {
+fn report_lost(of: &str, lines: u64) {
     tracing::warn!(lines, "lines of {of} were lost: they could not be written, or nobody read");
 }
 
 /// Tells whoever started the run something on the way.
 pub fn say(line: fmt::Arguments<'_>) {
     if let Some(streams) = STREAMS.get() {
-        streams.stdout.put(format!("{line}\n").into_bytes());
+        streams.stdout.enqueue(format!("{line}\n").into_bytes());
     }
 }
 
@@ -97,7 +100,7 @@ pub fn say(line: fmt::Arguments<'_>) {
 pub fn fail(why: fmt::Arguments<'_>) {
     let line = format!("{why}\n");
     match STREAMS.get() {
-        Some(streams) => streams.stderr.put(line.into_bytes()),
+        Some(streams) => streams.stderr.enqueue(line.into_bytes()),
         None => {
             let _ = io::stderr().write_all(line.as_bytes());
         }
@@ -115,18 +118,18 @@ pub fn lost() -> LostLines {
 /// Gives what is not yet written a last chance, and not for long: the process ends.
 pub fn finish() {
     if let Some(Streams { stdout, stderr }) = STREAMS.get() {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + FLUSH_TIMEOUT;
         stdout.flush(until);
         stderr.flush(until);
     }
 }
 
 /// A line of the log on its way. The subscriber writes each as a whole.
-struct Lines<'a>(&'a Outlet);
+struct Lines<'a>(&'a NonBlockingWriter);
 
 impl Write for Lines<'_> {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.0.put(text.to_vec());
+        self.0.enqueue(text.to_vec());
         Ok(text.len())
     }
 

@@ -12,7 +12,7 @@ use crate::config::Settings;
 use crate::config::raw::defaults;
 use crate::operate::admin::http::HttpServer;
 use crate::operate::admin::socket::AdminSocket;
-use crate::operate::admin::{Desk, listener};
+use crate::operate::admin::{RequestSender, listener};
 use crate::steer::{ListenerLock, Steering, listener_owner};
 
 /// Where it is looked at.
@@ -52,9 +52,13 @@ impl Admin {
 
 /// The usual place may be out of reach, and traffic is worth more than sight; another one was asked
 /// for.
-pub fn open_socket(settings: &Settings, instance: u32, desk: Desk) -> Result<Option<AdminSocket>> {
+pub fn open_socket(
+    settings: &Settings,
+    instance: u32,
+    requests: RequestSender,
+) -> Result<Option<AdminSocket>> {
     let Some(path) = &settings.admin.socket else { return Ok(None) };
-    match AdminSocket::open(path, instance, desk) {
+    match AdminSocket::open(path, instance, requests) {
         Ok(socket) => Ok(Some(socket)),
         Err(error) if path == Path::new(defaults::ADMIN_SOCKET) => {
             tracing::warn!(error = %format!("{error:#}"), "`foreword status` will see less");
@@ -68,7 +72,7 @@ pub fn open_socket(settings: &Settings, instance: u32, desk: Desk) -> Result<Opt
 #[derive(Debug)]
 pub struct Http {
     address: AdminAddr,
-    desk: Desk,
+    requests: RequestSender,
     server: Option<HttpServer>,
     listener: Option<TcpListener>,
     lock: Option<ListenerLock>,
@@ -76,13 +80,13 @@ pub struct Http {
 
 impl Http {
     /// Listens, unless another Foreword does, which may pass its listener on.
-    pub fn prepare(address: AdminAddr, desk: Desk) -> Result<Self> {
+    pub fn prepare(address: AdminAddr, requests: RequestSender) -> Result<Self> {
         let listener = match listener::bind(address) {
             Ok(listener) => Some(listener),
             Err(error) if is_one_of_us(&error, address) => None,
             Err(error) => return Err(error).with_context(|| cannot_listen(address)),
         };
-        Ok(Self { address, desk, server: None, listener, lock: None })
+        Ok(Self { address, requests, server: None, listener, lock: None })
     }
 
     fn wanted(&self) -> Option<SocketAddr> {
@@ -104,7 +108,7 @@ impl Http {
     /// Answers at the listener that there is.
     pub fn resume(&mut self, steering: &Steering) -> io::Result<()> {
         if let Some(listener) = &self.listener {
-            self.server = Some(HttpServer::serve(listener.try_clone()?, self.desk.clone())?);
+            self.server = Some(HttpServer::serve(listener.try_clone()?, self.requests.clone())?);
             self.lock = steering.claim_listener(self.address.get());
         }
         Ok(())

@@ -10,10 +10,10 @@ use serde_json::Value;
 
 use super::Service;
 use super::describe::describe;
-use super::reload::Asker;
+use super::reload::ReloadTrigger;
 use crate::config::settings::FORMER;
 use crate::logging;
-use crate::operate::admin::{Answer, Ask, Question};
+use crate::operate::admin::{PendingRequest, Request, Response};
 use crate::operate::report::connections::Connection;
 use crate::operate::report::{Interface, Repairs, Rule, StalledWorker, Status, Traffic};
 use crate::steer::pinned::Ends;
@@ -21,24 +21,26 @@ use crate::steer::{self, Attached, Failure};
 
 impl Service {
     /// Answers a question. What fails is said to whoever has asked, and stops nothing.
-    pub fn answer(&mut self, question: Question) {
+    pub fn answer(&mut self, question: PendingRequest) {
         if question.is_abandoned() {
             return;
         }
         let answer = match &question.ask {
-            Ask::Status => self.status().and_then(value),
-            Ask::Scrape => self.scrape().and_then(value),
-            Ask::Connections => self.connections().and_then(value),
-            Ask::Cutover { rule, quiet } => self.cutover(rule.as_deref(), *quiet).and_then(value),
-            Ask::Tighten { rule, quiet, force } => {
+            Request::Status => self.status().and_then(value),
+            Request::Scrape => self.scrape().and_then(value),
+            Request::Connections => self.connections().and_then(value),
+            Request::Cutover { rule, quiet } => {
+                self.cutover(rule.as_deref(), *quiet).and_then(value)
+            }
+            Request::Tighten { rule, quiet, force } => {
                 self.tighten(rule.as_deref(), *quiet, *force).and_then(value)
             }
             // It is answered when it is known.
-            Ask::Reload => return self.begin_reload(Asker::Question(question)),
+            Request::Reload => return self.begin_reload(ReloadTrigger::PendingRequest(question)),
         };
         question.answer(match answer {
-            Ok(value) => Answer::Answer(value),
-            Err(error) => Answer::Error(format!("{error:#}")),
+            Ok(value) => Response::Response(value),
+            Err(error) => Response::Error(format!("{error:#}")),
         });
     }
 
@@ -64,7 +66,7 @@ impl Service {
             rules: self.rules(),
             packets: packets.map(|(name, count)| (name.to_owned(), count)).into(),
             dropped_packets: dropped.map(|(why, count)| (why.name().to_owned(), count)).collect(),
-            nobodys: Traffic::from(&self.relay.unmatched()),
+            unmatched: Traffic::from(&self.relay.unmatched()),
             lost_lines: logging::lost(),
             repairs: Repairs::from(self.steering.repairs()),
         })

@@ -20,7 +20,7 @@ const SETTLED: Duration = Duration::from_millis(100);
 
 /// Why a file can't be used. It names the file and, where there is one, the place.
 #[derive(Debug, thiserror::Error)]
-pub enum BadFile {
+pub enum FileError {
     /// It can't be read.
     #[error("cannot read {path}: {error}", path = .path.display())]
     Unreadable {
@@ -66,14 +66,14 @@ pub struct ConfigFile {
 
 impl ConfigFile {
     /// Reads and judges the file.
-    pub fn open(path: &Path) -> Result<(Self, Settings), BadFile> {
+    pub fn open(path: &Path) -> Result<(Self, Settings), FileError> {
         let text = text(path)?;
         let Read { config, settings } = judge(path, &text)?;
         Ok((Self { path: path.to_owned(), text, config }, settings))
     }
 
     /// Judges what was found for the names that it says.
-    pub fn judge_names(&self, settings: &Settings, found: &Found) -> Result<Names, BadFile> {
+    pub fn judge_names(&self, settings: &Settings, found: &Found) -> Result<Names, FileError> {
         self.judge_names_of(&self.config, settings, found)
     }
 
@@ -83,8 +83,8 @@ impl ConfigFile {
         config: &RawConfig,
         settings: &Settings,
         found: &Found,
-    ) -> Result<Names, BadFile> {
-        let invalid = |error| BadFile::Invalid { path: self.path.clone(), error };
+    ) -> Result<Names, FileError> {
+        let invalid = |error| FileError::Invalid { path: self.path.clone(), error };
         Names::judge(config, Written::File, settings, found).map_err(invalid)
     }
 
@@ -104,7 +104,7 @@ impl ConfigFile {
     }
 
     /// Reads and judges it again.
-    pub fn read(&mut self) -> Result<Read, BadFile> {
+    pub fn read(&mut self) -> Result<Read, FileError> {
         self.text = text(&self.path)?;
         judge(&self.path, &self.text)
     }
@@ -121,13 +121,13 @@ impl ConfigFile {
     }
 }
 
-fn text(path: &Path) -> Result<String, BadFile> {
-    fs::read_to_string(path).map_err(|error| BadFile::Unreadable { path: path.to_owned(), error })
+fn text(path: &Path) -> Result<String, FileError> {
+    fs::read_to_string(path).map_err(|error| FileError::Unreadable { path: path.to_owned(), error })
 }
 
-fn judge(path: &Path, text: &str) -> Result<Read, BadFile> {
-    let misread = |error| BadFile::Misread { path: path.to_owned(), error };
-    let invalid = |error| BadFile::Invalid { path: path.to_owned(), error };
+fn judge(path: &Path, text: &str) -> Result<Read, FileError> {
+    let misread = |error| FileError::Misread { path: path.to_owned(), error };
+    let invalid = |error| FileError::Invalid { path: path.to_owned(), error };
     let config = parse(text).map_err(misread)?;
     let settings = validate(&config, Written::File).map_err(invalid)?;
     Ok(Read { config, settings })

@@ -7,9 +7,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use super::observing::Observer;
+use super::observer::Observer;
 use crate::config::times::BEAT;
-use crate::operate::admin::Question;
+use crate::operate::admin::PendingRequest;
 use crate::steer::Successor;
 use crate::steer::watch::LinkNews;
 
@@ -27,17 +27,17 @@ pub struct Events {
     pub news: LinkNews,
     pub observer: Observer,
     pub successors: mpsc::Receiver<Successor>,
-    pub questions: mpsc::Receiver<Question>,
+    pub pending: mpsc::Receiver<PendingRequest>,
 }
 
 /// Why a run is to end.
-pub enum End {
+pub enum Stop {
     /// Somebody asked for it.
-    Asked,
+    Signal,
     /// Another Foreword has taken over, and waits for us to let go.
-    Succeeded(Successor),
+    Takeover(Successor),
     /// A worker has stopped, and its connections with it.
-    Broken,
+    WorkerGone,
 }
 
 /// What is done over and over, whatever else is going on.

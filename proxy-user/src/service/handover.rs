@@ -14,7 +14,7 @@ use crate::operate::report::State;
 use crate::steer::{Steering, Successor};
 
 /// How long a successor may take to say that it serves.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a drain looks whether it is over.
 const DRAIN_CHECK: Duration = Duration::from_millis(20);
 
@@ -65,14 +65,14 @@ impl Service {
 
     /// Waits until the successor serves, or somebody asks us to end; false if it ends instead.
     async fn await_successor(&mut self, successor: &mut Successor, events: &mut Events) -> bool {
-        let late = Instant::now() + PATIENCE;
+        let late = Instant::now() + TAKEOVER_TIMEOUT;
         loop {
             tokio::select! {
                 serves = successor.serves() => return serves,
                 () = sleep_until(late) => return false,
                 () = events.signals.end() => return true,
-                () = events.seconds.next() => self.look_after(),
-                Some(question) = events.questions.recv() => self.answer(question),
+                () = events.seconds.next() => self.every_second(),
+                Some(request) = events.pending.recv() => self.answer(request),
             }
         }
     }
@@ -89,8 +89,8 @@ impl Service {
                 () = successor.ended() => return false,
                 () = sleep_until(over) => return true,
                 () = events.signals.end() => return true,
-                () = events.seconds.next() => self.look_after(),
-                Some(question) = events.questions.recv() => self.answer(question),
+                () = events.seconds.next() => self.every_second(),
+                Some(request) = events.pending.recv() => self.answer(request),
             }
         }
     }
@@ -141,10 +141,10 @@ impl Service {
                 () = events.looks.next() => self.observe(&mut events.observer),
                 () = events.news.next() => self.observe(&mut events.observer),
                 seen = events.observer.next() => {
-                    self.take_up(seen, Steering::keep_up_with, &mut events.observer);
+                    self.apply_observation(seen, Steering::keep_up_with, &mut events.observer);
                 }
-                () = events.seconds.next() => self.look_after(),
-                Some(question) = events.questions.recv() => self.answer(question),
+                () = events.seconds.next() => self.every_second(),
+                Some(request) = events.pending.recv() => self.answer(request),
             }
         }
     }

@@ -1,6 +1,7 @@
 //! A run from its start to its end, whatever it was started by: steering and workers joined, and
 //! everything that can happen to them.
 
+mod active_checks;
 mod admin;
 mod answer;
 mod bypass;
@@ -9,12 +10,11 @@ mod describe;
 mod events;
 mod handover;
 mod names;
-mod observing;
+mod observer;
 mod reload;
 pub mod resolver;
 mod summary;
 mod tighten;
-mod trials;
 
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
@@ -26,25 +26,25 @@ use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use self::active_checks::ActiveChecks;
 use self::admin::{Admin, Http, open_socket};
 use self::bypass::Bypasses;
-use self::config_file::{BadFile, ConfigFile};
+use self::config_file::{ConfigFile, FileError};
 use self::describe::describe;
-use self::events::{End, Events, HangUps, LOOK, SECOND, Signals, Ticks};
+use self::events::{Events, HangUps, LOOK, SECOND, Signals, Stop, Ticks};
 use self::handover::Handover;
 use self::names::KnownNames;
-use self::observing::Observer;
+use self::observer::Observer;
 use self::reload::{Pending, Reloading};
 use self::resolver::Resolver;
 use self::summary::Summary;
 use self::tighten::Tightened;
-use self::trials::Trials;
 use crate::budget::DescriptorBudget;
 use crate::budget::MemoryBudget;
 use crate::config::field::At;
 use crate::config::{Found, Invalid, Names, RawConfig, Settings, Written};
 use crate::logging::say;
-use crate::operate::admin::Desk;
+use crate::operate::admin::RequestSender;
 use crate::operate::report::{self, Reloads, State};
 use crate::relay::{Counts, Pods, Workers};
 use crate::steer::watch::LinkNews;
@@ -64,7 +64,7 @@ pub enum Failure {
     Usage(#[from] Invalid),
     /// What the file says makes no sense.
     #[error("{0}")]
-    File(#[from] BadFile),
+    File(#[from] FileError),
     /// What was asked for could not be done.
     #[error("{0:#}")]
     Run(#[from] anyhow::Error),
@@ -79,7 +79,7 @@ pub struct Service {
     memory: MemoryBudget,
     settings: Settings,
     names: KnownNames,
-    trials: Trials,
+    checks: ActiveChecks,
     reloading: Option<Reloading>,
     pending: Option<Pending>,
     reloads: Reloads,
@@ -93,7 +93,7 @@ pub struct Service {
 
 /// What is left to do when a successor serves, and the last connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retirement {
+pub enum AfterTakeover {
     /// Nothing: the process ends.
     Exit,
     /// Hold nothing, and wait for a signal: whoever started us would start us again, and that run
@@ -103,14 +103,14 @@ pub enum Retirement {
 
 /// The words that settings were made of.
 #[derive(Debug)]
-pub enum Words {
+pub enum ConfigSource {
     /// Of a command line.
     Flags(RawConfig),
     /// Of a file, which is read again when it changes.
     File(ConfigFile),
 }
 
-impl Words {
+impl ConfigSource {
     fn judge_names(&self, settings: &Settings, found: &Found) -> Result<Names, Failure> {
         Ok(match self {
             Self::Flags(raw) => Names::judge(raw, Written::Flags, settings, found)?,
@@ -122,9 +122,9 @@ impl Words {
 /// Runs until a signal, a successor or a failure ends it.
 pub fn run(
     settings: Settings,
-    words: Words,
+    words: ConfigSource,
     slots: Slots,
-    retirement: Retirement,
+    after_takeover: AfterTakeover,
 ) -> Result<(), Failure> {
     require_privileges()?;
     // Before tokio, which panics where it can't open what it needs for signals.
@@ -147,10 +147,10 @@ pub fn run(
     let Some(found) = found else { return Ok(()) };
     let names = words.judge_names(&settings, &found)?;
     let file = match words {
-        Words::Flags(_) => None,
-        Words::File(file) => Some(file),
+        ConfigSource::Flags(_) => None,
+        ConfigSource::File(file) => Some(file),
     };
-    let start = Start { settings, budget, names, resolver, file, slots, retirement };
+    let start = Start { settings, budget, names, resolver, file, slots, after_takeover };
     Ok(serve(&runtime, start, signals, hang_ups)?)
 }
 
@@ -162,15 +162,15 @@ struct Start {
     resolver: Resolver,
     file: Option<ConfigFile>,
     slots: Slots,
-    retirement: Retirement,
+    after_takeover: AfterTakeover,
 }
 
 fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -> Result<()> {
-    let Start { settings, budget, names, resolver, file, slots, retirement } = start;
+    let Start { settings, budget, names, resolver, file, slots, after_takeover } = start;
     let memory = MemoryBudget::look()?;
     // From before the first step, so that no news is missed.
     let (announcements, successors) = mpsc::channel(1);
-    let (desk, questions) = Desk::open();
+    let (requests, pending) = RequestSender::open();
     let mut events = Events {
         seconds: Ticks::every(SECOND),
         looks: Ticks::every(LOOK),
@@ -179,14 +179,14 @@ fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -
         news: LinkNews::subscribe()?,
         observer: Observer::default(),
         successors,
-        questions,
+        pending,
     };
     let workers = settings.workers.map_or_else(thread::available_parallelism, Ok);
     let workers = workers.context("cannot count the CPUs")?.get();
     let reloading = file.map(Reloading::of).transpose()?;
-    let http = settings.admin.http.map(|at| Http::prepare(at, desk.clone())).transpose()?;
+    let http = settings.admin.http.map(|at| Http::prepare(at, requests.clone())).transpose()?;
     let (mut steering, listeners) = Steering::start(&settings, workers, slots, announcements)?;
-    let mut admin = Admin { socket: open_socket(&settings, steering.instance(), desk)?, http };
+    let mut admin = Admin { socket: open_socket(&settings, steering.instance(), requests)?, http };
     let mark = steering.upstream_mark();
     let relay = Workers::start(
         &settings,
@@ -207,7 +207,7 @@ fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -
         memory,
         settings,
         names: KnownNames::new(resolver, &names),
-        trials: Trials::new(),
+        checks: ActiveChecks::new(),
         reloading,
         pending: None,
         reloads: Reloads::default(),
@@ -225,7 +225,7 @@ fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -
     let stopped = runtime.block_on(service.live(&mut events));
     service.end();
     stopped?;
-    if retirement == Retirement::Wait && !events.signals.have_come() {
+    if after_takeover == AfterTakeover::Wait && !events.signals.have_come() {
         say(format_args!("retired: waiting for a signal"));
         runtime.block_on(events.signals.end());
     }
@@ -287,14 +287,14 @@ impl Service {
     async fn live(&mut self, events: &mut Events) -> Result<()> {
         loop {
             match self.serve(events).await {
-                End::Asked => break,
-                End::Succeeded(successor) => {
+                Stop::Signal => break,
+                Stop::Takeover(successor) => {
                     if self.hand_over(successor, events).await == Handover::Done {
                         break;
                     }
                 }
                 // What can still be served is not worth more than what can't.
-                End::Broken => bail!("a worker has stopped; the log says why"),
+                Stop::WorkerGone => bail!("a worker has stopped; the log says why"),
             }
         }
         self.drain(events).await
@@ -302,27 +302,27 @@ impl Service {
 
     /// Waits for a reason to end, and meanwhile keeps up with interfaces, the configuration and
     /// the maps for sight.
-    async fn serve(&mut self, events: &mut Events) -> End {
+    async fn serve(&mut self, events: &mut Events) -> Stop {
         let mut retries = interval(RETRY);
         retries.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                () = events.signals.end() => return End::Asked,
-                Some(successor) = events.successors.recv() => return End::Succeeded(successor),
+                () = events.signals.end() => return Stop::Signal,
+                Some(successor) = events.successors.recv() => return Stop::Takeover(successor),
                 () = events.seconds.next() => {
                     if self.relay.has_stopped() {
-                        return End::Broken;
+                        return Stop::WorkerGone;
                     }
-                    self.look_after();
-                    self.keep_up();
+                    self.every_second();
+                    self.finish_takeover();
                     self.admin.keep_path();
                     self.watch_bypasses();
                     self.renew_names();
                     self.hurry_reload();
-                    self.try_upstreams();
+                    self.check_upstreams();
                 }
                 answer = self.names.resolver.next() => self.take_answer(answer),
-                verdict = self.trials.next() => self.take_verdict(verdict),
+                result = self.checks.next() => self.apply_check_result(result),
                 _ = retries.tick() => {
                     if self.steering.failures().next().is_some() {
                         self.observe(&mut events.observer);
@@ -331,9 +331,9 @@ impl Service {
                 () = events.looks.next() => self.observe(&mut events.observer),
                 () = events.news.next() => self.observe(&mut events.observer),
                 seen = events.observer.next() => {
-                    self.take_up(seen, Steering::reconcile, &mut events.observer);
+                    self.apply_observation(seen, Steering::reconcile, &mut events.observer);
                 }
-                Some(question) = events.questions.recv() => self.answer(question),
+                Some(request) = events.pending.recv() => self.answer(request),
                 () = events.hang_ups.next() => self.reload_as_asked(),
                 () = reload::changed(self.reloading.as_mut()) => self.reload_if_changed(),
             }
@@ -341,7 +341,7 @@ impl Service {
     }
 
     /// Takes what a predecessor that was stuck has let go of by now.
-    fn keep_up(&mut self) {
+    fn finish_takeover(&mut self) {
         let passed = self.steering.keep_up(self.admin.wanted());
         let passed = passed.unwrap_or_else(|error| {
             tracing::warn!(error = %format!("{error:#}"), "a takeover is not complete");
@@ -362,7 +362,7 @@ impl Service {
     }
 
     /// Does something about what was seen. What can't be seen now is reported, and no reason to stop.
-    fn take_up(
+    fn apply_observation(
         &mut self,
         (seen, is_old): (Result<Observation>, bool),
         then: fn(&mut Steering, &Observation),
@@ -381,7 +381,7 @@ impl Service {
     }
 
     /// What is due once a second.
-    fn look_after(&mut self) {
+    fn every_second(&mut self) {
         self.relay.check();
         self.publish();
         self.tidy();

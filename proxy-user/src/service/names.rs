@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Service;
-use super::resolver::{Answer, DEADLINE, Resolver, late};
+use super::resolver::{DEADLINE, LookupResult, Resolver, timed_out};
 use crate::address::UpstreamAddr;
 use crate::config::settings::{Resolve, Rule, Settings, UpstreamAddress, UpstreamName};
 use crate::config::{Found, Names};
@@ -144,7 +144,7 @@ impl Service {
         for (name, known) in known {
             match (known.asked, interval(&self.settings, name)) {
                 (Some(asked), _) if asked.elapsed() >= DEADLINE => {
-                    known.fail(name, late());
+                    known.fail(name, timed_out());
                     known.ask(resolver, name);
                 }
                 (None, Some(interval)) if known.answered.elapsed() >= interval => {
@@ -156,7 +156,7 @@ impl Service {
     }
 
     /// Takes in what came of looking a name up.
-    pub(super) fn take_answer(&mut self, (name, answer): Answer) {
+    pub(super) fn take_answer(&mut self, (name, answer): LookupResult) {
         self.go_on_reloading(&name, &answer);
         let Some(known) = self.names.known.get_mut(&name) else { return };
         known.asked = None;

@@ -12,13 +12,13 @@ use tokio::time::Instant;
 
 use super::Service;
 use super::config_file::{ConfigFile, ConfigWatch, Read};
-use super::resolver::{DEADLINE, late};
+use super::resolver::{DEADLINE, timed_out};
 use crate::config::change::movable;
 use crate::config::field::At;
 use crate::config::settings::UpstreamName;
 use crate::config::{Found, RawConfig, Settings, difference};
 use crate::logging::say;
-use crate::operate::admin::{Answer, Question};
+use crate::operate::admin::{PendingRequest, Response};
 use crate::operate::report::State;
 use crate::sys::place::Place;
 
@@ -52,9 +52,9 @@ pub async fn changed(reloading: Option<&mut Reloading>) {
 
 /// Who wants to know what came of a reload.
 #[derive(Debug)]
-pub enum Asker {
+pub enum ReloadTrigger {
     /// `foreword reload`.
-    Question(Question),
+    PendingRequest(PendingRequest),
     /// A signal.
     Signal,
     /// The file has changed by itself.
@@ -72,7 +72,7 @@ pub struct Pending {
     missing: BTreeSet<UpstreamName>,
     /// Nobody waits for them longer.
     deadline: Instant,
-    askers: Vec<Asker>,
+    askers: Vec<ReloadTrigger>,
 }
 
 impl Service {
@@ -82,7 +82,7 @@ impl Service {
             tracing::warn!("there is no configuration file to be read again");
             return;
         }
-        self.begin_reload(Asker::Signal);
+        self.begin_reload(ReloadTrigger::Signal);
     }
 
     /// Reads it again if it says something else.
@@ -92,13 +92,13 @@ impl Service {
             tracing::warn!(%error, "the configuration file is no longer watched");
         }
         if file.has_changed() {
-            self.begin_reload(Asker::Change);
+            self.begin_reload(ReloadTrigger::Change);
         }
     }
 
     /// Reads the file again. What it says is applied as soon as the names that are new in it have been
     /// looked up; what is said meanwhile takes its place.
-    pub fn begin_reload(&mut self, asker: Asker) {
+    pub fn begin_reload(&mut self, asker: ReloadTrigger) {
         let mut earlier = self.pending.take();
         let mut askers = earlier.as_mut().map_or_else(Vec::new, |it| mem::take(&mut it.askers));
         askers.push(asker);
@@ -162,7 +162,7 @@ impl Service {
             && Instant::now() >= pending.deadline
         {
             let missing = mem::take(&mut pending.missing);
-            pending.found.extend(missing.into_iter().map(|name| (name, Err(late()))));
+            pending.found.extend(missing.into_iter().map(|name| (name, Err(timed_out()))));
             self.finish_reload();
         }
     }
@@ -175,7 +175,7 @@ impl Service {
         self.tell_reloaded(askers, &reloaded);
     }
 
-    fn tell_reloaded(&mut self, askers: Vec<Asker>, reloaded: &Result<Vec<String>>) {
+    fn tell_reloaded(&mut self, askers: Vec<ReloadTrigger>, reloaded: &Result<Vec<String>>) {
         match reloaded {
             Ok(lines) => {
                 self.reloads.applied += 1;
@@ -188,8 +188,9 @@ impl Service {
             }
             Err(_) => self.reloads.refused += 1,
         }
-        let is_signal = |asker: &Asker| matches!(asker, Asker::Signal);
-        let has_question = |asker: &Asker| matches!(asker, Asker::Question(_));
+        let is_signal = |asker: &ReloadTrigger| matches!(asker, ReloadTrigger::Signal);
+        let has_question =
+            |asker: &ReloadTrigger| matches!(asker, ReloadTrigger::PendingRequest(_));
         match reloaded {
             // Whoever has a question reads the answer.
             Err(error) if !askers.iter().all(has_question) => {
@@ -202,10 +203,10 @@ impl Service {
             _ => {}
         }
         for asker in askers {
-            if let Asker::Question(question) = asker {
+            if let ReloadTrigger::PendingRequest(question) = asker {
                 question.answer(match reloaded {
-                    Ok(lines) => Answer::Answer(lines.clone().into()),
-                    Err(error) => Answer::Error(format!("{error:#}")),
+                    Ok(lines) => Response::Response(lines.clone().into()),
+                    Err(error) => Response::Error(format!("{error:#}")),
                 });
             }
         }

@@ -21,13 +21,13 @@ use crate::sys::resolver::look_up;
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Names that are looked up at once, those that hang included; the rest waits.
-const AT_ONCE: usize = 64;
+const MAX_IN_FLIGHT: usize = 64;
 
 /// A name, and what came of looking it up.
-pub type Answer = (UpstreamName, Result<Vec<SocketAddr>, String>);
+pub type LookupResult = (UpstreamName, Result<Vec<SocketAddr>, String>);
 
 /// Why a name has no address, if nobody says so in time.
-pub fn late() -> String {
+pub fn timed_out() -> String {
     format!("no answer within {} s", DEADLINE.as_secs())
 }
 
@@ -36,8 +36,8 @@ pub fn late() -> String {
 pub struct Resolver {
     waiting: VecDeque<UpstreamName>,
     running: BTreeSet<UpstreamName>,
-    answer: UnboundedSender<Answer>,
-    answers: UnboundedReceiver<Answer>,
+    answer: UnboundedSender<LookupResult>,
+    answers: UnboundedReceiver<LookupResult>,
 }
 
 impl Default for Resolver {
@@ -59,7 +59,7 @@ impl Resolver {
 
     /// The next answer, in the order in which they come. May be given up and asked again: none is lost
     /// by that.
-    pub async fn next(&mut self) -> Answer {
+    pub async fn next(&mut self) -> LookupResult {
         match self.answers.recv().await {
             Some(answer) => {
                 self.running.remove(&answer.0);
@@ -83,13 +83,13 @@ impl Resolver {
             found.insert(name, answer);
         }
         for name in names {
-            found.entry(name.clone()).or_insert_with(|| Err(late()));
+            found.entry(name.clone()).or_insert_with(|| Err(timed_out()));
         }
         found
     }
 
     fn start(&mut self) {
-        while self.running.len() < AT_ONCE
+        while self.running.len() < MAX_IN_FLIGHT
             && let Some(name) = self.waiting.pop_front()
         {
             let (to, asked) = (self.answer.clone(), name.clone());

@@ -121,7 +121,7 @@ fn talking(lab: &Lab, family: Family, to: SocketAddr) -> Client {
 
 /// What was seen of one death. Times are counted from the kill.
 #[derive(Debug)]
-struct Account {
+struct Decoded {
     /// When the first connection was over that had flowed directly.
     first_direct: Duration,
     /// When the last attempt began that didn't flow directly.
@@ -134,7 +134,7 @@ struct Account {
     hung: usize,
 }
 
-impl fmt::Display for Account {
+impl fmt::Display for Decoded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { first_direct, last_other, long_ended, relayed, direct, cut, hung } = self;
         write!(
@@ -147,7 +147,7 @@ impl fmt::Display for Account {
 }
 
 /// Kills a serving Foreword under [`CONNECT_LOOPS`], with [`LONG_CONNECTIONS`] open.
-fn die(lab: &Lab, family: Family, to: SocketAddr, mut foreword: Foreword) -> Account {
+fn die(lab: &Lab, family: Family, to: SocketAddr, mut foreword: Foreword) -> Decoded {
     let mut long: Vec<_> = (0..LONG_CONNECTIONS).map(|_| talking(lab, family, to)).collect();
     let progress = Progress::default();
     let (kill, long_ends, long_ended, attempts) = scope(|scope| {
@@ -170,14 +170,14 @@ fn die(lab: &Lab, family: Family, to: SocketAddr, mut foreword: Foreword) -> Acc
     for end in long_ends {
         assert_eq!(end, Reply { bytes: vec![], end: End::Reset }, "a long connection");
     }
-    account(&attempts, kill, long_ended)
+    decoded(&attempts, kill, long_ended)
 }
 
-fn account(attempts: &[Attempt], kill: Instant, long_ended: Duration) -> Account {
+fn decoded(attempts: &[Attempt], kill: Instant, long_ended: Duration) -> Decoded {
     let of = |outcome| attempts.iter().filter(move |attempt| attempt.outcome == outcome);
     let others = attempts.iter().filter(|attempt| attempt.outcome != Outcome::Direct);
     let first_direct = of(Outcome::Direct).map(|attempt| attempt.end).min();
-    Account {
+    Decoded {
         first_direct: first_direct.expect("some flow directly").saturating_duration_since(kill),
         last_other: others
             .map(|attempt| attempt.begin.saturating_duration_since(kill))

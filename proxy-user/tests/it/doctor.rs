@@ -64,7 +64,7 @@ impl Visit {
 
     /// Whether some finding of this check and verdict says all of these words.
     fn says(&self, check: &str, verdict: &str, words: &[&str]) -> bool {
-        self.findings().filter(|it| it["check"] == check && it["verdict"] == verdict).any(|it| {
+        self.findings().filter(|it| it["check"] == check && it["severity"] == verdict).any(|it| {
             let text = it.to_string();
             words.iter().all(|word| text.contains(word))
         })
@@ -89,7 +89,7 @@ impl Visit {
     /// Nothing worse than a note.
     #[track_caller]
     fn assert_fit(&self) -> &Self {
-        let worst = &self.report["verdict"];
+        let worst = &self.report["severity"];
         assert!(worst == "ok" || worst == "note", "{:#}", self.report);
         assert_eq!(self.code, Some(0));
         self
@@ -98,14 +98,14 @@ impl Visit {
     /// The worst is a warning, which is no failure.
     #[track_caller]
     fn assert_warned(&self) -> &Self {
-        assert_eq!(self.report["verdict"], "warning", "{:#}", self.report);
+        assert_eq!(self.report["severity"], "warning", "{:#}", self.report);
         assert_eq!(self.code, Some(0));
         self
     }
 
     #[track_caller]
     fn assert_fatal(&self) -> &Self {
-        assert_eq!(self.report["verdict"], "fatal", "{:#}", self.report);
+        assert_eq!(self.report["severity"], "fatal", "{:#}", self.report);
         assert_eq!(self.code, Some(1));
         self
     }
@@ -133,7 +133,7 @@ fn a_healthy_node_is_fit() {
     // Other tests' instances come and go meanwhile.
     for finding in visit.findings().filter(|finding| finding["check"] != "leftovers") {
         let [verdict, check] =
-            ["verdict", "check"].map(|key| finding[key].as_str().unwrap_or_default());
+            ["severity", "check"].map(|key| finding[key].as_str().unwrap_or_default());
         let line = format!("  {verdict:<8} {check} ");
         assert!(text.lines().any(|it| it.starts_with(&line)), "{line}: {text}");
     }

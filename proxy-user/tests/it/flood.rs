@@ -28,7 +28,7 @@ fn a_legitimate_client_is_served(family: Family) {
     for guard in GUARDS {
         let scene = Scene::serving(family, &[REQUIRE, "--outbound none", guard], echo);
         let before = turned_away(&scene.foreword);
-        let (sent, account) = during_flood(&scene, || serve_until(&scene, Instant::now() + FLOOD));
+        let (sent, decoded) = during_flood(&scene, || serve_until(&scene, Instant::now() + FLOOD));
         let seconds = FLOOD.as_secs();
         sleep(Duration::from_secs(1));
         let dropped = turned_away(&scene.foreword) - before;
@@ -38,14 +38,14 @@ fn a_legitimate_client_is_served(family: Family) {
              SYN cookie, the slowest in {:.1?}",
             sent / seconds,
             dropped / seconds,
-            account.served,
-            account.tried,
+            decoded.served,
+            decoded.tried,
             cookies,
-            account.slowest,
+            decoded.slowest,
         ));
         assert!(sent > 5_000, "{guard}: a flood of {sent} is none");
-        let ratio = f64::from(account.served) / f64::from(account.tried);
-        assert!(ratio >= AT_LEAST, "{guard}: {account:?}, {}", scene.foreword.output());
+        let ratio = f64::from(decoded.served) / f64::from(decoded.tried);
+        assert!(ratio >= AT_LEAST, "{guard}: {decoded:?}, {}", scene.foreword.output());
         if guard != "--guard off" {
             assert!(dropped > 5_000, "{guard}: {dropped} of {sent} were turned away");
         }
@@ -58,7 +58,7 @@ fn turned_away(foreword: &Foreword) -> u64 {
 
 /// What became of the legitimate client.
 #[derive(Debug, Default)]
-struct Account {
+struct Decoded {
     tried: u32,
     served: u32,
     slowest: Duration,
@@ -67,22 +67,22 @@ struct Account {
 }
 
 /// Connects and talks, one connection after the other.
-fn serve_until(scene: &Scene, end: Instant) -> Account {
+fn serve_until(scene: &Scene, end: Instant) -> Decoded {
     let [_, header] = named_headers(scene.family);
-    let mut account = Account::default();
+    let mut decoded = Decoded::default();
     while Instant::now() < end {
         let begin = Instant::now();
-        account.tried += 1;
+        decoded.tried += 1;
         match serve(scene, &header) {
             Ok(()) => {
-                account.served += 1;
-                account.slowest = account.slowest.max(begin.elapsed());
+                decoded.served += 1;
+                decoded.slowest = decoded.slowest.max(begin.elapsed());
             }
-            Err(failure) if account.failures.len() < 10 => account.failures.push(failure),
+            Err(failure) if decoded.failures.len() < 10 => decoded.failures.push(failure),
             Err(_) => {}
         }
     }
-    account
+    decoded
 }
 
 /// One connection, or how it failed: it may be reset at any moment.

@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use foreword::logging::outlet::Outlet;
+use foreword::logging::non_blocking::NonBlockingWriter;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
@@ -261,15 +261,15 @@ fn what_was_lost_is_told_when_somebody_reads_again() {
 fn a_torn_line_is_ended_before_the_next() {
     let disk = SmallDisk::new();
     let file = File::create(disk.log()).expect("it is there");
-    let outlet = Outlet::open("test", file, |_| {}).expect("there are threads");
+    let writer = NonBlockingWriter::open("test", file, |_| {}).expect("there are threads");
     let put = |text: &str| {
-        outlet.put(text.as_bytes().to_vec());
-        assert!(outlet.flush(Instant::now() + PATIENCE), "a disk does not wait");
+        writer.enqueue(text.as_bytes().to_vec());
+        assert!(writer.flush(Instant::now() + PATIENCE), "a disk does not wait");
     };
     let first = format!("{}\n", "x".repeat(4089));
     put(&first);
     put("the second\n");
-    assert_eq!(outlet.lost(), 1);
+    assert_eq!(writer.lost(), 1);
     disk.grow();
     put("third\n");
     let written = fs::read_to_string(disk.log()).expect("it is there");

@@ -54,7 +54,7 @@ pub fn hex(octets: &[u8]) -> String {
 
 /// What a run came to.
 #[derive(Clone, Debug, Default)]
-pub struct Account {
+pub struct Decoded {
     /// Runs of a program on a frame.
     pub runs: u64,
     /// By program and verdict that was expected.
@@ -81,23 +81,23 @@ pub fn run(
     seed: u64,
     numbers: Range<u64>,
     deadline: Option<Instant>,
-) -> Account {
-    let mut campaign = Campaign { stage, pools, seed, account: Account::default() };
+) -> Decoded {
+    let mut campaign = Campaign { stage, pools, seed, decoded: Decoded::default() };
     let mut next = numbers.start;
     let is_late = || deadline.is_some_and(|deadline| Instant::now() > deadline);
-    while next < numbers.end && !is_late() && campaign.account.disagreements.len() < ENOUGH {
+    while next < numbers.end && !is_late() && campaign.decoded.disagreements.len() < ENOUGH {
         let batch = next..numbers.end.min(next + BATCH);
         next = batch.end;
         campaign.run_batch(batch);
     }
-    campaign.account
+    campaign.decoded
 }
 
 struct Campaign<'a> {
     stage: &'a Stage,
     pools: &'a Pools,
     seed: u64,
-    account: Account,
+    decoded: Decoded,
 }
 
 impl Campaign<'_> {
@@ -134,8 +134,8 @@ impl Campaign<'_> {
         let frame = render::frame(packet, link_address(world, packet.arrival));
         let expected = program.expected(world, packet.arrival, &frame);
         let returned = kernel.run(program, world, packet.arrival, &frame);
-        self.account.runs += 1;
-        *self.account.verdicts.entry((program, expected)).or_default() += 1;
+        self.decoded.runs += 1;
+        *self.decoded.verdicts.entry((program, expected)).or_default() += 1;
         counts.add(program, expected, returned);
         if agrees(expected, returned) {
             return true;
@@ -146,7 +146,7 @@ impl Campaign<'_> {
             let got = format!("{got:?}");
             self.note(program, &simple, frame, expected, got, number);
         }
-        self.account.disagreements.len() < ENOUGH
+        self.decoded.disagreements.len() < ENOUGH
     }
 
     /// Some frame of these was counted for another reason than it should have been: which?
@@ -174,7 +174,7 @@ impl Campaign<'_> {
     ) {
         let setup = self.stage.world.setup.name;
         let what = packet.to_string();
-        let known = &self.account.disagreements;
+        let known = &self.decoded.disagreements;
         let is_new =
             |it: &Disagreement| it.program != program || it.expected != expected || it.got != got;
         // The same fault shows in many frames; a few of each are enough.
@@ -190,7 +190,7 @@ impl Campaign<'_> {
         let arrival = packet.arrival;
         let disagreement =
             Disagreement { setup, program, what, arrival, frame, expected, got, origin };
-        self.account.disagreements.push(disagreement);
+        self.decoded.disagreements.push(disagreement);
     }
 }
 

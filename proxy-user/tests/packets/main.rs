@@ -43,7 +43,7 @@ use std::time::{Duration, Instant};
 
 use xtask::lab::Family;
 
-use campaign::Account;
+use campaign::Decoded;
 use generator::Pools;
 use stage::Stage;
 use world::{Setup, World};
@@ -124,12 +124,12 @@ fn judge(setup: Setup) {
     let pools = pools(&stage.world);
     let wrong = stage.lab.node.run(|| regression::replay(&stage));
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-    let account = stage.lab.node.run(|| {
+    let decoded = stage.lab.node.run(|| {
         let deadline = seconds.map(|seconds| Instant::now() + seconds);
         campaign::run(&stage, &pools, seed, first..first + packets, deadline)
     });
-    say(stage.world.setup.name, &account);
-    let disagreements: Vec<_> = account.disagreements.iter().map(ToString::to_string).collect();
+    say(stage.world.setup.name, &decoded);
+    let disagreements: Vec<_> = decoded.disagreements.iter().map(ToString::to_string).collect();
     assert!(disagreements.is_empty(), "\n{}", disagreements.join("\n"));
     stage.assert_flows_live();
 }
@@ -174,13 +174,13 @@ fn pools(world: &World) -> Pools {
 }
 
 /// Says what was judged.
-fn say(setup: &str, account: &Account) {
-    let mut verdicts: Vec<_> = account.verdicts.iter().collect();
+fn say(setup: &str, decoded: &Decoded) {
+    let mut verdicts: Vec<_> = decoded.verdicts.iter().collect();
     verdicts.sort_by_key(|(key, _)| format!("{key:?}"));
     for ((program, verdict), count) in verdicts {
         note(&format!("{setup:<5} {count:>9} {program:?} {verdict}"));
     }
-    note(&format!("{setup:<5} {:>9} runs", account.runs));
+    note(&format!("{setup:<5} {:>9} runs", decoded.runs));
 }
 
 /// Writes a line for whoever looks at a test's output. Past the harness's capture it would stand

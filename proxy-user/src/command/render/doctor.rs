@@ -2,9 +2,9 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Row, Table, Width, presets};
 
-use crate::operate::doctor::{Finding, Report, Section, Verdict};
+use crate::operate::doctor::{Finding, Report, Section, Severity};
 
-/// The verdict, the check, and the words.
+/// The severity, the check, and the words.
 const COLUMNS: [u16; 3] = [11, 16, 73];
 
 /// The sections, and what they come to.
@@ -35,16 +35,16 @@ fn table(section: &Section) -> String {
 
 fn row(finding: &Finding) -> Row {
     let mut words = finding.what.clone();
-    if let Some(mend) = &finding.mend {
+    if let Some(fix) = &finding.fix {
         words.push_str("\nto do: ");
-        words.push_str(mend);
+        words.push_str(fix);
     }
-    Row::from([format!("  {}", finding.verdict), finding.check.to_owned(), words])
+    Row::from([format!("  {}", finding.severity), finding.check.to_owned(), words])
 }
 
 fn conclusion(report: &Report) -> String {
-    let count = |verdict, what: &str| {
-        let count = report.findings().filter(|finding| finding.verdict == verdict).count();
+    let count = |severity, what: &str| {
+        let count = report.findings().filter(|finding| finding.severity == severity).count();
         match count {
             0 => None,
             1 => Some(format!("1 {what}")),
@@ -52,16 +52,16 @@ fn conclusion(report: &Report) -> String {
         }
     };
     let counts = [
-        count(Verdict::Fatal, "obstacle"),
-        count(Verdict::Warning, "warning"),
-        count(Verdict::Note, "note"),
+        count(Severity::Fatal, "obstacle"),
+        count(Severity::Warning, "warning"),
+        count(Severity::Note, "note"),
     ];
     let counts: Vec<_> = counts.into_iter().flatten().collect();
-    let so = match report.verdict {
-        Verdict::Ok => return "fit for Foreword".to_owned(),
-        Verdict::Note => "fit for Foreword",
-        Verdict::Warning => "fit for Foreword, but not for all of it, or not well",
-        Verdict::Fatal => "not fit for Foreword",
+    let so = match report.severity {
+        Severity::Ok => return "fit for Foreword".to_owned(),
+        Severity::Note => "fit for Foreword",
+        Severity::Warning => "fit for Foreword, but not for all of it, or not well",
+        Severity::Fatal => "not fit for Foreword",
     };
     format!("{so}: {}", counts.join(", "))
 }
@@ -104,8 +104,8 @@ mod tests {
         assert_eq!(lines.first(), Some(&"kernel"), "{text}");
         assert_eq!(lines[1], "  ok       kernel          Linux 6.12.3-cloud-amd64");
         let at = lines.iter().position(|line| line.starts_with("  warning  syncookies"));
-        let mend = lines[at.expect("a line of its own") + 1];
-        assert_eq!(mend.trim_start(), "to do: sysctl net.ipv4.tcp_syncookies=1");
+        let fix = lines[at.expect("a line of its own") + 1];
+        assert_eq!(fix.trim_start(), "to do: sysctl net.ipv4.tcp_syncookies=1");
         assert!(lines.iter().all(|line| line.chars().count() <= 100), "{text}");
         let conclusion = "fit for Foreword, but not for all of it, or not well: 1 warning, 1 note";
         assert_eq!(lines.last(), Some(&conclusion), "{text}");

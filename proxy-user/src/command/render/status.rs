@@ -63,8 +63,9 @@ fn head(status: &Status) -> String {
         let counted = format!("{} reloads, {} refused", reloads.applied, reloads.refused);
         let _ = writeln!(text, "config      {} ({counted})", config.display());
     }
-    let ailment = status.ailment().map(|ailment| format!(": {ailment}"));
-    let _ = writeln!(text, "workers     {workers}{}", ailment.unwrap_or_default());
+    let unhealthy_reason =
+        status.unhealthy_reason().map(|unhealthy_reason| format!(": {unhealthy_reason}"));
+    let _ = writeln!(text, "workers     {workers}{}", unhealthy_reason.unwrap_or_default());
     let _ = writeln!(text, "connections {open} of {} open", status.limit);
     let limit = status
         .memory_limit
@@ -130,7 +131,8 @@ pub struct Refusal<'a> {
 /// What was refused and why, the most first.
 pub fn refusals(status: &Status) -> Vec<Refusal<'_>> {
     let of_rules = status.rules.iter().map(|rule| (rule.name.as_str(), &rule.traffic.refused));
-    let others = [("packets", &status.dropped_packets), ("-", &status.nobodys.refused)].into_iter();
+    let others =
+        [("packets", &status.dropped_packets), ("-", &status.unmatched.refused)].into_iter();
     let mut all: Vec<_> = of_rules
         .chain(others)
         .flat_map(|(whose, counts)| {

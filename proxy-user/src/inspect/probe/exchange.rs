@@ -7,16 +7,16 @@ use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use super::reply::{End, Reply};
+use super::reply::{Reply, ReplyEnd};
 use crate::address::{ClientAddr, UpstreamAddr};
 use crate::header::Endpoints;
 
 /// Most bytes of a reply that are read.
-const MOST: usize = 16 * 1024;
+const MAX_REPLY: usize = 16 * 1024;
 
 /// How long each wait may be.
 #[derive(Clone, Copy, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// For a connection, and for a reply's first byte.
     pub first: Duration,
     /// For more of a reply.
@@ -57,36 +57,36 @@ pub fn reach(addresses: &[UpstreamAddr], timeout: Duration) -> io::Result<Path> 
 /// until it ends or pauses. An error is one of connecting; whatever goes wrong later is a reply.
 pub fn exchange(
     upstream: UpstreamAddr,
-    patience: Patience,
+    timeouts: Timeouts,
     message: impl FnOnce(Endpoints) -> Vec<u8>,
 ) -> io::Result<Reply> {
-    let stream = TcpStream::connect_timeout(&upstream.get(), patience.first)?;
+    let stream = TcpStream::connect_timeout(&upstream.get(), timeouts.first)?;
     stream.set_nodelay(true)?;
-    stream.set_write_timeout(Some(patience.first))?;
+    stream.set_write_timeout(Some(timeouts.first))?;
     let message = message(Endpoints::new(stream.local_addr()?, stream.peer_addr()?));
     // An upstream that closes while we write has still answered: the reads below tell.
     let _ = (&stream).write_all(&message);
-    collect(&stream, patience)
+    collect(&stream, timeouts)
 }
 
-fn collect(mut stream: &TcpStream, patience: Patience) -> io::Result<Reply> {
-    let deadline = Instant::now() + patience.first + patience.first.max(patience.more);
+fn collect(mut stream: &TcpStream, timeouts: Timeouts) -> io::Result<Reply> {
+    let deadline = Instant::now() + timeouts.first + timeouts.first.max(timeouts.more);
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     let end = loop {
-        let wait = if bytes.is_empty() { patience.first } else { patience.more };
+        let wait = if bytes.is_empty() { timeouts.first } else { timeouts.more };
         let wait = wait.min(deadline.saturating_duration_since(Instant::now()));
-        if wait.is_zero() || bytes.len() >= MOST {
-            break End::Open;
+        if wait.is_zero() || bytes.len() >= MAX_REPLY {
+            break ReplyEnd::Open;
         }
         stream.set_read_timeout(Some(wait))?;
         match stream.read(&mut chunk) {
-            Ok(0) => break End::Closed,
+            Ok(0) => break ReplyEnd::Closed,
             Ok(count) => bytes.extend_from_slice(&chunk[..count]),
             Err(error) => match error.kind() {
                 ErrorKind::Interrupted => {}
-                ErrorKind::WouldBlock | ErrorKind::TimedOut => break End::Open,
-                _ => break End::Reset,
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => break ReplyEnd::Open,
+                _ => break ReplyEnd::Reset,
             },
         }
     };

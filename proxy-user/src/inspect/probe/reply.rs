@@ -20,12 +20,12 @@ pub struct Reply {
     /// The upstream's bytes, possibly none.
     pub bytes: Vec<u8>,
     /// What it did then.
-    pub end: End,
+    pub end: ReplyEnd,
 }
 
 /// What an upstream did after its last byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum ReplyEnd {
     /// It kept the connection for as long as we looked.
     Open,
     /// It closed the connection.
@@ -56,7 +56,7 @@ pub enum Kind {
 impl Reply {
     /// The answer's kind.
     pub fn kind(&self) -> Kind {
-        let is_open = self.end == End::Open;
+        let is_open = self.end == ReplyEnd::Open;
         match self.bytes.as_slice() {
             [] => Kind::Nothing,
             [hello::HANDSHAKE, 3, ..] => Kind::TlsHandshake,
@@ -138,9 +138,9 @@ impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind();
         let end = match self.end {
-            End::Open => "left open",
-            End::Closed => "closed",
-            End::Reset => "reset",
+            ReplyEnd::Open => "left open",
+            ReplyEnd::Closed => "closed",
+            ReplyEnd::Reset => "reset",
         };
         let count = self.bytes.len();
         match kind {
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     fn open(bytes: &[u8]) -> Reply {
-        Reply { bytes: bytes.to_vec(), end: End::Open }
+        Reply { bytes: bytes.to_vec(), end: ReplyEnd::Open }
     }
 
     fn text(words: &[&str]) -> Kind {
@@ -192,8 +192,8 @@ mod tests {
 
     #[test]
     fn a_status_is_the_same_however_the_connection_ends_but_a_text_is_not() {
-        let closed = |bytes: &[u8]| Reply { bytes: bytes.to_vec(), end: End::Closed };
-        let reset = |bytes: &[u8]| Reply { bytes: bytes.to_vec(), end: End::Reset };
+        let closed = |bytes: &[u8]| Reply { bytes: bytes.to_vec(), end: ReplyEnd::Closed };
+        let reset = |bytes: &[u8]| Reply { bytes: bytes.to_vec(), end: ReplyEnd::Reset };
         assert_eq!(open(b"HTTP/1.1 200 OK").kind(), closed(b"HTTP/1.1 200 Fine").kind());
         assert_ne!(open(b"220 mx").kind(), closed(b"220 mx").kind());
         assert_eq!(closed(b"220 mx").kind(), reset(b"220 mx").kind());
@@ -203,9 +203,9 @@ mod tests {
     #[test]
     fn replies_in_words() {
         assert_eq!(open(b"").to_string(), "no reply, left open");
-        let refused = Reply { bytes: Vec::new(), end: End::Reset };
+        let refused = Reply { bytes: Vec::new(), end: ReplyEnd::Reset };
         assert_eq!(refused.to_string(), "no reply, reset");
-        let page = Reply { bytes: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), end: End::Closed };
+        let page = Reply { bytes: b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), end: ReplyEnd::Closed };
         assert_eq!(page.to_string(), r#""HTTP/1.1 200 OK", 19 bytes in all, then closed"#);
         let alert = b"\x15\x03\x01\x00\x02\x02\x70";
         let words = "TLS alert 112 (unrecognized_name), 7 bytes in all, then left open";

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
+use super::plan::Evidence;
 use super::reply::Kind;
-use super::survey::Evidence;
 
 /// What an upstream makes of PROXY headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Word {
+pub enum Outcome {
     /// It answers behind a well-formed header, and only there.
     Requires,
     /// It answers with and without a header, and tells a good one from a malformed one.
@@ -24,12 +24,12 @@ pub enum Word {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// The conclusion.
-    pub word: Word,
+    pub word: Outcome,
     /// What it rests on, in one sentence.
     pub why: String,
 }
 
-impl fmt::Display for Word {
+impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Requires => "requires",
@@ -46,7 +46,7 @@ pub fn judge(evidence: &Evidence) -> Verdict {
     let Evidence { tls, plain, header, malformed, again, .. } = evidence;
     if plain != again {
         let why = format!("the same question without a header got {plain}, and later {again}");
-        return Verdict { word: Word::Unclear, why };
+        return Verdict { word: Outcome::Unclear, why };
     }
     let (word, why) = match (serves(plain, *tls), serves(header, *tls)) {
         (false, true) => requires(evidence),
@@ -54,13 +54,13 @@ pub fn judge(evidence: &Evidence) -> Verdict {
         (true, false) => rejects(evidence),
         (true, true) if plain == header && plain == malformed => answers_anything(evidence),
         (true, true) if plain == header => (
-            Word::Accepts,
+            Outcome::Accepts,
             format!("{plain} with and without a header, and {malformed} behind a malformed one"),
         ),
         (true, true) if plain == malformed => requires(evidence),
         (true, true) if header == malformed => rejects(evidence),
         (true, true) => (
-            Word::Unclear,
+            Outcome::Unclear,
             format!(
                 "three answers: {plain} without a header, {header} behind one, {malformed} behind \
                  a malformed one"
@@ -80,27 +80,27 @@ fn serves(kind: &Kind, tls: bool) -> bool {
     }
 }
 
-fn requires(Evidence { plain, header, malformed, .. }: &Evidence) -> (Word, String) {
+fn requires(Evidence { plain, header, malformed, .. }: &Evidence) -> (Outcome, String) {
     if header == malformed {
         let why = format!(
             "{plain} without a header, and {header} both behind one and behind a malformed one: \
              it may read headers leniently, or want more bytes"
         );
-        return (Word::Unclear, why);
+        return (Outcome::Unclear, why);
     }
-    (Word::Requires, format!("{header} behind a header, {plain} without one"))
+    (Outcome::Requires, format!("{header} behind a header, {plain} without one"))
 }
 
-fn rejects(Evidence { plain, header, malformed, .. }: &Evidence) -> (Word, String) {
+fn rejects(Evidence { plain, header, malformed, .. }: &Evidence) -> (Outcome, String) {
     let hint = if header == malformed {
         "as behind a malformed one: it takes this header for payload, or refuses it"
     } else {
         "other than behind a malformed one: perhaps it refuses headers from this address"
     };
-    (Word::Rejects, format!("{plain} without a header, {header} behind one, {hint}"))
+    (Outcome::Rejects, format!("{plain} without a header, {header} behind one, {hint}"))
 }
 
-fn answers_anything(Evidence { plain, header_alone, .. }: &Evidence) -> (Word, String) {
+fn answers_anything(Evidence { plain, header_alone, .. }: &Evidence) -> (Outcome, String) {
     let hint = match header_alone {
         None | Some(Kind::Nothing) => "",
         Some(_) => "; it answers a header that stands alone, so it may take headers for payload",
@@ -109,10 +109,10 @@ fn answers_anything(Evidence { plain, header_alone, .. }: &Evidence) -> (Word, S
         "{plain} without a header, behind one and behind a malformed one{hint}; whether a header's \
          client is believed shows in the upstream's own log only"
     );
-    (Word::IgnoresOrAccepts, why)
+    (Outcome::IgnoresOrAccepts, why)
 }
 
-fn neither(Evidence { tls, plain, header, .. }: &Evidence) -> (Word, String) {
+fn neither(Evidence { tls, plain, header, .. }: &Evidence) -> (Outcome, String) {
     let why = match (plain, header) {
         (Kind::Nothing, Kind::Nothing) if *tls => {
             "no reply to a TLS hello, with a header or without; perhaps it does not speak TLS, or \
@@ -133,7 +133,7 @@ fn neither(Evidence { tls, plain, header, .. }: &Evidence) -> (Word, String) {
              (--request, --tls)"
         ),
     };
-    (Word::Unclear, why)
+    (Outcome::Unclear, why)
 }
 
 #[cfg(test)]
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn http() {
-        use Word::{Accepts, IgnoresOrAccepts, Rejects, Requires, Unclear};
+        use Outcome::{Accepts, IgnoresOrAccepts, Rejects, Requires, Unclear};
         for (answers, word) in [
             // nginx with `proxy_protocol`, HAProxy with `accept-proxy`.
             ([NOTHING, OK, NOTHING], Requires),
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn tls() {
-        use Word::{Accepts, IgnoresOrAccepts, Rejects, Requires, Unclear};
+        use Outcome::{Accepts, IgnoresOrAccepts, Rejects, Requires, Unclear};
         for (answers, word) in [
             ([NOTHING, HELLO, NOTHING], Requires),
             ([ALERT, HELLO, ALERT], Requires),
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn servers_that_speak_first() {
-        use Word::{Accepts, IgnoresOrAccepts, Rejects};
+        use Outcome::{Accepts, IgnoresOrAccepts, Rejects};
         let greeting = || text(&["220"], true);
         let complaint = || text(&["220", "500"], true);
         for (answers, word) in [
@@ -234,7 +234,7 @@ mod tests {
                 header_alone: None,
                 again,
             });
-            assert_eq!(verdict.word, Word::Unclear, "{verdict:?}");
+            assert_eq!(verdict.word, Outcome::Unclear, "{verdict:?}");
         }
     }
 

@@ -10,29 +10,29 @@ use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::PeerCredentials;
 use serde::de::DeserializeOwned;
 
-use super::{Answer, Ask, socket};
+use super::{Request, Response, socket};
 use crate::operate::report::{State, Status};
 
 /// Longer than a run takes to say that it has no answer.
-const PATIENCE: Duration = Duration::from_secs(35);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(35);
 
 /// How long one may take to say whether it takes new connections.
-const BRIEF: Duration = Duration::from_secs(2);
+const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks the run that takes new connections.
-pub fn ask<T: DeserializeOwned>(path: &Path, question: &Ask) -> Result<T> {
-    ask_within(path, question, PATIENCE)
+pub fn ask<T: DeserializeOwned>(path: &Path, request: &Request) -> Result<T> {
+    ask_within(path, request, ANSWER_TIMEOUT)
 }
 
 /// The same, with as long for an answer as is said.
 pub fn ask_within<T: DeserializeOwned>(
     path: &Path,
-    question: &Ask,
+    request: &Request,
     patience: Duration,
 ) -> Result<T> {
     let mut stream = match UnixStream::connect(path) {
         Ok(stream) => stream,
-        Err(error) if is_nobody(&error) => match another(path) {
+        Err(error) if means_no_listener(&error) => match another(path) {
             Some(stream) => stream,
             None => {
                 bail!("no Foreword answers at {}; --socket names another place", path.display())
@@ -44,21 +44,21 @@ pub fn ask_within<T: DeserializeOwned>(
     };
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
-    let mut line = serde_json::to_vec(question)?;
+    let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
-    stream.write_all(&line).context("the question can't be sent")?;
+    stream.write_all(&line).context("the request can't be sent")?;
     let mut answer = Vec::new();
     BufReader::new(stream).read_until(b'\n', &mut answer).context("no answer came")?;
-    match Answer::read(&answer) {
-        Ok(Answer::Answer(value)) => {
+    match Response::read(&answer) {
+        Ok(Response::Response(value)) => {
             serde_json::from_value(value).context("it answers something else")
         }
-        Ok(Answer::Error(error)) => Err(anyhow!(error)),
+        Ok(Response::Error(error)) => Err(anyhow!(error)),
         Err(error) => Err(error).context("it does not answer as a Foreword does"),
     }
 }
 
-fn is_nobody(error: &io::Error) -> bool {
+fn means_no_listener(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
 }
 
@@ -68,7 +68,7 @@ fn another(path: &Path) -> Option<UnixStream> {
     let living = socket::instances(path).into_iter();
     let living: Vec<_> = living.filter(|socket| UnixStream::connect(socket).is_ok()).collect();
     let serves = |socket: &&PathBuf| {
-        let status = ask_within::<Status>(socket, &Ask::Status, BRIEF);
+        let status = ask_within::<Status>(socket, &Request::Status, STATUS_TIMEOUT);
         status.is_ok_and(|status| status.state == State::Serving)
     };
     let chosen = living.iter().find(serves).or(living.first())?;
@@ -93,14 +93,14 @@ pub fn nearest(path: &Path) -> PathBuf {
 
 /// Asks all runs at a path, the ones that drain as well. Those that do not answer are left out, and
 /// named behind.
-pub fn ask_all<T: DeserializeOwned>(path: &Path, question: &Ask) -> (Vec<T>, Vec<PathBuf>) {
+pub fn ask_all<T: DeserializeOwned>(path: &Path, request: &Request) -> (Vec<T>, Vec<PathBuf>) {
     let mut sockets = socket::instances(path);
     if sockets.is_empty() && path.exists() {
         sockets.push(path.to_owned());
     }
     let (mut answers, mut silent) = (Vec::new(), Vec::new());
     for socket in sockets {
-        match ask(&socket, question) {
+        match ask(&socket, request) {
             Ok(answer) => answers.push(answer),
             Err(_) => silent.push(socket),
         }

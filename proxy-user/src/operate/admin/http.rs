@@ -2,7 +2,7 @@
 //!
 //! `/metrics` is text as Prometheus reads it, `/healthz` says whether the run still answers and all of its
 //! workers come round, `/readyz` whether it takes new connections as well. A connection brings one
-//! request, and has little time for it; [`Places`] says how many there may be.
+//! request, and has little time for it; [`ConnectionSlots`] says how many there may be.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,15 +21,15 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinHandle, yield_now};
 use tokio::time::{sleep, timeout};
 
-use super::Desk;
-use super::latest::Latest;
-use super::places::Places;
+use super::RequestSender;
+use super::connection_slots::ConnectionSlots;
+use super::snapshots::Snapshots;
 use crate::operate::report::{Status, metrics};
 
 /// How long a request's head may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a connection may take in all, its answer included.
-const LIFETIME: Duration = Duration::from_secs(30);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Before the next try, when nobody can be accepted.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
@@ -40,9 +40,9 @@ pub struct HttpServer(JoinHandle<()>);
 impl HttpServer {
     /// Serves what a listener accepts, which does not block. Others may have it as well:
     /// predecessor and successor do.
-    pub fn serve(listener: BlockingListener, desk: Desk) -> io::Result<Self> {
+    pub fn serve(listener: BlockingListener, requests: RequestSender) -> io::Result<Self> {
         let listener = TcpListener::from_std(listener)?;
-        Ok(Self(tokio::spawn(accept(listener, desk))))
+        Ok(Self(tokio::spawn(accept(listener, requests))))
     }
 }
 
@@ -52,37 +52,37 @@ impl Drop for HttpServer {
     }
 }
 
-/// Who is connected, for those who serve and the one that accepts.
+/// Who is connections, for those who serve and the one that accepts.
 #[derive(Clone, Debug)]
-struct Connected(Arc<Mutex<Places<AbortHandle>>>);
+struct Connections(Arc<Mutex<ConnectionSlots<AbortHandle>>>);
 
-impl Connected {
-    fn places(&self) -> MutexGuard<'_, Places<AbortHandle>> {
+impl Connections {
+    fn slots(&self) -> MutexGuard<'_, ConnectionSlots<AbortHandle>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A place, until it is dropped.
-struct Place {
-    connected: Connected,
+/// A slot, until it is dropped.
+struct SlotGuard {
+    connections: Connections,
     number: u64,
 }
 
-impl Drop for Place {
+impl Drop for SlotGuard {
     fn drop(&mut self) {
-        self.connected.places().leave(self.number);
+        self.connections.slots().release(self.number);
     }
 }
 
-async fn accept(listener: TcpListener, desk: Desk) {
-    let connected = Connected(Arc::new(Mutex::new(Places::new())));
-    let latest = Arc::new(Latest::at(desk));
+async fn accept(listener: TcpListener, requests: RequestSender) {
+    let connections = Connections(Arc::new(Mutex::new(ConnectionSlots::new())));
+    let snapshots = Arc::new(Snapshots::at(requests));
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
-                let evicted = connected.places().admit(from.ip(), |number| {
-                    let place = Place { connected: connected.clone(), number };
-                    tokio::spawn(converse(stream, place, Arc::clone(&latest))).abort_handle()
+                let evicted = connections.slots().admit(from.ip(), |number| {
+                    let slot = SlotGuard { connections: connections.clone(), number };
+                    tokio::spawn(converse(stream, slot, Arc::clone(&snapshots))).abort_handle()
                 });
                 if let Some(evicted) = evicted {
                     evicted.abort();
@@ -98,20 +98,21 @@ async fn accept(listener: TcpListener, desk: Desk) {
     }
 }
 
-async fn converse(stream: TcpStream, place: Place, latest: Arc<Latest>) {
+async fn converse(stream: TcpStream, slot: SlotGuard, snapshots: Arc<Snapshots>) {
     let service = service_fn(|request| {
-        place.connected.places().asks(place.number);
-        respond(request, &latest)
+        slot.connections.slots().note_request(slot.number);
+        respond(request, &snapshots)
     });
     let mut server = http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
+    server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).keep_alive(false);
     // The client sees how it fails; nobody else needs to.
-    let _ = timeout(LIFETIME, server.serve_connection(TokioIo::new(stream), service)).await;
+    let _ =
+        timeout(CONNECTION_TIMEOUT, server.serve_connection(TokioIo::new(stream), service)).await;
 }
 
 async fn respond(
     request: Request<Incoming>,
-    latest: &Latest,
+    snapshots: &Snapshots,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n");
@@ -119,9 +120,9 @@ async fn respond(
         return Ok(refusal);
     }
     Ok(match request.uri().path() {
-        "/healthz" => verdict(&latest.status().await.status, Status::ailment, "ok\n"),
-        "/readyz" => verdict(&latest.status().await.status, Status::unreadiness, "ready\n"),
-        "/metrics" => match latest.scrape().await.metrics() {
+        "/healthz" => verdict(&snapshots.status().await.status, Status::unhealthy_reason, "ok\n"),
+        "/readyz" => verdict(&snapshots.status().await.status, Status::unready_reason, "ready\n"),
+        "/metrics" => match snapshots.scrape().await.metrics() {
             Ok(text) => response(StatusCode::OK, metrics::CONTENT_TYPE, text),
             Err(error) => plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
         },

@@ -1,5 +1,5 @@
-//! What is said over the socket: a client writes one line of JSON, an [`Ask`], and gets one back, an
-//! [`Answer`].
+//! What is said over the socket: a client writes one line of JSON, an [`Request`], and gets one back, an
+//! [`Response`].
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::config::word::OneLine;
 /// What can be asked of a run.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "ask")]
-pub enum Ask {
+pub enum Request {
     /// How it stands: a [`Status`](super::report::Status).
     Status,
     /// The same, and it will be kept: counters of rules that are gone need not be told again.
@@ -41,28 +41,28 @@ pub enum Ask {
 /// What comes back.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Answer {
+pub enum Response {
     /// What was asked for.
-    Answer(Value),
+    Response(Value),
     /// Why there is none.
     Error(String),
 }
 
-/// A line that is no [`Ask`], or no [`Answer`]. What it says is one line, whatever was in the other.
+/// A line that is no [`Request`], or no [`Response`]. What it says is one line, whatever was in the other.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", OneLine(&.0.to_string()))]
-pub struct Misread(serde_json::Error);
+pub struct MalformedLine(serde_json::Error);
 
-impl Ask {
+impl Request {
     /// Understands a line, with or without its end.
-    pub fn read(line: &[u8]) -> Result<Self, Misread> {
-        serde_json::from_slice(line).map_err(Misread)
+    pub fn read(line: &[u8]) -> Result<Self, MalformedLine> {
+        serde_json::from_slice(line).map_err(MalformedLine)
     }
 }
 
-impl Answer {
+impl Response {
     /// Understands a line, with or without its end.
-    pub fn read(line: &[u8]) -> Result<Self, Misread> {
-        serde_json::from_slice(line).map_err(Misread)
+    pub fn read(line: &[u8]) -> Result<Self, MalformedLine> {
+        serde_json::from_slice(line).map_err(MalformedLine)
     }
 }

@@ -20,13 +20,13 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::{Answer, Ask, Desk};
+use super::{Request, RequestSender, Response};
 use crate::config::raw::defaults::ADMIN_SOCKET;
 
 /// Longest question.
-const LONGEST: u64 = 4096;
+const MAX_REQUEST: u64 = 4096;
 /// How long a question may take to be written, and an answer to be read.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Before the next try, when nobody can be accepted.
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// The folder can be removed by an instance that ends while we begin.
@@ -42,12 +42,12 @@ pub struct AdminSocket {
 
 impl AdminSocket {
     /// Listens at the instance's own path. Removes what dead instances have left beside it.
-    pub fn open(path: &Path, instance: u32, desk: Desk) -> Result<Self> {
+    pub fn open(path: &Path, instance: u32, requests: RequestSender) -> Result<Self> {
         sweep(path);
         let own = suffixed(path, instance);
         let listener =
             bind(path, &own).with_context(|| format!("cannot listen at {}", own.display()))?;
-        let serving = tokio::spawn(serve(listener, desk));
+        let serving = tokio::spawn(serve(listener, requests));
         Ok(Self { path: path.to_owned(), own, serving })
     }
 
@@ -164,14 +164,14 @@ fn remove_folder(path: &Path) {
     }
 }
 
-async fn serve(listener: UnixListener, desk: Desk) {
+async fn serve(listener: UnixListener, requests: RequestSender) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                let desk = desk.clone();
+                let requests = requests.clone();
                 tokio::spawn(async move {
                     // The client sees how it fails; nobody else needs to.
-                    let _ = converse(stream, &desk).await;
+                    let _ = converse(stream, &requests).await;
                 });
             }
             Err(error) => {
@@ -182,13 +182,14 @@ async fn serve(listener: UnixListener, desk: Desk) {
     }
 }
 
-async fn converse(mut stream: UnixStream, desk: &Desk) -> io::Result<()> {
+async fn converse(mut stream: UnixStream, requests: &RequestSender) -> io::Result<()> {
     let allowed = may_ask(&stream);
     // Read in any case: what is left unread would reset the answer.
-    let answer = match timeout(PATIENCE, read(&mut stream)).await.map(|ask| allowed.and(ask)) {
-        Ok(Ok(ask)) => desk.ask(ask).await,
-        Ok(Err(error)) => Answer::Error(error.to_string()),
-        Err(_) => Answer::Error("no question came".to_owned()),
+    let answer = match timeout(REQUEST_TIMEOUT, read(&mut stream)).await.map(|ask| allowed.and(ask))
+    {
+        Ok(Ok(ask)) => requests.ask(ask).await,
+        Ok(Err(error)) => Response::Error(error.to_string()),
+        Err(_) => Response::Error("no question came".to_owned()),
     };
     let mut line = serde_json::to_vec(&answer)?;
     line.push(b'\n');
@@ -197,7 +198,7 @@ async fn converse(mut stream: UnixStream, desk: &Desk) -> io::Result<()> {
         stream.shutdown().await
     };
     // An answer that nobody reads must not be kept.
-    timeout(PATIENCE, written).await.unwrap_or_else(|late| Err(late.into()))
+    timeout(REQUEST_TIMEOUT, written).await.unwrap_or_else(|late| Err(late.into()))
 }
 
 /// Between the bind and its permissions, others could have connected.
@@ -209,10 +210,10 @@ fn may_ask(stream: &UnixStream) -> io::Result<()> {
     Err(io::Error::other("only root and the user that runs it may ask"))
 }
 
-async fn read(stream: &mut UnixStream) -> io::Result<Ask> {
+async fn read(stream: &mut UnixStream) -> io::Result<Request> {
     let mut line = Vec::new();
-    BufReader::new(stream.take(LONGEST)).read_until(b'\n', &mut line).await?;
-    Ask::read(&line)
+    BufReader::new(stream.take(MAX_REQUEST)).read_until(b'\n', &mut line).await?;
+    Request::read(&line)
         .map_err(|error| io::Error::other(format!("this is nothing that can be asked: {error}")))
 }
 
@@ -225,7 +226,7 @@ mod tests {
     use super::*;
 
     fn open(path: &Path, instance: u32) -> AdminSocket {
-        let socket = AdminSocket::open(path, instance, Desk::open().0).unwrap();
+        let socket = AdminSocket::open(path, instance, RequestSender::open().0).unwrap();
         socket.lead().unwrap();
         socket
     }

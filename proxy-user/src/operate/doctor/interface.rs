@@ -74,8 +74,8 @@ fn state(interface: &Interface, place: Place) -> Finding {
         return Finding::fatal(CHECK, what, "name an interface with Ethernet's framing");
     }
     if !interface.is_up {
-        let mend = place.command(&format!("ip link set {name} up"));
-        return Finding::warning(CHECK, "it is down: nothing arrives by it", mend);
+        let fix = place.command(&format!("ip link set {name} up"));
+        return Finding::warning(CHECK, "it is down: nothing arrives by it", fix);
     }
     if *mtu < LEAST_MTU {
         let what = format!("MTU {mtu} is too small for IPv6, and so is the way inside");

@@ -84,30 +84,30 @@ fn feature(feature: &Feature<'_>) -> Finding {
 }
 
 fn veth(seen: &Seen<bool>, place: Place) -> Finding {
-    let mend = place.command("install the kernel's module veth (CONFIG_VETH)");
-    part("veth", seen, "reach the private network namespace", &mend)
+    let fix = place.command("install the kernel's module veth (CONFIG_VETH)");
+    part("veth", seen, "reach the private network namespace", &fix)
 }
 
 fn clsact(seen: &Seen<bool>, place: Place) -> Finding {
-    let mend = place.command(
+    let fix = place.command(
         "install the kernel's modules sch_ingress and cls_bpf (CONFIG_NET_CLS_BPF), or run a kernel of \
          6.6 or newer",
     );
-    part("clsact", seen, "attach programs as filters", &mend)
+    part("clsact", seen, "attach programs as filters", &fix)
 }
 
 /// What is said of a part of the kernel that can be a module.
-fn part(check: &'static str, seen: &Seen<bool>, use_: &str, mend: &str) -> Finding {
+fn part(check: &'static str, seen: &Seen<bool>, use_: &str, fix: &str) -> Finding {
     match seen {
         Ok(true) => Finding::ok(check, format!("the kernel has it (to {use_})")),
         Ok(false) => {
-            Finding::fatal(check, format!("the kernel lacks what is needed to {use_}"), mend)
+            Finding::fatal(check, format!("the kernel lacks what is needed to {use_}"), fix)
         }
         // Only using it would tell.
         Err(unseen) => Finding::note(
             check,
             format!("whether the kernel has it (to {use_}) is unknown: {unseen}"),
-            format!("nothing, unless attach fails for want of it; then {mend}"),
+            format!("nothing, unless attach fails for want of it; then {fix}"),
         ),
     }
 }

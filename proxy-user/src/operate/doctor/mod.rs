@@ -1,6 +1,6 @@
-//! Whether this node is fit for Foreword, and what to mend where it is not.
+//! Whether this node is fit for Foreword, and what to fix where it is not.
 //!
-//! [`facts`] looks, [`judge`] thinks: it knows no kernel, so that every verdict can be had from
+//! [`facts`] looks, [`judge`] thinks: it knows no kernel, so that every severity can be had from
 //! made-up facts. Neither changes anything. What could not be seen is a finding of its own, never
 //! a good one. What is meant to run here is an [`intent`]; without one, the node is judged for
 //! anything that Foreword can do.
@@ -10,6 +10,7 @@ mod guard;
 pub mod intent;
 mod interface;
 mod kernel;
+mod leftovers;
 mod order;
 mod ports;
 mod process;
@@ -17,7 +18,6 @@ mod rules;
 mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
-mod traces;
 mod tunnels;
 
 use std::fmt;
@@ -32,7 +32,7 @@ use crate::sys::unseen::Unseen;
 /// How bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum Severity {
     /// As it should be.
     Ok,
     /// Good to know; Foreword works.
@@ -43,7 +43,7 @@ pub enum Verdict {
     Fatal,
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Ok => "ok",
@@ -61,7 +61,7 @@ const AS_ROOT: &str = "run doctor as root, if that is for want of privileges";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is.
-    pub verdict: Verdict,
+    pub severity: Severity,
     /// What was looked at: a word that stays the same from release to release.
     pub check: &'static str,
     /// On which interface, if on one.
@@ -71,33 +71,33 @@ pub struct Finding {
     pub what: String,
     /// What to do about it; there is nothing to do where all is well.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<String>,
+    pub fix: Option<String>,
 }
 
 impl Finding {
     fn ok(check: &'static str, what: impl Into<String>) -> Self {
-        Self { verdict: Verdict::Ok, check, interface: None, what: what.into(), mend: None }
+        Self { severity: Severity::Ok, check, interface: None, what: what.into(), fix: None }
     }
 
     fn bad(
-        verdict: Verdict,
+        severity: Severity,
         check: &'static str,
         what: impl Into<String>,
-        mend: impl Into<String>,
+        fix: impl Into<String>,
     ) -> Self {
-        Self { verdict, mend: Some(mend.into()), ..Self::ok(check, what) }
+        Self { severity, fix: Some(fix.into()), ..Self::ok(check, what) }
     }
 
-    fn note(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::bad(Verdict::Note, check, what, mend)
+    fn note(check: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::bad(Severity::Note, check, what, fix)
     }
 
-    fn warning(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::bad(Verdict::Warning, check, what, mend)
+    fn warning(check: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::bad(Severity::Warning, check, what, fix)
     }
 
-    fn fatal(check: &'static str, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::bad(Verdict::Fatal, check, what, mend)
+    fn fatal(check: &'static str, what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self::bad(Severity::Fatal, check, what, fix)
     }
 
     fn unseen(check: &'static str, what: &str, why: &Unseen) -> Self {
@@ -106,7 +106,7 @@ impl Finding {
 
     /// What everybody can do who has not seen something depends on where they are.
     fn fit(self, place: Place) -> Self {
-        let mend = self.mend.map(|mend| match mend.as_str() {
+        let fix = self.fix.map(|fix| match fix.as_str() {
             AS_ROOT => place.pick([
                 AS_ROOT,
                 "run doctor as root, and in the unit's own circumstances, if that is for want of \
@@ -116,9 +116,9 @@ impl Finding {
                 "run doctor in the pod of Foreword itself (kubectl exec POD -- /foreword doctor), if \
                  that is for want of privileges",
             ]).to_owned(),
-            _ => mend,
+            _ => fix,
         });
-        Self { mend, ..self }
+        Self { fix, ..self }
     }
 }
 
@@ -153,7 +153,7 @@ impl Section {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// The worst of the findings' verdicts.
-    pub verdict: Verdict,
+    pub severity: Severity,
     /// What there is to say about each thing.
     pub sections: Vec<Section>,
 }
@@ -166,7 +166,7 @@ impl Report {
 
     /// Whether Foreword would not work here.
     pub fn is_fatal(&self) -> bool {
-        self.verdict == Verdict::Fatal
+        self.severity == Severity::Fatal
     }
 }
 
@@ -180,9 +180,9 @@ pub fn judge(facts: &Facts, intent: &Intent) -> Report {
     let (survey, place) = (&facts.survey, facts.place);
     sections.extend(interface::judge(survey, intent, place));
     sections.push(Section::new("rules", rules::judge(survey, intent)));
-    sections.push(Section::new("others on this node", traces::judge(survey, intent, place)));
+    sections.push(Section::new("others on this node", leftovers::judge(survey, intent, place)));
     let sections = sections.into_iter().flatten().map(|section| section.fit(place));
     let sections: Vec<_> = sections.collect();
-    let verdicts = sections.iter().flat_map(|section| &section.findings).map(|it| it.verdict);
-    Report { verdict: verdicts.max().unwrap_or(Verdict::Ok), sections }
+    let verdicts = sections.iter().flat_map(|section| &section.findings).map(|it| it.severity);
+    Report { severity: verdicts.max().unwrap_or(Severity::Ok), sections }
 }

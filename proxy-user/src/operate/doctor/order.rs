@@ -80,7 +80,7 @@ impl<'a> Order<'a> {
         }
     }
 
-    fn mend(&self, place: Place) -> String {
+    fn fix(&self, place: Place) -> String {
         if self.by_tcx {
             let how = place.pick([
                 "a second `foreword run`, or attach with --take-over",
@@ -113,7 +113,7 @@ fn ingress(chain: &Chain, ours: &str, uses_tcx: bool, place: Place) -> Finding {
         let after =
             if others.is_empty() { String::new() } else { format!("; it {runs} before {others}") };
         let what = format!("{names} {run} before {ours}, which gets only what they pass on{after}");
-        return Finding::warning(INGRESS, what, order.mend(place));
+        return Finding::warning(INGRESS, what, order.fix(place));
     }
     let what = match (others.is_empty(), is_attached) {
         (true, true) => format!("{ours} runs, and no program of others"),

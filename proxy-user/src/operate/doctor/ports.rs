@@ -35,12 +35,12 @@ pub fn judge(facts: &Facts) -> Option<Finding> {
         return Some(Finding::ok(CHECK, what));
     }
     let node = if facts.place.is_inside() { "on the node, " } else { "" };
-    let mend = format!(
+    let fix = format!(
         "where that is too few, give rules more of the node's addresses (upstream.sourceAddresses: \
          each has as many ports), or, {node}widen net.ipv4.ip_local_port_range or set \
          net.ipv4.tcp_tw_reuse to 1; connections beyond are refused (no-local-port)"
     );
-    Some(Finding::warning(CHECK, what, mend))
+    Some(Finding::warning(CHECK, what, fix))
 }
 
 fn is(setting: &Setting, value: &str) -> bool {

@@ -108,7 +108,7 @@ fn bpffs(mounted: &Seen<bool>, place: Place) -> Finding {
 
 fn files(limits: &Seen<(u64, u64)>, intent: &Intent, place: Place) -> Finding {
     const CHECK: &str = "files";
-    let mend = place.pick([
+    let fix = place.pick([
         "raise the hard limit (ulimit -Hn, or LimitNOFILE= of systemd)",
         "raise LimitNOFILE= in the unit",
         "raise the container's limit (--ulimit nofile=1048576:1048576)",
@@ -121,10 +121,10 @@ fn files(limits: &Seen<(u64, u64)>, intent: &Intent, place: Place) -> Finding {
     };
     let budget = match DescriptorBudget::of(hard) {
         Ok(budget) => budget,
-        Err(error) => return Finding::fatal(CHECK, error.to_string(), mend),
+        Err(error) => return Finding::fatal(CHECK, error.to_string(), fix),
     };
-    if let Some(Advice { what, mend }) = budget.shortage(At::File, intent.limits, place) {
-        return Finding::warning(CHECK, what, mend);
+    if let Some(Advice { what, mend: fix }) = budget.shortage(At::File, intent.limits, place) {
+        return Finding::warning(CHECK, what, fix);
     }
     let connections = budget.connections;
     let what = format!(
@@ -132,7 +132,7 @@ fn files(limits: &Seen<(u64, u64)>, intent: &Intent, place: Place) -> Finding {
          at once"
     );
     if connections < FEW_CONNECTIONS {
-        Finding::warning(CHECK, what, mend)
+        Finding::warning(CHECK, what, fix)
     } else {
         Finding::ok(CHECK, what)
     }

@@ -39,7 +39,7 @@ fn way_back(rule: &Rule) -> Finding {
 }
 
 fn passed_by(rule: &Rule) -> Finding {
-    let mend = match rule.upstream.address {
+    let fix = match rule.upstream.address {
         UpstreamAddress::Original => {
             "write source: node, unless load balancers send to pods' and servers' own addresses"
         }
@@ -52,5 +52,5 @@ fn passed_by(rule: &Rule) -> Finding {
          (source: client)",
         rule.name
     );
-    Finding::note(CHECK, what, mend)
+    Finding::note(CHECK, what, fix)
 }

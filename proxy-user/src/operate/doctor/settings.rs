@@ -100,12 +100,12 @@ fn rp_filter(setting: &Setting, intent: &Intent) -> Option<Finding> {
     const CHECK: &str = "rp_filter";
     const WHAT: &str = "net.ipv4.conf.all.rp_filter is 1: with --source client, servers on this \
                         node can't see IPv4 clients; nothing else minds";
-    const MEND: &str = "set it to 2 or 0; each card has its own";
+    const FIX: &str = "set it to 2 or 0; each card has its own";
     let is_strict = word(setting)? == "1";
     Some(match (is_strict, &intent.rules[..]) {
-        (true, []) => Finding::note(CHECK, WHAT, format!("for that, {MEND}")),
+        (true, []) => Finding::note(CHECK, WHAT, format!("for that, {FIX}")),
         (true, _) if intent.showing_clients().next().is_some() => {
-            Finding::warning(CHECK, WHAT, MEND)
+            Finding::warning(CHECK, WHAT, FIX)
         }
         _ => Finding::ok(CHECK, "in nobody's way"),
     })

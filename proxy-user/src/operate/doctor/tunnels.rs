@@ -29,14 +29,14 @@ fn on_link(tunnel: &Tunnel, intent: &Intent) -> Finding {
         "{name} ({kind}) is up, and what arrives inside it{way} is not steered: {}",
         consequence(intent)
     );
-    let mend = if tunnel.is_ethernet {
+    let fix = if tunnel.is_ethernet {
         format!(
             "protect {name} as well (interfaces), or keep ruled ports closed there (a firewall)"
         )
     } else {
         format!("keep ruled ports closed on {name} (a firewall): it has no Ethernet framing")
     };
-    finding(intent, what, mend)
+    finding(intent, what, fix)
 }
 
 fn on_mpls(interface: &str, intent: &Intent, place: Place) -> Finding {
@@ -44,16 +44,16 @@ fn on_mpls(interface: &str, intent: &Intent, place: Place) -> Finding {
         "{interface} takes packets with MPLS labels, and what is behind a label is not steered: {}",
         consequence(intent)
     );
-    let mend = format!("sysctl net.mpls.conf.{interface}.input=0, unless it is needed");
-    finding(intent, what, place.command(&mend))
+    let fix = format!("sysctl net.mpls.conf.{interface}.input=0, unless it is needed");
+    finding(intent, what, place.command(&fix))
 }
 
 /// Where a rule turns somebody away, whoever gets past it matters.
-fn finding(intent: &Intent, what: String, mend: String) -> Finding {
+fn finding(intent: &Intent, what: String, fix: String) -> Finding {
     if intent.rules.iter().any(|rule| !rule.admits_anybody()) {
-        Finding::warning(CHECK, what, mend)
+        Finding::warning(CHECK, what, fix)
     } else {
-        Finding::note(CHECK, what, mend)
+        Finding::note(CHECK, what, fix)
     }
 }
 

@@ -68,7 +68,7 @@ pub struct Filter {
 
 impl Filter {
     /// Whether it is wanted.
-    pub fn wants(&self, connection: &Connection) -> bool {
+    pub fn matches(&self, connection: &Connection) -> bool {
         let client = connection.client.or(connection.peer);
         self.rule.as_ref().is_none_or(|rule| connection.rule.as_ref() == Some(rule))
             && self.client.is_none_or(|range| client.is_some_and(|at| range.contains(at.ip())))
@@ -105,25 +105,25 @@ mod tests {
 
     #[test]
     fn all_that_is_given_must_be_met() {
-        let wants = |filter: Filter| filter.wants(&connection());
+        let matches = |filter: Filter| filter.matches(&connection());
         let range = |text: &str| text.parse::<Cidr>().ok();
-        assert!(wants(Filter::default()));
-        assert!(wants(Filter {
+        assert!(matches(Filter::default()));
+        assert!(matches(Filter {
             rule: Some("web".to_owned()),
             port: Some(443),
             ..Filter::default()
         }));
-        assert!(!wants(Filter { rule: Some("mail".to_owned()), ..Filter::default() }));
-        assert!(wants(Filter { client: range("203.0.113.0/24"), ..Filter::default() }));
-        assert!(!wants(Filter { client: range("10.0.0.0/8"), ..Filter::default() }), "the peer");
-        assert!(!wants(Filter { port: Some(80), ..Filter::default() }));
-        assert!(!wants(Filter { older: Some(Duration::from_secs(62)), ..Filter::default() }));
+        assert!(!matches(Filter { rule: Some("mail".to_owned()), ..Filter::default() }));
+        assert!(matches(Filter { client: range("203.0.113.0/24"), ..Filter::default() }));
+        assert!(!matches(Filter { client: range("10.0.0.0/8"), ..Filter::default() }), "the peer");
+        assert!(!matches(Filter { port: Some(80), ..Filter::default() }));
+        assert!(!matches(Filter { older: Some(Duration::from_secs(62)), ..Filter::default() }));
     }
 
     #[test]
     fn one_whose_client_is_not_known_is_found_by_its_peer() {
         let early = Connection { client: None, ..connection() };
         let filter = Filter { client: "10.0.0.0/8".parse().ok(), ..Filter::default() };
-        assert!(filter.wants(&early));
+        assert!(filter.matches(&early));
     }
 }

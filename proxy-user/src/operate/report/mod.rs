@@ -56,7 +56,7 @@ pub struct Status {
     /// Packets that were dropped, by reason.
     pub dropped_packets: BTreeMap<String, u64>,
     /// Connections that no rule wanted, or that nobody could say whose they are.
-    pub nobodys: Traffic,
+    pub unmatched: Traffic,
     /// Lines of output that could not be written.
     pub lost_lines: LostLines,
     /// What somebody else took away in the kernel.
@@ -65,7 +65,7 @@ pub struct Status {
 
 impl Status {
     /// Why it is not healthy, if it is not.
-    pub fn ailment(&self) -> Option<String> {
+    pub fn unhealthy_reason(&self) -> Option<String> {
         let words = |StalledWorker { worker, seconds }: &StalledWorker| {
             format!("worker {worker} has not come round for {seconds} s")
         };
@@ -74,9 +74,12 @@ impl Status {
     }
 
     /// Why it is not ready for new connections, if it is not.
-    pub fn unreadiness(&self) -> Option<String> {
+    pub fn unready_reason(&self) -> Option<String> {
         let state = (self.state != State::Serving).then(|| self.state.name().to_owned());
-        self.ailment().or(state).or_else(|| self.unsteered()).or_else(|| self.out_of_memory())
+        self.unhealthy_reason()
+            .or(state)
+            .or_else(|| self.unsteered())
+            .or_else(|| self.out_of_memory())
     }
 
     /// The interfaces that should be steered and are not, and why.

@@ -1,6 +1,6 @@
 //! What a file asks of the node.
 
-use super::super::Verdict::{Fatal, Note, Warning};
+use super::super::Severity::{Fatal, Note, Warning};
 use super::super::facts::Facts;
 use super::super::intent::Intent;
 use super::super::{Report, judge};
@@ -47,7 +47,7 @@ fn a_hook_that_the_kernel_lacks_is_fatal() {
     };
     let report = judged(theirs, &clsact);
     let order = report.findings().find(|finding| finding.check == "ingress").expect("one");
-    assert_eq!(order.verdict, Warning, "tcx comes before filters: {order:?}");
+    assert_eq!(order.severity, Warning, "tcx comes before filters: {order:?}");
 }
 
 #[test]
@@ -78,8 +78,8 @@ fn a_guard_stands_where_it_is_asked_to_or_is_fatal() {
         report.findings().find(|finding| finding.check == "guard").cloned().expect("one")
     };
     for hook in ["native", "generic"] {
-        assert_eq!(with("cil_xdp_entry", hook).verdict, Fatal);
-        assert_ne!(with("foreword_guard", hook).verdict, Fatal, "a predecessor makes room");
+        assert_eq!(with("cil_xdp_entry", hook).severity, Fatal);
+        assert_ne!(with("foreword_guard", hook).severity, Fatal, "a predecessor makes room");
     }
     assert!(with("cil_xdp_entry", "auto").what.contains("somebody else is there"));
 }
@@ -125,9 +125,9 @@ fn what_seeing_clients_asks_of_the_network_is_told() {
     let proxied = |intent: &Intent| {
         let report = judged(|facts| facts.survey.services.nftables = Ok(true), intent);
         let says = |words: &str| {
-            report.findings().filter_map(|it| it.mend.as_ref()).any(|mend| mend.contains(words))
+            report.findings().filter_map(|it| it.fix.as_ref()).any(|fix| fix.contains(words))
         };
-        assert_eq!(report.verdict, Note, "{report:#?}");
+        assert_eq!(report.severity, Note, "{report:#?}");
         (says("write source: node, unless"), says("name a pod's or a server's own address"))
     };
     assert_eq!(proxied(&original), (true, false));
@@ -149,7 +149,7 @@ fn a_strict_filter_matters_to_servers_that_see_clients() {
     assert_fine(&strict(""), "rp_filter", &["in nobody's way"]);
     let report = strict("upstream: {source: client}");
     let finding = report.findings().find(|finding| finding.check == "rp_filter").expect("one");
-    assert_eq!((finding.verdict, report.verdict), (Warning, Warning), "{finding:?}");
+    assert_eq!((finding.severity, report.severity), (Warning, Warning), "{finding:?}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Interfaces, and the order of programs on them.
 
-use super::super::Verdict::{Fatal, Note, Warning};
+use super::super::Severity::{Fatal, Note, Warning};
 use super::{assert_bad, assert_fine, broken, broken_interface, hidden, program};
 use crate::config::validate::interfaces;
 use crate::steer::survey::interfaces::Steerer;
@@ -143,7 +143,7 @@ fn before_an_attach_the_order_is_foretold() {
         finding.cloned().expect("there is always one")
     };
     let before = ingress(Slot::Clsact(20));
-    assert_eq!(before.verdict, Warning, "{before:?}");
+    assert_eq!(before.severity, Warning, "{before:?}");
     assert!(before.what.contains("theirs runs before foreword_steer"), "{before:?}");
     let behind = ingress(Slot::Clsact(21));
     assert!(behind.what.contains("foreword_steer will run before theirs"), "{behind:?}");

@@ -1,4 +1,4 @@
-//! Every verdict, from made-up facts. The healthy node is the same for all; each test breaks one
+//! Every severity, from made-up facts. The healthy node is the same for all; each test breaks one
 //! thing about it, and asserts that this finding alone changes.
 
 mod intents;
@@ -9,7 +9,7 @@ mod tunnels;
 
 use super::facts::{Facts, Kernel, Process, Settings};
 use super::intent::Intent;
-use super::{Finding, Report, Verdict, judge};
+use super::{Finding, Report, Severity, judge};
 use crate::budget::MemoryBudget;
 use crate::steer::survey::Survey;
 use crate::steer::survey::features::Features;
@@ -140,34 +140,34 @@ pub(crate) fn broken_interface(how: impl FnOnce(&mut Interface)) -> Report {
 
 /// Everything that a finding says.
 fn words_of(finding: &Finding) -> String {
-    let Finding { interface, what, mend, .. } = finding;
+    let Finding { interface, what, fix, .. } = finding;
     let interface = interface.as_deref().unwrap_or("-");
-    format!("{interface}: {what}; {}", mend.as_deref().unwrap_or("-"))
+    format!("{interface}: {what}; {}", fix.as_deref().unwrap_or("-"))
 }
 
 /// Asserts that one finding is not ok, and returns it.
 #[track_caller]
 fn only_bad(report: &Report) -> &Finding {
-    let bad: Vec<_> = report.findings().filter(|f| f.verdict != Verdict::Ok).collect();
+    let bad: Vec<_> = report.findings().filter(|f| f.severity != Severity::Ok).collect();
     let [finding] = bad[..] else { panic!("not one: {bad:#?}") };
-    assert_eq!(report.verdict, finding.verdict);
-    assert!(finding.mend.as_ref().is_some_and(|mend| !mend.is_empty()), "{finding:?}");
+    assert_eq!(report.severity, finding.severity);
+    assert!(finding.fix.as_ref().is_some_and(|fix| !fix.is_empty()), "{finding:?}");
     finding
 }
 
-/// Asserts the check, the verdict and some words of the one finding that is not ok.
+/// Asserts the check, the severity and some words of the one finding that is not ok.
 #[track_caller]
-fn assert_bad(report: &Report, verdict: Verdict, check: &str, words: &[&str]) {
+fn assert_bad(report: &Report, severity: Severity, check: &str, words: &[&str]) {
     let finding = only_bad(report);
     let line = words_of(finding);
-    assert_eq!((finding.verdict, finding.check), (verdict, check), "{line}");
+    assert_eq!((finding.severity, finding.check), (severity, check), "{line}");
     assert!(words.iter().all(|word| line.contains(word)), "not all of {words:?}: {line}");
 }
 
 /// Asserts that all is well, and that one check says some words.
 #[track_caller]
 fn assert_fine(report: &Report, check: &str, words: &[&str]) {
-    assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
+    assert_eq!(report.severity, Severity::Ok, "{report:#?}");
     let line = report.findings().filter(|finding| finding.check == check);
     let line: String = line.map(words_of).collect();
     assert!(!line.is_empty() && words.iter().all(|word| line.contains(word)), "{words:?}: {line}");
@@ -176,9 +176,9 @@ fn assert_fine(report: &Report, check: &str, words: &[&str]) {
 #[test]
 fn a_healthy_node_is_all_ok() {
     let report = judge(&healthy(), &Intent::default());
-    assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
+    assert_eq!(report.severity, Severity::Ok, "{report:#?}");
     assert!(!report.is_fatal());
-    assert!(report.findings().all(|finding| finding.mend.is_none()), "{report:#?}");
+    assert!(report.findings().all(|finding| finding.fix.is_none()), "{report:#?}");
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn the_worst_finding_is_the_reports_verdict() {
         facts.survey.features.redirect_peer = Ok(false);
         facts.settings.rp_filter = set("1");
     });
-    assert_eq!(fatal.verdict, Verdict::Fatal);
+    assert_eq!(fatal.severity, Severity::Fatal);
     assert!(fatal.is_fatal());
 }
 
@@ -198,13 +198,13 @@ fn the_worst_finding_is_the_reports_verdict() {
 fn json_has_the_same_words() {
     let report = broken_interface(|nic| nic.is_up = false);
     let json = serde_json::to_value(&report).expect("plain data");
-    assert_eq!(json["verdict"], "warning");
+    assert_eq!(json["severity"], "warning");
     let sections = json["sections"].as_array().expect("a list");
     assert_eq!(sections[0]["about"], "kernel");
     assert_eq!(sections[0]["findings"][0]["interface"], serde_json::Value::Null);
     let nic = sections.iter().find(|section| section["about"] == "interface eth0").expect("one");
     let down = &nic["findings"][0];
     assert_eq!((&down["check"], &down["interface"]), (&"interface".into(), &"eth0".into()));
-    assert_eq!(down["verdict"], "warning");
-    assert_eq!(down["mend"], "ip link set eth0 up");
+    assert_eq!(down["severity"], "warning");
+    assert_eq!(down["fix"], "ip link set eth0 up");
 }

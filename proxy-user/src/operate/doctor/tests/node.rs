@@ -1,15 +1,15 @@
 //! The kernel, this process, the settings, and what others left.
 
-use super::super::Verdict::{self, Fatal, Note, Warning};
+use super::super::Severity::{self, Fatal, Note, Warning};
 use super::{assert_bad, assert_fine, broken, hidden, memory, only_bad, set};
 use crate::steer::survey::leftovers::Leftovers;
 use crate::sys::unseen::Seen;
 
 #[test]
 fn the_release_decides_by_its_version() {
-    for (release, verdict) in [("5.9.16", Fatal), ("4.19.0-27-amd64", Fatal), ("mine", Note)] {
+    for (release, severity) in [("5.9.16", Fatal), ("4.19.0-27-amd64", Fatal), ("mine", Note)] {
         let report = broken(|facts| facts.kernel.release = Ok(release.to_owned()));
-        assert_bad(&report, verdict, "kernel", &[release, "5.10 or newer"]);
+        assert_bad(&report, severity, "kernel", &[release, "5.10 or newer"]);
     }
     for release in ["5.10.0", "5.15-rc1", "6.6.0+", "10.1.2"] {
         let report = broken(|facts| facts.kernel.release = Ok(release.to_owned()));
@@ -21,17 +21,17 @@ fn the_release_decides_by_its_version() {
 
 #[test]
 fn a_lacking_feature_is_fatal_and_an_unseen_one_is_not() {
-    for (seen, verdict, words) in [(Ok(false), Fatal, "lacks"), (hidden(), Note, "made up")] {
+    for (seen, severity, words) in [(Ok(false), Fatal, "lacks"), (hidden(), Note, "made up")] {
         let report = broken(|facts| facts.survey.features.sk_lookup = seen.clone());
-        assert_bad(&report, verdict, "sk_lookup", &[words]);
+        assert_bad(&report, severity, "sk_lookup", &[words]);
         let report = broken(|facts| facts.survey.features.redirect_peer = seen.clone());
-        assert_bad(&report, verdict, "redirect-peer", &[words]);
+        assert_bad(&report, severity, "redirect-peer", &[words]);
         let report = broken(|facts| facts.survey.features.redirect_neigh = seen.clone());
-        assert_bad(&report, verdict, "redirect-neigh", &[words]);
+        assert_bad(&report, severity, "redirect-neigh", &[words]);
         let report = broken(|facts| facts.survey.features.veth = seen.clone());
-        assert_bad(&report, verdict, "veth", &[words, "CONFIG_VETH"]);
+        assert_bad(&report, severity, "veth", &[words, "CONFIG_VETH"]);
         let report = broken(|facts| facts.survey.features.btf = seen.clone());
-        assert_eq!((only_bad(&report).verdict, only_bad(&report).check), (Note, "btf"));
+        assert_eq!((only_bad(&report).severity, only_bad(&report).check), (Note, "btf"));
     }
 }
 
@@ -49,10 +49,10 @@ fn what_filters_need_matters_only_without_tcx() {
             facts.survey.features.clsact = seen;
         });
         let finding = report.findings().find(|finding| finding.check == "clsact");
-        finding.map(|finding| finding.verdict)
+        finding.map(|finding| finding.severity)
     };
     assert_eq!(clsact(true, Ok(false)), None);
-    assert_eq!(clsact(false, Ok(true)), Some(Verdict::Ok));
+    assert_eq!(clsact(false, Ok(true)), Some(Severity::Ok));
     assert_eq!(clsact(false, hidden()), Some(Note));
     assert_eq!(clsact(false, Ok(false)), Some(Fatal));
 }

@@ -1,6 +1,6 @@
 //! What is advised can be done where doctor runs.
 
-use super::super::{Verdict, judge};
+use super::super::{Severity, judge};
 use super::{Report, broken, empty_chain, healthy, healthy_interface, hidden, program, set};
 use crate::operate::doctor::facts::Facts;
 use crate::operate::doctor::intent::Intent;
@@ -62,20 +62,20 @@ fn report(place: Place) -> Report {
 fn advice(report: &Report, check: &str) -> String {
     let found: Vec<_> = report.findings().filter(|finding| finding.check == check).collect();
     assert!(!found.is_empty(), "no {check}: {report:#?}");
-    found.into_iter().filter_map(|finding| finding.mend.clone()).collect::<Vec<_>>().join("\n")
+    found.into_iter().filter_map(|finding| finding.fix.clone()).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
 fn nothing_is_advised_that_a_container_cannot_do() {
     for place in [Place::Container, Place::Pod] {
         let report = report(place);
-        assert!(report.findings().filter(|it| it.verdict != Verdict::Ok).count() > 15);
+        assert!(report.findings().filter(|it| it.severity != Severity::Ok).count() > 15);
         for finding in report.findings() {
-            let mend = finding.mend.as_deref().unwrap_or_default();
-            let is_command = COMMANDS.iter().any(|command| mend.contains(command));
+            let fix = finding.fix.as_deref().unwrap_or_default();
+            let is_command = COMMANDS.iter().any(|command| fix.contains(command));
             assert!(
-                !is_command || mend.contains("on the node"),
-                "{place:?} {}: {mend}",
+                !is_command || fix.contains("on the node"),
+                "{place:?} {}: {fix}",
                 finding.check
             );
         }
@@ -93,7 +93,7 @@ fn a_host_is_told_commands_as_they_are_typed() {
     ] {
         assert!(advice(&report, check).contains(command), "{check}: {}", advice(&report, check));
     }
-    assert!(report.findings().all(|it| !it.mend.iter().any(|mend| mend.contains("on the node:"))));
+    assert!(report.findings().all(|it| !it.fix.iter().any(|fix| fix.contains("on the node:"))));
 }
 
 #[test]
@@ -121,10 +121,10 @@ fn each_place_is_told_what_there_is_there() {
 fn a_place_changes_no_verdict() {
     let verdicts = |place| {
         let report = report(place);
-        report.findings().map(|it| (it.check, it.verdict)).collect::<Vec<_>>()
+        report.findings().map(|it| (it.check, it.severity)).collect::<Vec<_>>()
     };
     for place in Place::ALL {
         assert_eq!(verdicts(place), verdicts(Place::Host), "{place:?}");
-        assert_eq!(broken(|facts| facts.place = place).verdict, Verdict::Ok);
+        assert_eq!(broken(|facts| facts.place = place).severity, Severity::Ok);
     }
 }

@@ -1,6 +1,6 @@
 //! Tunnels, whose inner packets nobody steers; and the firewalls that don't see what is steered.
 
-use super::super::Verdict::{Note, Warning};
+use super::super::Severity::{Note, Warning};
 use super::super::intent::Intent;
 use super::super::{Report, judge};
 use super::{assert_bad, broken, healthy, hidden};

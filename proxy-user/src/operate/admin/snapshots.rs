@@ -1,5 +1,5 @@
 //! One status for all who ask for it at the same moment: a crowd at the metrics address costs the
-//! control loop no more than one of them. No answer is older than its question.
+//! control loop no more than one of them. No answer is older than its request.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -8,13 +8,13 @@ use std::time::Instant;
 use hyper::body::Bytes;
 use tokio::sync::Mutex;
 
-use super::{Answer, Ask, Desk};
+use super::{Request, RequestSender, Response};
 use crate::operate::report::{Status, metrics};
 
 /// Where the status is had.
 #[derive(Debug)]
-pub struct Latest {
-    desk: Desk,
+pub struct Snapshots {
+    requests: RequestSender,
     taken: Mutex<Option<Arc<Snapshot>>>,
 }
 
@@ -23,29 +23,29 @@ pub struct Latest {
 pub struct Snapshot {
     /// When it was asked for.
     asked: Instant,
-    ask: Ask,
+    ask: Request,
     /// What was answered.
     pub status: Result<Status, String>,
     metrics: OnceLock<Result<Bytes, String>>,
 }
 
-impl Latest {
-    /// Asks at this desk.
-    pub fn at(desk: Desk) -> Self {
-        Self { desk, taken: Mutex::new(None) }
+impl Snapshots {
+    /// Asks by this sender.
+    pub fn at(requests: RequestSender) -> Self {
+        Self { requests, taken: Mutex::new(None) }
     }
 
     /// The status as it is now, or a moment later.
     pub async fn status(&self) -> Arc<Snapshot> {
-        self.snapshot(Ask::Status).await
+        self.snapshot(Request::Status).await
     }
 
     /// The same for whoever keeps it.
     pub async fn scrape(&self) -> Arc<Snapshot> {
-        self.snapshot(Ask::Scrape).await
+        self.snapshot(Request::Scrape).await
     }
 
-    async fn snapshot(&self, ask: Ask) -> Arc<Snapshot> {
+    async fn snapshot(&self, ask: Request) -> Arc<Snapshot> {
         let now = Instant::now();
         // Requests that come while a status is being fetched wait here; the first of them fetches for all.
         let mut taken = self.taken.lock().await;
@@ -53,11 +53,11 @@ impl Latest {
             return Arc::clone(snapshot);
         }
         let asked = Instant::now();
-        let status = match self.desk.ask(ask.clone()).await {
-            Answer::Answer(value) => {
+        let status = match self.requests.ask(ask.clone()).await {
+            Response::Response(value) => {
                 serde_json::from_value(value).map_err(|error| error.to_string())
             }
-            Answer::Error(error) => Err(error),
+            Response::Error(error) => Err(error),
         };
         let snapshot = Arc::new(Snapshot { asked, ask, status, metrics: OnceLock::new() });
         *taken = Some(Arc::clone(&snapshot));
@@ -67,8 +67,8 @@ impl Latest {
 
 impl Snapshot {
     /// Whether it is an answer to this as well.
-    fn serves(&self, ask: &Ask) -> bool {
-        self.ask == Ask::Scrape || self.ask == *ask
+    fn serves(&self, ask: &Request) -> bool {
+        self.ask == Request::Scrape || self.ask == *ask
     }
 
     /// As text, which is written once for all.
@@ -87,29 +87,29 @@ mod tests {
 
     use super::*;
 
-    /// Answers all questions, with their number as what is answered.
-    async fn count(mut questions: tokio::sync::mpsc::Receiver<super::super::Question>) {
+    /// Answers all requests, with their number as what is answered.
+    async fn count(mut pending: tokio::sync::mpsc::Receiver<super::super::PendingRequest>) {
         for number in 1.. {
-            let Some(question) = questions.recv().await else { return };
+            let Some(request) = pending.recv().await else { return };
             let status = Status { instance: number, ..Status::default() };
-            question.answer(Answer::Answer(serde_json::to_value(status).unwrap()));
+            request.answer(Response::Response(serde_json::to_value(status).unwrap()));
         }
     }
 
     #[tokio::test]
     async fn a_crowd_asks_once_and_who_comes_later_asks_anew() {
-        let (desk, questions) = Desk::open();
-        tokio::spawn(count(questions));
-        let latest = Latest::at(desk);
+        let (requests, pending) = RequestSender::open();
+        tokio::spawn(count(pending));
+        let snapshots = Snapshots::at(requests);
         let number = |snapshot: Arc<Snapshot>| snapshot.status.as_ref().unwrap().instance;
-        let crowd = join_all((0..100).map(|_| latest.status())).await;
+        let crowd = join_all((0..100).map(|_| snapshots.status())).await;
         let numbers: Vec<_> = crowd.into_iter().map(number).collect();
         assert!(numbers.iter().all(|number| *number <= 2), "{numbers:?}");
         let before = numbers.into_iter().max().unwrap();
-        assert_eq!(number(latest.status().await), before + 1, "an old one is no answer");
-        let (status, scrape) = join(latest.status(), latest.scrape()).await;
+        assert_eq!(number(snapshots.status().await), before + 1, "an old one is no answer");
+        let (status, scrape) = join(snapshots.status(), snapshots.scrape()).await;
         assert!(number(scrape) > number(status), "what is only looked at is not kept");
-        let (scrape, status) = join(latest.scrape(), latest.status()).await;
+        let (scrape, status) = join(snapshots.scrape(), snapshots.status()).await;
         assert!(number(status) >= number(scrape));
     }
 }

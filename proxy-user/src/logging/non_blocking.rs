@@ -22,19 +22,19 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 
 /// What may wait to be written, in bytes: a thousand lines or more.
-const ROOM: usize = 1 << 18;
+const MAX_QUEUED: usize = 1 << 18;
 /// How often a loss is told while more is put than can be written.
 const PERIOD: Duration = Duration::from_secs(1);
 
 thread_local! {
     /// Whether this thread tells of a loss right now: there is room left for that, in a full queue
     /// as well.
-    static TELLS: Cell<bool> = const { Cell::new(false) };
+    static REPORTS_LOSS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A stream that is written to by a thread of its own. Clones are the same one.
 #[derive(Clone, Debug)]
-pub struct Outlet(Arc<Shared>);
+pub struct NonBlockingWriter(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -56,7 +56,7 @@ struct Queue {
     is_writing: bool,
 }
 
-impl Outlet {
+impl NonBlockingWriter {
     /// Starts the thread, under a name. `tell` is called there with the number of lines that were
     /// lost, whenever the stream has begun to flow again; it may put something.
     pub fn open(
@@ -77,8 +77,8 @@ impl Outlet {
 
     /// Puts whole lines. They are lost if others wait already and there is no room behind them; a
     /// text that is alone may be of any length.
-    pub fn put(&self, text: Vec<u8>) {
-        let room = if TELLS.get() { 2 * ROOM } else { ROOM };
+    pub fn enqueue(&self, text: Vec<u8>) {
+        let room = if REPORTS_LOSS.get() { 2 * MAX_QUEUED } else { MAX_QUEUED };
         let mut queue = self.0.lock();
         if !queue.texts.is_empty() && queue.bytes + text.len() > room {
             drop(queue);
@@ -148,9 +148,9 @@ impl<S: AsFd, T: Fn(u64)> Writer<S, T> {
             let has_caught_up = self.shared.lock().texts.is_empty();
             let may_tell = told_at.is_none_or(|at| at.elapsed() >= PERIOD);
             if lost > told && (has_caught_up || may_tell) {
-                TELLS.set(true);
+                REPORTS_LOSS.set(true);
                 (self.tell)(lost - told);
-                TELLS.set(false);
+                REPORTS_LOSS.set(false);
                 (told, told_at) = (lost, Some(Instant::now()));
             }
         }
@@ -217,12 +217,13 @@ mod tests {
     fn nobody_waits_for_a_pipe_that_is_not_read_and_each_line_is_written_or_told() {
         let (reader, writer) = unistd::pipe().unwrap();
         let (losses, told) = mpsc::channel();
-        let outlet =
-            Outlet::open("test", writer, move |lines| losses.send(lines).unwrap()).unwrap();
-        (0..LINES).for_each(|_| outlet.put(line()));
-        let lost = outlet.lost();
+        let non_blocking =
+            NonBlockingWriter::open("test", writer, move |lines| losses.send(lines).unwrap())
+                .unwrap();
+        (0..LINES).for_each(|_| non_blocking.enqueue(line()));
+        let lost = non_blocking.lost();
         assert!(lost > 0 && lost < LINES, "{lost}");
-        assert!(!outlet.flush(Instant::now()), "nobody has read");
+        assert!(!non_blocking.flush(Instant::now()), "nobody has read");
         let mut rest = vec![0; LINE * usize::try_from(LINES - lost).unwrap()];
         File::from(reader).read_exact(&mut rest).unwrap();
         assert!(rest.chunks(LINE).all(|written| written == line()), "a line is torn");
@@ -230,31 +231,32 @@ mod tests {
         while sum < lost {
             sum += told.recv().unwrap();
         }
-        assert_eq!((sum, outlet.lost()), (lost, lost));
+        assert_eq!((sum, non_blocking.lost()), (lost, lost));
     }
 
     #[test]
     fn a_text_that_is_alone_may_be_longer_than_the_queue() {
         let (reader, writer) = unistd::pipe().unwrap();
-        let outlet = Outlet::open("test", writer, |_| {}).unwrap();
-        let text = line().repeat(2 * ROOM / LINE);
-        outlet.put(text.clone());
+        let non_blocking = NonBlockingWriter::open("test", writer, |_| {}).unwrap();
+        let text = line().repeat(2 * MAX_QUEUED / LINE);
+        non_blocking.enqueue(text.clone());
         let mut read = vec![0; text.len()];
         File::from(reader).read_exact(&mut read).unwrap();
-        assert!(read == text && outlet.lost() == 0);
+        assert!(read == text && non_blocking.lost() == 0);
     }
 
     #[test]
     fn what_can_not_be_written_is_counted_by_lines() {
         let (reader, writer) = unistd::pipe().unwrap();
         drop(reader);
-        let outlet = Outlet::open("test", writer, |_| panic!("nothing flows")).unwrap();
-        outlet.put(b"one\ntwo\n".to_vec());
-        outlet.put(b"three".to_vec());
+        let non_blocking =
+            NonBlockingWriter::open("test", writer, |_| panic!("nothing flows")).unwrap();
+        non_blocking.enqueue(b"one\ntwo\n".to_vec());
+        non_blocking.enqueue(b"three".to_vec());
         assert!(
-            outlet.flush(Instant::now() + Duration::from_secs(60)),
+            non_blocking.flush(Instant::now() + Duration::from_secs(60)),
             "there is nothing to wait for"
         );
-        assert_eq!(outlet.lost(), 3);
+        assert_eq!(non_blocking.lost(), 3);
     }
 }

@@ -6,7 +6,7 @@ use crate::header::Endpoints;
 
 /// What is sent on all connections together.
 #[derive(Clone, Debug)]
-pub struct Survey {
+pub struct ProbePlan {
     /// The header.
     pub header: HeaderKind,
     /// The question.
@@ -15,7 +15,7 @@ pub struct Survey {
 
 /// One connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum ProbeStep {
     /// Nothing is sent: does the server speak first?
     Silence,
     /// The request alone.
@@ -28,13 +28,13 @@ pub enum Step {
     MalformedAndRequest,
     /// A malformed header, and nothing behind it.
     MalformedAlone,
-    /// [`Step::Silence`] again.
+    /// [`ProbeStep::Silence`] again.
     SilenceAgain,
-    /// [`Step::Plain`] again: does the upstream give the same answer twice?
+    /// [`ProbeStep::Plain`] again: does the upstream give the same answer twice?
     PlainAgain,
 }
 
-impl Step {
+impl ProbeStep {
     /// Its name in the account.
     pub const fn name(self) -> &'static str {
         match self {
@@ -75,13 +75,20 @@ pub struct Evidence {
     pub again: Kind,
 }
 
-impl Survey {
+impl ProbePlan {
     /// The bytes of one connection between these endpoints.
-    pub fn message(&self, step: Step, endpoints: Endpoints) -> Vec<u8> {
+    pub fn message(&self, step: ProbeStep, endpoints: Endpoints) -> Vec<u8> {
         let mut message = match step {
-            Step::Silence | Step::SilenceAgain | Step::Plain | Step::PlainAgain => Vec::new(),
-            Step::HeaderAndRequest | Step::HeaderAlone => self.header.well_formed(endpoints),
-            Step::MalformedAndRequest | Step::MalformedAlone => self.header.malformed(endpoints),
+            ProbeStep::Silence
+            | ProbeStep::SilenceAgain
+            | ProbeStep::Plain
+            | ProbeStep::PlainAgain => Vec::new(),
+            ProbeStep::HeaderAndRequest | ProbeStep::HeaderAlone => {
+                self.header.well_formed(endpoints)
+            }
+            ProbeStep::MalformedAndRequest | ProbeStep::MalformedAlone => {
+                self.header.malformed(endpoints)
+            }
         };
         if step.has_request() {
             message.extend_from_slice(self.request.as_bytes());
@@ -91,59 +98,62 @@ impl Survey {
 
     /// Asks everything, one connection after the other. A server that speaks first is asked for
     /// its greeting only, unless there is a request of the user's.
-    pub fn conduct<E>(&self, mut ask: impl FnMut(Step) -> Result<Reply, E>) -> Result<Evidence, E> {
+    pub fn conduct<E>(
+        &self,
+        mut ask: impl FnMut(ProbeStep) -> Result<Reply, E>,
+    ) -> Result<Evidence, E> {
         let mut kind = |step| ask(step).map(|reply| reply.kind());
         if matches!(self.request, Request::Http(_)) {
-            let plain = kind(Step::Silence)?;
+            let plain = kind(ProbeStep::Silence)?;
             if plain != Kind::Nothing {
                 return Ok(Evidence {
                     tls: false,
                     plain,
-                    header: kind(Step::HeaderAlone)?,
-                    malformed: kind(Step::MalformedAlone)?,
+                    header: kind(ProbeStep::HeaderAlone)?,
+                    malformed: kind(ProbeStep::MalformedAlone)?,
                     header_alone: None,
-                    again: kind(Step::SilenceAgain)?,
+                    again: kind(ProbeStep::SilenceAgain)?,
                 });
             }
         }
         Ok(Evidence {
             tls: matches!(self.request, Request::Tls(_)),
-            plain: kind(Step::Plain)?,
-            header: kind(Step::HeaderAndRequest)?,
-            header_alone: Some(kind(Step::HeaderAlone)?),
-            malformed: kind(Step::MalformedAndRequest)?,
-            again: kind(Step::PlainAgain)?,
+            plain: kind(ProbeStep::Plain)?,
+            header: kind(ProbeStep::HeaderAndRequest)?,
+            header_alone: Some(kind(ProbeStep::HeaderAlone)?),
+            malformed: kind(ProbeStep::MalformedAndRequest)?,
+            again: kind(ProbeStep::PlainAgain)?,
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::reply::End;
+    use super::super::reply::ReplyEnd;
     use super::*;
 
-    /// The steps of a survey in which only `answered` gets a reply, and what they came to.
-    fn steps(request: Request, answered: Step) -> (Vec<Step>, Evidence) {
-        let survey = Survey { header: HeaderKind::V1, request };
+    /// The steps of a plan in which only `answered` gets a reply, and what they came to.
+    fn steps(request: Request, answered: ProbeStep) -> (Vec<ProbeStep>, Evidence) {
+        let plan = ProbePlan { header: HeaderKind::V1, request };
         let mut steps = Vec::new();
-        let evidence = survey.conduct(|step| {
+        let evidence = plan.conduct(|step| {
             steps.push(step);
             let bytes = if step == answered { b"220 hello".to_vec() } else { Vec::new() };
-            Ok::<_, std::convert::Infallible>(Reply { bytes, end: End::Open })
+            Ok::<_, std::convert::Infallible>(Reply { bytes, end: ReplyEnd::Open })
         });
         (steps, evidence.unwrap())
     }
 
     #[test]
     fn a_silent_server_is_asked() {
-        let (steps, evidence) = steps(Request::http("example.org"), Step::HeaderAndRequest);
+        let (steps, evidence) = steps(Request::http("example.org"), ProbeStep::HeaderAndRequest);
         let expected = [
-            Step::Silence,
-            Step::Plain,
-            Step::HeaderAndRequest,
-            Step::HeaderAlone,
-            Step::MalformedAndRequest,
-            Step::PlainAgain,
+            ProbeStep::Silence,
+            ProbeStep::Plain,
+            ProbeStep::HeaderAndRequest,
+            ProbeStep::HeaderAlone,
+            ProbeStep::MalformedAndRequest,
+            ProbeStep::PlainAgain,
         ];
         assert_eq!(steps, expected);
         let answer = Kind::Text(vec!["220".to_owned()], true);
@@ -152,8 +162,13 @@ mod tests {
 
     #[test]
     fn a_server_that_speaks_first_is_not() {
-        let (steps, evidence) = steps(Request::http("example.org"), Step::Silence);
-        let expected = [Step::Silence, Step::HeaderAlone, Step::MalformedAlone, Step::SilenceAgain];
+        let (steps, evidence) = steps(Request::http("example.org"), ProbeStep::Silence);
+        let expected = [
+            ProbeStep::Silence,
+            ProbeStep::HeaderAlone,
+            ProbeStep::MalformedAlone,
+            ProbeStep::SilenceAgain,
+        ];
         assert_eq!(steps, expected);
         assert_ne!(evidence.plain, Kind::Nothing);
     }
@@ -161,8 +176,8 @@ mod tests {
     #[test]
     fn a_request_of_the_users_is_always_sent() {
         for request in [Request::tls("example.org"), Request::own("PING").unwrap()] {
-            let (steps, _) = steps(request, Step::Silence);
-            assert_eq!(steps[..2], [Step::Plain, Step::HeaderAndRequest]);
+            let (steps, _) = steps(request, ProbeStep::Silence);
+            assert_eq!(steps[..2], [ProbeStep::Plain, ProbeStep::HeaderAndRequest]);
         }
     }
 
@@ -170,18 +185,18 @@ mod tests {
     fn a_header_and_a_request_are_one_message() {
         let address = |text: &str| text.parse::<std::net::SocketAddr>().unwrap();
         let endpoints = Endpoints::new(address("192.0.2.1:4"), address("192.0.2.2:5"));
-        let survey = Survey { header: HeaderKind::V1, request: Request::own("PING").unwrap() };
+        let plan = ProbePlan { header: HeaderKind::V1, request: Request::own("PING").unwrap() };
         for (step, message) in [
-            (Step::Silence, ""),
-            (Step::Plain, "PING"),
-            (Step::HeaderAndRequest, "PROXY TCP4 192.0.2.1 192.0.2.2 4 5\r\nPING"),
-            (Step::HeaderAlone, "PROXY TCP4 192.0.2.1 192.0.2.2 4 5\r\n"),
-            (Step::MalformedAndRequest, "PROXY TCP9 192.0.2.1 192.0.2.2 4 5\r\nPING"),
-            (Step::MalformedAlone, "PROXY TCP9 192.0.2.1 192.0.2.2 4 5\r\n"),
-            (Step::SilenceAgain, ""),
-            (Step::PlainAgain, "PING"),
+            (ProbeStep::Silence, ""),
+            (ProbeStep::Plain, "PING"),
+            (ProbeStep::HeaderAndRequest, "PROXY TCP4 192.0.2.1 192.0.2.2 4 5\r\nPING"),
+            (ProbeStep::HeaderAlone, "PROXY TCP4 192.0.2.1 192.0.2.2 4 5\r\n"),
+            (ProbeStep::MalformedAndRequest, "PROXY TCP9 192.0.2.1 192.0.2.2 4 5\r\nPING"),
+            (ProbeStep::MalformedAlone, "PROXY TCP9 192.0.2.1 192.0.2.2 4 5\r\n"),
+            (ProbeStep::SilenceAgain, ""),
+            (ProbeStep::PlainAgain, "PING"),
         ] {
-            assert_eq!(survey.message(step, endpoints), message.as_bytes(), "{step:?}");
+            assert_eq!(plan.message(step, endpoints), message.as_bytes(), "{step:?}");
         }
     }
 }

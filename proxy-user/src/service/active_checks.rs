@@ -21,26 +21,26 @@ use crate::steer::Down;
 use crate::sys::socket::{self, ConnectMode};
 
 /// How long an address may take to answer. A packet that is lost is for the next trial.
-const PATIENCE: Duration = Duration::from_secs(1);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a failure counts that may be due to the client's address, which a trial of ours has not got.
-const CLIENTS_WORD: Duration = Duration::from_secs(10);
+const CLIENT_FAILURE_TTL: Duration = Duration::from_secs(10);
 
 /// How long an address that only clients know is tried while nobody aims at it.
-const FORGOTTEN: Duration = Duration::from_secs(600);
+const UNUSED_FOR: Duration = Duration::from_secs(600);
 
 /// What is said of an address that is reached.
 const UP: &str = "an upstream is up again";
 
 /// What came of a trial.
-pub type Verdict = (UpstreamAddr, io::Result<()>);
+pub type CheckResult = (UpstreamAddr, io::Result<()>);
 
 /// The addresses that are tried, and those that are down.
 #[derive(Debug)]
-pub struct Trials {
-    under_way: HashSet<UpstreamAddr>,
+pub struct ActiveChecks {
+    in_flight: HashSet<UpstreamAddr>,
     down: HashMap<UpstreamAddr, DownSince>,
-    verdict: UnboundedSender<Verdict>,
-    verdicts: UnboundedReceiver<Verdict>,
+    result: UnboundedSender<CheckResult>,
+    results: UnboundedReceiver<CheckResult>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,19 +49,19 @@ struct DownSince {
     why: Reason,
 }
 
-impl Trials {
+impl ActiveChecks {
     /// Nothing is down yet.
     pub fn new() -> Self {
-        let (verdict, verdicts) = unbounded_channel();
-        Self { under_way: HashSet::new(), down: HashMap::new(), verdict, verdicts }
+        let (result, results) = unbounded_channel();
+        Self { in_flight: HashSet::new(), down: HashMap::new(), result, results }
     }
 
-    /// The next verdict. May be given up and asked again.
-    pub async fn next(&mut self) -> Verdict {
-        match self.verdicts.recv().await {
-            Some(verdict) => {
-                self.under_way.remove(&verdict.0);
-                verdict
+    /// The next result. May be given up and asked again.
+    pub async fn next(&mut self) -> CheckResult {
+        match self.results.recv().await {
+            Some(result) => {
+                self.in_flight.remove(&result.0);
+                result
             }
             // We have a sender ourselves.
             None => std::future::pending().await,
@@ -70,12 +70,12 @@ impl Trials {
 
     /// Tries an address, unless that is under way. Needs a tokio runtime.
     fn begin(&mut self, address: UpstreamAddr, mark: Option<u32>) {
-        if self.under_way.insert(address) {
-            let verdict = self.verdict.clone();
+        if self.in_flight.insert(address) {
+            let result = self.result.clone();
             tokio::spawn(async move {
                 let reached = reach(address, mark).await;
                 // Nobody may be left to hear of it.
-                let _ = verdict.send((address, reached));
+                let _ = result.send((address, reached));
             });
         }
     }
@@ -90,79 +90,80 @@ async fn reach(address: UpstreamAddr, mark: Option<u32>) -> io::Result<()> {
     let to = address.get();
     let stream = socket::connect(socket::upstream(to, mark, ConnectMode::Plain)?, to)?;
     let stream = TcpStream::from_std(stream)?;
-    timeout(PATIENCE, stream.writable()).await.map_err(|_| ErrorKind::TimedOut)??;
+    timeout(CHECK_TIMEOUT, stream.writable()).await.map_err(|_| ErrorKind::TimedOut)??;
     stream.take_error()?.map_or(Ok(()), Err)
 }
 
 impl Service {
     /// Tries what is suspected to be down, and what is down; to be called once a second.
-    pub(super) fn try_upstreams(&mut self) {
+    pub(super) fn check_upstreams(&mut self) {
         let suspects = self.relay.health().suspects(Instant::now());
-        let down: Vec<_> = self.trials.down.keys().copied().collect();
+        let down: Vec<_> = self.checks.down.keys().copied().collect();
         for address in down {
             if !suspects.contains_key(&address) {
                 // Somebody's connection has come about.
-                self.lift(address, UP);
-            } else if self.is_forgotten(address) {
-                self.lift(address, "an upstream is no longer tried, since nobody aims at it");
+                self.mark_up(address, UP);
+            } else if self.is_unused(address) {
+                self.mark_up(address, "an upstream is no longer tried, since nobody aims at it");
             }
         }
         for (address, failing) in self.relay.health().suspects(Instant::now()) {
-            let is_old = failing.is_clients && failing.last.elapsed() >= CLIENTS_WORD;
-            if is_old && self.trials.is_down(address) {
-                self.lift(
+            let is_old = failing.is_clients && failing.last.elapsed() >= CLIENT_FAILURE_TTL;
+            if is_old && self.checks.is_down(address) {
+                self.mark_up(
                     address,
                     "clients may try an upstream again: it may have refused only one of them",
                 );
             } else {
-                self.trials.begin(address, self.steering.upstream_mark());
+                self.checks.begin(address, self.steering.upstream_mark());
             }
         }
         self.refuse_down();
     }
 
     /// Takes in what came of a trial.
-    pub(super) fn take_verdict(&mut self, (address, reached): Verdict) {
+    pub(super) fn apply_check_result(&mut self, (address, reached): CheckResult) {
         match reached {
-            Ok(()) => self.lift(address, UP),
+            Ok(()) => self.mark_up(address, UP),
             // That says nothing of the upstream.
             Err(error) if !is_upstreams(&error) => {
                 tracing::debug!(%address, %error, "an upstream can't be tried");
             }
-            Err(_) => self.note_down(address),
+            Err(_) => self.mark_down(address),
         }
         self.refuse_down();
     }
 
     /// Whether nobody has aimed at an address for long, and no rule names it: a pod that is gone for good
     /// would be tried for ever.
-    fn is_forgotten(&self, address: UpstreamAddr) -> bool {
-        let is_new = self.trials.down.get(&address).is_none_or(|it| it.since.elapsed() < FORGOTTEN);
+    fn is_unused(&self, address: UpstreamAddr) -> bool {
+        let is_new =
+            self.checks.down.get(&address).is_none_or(|it| it.since.elapsed() < UNUSED_FOR);
         let names = |rule: &Rule| self.names.addresses(&rule.upstream.address).contains(&address);
         if is_new || self.settings.rules.iter().any(names) {
             return false;
         }
         let aimed = self.steering.last_aimed_at(OriginalDst::new(address.get()));
-        matches!(aimed, Ok(aimed) if aimed.is_none_or(|ago| ago >= FORGOTTEN))
+        matches!(aimed, Ok(aimed) if aimed.is_none_or(|ago| ago >= UNUSED_FOR))
     }
 
     /// An address is not taken for down any more.
-    fn lift(&mut self, address: UpstreamAddr, what: &str) {
+    fn mark_up(&mut self, address: UpstreamAddr, what: &str) {
         self.relay.health().reached(address);
-        if let Some(DownSince { since, .. }) = self.trials.down.remove(&address) {
+        if let Some(DownSince { since, .. }) = self.checks.down.remove(&address) {
             let after = since.elapsed();
             tracing::info!(upstream = %address, ?after, "{what}");
         }
     }
 
-    fn note_down(&mut self, address: UpstreamAddr) {
+    fn mark_down(&mut self, address: UpstreamAddr) {
         let suspects = self.relay.health().suspects(Instant::now());
         // It may have been reached meanwhile.
         let Some(failing) = suspects.get(&address) else { return };
         let why = failing.why;
-        if !self.trials.is_down(address) {
+        if !self.checks.is_down(address) {
             tracing::warn!(upstream = %address, %why, "an upstream is down");
-            self.trials.down.insert(address, DownSince { since: Instant::now(), why });
+            self.checks.down.insert(address, DownSince { since: Instant::now(), why });
         }
     }
 
@@ -170,19 +171,19 @@ impl Service {
     fn refuse_down(&mut self) {
         let rules = self.settings.rules.iter();
         let rules = rules.filter(|rule| rule.upstream.when_down == WhenDown::Refuse);
-        let (names, trials) = (&self.names, &self.trials);
+        let (names, checks) = (&self.names, &self.checks);
         let refused = rules.flat_map(|rule| {
             let upstream = &rule.upstream.address;
             let destinations: Vec<_> = match upstream {
                 UpstreamAddress::Original => {
-                    let down = trials.down.keys().map(|address| OriginalDst::new(address.get()));
+                    let down = checks.down.keys().map(|address| OriginalDst::new(address.get()));
                     let own = down.filter(|destination| rule.narrowness(*destination).is_some());
                     own.map(Down::Destination).collect()
                 }
                 UpstreamAddress::Fixed(_) | UpstreamAddress::Named(_) => {
                     let addresses = names.addresses(upstream);
                     let all =
-                        !addresses.is_empty() && addresses.iter().all(|it| trials.is_down(*it));
+                        !addresses.is_empty() && addresses.iter().all(|it| checks.is_down(*it));
                     all.then_some(Down::Upstream(upstream)).into_iter().collect()
                 }
             };
@@ -203,7 +204,7 @@ impl Service {
                 self.names.addresses(upstream).contains(&address)
             }
         };
-        let down = self.trials.down.iter().filter(|(address, _)| is_its_own(**address));
+        let down = self.checks.down.iter().filter(|(address, _)| is_its_own(**address));
         let mut down: Vec<_> = down
             .map(|(address, DownSince { since, why })| DownUpstream {
                 address: address.to_string(),

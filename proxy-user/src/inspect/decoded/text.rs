@@ -1,14 +1,14 @@
-//! The account as people read it: a line for each part, named in the first column.
+//! The decoded as people read it: a line for each part, named in the first column.
 
 use std::fmt;
 
 use super::{
-    Account, Checksum, HeaderAccount, IncompleteAccount, InvalidAccount, NotAHeaderAccount,
-    Payload, TlvAccount,
+    Checksum, Decoded, DecodedHeader, DecodedTlv, IncompleteHeader, InvalidHeader, NotAHeader,
+    Payload,
 };
 use crate::header::Limits;
 
-impl fmt::Display for Account {
+impl fmt::Display for Decoded {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Valid(header) => header.fmt(f),
@@ -19,7 +19,7 @@ impl fmt::Display for Account {
     }
 }
 
-impl fmt::Display for HeaderAccount {
+impl fmt::Display for DecodedHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "version      {}", self.version)?;
         writeln!(f, "command      {}", self.command)?;
@@ -58,7 +58,7 @@ fn write_length(f: &mut fmt::Formatter<'_>, length: usize) -> fmt::Result {
     writeln!(f)
 }
 
-impl fmt::Display for TlvAccount {
+impl fmt::Display for DecodedTlv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#04x} {}, {}", self.kind, self.name, Bytes(self.length))?;
         if self.meaning.is_empty() { Ok(()) } else { write!(f, ": {}", self.meaning) }
@@ -82,7 +82,7 @@ impl fmt::Display for Payload {
     }
 }
 
-impl fmt::Display for InvalidAccount {
+impl fmt::Display for InvalidHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "invalid      {}", self.reason)?;
         writeln!(f, "rule         {}", self.rule.as_deref().unwrap_or("none of the protocol's"))?;
@@ -93,14 +93,14 @@ impl fmt::Display for InvalidAccount {
     }
 }
 
-impl fmt::Display for IncompleteAccount {
+impl fmt::Display for IncompleteHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "incomplete   {}", Bytes(self.length))?;
         writeln!(f, "awaited      {}", self.awaited)
     }
 }
 
-impl fmt::Display for NotAHeaderAccount {
+impl fmt::Display for NotAHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "no header    byte {} fits neither version's signature", self.offset)?;
         self.payload.fmt(f)

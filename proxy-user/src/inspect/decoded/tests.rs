@@ -3,12 +3,12 @@
 use super::*;
 use crate::header::golden::{self, IPV4_BLOCK, block, tlv, with_tlvs};
 
-fn account(bytes: &[u8]) -> Account {
-    Account::of(Input { bytes, more: false }, Limits::default())
+fn decoded(bytes: &[u8]) -> Decoded {
+    Decoded::of(Input { bytes, more: false }, Limits::default())
 }
 
 fn lines(bytes: &[u8]) -> Vec<String> {
-    account(bytes).to_string().lines().map(str::to_owned).collect()
+    decoded(bytes).to_string().lines().map(str::to_owned).collect()
 }
 
 /// The lines that tell of TLVs.
@@ -176,10 +176,10 @@ fn a_limit_that_is_no_rule_of_the_protocol() {
         ["invalid      header-too-long", "rule         none of the protocol's"]
     );
     let limits = Limits { max_header: Limits::HIGHEST_MAX, ..Limits::default() };
-    let account = Account::of(Input { bytes: &bytes, more: false }, limits).to_string();
+    let decoded = Decoded::of(Input { bytes: &bytes, more: false }, limits).to_string();
     let length =
         "length       5031 bytes, more than the 4096 that attach takes without --max-header";
-    assert!(account.lines().any(|line| line == length), "{account}");
+    assert!(decoded.lines().any(|line| line == length), "{decoded}");
 }
 
 #[test]
@@ -205,15 +205,15 @@ fn no_header() {
 
 #[test]
 fn what_was_not_read_is_said() {
-    let account =
-        Account::of(Input { bytes: b"PROXY UNKNOWN\r\nab", more: true }, Limits::default());
-    let last = account.to_string().lines().last().unwrap().to_owned();
+    let decoded =
+        Decoded::of(Input { bytes: b"PROXY UNKNOWN\r\nab", more: true }, Limits::default());
+    let last = decoded.to_string().lines().last().unwrap().to_owned();
     assert_eq!(last, r#"payload      2 bytes and more, which were not read: "ab""#);
 }
 
 #[test]
 fn for_programs() {
-    let json = serde_json::to_value(account(&with_tlvs(&[&tlv(0xea, b"\x01vpce-1")]))).unwrap();
+    let json = serde_json::to_value(decoded(&with_tlvs(&[&tlv(0xea, b"\x01vpce-1")]))).unwrap();
     assert_eq!(
         json,
         serde_json::json!({
@@ -236,11 +236,11 @@ fn for_programs() {
             "payload": { "length": 0, "more": false, "preview": "" },
         })
     );
-    let json = serde_json::to_value(account(b"PROXY tcp4\r\n")).unwrap();
+    let json = serde_json::to_value(decoded(b"PROXY tcp4\r\n")).unwrap();
     assert_eq!(
         (&json["outcome"], &json["rule"], &json["offset"]),
         (&"invalid".into(), &"pp09".into(), &6.into())
     );
-    let json = serde_json::to_value(account(b"SSH-2.0")).unwrap();
+    let json = serde_json::to_value(decoded(b"SSH-2.0")).unwrap();
     assert_eq!((&json["outcome"], &json["offset"]), (&"not-a-header".into(), &0.into()));
 }

@@ -1,6 +1,6 @@
 //! What some bytes are: a header, part by part, or why they are none.
 //!
-//! An [`Account`] is read by people ([`Display`](std::fmt::Display)) and by programs (serde). It
+//! An [`Decoded`] is read by people ([`Display`](std::fmt::Display)) and by programs (serde). It
 //! holds no byte of the input as it was: texts are escaped, values are in hex.
 
 mod text;
@@ -28,20 +28,20 @@ pub struct Input<'a> {
 /// What the bytes are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
-pub enum Account {
+pub enum Decoded {
     /// A valid header.
-    Valid(HeaderAccount),
+    Valid(DecodedHeader),
     /// A header by its first bytes, and not a valid one.
-    Invalid(InvalidAccount),
+    Invalid(InvalidHeader),
     /// The beginning of a header.
-    Incomplete(IncompleteAccount),
+    Incomplete(IncompleteHeader),
     /// No header.
-    NotAHeader(NotAHeaderAccount),
+    NotAHeader(NotAHeader),
 }
 
 /// A valid header's parts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct HeaderAccount {
+pub struct DecodedHeader {
     /// `v1` or `v2`.
     pub version: String,
     /// `PROXY` or `LOCAL`.
@@ -55,7 +55,7 @@ pub struct HeaderAccount {
     /// Bytes of the header.
     pub length: usize,
     /// The TLVs in their order.
-    pub tlvs: Vec<TlvAccount>,
+    pub tlvs: Vec<DecodedTlv>,
     /// Bytes of a v2 header's variable part that a receiver skips: neither used addresses nor TLVs.
     pub skipped: usize,
     /// Whether there is a CRC32C, which is then right.
@@ -76,7 +76,7 @@ pub enum Checksum {
 
 /// One TLV.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct TlvAccount {
+pub struct DecodedTlv {
     /// Its type.
     #[serde(rename = "type")]
     pub kind: u8,
@@ -90,7 +90,7 @@ pub struct TlvAccount {
     pub value: String,
     /// The TLVs inside; only SSL has such.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub fields: Vec<TlvAccount>,
+    pub fields: Vec<DecodedTlv>,
 }
 
 /// What follows a header.
@@ -109,7 +109,7 @@ pub struct Payload {
 
 /// A header with something wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct InvalidAccount {
+pub struct InvalidHeader {
     /// The word for it in metrics and logs.
     pub reason: &'static str,
     /// The rule's number, such as `pp13`, where the protocol has a rule.
@@ -124,7 +124,7 @@ pub struct InvalidAccount {
 
 /// The beginning of a header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct IncompleteAccount {
+pub struct IncompleteHeader {
     /// Bytes that are there.
     pub length: usize,
     /// What they are waiting for.
@@ -133,28 +133,28 @@ pub struct IncompleteAccount {
 
 /// Bytes that fit no header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct NotAHeaderAccount {
+pub struct NotAHeader {
     /// The first byte that fits neither version's signature.
     pub offset: usize,
     /// All bytes are this.
     pub payload: Payload,
 }
 
-impl Account {
+impl Decoded {
     /// Looks at the bytes as a receiver with these limits would.
     pub fn of(input: Input<'_>, limits: Limits) -> Self {
         let bytes = input.bytes;
         match Decoder::new(limits).advance(bytes) {
             Step::Complete { header, consumed } => {
                 let payload = Payload::of(Input { bytes: &bytes[consumed..], ..input }, limits);
-                Self::Valid(HeaderAccount::of(&header, consumed, payload))
+                Self::Valid(DecodedHeader::of(&header, consumed, payload))
             }
-            Step::Invalid(invalid) => Self::Invalid(InvalidAccount::of(invalid, bytes)),
-            Step::NeedMore => Self::Incomplete(IncompleteAccount {
+            Step::Invalid(invalid) => Self::Invalid(InvalidHeader::of(invalid, bytes)),
+            Step::NeedMore => Self::Incomplete(IncompleteHeader {
                 length: bytes.len(),
                 awaited: Awaited::by(bytes, limits).to_string(),
             }),
-            Step::NotAHeader => Self::NotAHeader(NotAHeaderAccount {
+            Step::NotAHeader => Self::NotAHeader(NotAHeader {
                 offset: first_unfit(bytes),
                 payload: Payload::of(input, limits),
             }),
@@ -167,7 +167,7 @@ impl Account {
     }
 }
 
-impl HeaderAccount {
+impl DecodedHeader {
     fn of(header: &Header<'_>, length: usize, payload: Payload) -> Self {
         let endpoints = match header.origin {
             Origin::Proxied(endpoints) => Some(endpoints),
@@ -188,7 +188,7 @@ impl HeaderAccount {
             client: endpoints.map(|endpoints| endpoints.client.to_string()),
             destination: endpoints.map(|endpoints| endpoints.destination.to_string()),
             length,
-            tlvs: header.tlvs.iter().map(TlvAccount::of).collect(),
+            tlvs: header.tlvs.iter().map(DecodedTlv::of).collect(),
             skipped,
             checksum,
             payload,
@@ -196,7 +196,7 @@ impl HeaderAccount {
     }
 }
 
-impl TlvAccount {
+impl DecodedTlv {
     fn of(tlv: Tlv<'_>) -> Self {
         let inside = if tlv.kind == kind::SSL { Ssl::parse(tlv.value) } else { None };
         let fields = inside.into_iter().flat_map(|ssl| ssl.fields);
@@ -244,7 +244,7 @@ fn second_header(bytes: &[u8], limits: Limits) -> Option<String> {
     })
 }
 
-impl InvalidAccount {
+impl InvalidHeader {
     fn of(invalid: Invalid, bytes: &[u8]) -> Self {
         let Invalid { reason, offset, expected } = invalid;
         Self {
