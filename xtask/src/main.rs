@@ -5,7 +5,6 @@ mod cargo;
 mod demo;
 mod dist;
 mod fuzz;
-mod header;
 mod interrupt;
 mod kernels;
 mod lint;

@@ -1,11 +1,10 @@
 //! What a receiver makes of a connection's first bytes.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use xtask::lab::Family;
-
-use crate::wire::{V2_SIGNATURE, named_client, text};
+use netlab::header::{Endpoints, decode, named_client};
+use netlab::{Family, text};
 
 /// The request that follows a header.
 pub const PAYLOAD: &[u8] = b"GET / HTTP/1.1\r\nHost: conformance\r\nConnection: close\r\n\r\n";
@@ -78,33 +77,11 @@ pub fn from_upstream(bytes: &[u8], real: Ends) -> Told {
 }
 
 fn told(bytes: &[u8], real: Ends) -> Option<Told> {
-    let fixed = bytes.strip_prefix(&V2_SIGNATURE)?;
-    let (&[command, family, high, low], rest) = fixed.split_first_chunk()?;
-    let (block, payload) = rest.split_at_checked(usize::from(u16::from_be_bytes([high, low])))?;
-    if payload != PAYLOAD {
-        return None;
-    }
-    match (command, family) {
-        (0x20, 0x00) => Some((Answer::Local, block.to_vec())),
-        (0x21, 0x11) => {
-            let (ips, rest) = block.split_first_chunk::<8>()?;
-            let ip = |at: usize| Some(Ipv4Addr::from(*ips[at..].first_chunk::<4>()?).into());
-            with_ports([ip(0)?, ip(4)?], rest, real)
-        }
-        (0x21, 0x21) => {
-            let (ips, rest) = block.split_first_chunk::<32>()?;
-            let ip = |at: usize| Some(Ipv6Addr::from(*ips[at..].first_chunk::<16>()?).into());
-            with_ports([ip(0)?, ip(16)?], rest, real)
-        }
-        _ => None,
-    }
-}
-
-fn with_ports([client, destination]: [IpAddr; 2], bytes: &[u8], real: Ends) -> Option<Told> {
-    let (&[a, b, c, d], tlvs) = bytes.split_first_chunk()?;
-    let client = SocketAddr::new(client, u16::from_be_bytes([a, b]));
-    let destination = SocketAddr::new(destination, u16::from_be_bytes([c, d]));
-    Some((Answer::used(Ends { client, destination }, real), tlvs.to_vec()))
+    let header = decode(bytes).filter(|it| it.version == 2 && it.payload == PAYLOAD)?;
+    let answer = header.endpoints.map_or(Answer::Local, |Endpoints { source, destination }| {
+        Answer::used(Ends { client: source, destination }, real)
+    });
+    Some((answer, header.tlvs.to_vec()))
 }
 
 /// nginx's text of a page with both ends in it.

@@ -8,11 +8,11 @@ mod v2;
 
 use std::net::SocketAddr;
 
-use xtask::lab::Family;
+use netlab::header::{named_client, named_destination};
+use netlab::{Family, join};
 
 use crate::answer::{Answer, Ends, PAYLOAD};
 use crate::rules::{RULES, UNSPOKEN, WITHOUT_CASES};
-use crate::wire::{join, named_client, named_destination};
 
 /// One row.
 #[derive(Clone, Debug)]

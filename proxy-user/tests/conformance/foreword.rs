@@ -2,20 +2,17 @@
 
 use std::thread;
 
-use xtask::lab::Family;
+use netlab::Family;
 
 use crate::cases::{self, Case};
-use crate::setup::is_ready;
 use crate::subject::Subject;
 
 macro_rules! rules {
     ($($name:ident = $number:literal),+ $(,)?) => {
         $(
-            #[test]
+            #[apply(lab_test)]
             fn $name() {
-                if is_ready() {
-                    holds($number);
-                }
+                holds($number);
             }
         )+
 

@@ -7,26 +7,11 @@
 //! [`report`] puts the result into `CONFORMANCE.md`; with `BLESS=1` in the environment the test
 //! rewrites the file.
 //!
-//! [`answer`] is what a receiver makes of a header, [`subject`] asks one for it. The two ends of the
-//! connections are those of the integration suite.
+//! [`answer`] is what a receiver makes of a header, [`subject`] asks one for it. The network and the
+//! two ends of the connections are those of the crate `netlab`.
 
 #[macro_use]
-#[path = "../it/setup.rs"]
-#[allow(dead_code, unused_macros, reason = "the integration suite needs more of it")]
-mod setup;
-
-#[path = "../it/backend.rs"]
-#[allow(dead_code, reason = "the integration suite needs more of it")]
-mod backend;
-#[path = "../it/client.rs"]
-#[allow(dead_code, reason = "the integration suite needs more of it")]
-mod client;
-#[path = "../it/scene.rs"]
-#[allow(dead_code, reason = "the integration suite needs more of it")]
-mod scene;
-#[path = "../it/wire.rs"]
-#[allow(dead_code, reason = "the integration suite needs more of it")]
-mod wire;
+extern crate netlab;
 
 mod answer;
 mod cases;
@@ -37,3 +22,6 @@ mod foreword;
 mod peers;
 mod report;
 mod written;
+
+/// The binary under test.
+const FOREWORD: netlab::Binary = netlab::Binary::at(env!("CARGO_BIN_EXE_foreword"));

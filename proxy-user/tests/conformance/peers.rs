@@ -2,12 +2,11 @@
 
 use std::thread;
 
-use xtask::lab::Family;
+use netlab::Family;
 
 use crate::answer::Answer;
 use crate::cases::{self, Case};
 use crate::report::compare_or_bless;
-use crate::setup::is_ready;
 use crate::subject::Subject;
 
 /// What one receiver makes of one case over one address family.
@@ -51,11 +50,8 @@ fn find(subject: &Subject, family: Family, case: &Case) -> Finding {
     Finding { answer: whole.0, is_right, holds_split }
 }
 
-#[test]
+#[apply(lab_test)]
 fn the_table_of_peers_is_current() {
-    if !is_ready() {
-        return;
-    }
     let columns = [Subject::foreword, Subject::haproxy, Subject::nginx];
     compare_or_bless(&columns.map(|start| Column::of(&start())));
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-use xtask::lab::Family;
+use netlab::Family;
 
 use crate::cases::{self, Case};
 use crate::peers::{Column, Finding};

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, sleep};
 use std::time::Duration;
 
-use xtask::lab::{Daemon, Family, Foreword, Lab, wait_until};
+use netlab::{
+    Backend, Client, Daemon, End, Family, Foreword, Lab, PATIENCE, PORT, REQUIRE, Scratch, Served,
+    lab, output_of, wait_until,
+};
 
+use crate::FOREWORD;
 use crate::answer::{Answer, Ends, PAGE, PAYLOAD, Told, from_page, from_upstream};
-use crate::backend::{Backend, Served};
 use crate::cases::Case;
-use crate::client::{Client, End, PATIENCE};
-use crate::scene::{PORT, REQUIRE, attach, lab};
-use crate::setup::{Scratch, output_of};
 
 /// Between two segments: enough for the receiver to read the first one on its own.
 const GAP: Duration = Duration::from_millis(4);
@@ -50,7 +50,8 @@ impl Subject {
     pub fn foreword() -> Self {
         let lab = lab();
         let upstreams = mirrors(&lab, |family| SocketAddr::new(family.vip(), PORT));
-        let attached = attach(&lab, &format!("eth0 --port {PORT} {REQUIRE} --outbound v2"));
+        let attached =
+            FOREWORD.attach(&lab.node, &format!("eth0 --port {PORT} {REQUIRE} --outbound v2"));
         Self {
             name: "Foreword".to_owned(),
             _foreword: Some(attached),

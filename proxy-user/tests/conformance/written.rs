@@ -3,31 +3,16 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use xtask::lab::{Family, Foreword, wait_until};
-
-use crate::client::{End, PATIENCE, Reply};
-use crate::scene::{OFF, PORT, REQUIRE, Scene, lab};
-use crate::setup::foreword;
-use crate::wire::{
-    join, named_client, named_destination, named_headers, text, v1, v2, v2_local, v2_raw,
-    v2_with_tlvs,
+use netlab::header::{
+    Encoder, named_client, named_destination, named_headers, v1, v2, v2_local, v2_raw, v2_with_tlvs,
 };
+use netlab::{End, Family, OFF, PATIENCE, PORT, REQUIRE, Reply, join, lab, text, wait_until};
 
-both_families!(
-    pp02_without_inbound_a_header_is_payload,
-    pp03_the_header_is_written_at_once,
-    pp05_the_deadline_is_kept,
-    pp06_each_client_has_its_own_connection,
-    pp07_datagrams_are_left_alone,
-    pp19_unknown_is_never_written,
-    pp24_a_v1_health_check_states_real_addresses,
-    pp43_headers_of_others_are_refused,
-    pp48_an_added_name_replaces_the_one_that_came,
-);
-any_family!(pp05_less_than_3_s_is_refused, pp44_a_header_that_may_not_fit_one_segment_is_told_of);
+use crate::FOREWORD;
 
+#[apply(both_families)]
 fn pp02_without_inbound_a_header_is_payload(family: Family) {
-    let scene = Scene::new(family, &[OFF, "--outbound v2"]);
+    let scene = FOREWORD.scene(family, &[OFF, "--outbound v2"]);
     for (number, header) in named_headers(family).into_iter().enumerate() {
         let mut client = scene.connect();
         let written = v2(client.address(), scene.vip());
@@ -37,9 +22,10 @@ fn pp02_without_inbound_a_header_is_payload(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn pp03_the_header_is_written_at_once(family: Family) {
-    for (flag, encode) in [("--outbound v1", v1 as crate::wire::Encoder), ("--outbound v2", v2)] {
-        let scene = Scene::new(family, &[OFF, flag]);
+    for (flag, encode) in [("--outbound v1", v1 as Encoder), ("--outbound v2", v2)] {
+        let scene = FOREWORD.scene(family, &[OFF, flag]);
         let mut client = scene.connect();
         let header = encode(client.address(), scene.vip());
         assert_eq!(scene.backend.recording(0).at_least(header.len()), header, "{flag}");
@@ -49,8 +35,9 @@ fn pp03_the_header_is_written_at_once(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn pp05_the_deadline_is_kept(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound none --header-timeout 3s"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound none --header-timeout 3s"]);
     let [header, _] = named_headers(family);
     let start = Instant::now();
     let mut client = scene.connect();
@@ -62,18 +49,20 @@ fn pp05_the_deadline_is_kept(family: Family) {
     scene.assert_no_upstream();
 }
 
+#[apply(lab_test)]
 fn pp05_less_than_3_s_is_refused() {
     let lab = lab();
     let flags = format!("eth0 --port {PORT} {REQUIRE} --outbound none --header-timeout 2999ms");
     let arguments: Vec<_> = flags.split_whitespace().collect();
-    let mut attempt = Foreword::spawn(&lab.node, foreword(), &arguments).expect("it starts");
+    let mut attempt = FOREWORD.spawn(&lab.node, &arguments);
     let status = attempt.wait(PATIENCE).expect("it ends by itself");
     assert!(!status.success() && attempt.output().contains("3s"), "{}", attempt.output());
 }
 
 /// Two clients at the same time are two upstream connections, each with its own header.
+#[apply(both_families)]
 fn pp06_each_client_has_its_own_connection(family: Family) {
-    let scene = Scene::new(family, &[OFF, "--outbound v2"]);
+    let scene = FOREWORD.scene(family, &[OFF, "--outbound v2"]);
     for number in 0..2 {
         let earlier = scene.connect();
         let header = v2(earlier.address(), scene.vip());
@@ -86,8 +75,9 @@ fn pp06_each_client_has_its_own_connection(family: Family) {
 }
 
 /// Foreword speaks for TCP only: a datagram to a protected port arrives from its sender, as it is.
+#[apply(both_families)]
 fn pp07_datagrams_are_left_alone(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound v2"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound v2"]);
     let bind = |address: SocketAddr| UdpSocket::bind(address).expect("a free port");
     let receiver = scene.lab.backend.run(|| bind(scene.vip()));
     let sender = scene.lab.client.run(|| bind(SocketAddr::new(family.lb(), 0)));
@@ -100,8 +90,9 @@ fn pp07_datagrams_are_left_alone(family: Family) {
 }
 
 /// What comes as UNKNOWN, unix or datagram has real endpoints to be named.
+#[apply(both_families)]
 fn pp19_unknown_is_never_written(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound v1"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound v1"]);
     let [named, _] = named_headers(family);
     let unix = v2_raw(0x21, 0x31, &[b'/'; 216]);
     let inbound = [named.clone(), b"PROXY UNKNOWN\r\n".to_vec(), v2_raw(0x21, 0, b""), unix];
@@ -116,8 +107,9 @@ fn pp19_unknown_is_never_written(family: Family) {
 }
 
 /// v1 has no word for LOCAL: the load balancer's own connection is named by its own ends.
+#[apply(both_families)]
 fn pp24_a_v1_health_check_states_real_addresses(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound v1"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound v1"]);
     for (number, check) in [v2_local(), v2_raw(0x20, 0x11, &[0xaa; 12])].iter().enumerate() {
         let mut load_balancer = scene.connect();
         let written = v1(load_balancer.address(), scene.vip());
@@ -127,8 +119,9 @@ fn pp24_a_v1_health_check_states_real_addresses(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn pp43_headers_of_others_are_refused(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound v2 --guard off"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound v2 --guard off"]);
     for header in named_headers(family) {
         let mut stranger = scene.connect_from(family.stranger());
         stranger.offer(&join(&header, b"payload"));
@@ -138,11 +131,12 @@ fn pp43_headers_of_others_are_refused(family: Family) {
 }
 
 /// At the start where our own words are too long, and in the log where those of others are.
+#[apply(lab_test)]
 fn pp44_a_header_that_may_not_fit_one_segment_is_told_of() {
     const LINE: &str = "an upstream is told a header of more than 536 bytes";
     let family = Family::V4;
     let (client, destination) = (named_client(family), named_destination(family));
-    let scene = Scene::new(family, &[REQUIRE, "--outbound v2"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound v2"]);
     assert!(!scene.foreword.output().contains("536 bytes"), "{}", scene.foreword.output());
     // Sixteen bytes, twelve of addresses, three before the value.
     for (number, length) in [536, 537].into_iter().enumerate() {
@@ -163,15 +157,16 @@ fn pp44_a_header_that_may_not_fit_one_segment_is_told_of() {
     }
     let name = "a".repeat(500);
     let wordy =
-        Scene::new(family, &[REQUIRE, "--outbound v2 --tlv-add", &format!("authority={name}")]);
+        FOREWORD.scene(family, &[REQUIRE, "--outbound v2 --tlv-add", &format!("authority={name}")]);
     let warning = "warning   rule attach: the header that its upstream is told has up to 555 bytes";
     assert!(wordy.foreword.output().contains(warning), "{}", wordy.foreword.output());
 }
 
+#[apply(both_families)]
 fn pp48_an_added_name_replaces_the_one_that_came(family: Family) {
     let (client, destination) = (named_client(family), named_destination(family));
     let came = b"\x05\x00\x06theirs\x01\x00\x02h2\x02\x00\x0etheirs.example";
-    let scene = Scene::new(
+    let scene = FOREWORD.scene(
         family,
         &[REQUIRE, "--outbound v2 --tlv-add unique-id --tlv-add authority=ours.example"],
     );

@@ -3,26 +3,12 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use xtask::lab::{Family, Foreword, Lab};
+use netlab::{Backend, Client, Family, Foreword, Lab, PATIENCE, PORT, Reply, echo, hooks, lab};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, PATIENCE, Reply};
+use crate::FOREWORD;
 use crate::footprint::NodeState;
-use crate::hooks::hooks;
 use crate::probe::{FLAGS, assert_served, cleanup, flows_directly, is_held};
-use crate::scene::{PORT, attach, lab};
-use crate::setup::foreword;
 use crate::talk::Talk;
-
-both_families!(
-    ports_stay_closed_after_a_kill,
-    ports_stay_closed_after_an_orderly_end,
-    a_start_without_it_opens_the_ports,
-    connections_from_before_go_on,
-    ports_stay_closed_without_a_shared_bpffs,
-);
-
-any_family!(a_cleanup_leaves_nothing, a_start_that_fails_holds_nothing);
 
 const NO_ANSWER: Duration = Duration::from_millis(200);
 
@@ -54,18 +40,19 @@ fn assert_echoed(lab: &Lab, family: Family, to: SocketAddr) {
     assert_eq!(client.finish_and_rest(), Reply::ended(b"hello"));
 }
 
+#[apply(both_families)]
 fn ports_stay_closed_after_a_kill(family: Family) {
     for hook in hooks() {
         let lab = lab();
         let backend = server(&lab, family, PORT);
         let other = server(&lab, family, PORT + 1);
-        let mut foreword = attach(&lab, &flags(hook));
+        let mut foreword = FOREWORD.attach(&lab.node, &flags(hook));
         assert_served(&lab, &backend, family);
         foreword.kill().expect("it runs");
         assert_closed(&lab, family, &backend);
         assert_echoed(&lab, family, other.address());
         // The next one takes over where the first has left.
-        let mut foreword = attach(&lab, &flags(hook));
+        let mut foreword = FOREWORD.attach(&lab.node, &flags(hook));
         assert_served(&lab, &backend, family);
         foreword.kill().expect("it runs");
         assert_closed(&lab, family, &backend);
@@ -74,11 +61,12 @@ fn ports_stay_closed_after_a_kill(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn ports_stay_closed_after_an_orderly_end(family: Family) {
     for hook in hooks() {
         let lab = lab();
         let backend = server(&lab, family, PORT);
-        let mut foreword = attach(&lab, &flags(hook));
+        let mut foreword = FOREWORD.attach(&lab.node, &flags(hook));
         assert_served(&lab, &backend, family);
         foreword.terminate().expect("it ends after SIGTERM");
         let output = foreword.output();
@@ -89,13 +77,14 @@ fn ports_stay_closed_after_an_orderly_end(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn a_start_without_it_opens_the_ports(family: Family) {
     for hook in hooks() {
         let lab = lab();
         let backend = server(&lab, family, PORT);
-        attach(&lab, &flags(hook)).kill().expect("it runs");
+        FOREWORD.attach(&lab.node, &flags(hook)).kill().expect("it runs");
         assert_closed(&lab, family, &backend);
-        let mut foreword = attach(&lab, &format!("{FLAGS} --hook {hook}"));
+        let mut foreword = FOREWORD.attach(&lab.node, &format!("{FLAGS} --hook {hook}"));
         assert_served(&lab, &backend, family);
         foreword.terminate().expect("it ends after SIGTERM");
         assert!(flows_directly(&lab, &backend, family), "{hook}: nothing is held any more");
@@ -106,10 +95,11 @@ fn a_start_without_it_opens_the_ports(family: Family) {
 fn attach_with_own_bpffs(lab: &Lab, flags: &str) -> Foreword {
     let mut command = lab.node.command("unshare");
     command.args(["--mount", "sh", "-euc", "mount -t bpf bpf /sys/fs/bpf; exec \"$@\"", "sh"]);
-    command.arg(foreword()).arg("attach").args(flags.split_whitespace());
+    command.arg(FOREWORD.path()).arg("attach").args(flags.split_whitespace());
     Foreword::start(command).unwrap_or_else(|error| panic!("with its own bpffs: {error:#}"))
 }
 
+#[apply(both_families)]
 fn ports_stay_closed_without_a_shared_bpffs(family: Family) {
     for hook in hooks() {
         let lab = lab();
@@ -132,12 +122,13 @@ fn ports_stay_closed_without_a_shared_bpffs(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn connections_from_before_go_on(family: Family) {
     for hook in hooks() {
         let lab = lab();
         let backend = server(&lab, family, PORT);
         let talk = Talk::begin(Client::connect(&lab.client, family.lb(), backend.address()));
-        let mut foreword = attach(&lab, &flags(hook));
+        let mut foreword = FOREWORD.attach(&lab.node, &flags(hook));
         talk.assert_goes_on("while attached");
         foreword.kill().expect("it runs");
         talk.assert_goes_on("while held");
@@ -147,11 +138,12 @@ fn connections_from_before_go_on(family: Family) {
     }
 }
 
+#[apply(lab_test)]
 fn a_cleanup_leaves_nothing() {
     for hook in hooks() {
         let lab = lab();
         let before = NodeState::of(&lab.node);
-        attach(&lab, &flags(hook)).kill().expect("it runs");
+        FOREWORD.attach(&lab.node, &flags(hook)).kill().expect("it runs");
         assert!(is_held(&lab.node), "{hook}: the hold can be seen");
         cleanup(&lab.node);
         assert!(!is_held(&lab.node), "{hook}");
@@ -160,6 +152,7 @@ fn a_cleanup_leaves_nothing() {
 }
 
 /// A second interface that has no place for XDP: the first one must not stay held for it.
+#[apply(lab_test)]
 fn a_start_that_fails_holds_nothing() {
     for hook in hooks() {
         let lab = lab();
@@ -167,7 +160,7 @@ fn a_start_that_fails_holds_nothing() {
         let before = NodeState::of(&lab.node);
         let flags = flags(hook).replace("eth0", "eth0 last") + " --guard-hook native";
         let flags: Vec<_> = flags.split_whitespace().collect();
-        let mut failing = Foreword::spawn(&lab.node, foreword(), &flags).expect("it starts");
+        let mut failing = FOREWORD.spawn(&lab.node, &flags);
         let status = failing.wait(PATIENCE).expect("it ends by itself");
         assert_eq!(status.code(), Some(1), "{}", failing.output());
         let message = "error: cannot attach to last: no native XDP on last; leave --guard-hook out";

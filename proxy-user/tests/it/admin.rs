@@ -6,35 +6,18 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use netlab::{
+    Backend, Client, Config, ConfigFile, Family, Foreword, Lab, PATIENCE, PORT, Reply, Rule, echo,
+    lab, wait_until, with_own_bpffs,
+};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use xtask::lab::{Family, Foreword, Lab, wait_until};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, PATIENCE, Reply};
-use crate::config_file::{ConfigFile, rule, wait_for};
+use crate::FOREWORD;
+use crate::config_file::{rule, wait_for};
 use crate::probe::cleanup;
-use crate::scene::{PORT, lab};
-use crate::setup::{foreword, with_own_bpffs};
 use crate::talk::Talk;
-
-both_families!(
-    status_tells_what_became_of_connections,
-    connections_are_listed_as_they_stand,
-    metrics_are_numbers_with_names,
-);
-
-any_family!(
-    a_reload_says_what_has_changed,
-    a_takeover_is_seen_from_both_sides,
-    probes_tell_serving_from_draining,
-    a_process_that_is_gone_is_seen_by_its_pins,
-    nobody_else_may_ask,
-    nonsense_is_answered_in_words,
-    nothing_runs_here,
-    another_place_that_can_not_be_had_is_an_error,
-);
 
 const HTTP: &str = "127.0.0.1:9478";
 
@@ -47,23 +30,23 @@ pub struct Run {
 }
 
 impl Run {
-    pub fn start(lab: &Lab, rule: &str) -> Self {
-        Self::by(lab.node.command(foreword()), rule)
+    pub fn start(lab: &Lab, config: Config) -> Self {
+        Self::by(FOREWORD.command(&lab.node), config)
     }
 
     /// By a command that ends in the binary.
-    pub fn by(command: Command, rule: &str) -> Self {
+    pub fn by(command: Command, config: Config) -> Self {
         let folder = TempDir::new().expect("a folder can be made");
         let socket = folder.path().join("admin.sock");
-        let config = ConfigFile::saying(&with_admin(&socket, rule));
-        let foreword = Foreword::run_by(command, &config.path());
+        let config = ConfigFile::saying(with_admin(&socket, config));
+        let foreword = Foreword::run_by(command, config.path());
         let foreword = foreword.unwrap_or_else(|error| panic!("`foreword run`: {error:#}"));
         Self { foreword, config, socket, folder }
     }
 
     /// Another rule, by the file.
-    pub fn say(&self, rule: &str) {
-        self.config.say(&with_admin(&self.socket, rule));
+    pub fn say(&self, config: Config) {
+        self.config.say(with_admin(&self.socket, config));
     }
 
     pub fn ask(&self, arguments: &str) -> Output {
@@ -76,13 +59,13 @@ impl Run {
     }
 }
 
-fn with_admin(socket: &Path, rule: &str) -> String {
-    format!("admin: {{ socket: {}, http: \"{HTTP}\" }}\n{rule}", socket.display())
+fn with_admin(socket: &Path, config: Config) -> Config {
+    config.with(format!("admin: {{ socket: {}, http: \"{HTTP}\" }}", socket.display()))
 }
 
 /// Runs `foreword ARGUMENTS --socket SOCKET`.
 fn ask(socket: &Path, arguments: &str) -> Output {
-    let mut command = Command::new(foreword());
+    let mut command = Command::new(FOREWORD.path());
     command.args(arguments.split_whitespace()).arg("--socket").arg(socket);
     command.output().expect("the binary can be run")
 }
@@ -116,10 +99,11 @@ pub fn get(lab: &Lab, path: &str) -> (String, String) {
     (status.to_owned(), body.to_owned())
 }
 
+#[apply(both_families)]
 fn status_tells_what_became_of_connections(family: Family) {
     let lab = lab();
     let backend = backend(&lab, family);
-    let run = Run::start(&lab, &rule(PORT, "none"));
+    let run = Run::start(&lab, rule(PORT, "none"));
     let open = Talk::begin(connect(&lab, family, &backend));
     for _ in 0..3 {
         greet(&lab, family, &backend);
@@ -145,10 +129,11 @@ fn status_tells_what_became_of_connections(family: Family) {
     open.end();
 }
 
+#[apply(both_families)]
 fn connections_are_listed_as_they_stand(family: Family) {
     let lab = lab();
     let backend = backend(&lab, family);
-    let run = Run::start(&lab, &rule(PORT, "none"));
+    let run = Run::start(&lab, rule(PORT, "none"));
     let mut client = connect(&lab, family, &backend);
     client.send(b"hello");
     assert_eq!(client.receive(5), b"hello");
@@ -191,10 +176,11 @@ fn connections_are_listed_as_they_stand(family: Family) {
     drop(silent);
 }
 
+#[apply(both_families)]
 fn metrics_are_numbers_with_names(family: Family) {
     let lab = lab();
     let backend = backend(&lab, family);
-    let _run = Run::start(&lab, &rule(PORT, "none"));
+    let _run = Run::start(&lab, rule(PORT, "none"));
     greet(&lab, family, &backend);
     let has = |line: &str| get(&lab, "/metrics").1.lines().any(|written| written == line);
     for line in [
@@ -219,19 +205,20 @@ fn metrics_are_numbers_with_names(family: Family) {
     assert_eq!(curl.output().expect("curl is installed").stdout, b"GET and HEAD only\n");
 }
 
+#[apply(lab_test)]
 fn a_reload_says_what_has_changed() {
     let lab = lab();
-    let run = Run::start(&lab, &rule(PORT, "none"));
+    let run = Run::start(&lab, rule(PORT, "none"));
     let again = run.ask("reload");
     assert_eq!(text(&again.stdout), "reloaded: nothing has changed\n", "{again:?}");
-    run.say(&rule(PORT, "v3"));
+    run.say(rule(PORT, "v3"));
     let wrong = run.ask("reload");
     assert_eq!(wrong.status.code(), Some(1));
     let words = text(&wrong.stderr);
     assert!(words.starts_with("error: not reloaded: "), "{words}");
     assert!(words.contains("outbound.version 'v3' is not valid"), "{words}");
     let admin_gone = rule(PORT, "none");
-    run.config.say(&admin_gone);
+    run.config.say(admin_gone);
     let fixed = text(&run.ask("reload").stderr);
     assert!(fixed.contains("admin.socket can't be changed while it runs"), "{fixed}");
     let reloads = &run.json("status")["runs"][0]["reloads"];
@@ -240,15 +227,16 @@ fn a_reload_says_what_has_changed() {
     assert!(reloads["refused"].as_u64() >= Some(2), "{reloads}");
 }
 
+#[apply(lab_test)]
 fn a_takeover_is_seen_from_both_sides() {
     let family = Family::V4;
     let lab = lab();
     let backend = backend(&lab, family);
-    let mut first = Run::start(&lab, &rule(PORT, "none"));
+    let mut first = Run::start(&lab, rule(PORT, "none"));
     let talk = Talk::begin(connect(&lab, family, &backend));
     // In the first one's folder, as the next pod of a DaemonSet is.
-    let config = ConfigFile::saying(&with_admin(&first.socket, &rule(PORT, "none")));
-    let mut second = config.run(&lab);
+    let config = ConfigFile::saying(with_admin(&first.socket, rule(PORT, "none")));
+    let mut second = FOREWORD.run(&lab.node, &config);
     wait_for(&first.foreword, "succeeded", 1);
     let status = first.json("status");
     let runs = status["runs"].as_array().expect("a list");
@@ -274,11 +262,12 @@ fn a_takeover_is_seen_from_both_sides() {
     assert!(names.is_empty(), "{names:?}");
 }
 
+#[apply(lab_test)]
 fn probes_tell_serving_from_draining() {
     let family = Family::V4;
     let lab = lab();
     let backend = backend(&lab, family);
-    let mut run = Run::start(&lab, &rule(PORT, "none"));
+    let mut run = Run::start(&lab, rule(PORT, "none"));
     let talk = Talk::begin(connect(&lab, family, &backend));
     assert_eq!(get(&lab, "/readyz"), ("200".to_owned(), "ready\n".to_owned()));
     assert_eq!(get(&lab, "/healthz"), ("200".to_owned(), "ok\n".to_owned()));
@@ -293,6 +282,7 @@ fn probes_tell_serving_from_draining() {
     assert_eq!(get(&lab, "/readyz").0, "000", "nobody listens");
 }
 
+#[apply(lab_test)]
 fn a_process_that_is_gone_is_seen_by_its_pins() {
     with_own_bpffs(see_a_process_that_is_gone);
 }
@@ -301,10 +291,8 @@ fn see_a_process_that_is_gone() {
     let family = Family::V4;
     let lab = lab();
     let backend = backend(&lab, family);
-    let mut run = Run::start(
-        &lab,
-        &rule(PORT, "none").replace("mode: off", "mode: require, trusted: [10.77.1.2]"),
-    );
+    let rule = Rule::new("web", PORT).inbound("require", ["10.77.1.2"]);
+    let mut run = Run::start(&lab, Config::on("eth0").rule(rule));
     let mut refused = connect(&lab, family, &backend);
     refused.send(b"GET / HTTP/1.1\r\n\r\n");
     assert_eq!(refused.finish_and_rest(), Reply::ended(b""));
@@ -333,9 +321,10 @@ fn see_a_process_that_is_gone() {
     assert!(others.iter().all(|other| other["instance"] != instance), "{status}");
 }
 
+#[apply(lab_test)]
 fn nobody_else_may_ask() {
     let lab = lab();
-    let run = Run::start(&lab, &rule(PORT, "none"));
+    let run = Run::start(&lab, rule(PORT, "none"));
     let socket = fs::canonicalize(&run.socket).expect("it leads to a socket");
     let mode = fs::metadata(&socket).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -354,9 +343,10 @@ fn nobody_else_may_ask() {
     assert!(words.contains("only root and the user that runs it may ask"), "{answer:?}");
 }
 
+#[apply(lab_test)]
 fn nonsense_is_answered_in_words() {
     let lab = lab();
-    let run = Run::start(&lab, &rule(PORT, "none"));
+    let run = Run::start(&lab, rule(PORT, "none"));
     for (question, words) in [
         ("hello", "this is nothing that can be asked"),
         ("{\"ask\":\"everything\"}", "unknown variant `everything`, expected one of `status`"),
@@ -374,6 +364,7 @@ fn nonsense_is_answered_in_words() {
     assert_eq!(run.ask("status").status.code(), Some(0), "and it goes on");
 }
 
+#[apply(lab_test)]
 fn nothing_runs_here() {
     let folder = TempDir::new().expect("a folder can be made");
     let socket = folder.path().join("admin.sock");
@@ -387,6 +378,7 @@ fn nothing_runs_here() {
     assert!(text(&watch.stderr).contains("--watch needs a terminal"), "{watch:?}");
 }
 
+#[apply(lab_test)]
 fn another_place_that_can_not_be_had_is_an_error() {
     let lab = lab();
     let flags = ["eth0", "--port", "80", "--inbound", "off", "--outbound", "none"];
@@ -395,7 +387,7 @@ fn another_place_that_can_not_be_had_is_an_error() {
         ("--admin-http", "192.0.2.1:80", "cannot listen at 192.0.2.1:80"),
     ] {
         let mut foreword =
-            Foreword::spawn(&lab.node, foreword(), &[&flags[..], &[flag, value]].concat())
+            Foreword::spawn(&lab.node, FOREWORD.path(), &[&flags[..], &[flag, value]].concat())
                 .expect("it starts");
         let status = foreword.wait(PATIENCE).expect("it ends by itself");
         assert_eq!(status.code(), Some(1), "{}", foreword.output());

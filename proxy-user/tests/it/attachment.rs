@@ -3,47 +3,30 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use xtask::lab::{Family, Foreword, Lab, wait_until};
+use netlab::header::v1;
+use netlab::{
+    Backend, Client, Family, Foreword, Lab, OFF, PATIENCE, PORT, REQUIRE, Reply, echo, hooks, join,
+    lab, wait_until,
+};
 
-use crate::backend::{Backend, echo};
+use crate::FOREWORD;
 use crate::bulk::{MEBIBYTE, noise};
-use crate::client::{Client, PATIENCE, Reply};
 use crate::counters::Counters;
 use crate::footprint::{Footprint, NodeState};
-use crate::hooks::hooks;
 use crate::probe::{FLAGS, assert_peer_is_named, assert_served, attach_and_serve, cleanup, echoes};
-use crate::scene::{OFF, PORT, REQUIRE, attach, lab};
 use crate::talk::Talk;
-use crate::wire::{join, v1};
 use crate::witness::{Position, Witness};
-
-both_families!(
-    programs_before_and_behind_keep_running,
-    an_interface_that_comes_is_attached_to,
-    an_interface_that_comes_back_is_attached_to_again,
-    a_renamed_interface_is_steered_on,
-    an_interface_is_found_by_its_alternative_name,
-    no_frame_is_longer_than_the_card_takes,
-    a_sub_interface_is_protected_by_itself,
-);
-
-any_family!(
-    how_it_is_attached_is_reported,
-    a_pattern_without_an_interface_is_no_error,
-    a_pattern_never_means_loopback_or_our_own,
-    a_smaller_mtu_that_comes_later_is_kept_to,
-    an_interface_that_goes_away_is_no_obstacle,
-);
 
 const OTHER_PORT: u16 = 8081;
 
+#[apply(both_families)]
 fn programs_before_and_behind_keep_running(family: Family) {
     for hook in hooks() {
         let lab = lab();
         let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
         let other = Backend::start(&lab.backend, (family.vip(), OTHER_PORT).into(), echo);
         let flags = format!("eth0 --port {PORT} {REQUIRE} --outbound v1 --hook {hook}");
-        let foreword = attach(&lab, &flags);
+        let foreword = FOREWORD.attach(&lab.node, &flags);
         let ports = [PORT, OTHER_PORT];
         let before = Witness::stand(&lab.node, "eth0", hook, Position::Before, &ports);
         let behind = Witness::stand(&lab.node, "eth0", hook, Position::Behind, &ports);
@@ -122,12 +105,13 @@ fn wait_until_named(lab: &Lab, link: &SecondLink, foreword: &Foreword) {
         .unwrap_or_else(|error| panic!("{error}: {}", foreword.output()));
 }
 
+#[apply(both_families)]
 fn an_interface_that_comes_is_attached_to(family: Family) {
     for hook in hooks() {
         let lab = lab();
         let before = NodeState::of(&lab.node);
         let flags = format!("eth0 late* --port {PORT} {OFF} --outbound v1 --hook {hook}");
-        let mut foreword = attach(&lab, &flags);
+        let mut foreword = FOREWORD.attach(&lab.node, &flags);
         let footprint = Footprint::of(foreword.pid(), &lab.node);
         // The first connection that comes by it may be faster than we are.
         let link = SecondLink::add(&lab, family, "late0");
@@ -149,12 +133,13 @@ fn an_interface_that_comes_is_attached_to(family: Family) {
 }
 
 /// One that was named, and is made anew under the same name.
+#[apply(both_families)]
 fn an_interface_that_comes_back_is_attached_to_again(family: Family) {
     for hook in hooks() {
         let lab = lab();
         let link = SecondLink::add(&lab, family, "nic");
         let flags = format!("nic eth0 --port {PORT} {OFF} --outbound v1 --hook {hook}");
-        let foreword = attach(&lab, &flags);
+        let foreword = FOREWORD.attach(&lab.node, &flags);
         let server = link.server(&lab);
         assert_peer_is_named(&lab.client, link.client, server.address());
 
@@ -166,6 +151,7 @@ fn an_interface_that_comes_back_is_attached_to_again(family: Family) {
 }
 
 /// A name is a name: what was attached to is the interface, by its index.
+#[apply(both_families)]
 fn a_renamed_interface_is_steered_on(family: Family) {
     for hook in hooks() {
         let lab = lab();
@@ -174,7 +160,7 @@ fn a_renamed_interface_is_steered_on(family: Family) {
         let flags =
             format!("eth0 --port {PORT} {OFF} --outbound v1 --when-absent drop --hook {hook}");
         let http = "--admin-http 127.0.0.1:9478";
-        let mut foreword = attach(&lab, &format!("{flags} {http}"));
+        let mut foreword = FOREWORD.attach(&lab.node, &format!("{flags} {http}"));
         assert_peer_is_named(&lab.client, family.lb(), backend.address());
         let mut open = Client::connect(&lab.client, family.lb(), backend.address());
         open.send(b"one");
@@ -221,26 +207,28 @@ fn rename(lab: &Lab, family: Family, old: &str, new: &str) {
     }
 }
 
+#[apply(both_families)]
 fn an_interface_is_found_by_its_alternative_name(family: Family) {
     let lab = lab();
     let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
     lab.node.ip("link property add dev eth0 altname wan-by-another-name").expect("a new kernel");
     for named in ["wan-by-another-name", "wan-by-*"] {
         let flags = format!("{named} --port {PORT} {OFF} --outbound v1");
-        let foreword = attach(&lab, &flags);
+        let foreword = FOREWORD.attach(&lab.node, &flags);
         assert_peer_is_named(&lab.client, family.lb(), backend.address());
         assert!(foreword.output().contains("steering  eth0"), "{}", foreword.output());
     }
 }
 
 /// What the veth lets through, the card has to take: nothing cuts it in pieces on its way.
+#[apply(both_families)]
 fn no_frame_is_longer_than_the_card_takes(family: Family) {
     const LESS: u32 = 1400;
     let lab = lab();
     for (netns, interface) in [(&lab.node, "eth0"), (&lab.client, "eth0"), (&lab.backend, "eth0")] {
         let mut ethtool = netns.command("ethtool");
         ethtool.args(["-K", interface, "tso", "off", "gso", "off", "gro", "off"]);
-        crate::setup::output_of(ethtool);
+        netlab::output_of(ethtool);
     }
     let bytes = noise(1, MEBIBYTE);
     let sent = bytes.clone();
@@ -249,7 +237,7 @@ fn no_frame_is_longer_than_the_card_takes(family: Family) {
             served.send(&sent);
         }
     });
-    let foreword = attach(&lab, &format!("eth0 --port {PORT} {OFF} --outbound none"));
+    let foreword = FOREWORD.attach(&lab.node, &format!("eth0 --port {PORT} {OFF} --outbound none"));
     let veth = format!("fwd{}", foreword.pid());
     let mut open = Client::connect(&lab.client, family.lb(), backend.address());
     open.send(b"before");
@@ -259,7 +247,7 @@ fn no_frame_is_longer_than_the_card_takes(family: Family) {
         let is_followed = || {
             let mut show = lab.node.command("ip");
             show.args(["link", "show", "dev", &veth]);
-            crate::setup::output_of(show).contains(&format!("mtu {mtu} "))
+            netlab::output_of(show).contains(&format!("mtu {mtu} "))
         };
         wait_until(PATIENCE, &format!("MTU {mtu}"), is_followed)
             .unwrap_or_else(|error| panic!("{error}: {}", foreword.output()));
@@ -277,6 +265,7 @@ fn no_frame_is_longer_than_the_card_takes(family: Family) {
 
 /// Of its kind, this kernel has macvlan: a link of its own above `eth0`, with an address of its
 /// own. What comes for one of them is not the other's.
+#[apply(both_families)]
 fn a_sub_interface_is_protected_by_itself(family: Family) {
     for (protected, other) in [("sub0", "eth0"), ("eth0", "sub0")] {
         let lab = lab();
@@ -299,7 +288,7 @@ fn a_sub_interface_is_protected_by_itself(family: Family) {
         let theirs = Backend::start(&lab.node, (address(other), PORT).into(), echo);
         let talk = Talk::begin(Client::connect(&lab.client, family.lb(), theirs.address()));
         let flags = format!("{protected} --port {PORT} {OFF} --outbound v1");
-        let _foreword = attach(&lab, &flags);
+        let _foreword = FOREWORD.attach(&lab.node, &flags);
         assert_peer_is_named(&lab.client, family.lb(), ours.address());
         assert_echoed(&lab, family.lb(), theirs.address());
         talk.assert_goes_on("on the other interface");
@@ -307,36 +296,47 @@ fn a_sub_interface_is_protected_by_itself(family: Family) {
     }
 }
 
+#[apply(lab_test)]
 fn how_it_is_attached_is_reported() {
     let best = hooks()[0];
     for (hook, used) in [("auto", best), (best, best), ("clsact", "clsact")] {
         let lab = lab();
-        let output =
-            attach(&lab, &format!("eth0 eth1 --port {PORT} {OFF} --outbound v1 --hook {hook}"))
-                .output();
+        let output = FOREWORD
+            .attach(
+                &lab.node,
+                &format!("eth0 eth1 --port {PORT} {OFF} --outbound v1 --hook {hook}"),
+            )
+            .output();
         let line = format!("steering  eth0, eth1 ({used} ingress)");
         assert!(output.lines().any(|l| l == line), "{output}");
     }
 }
 
+#[apply(lab_test)]
 fn a_pattern_without_an_interface_is_no_error() {
     let lab = lab();
-    let output = attach(&lab, &format!("none* --port {PORT} {OFF} --outbound v1")).output();
+    let output =
+        FOREWORD.attach(&lab.node, &format!("none* --port {PORT} {OFF} --outbound v1")).output();
     assert!(output.contains("nothing yet: no interface is called none*"), "{output}");
 }
 
+#[apply(lab_test)]
 fn a_pattern_never_means_loopback_or_our_own() {
     let lab = lab();
-    let _first = attach(&lab, &format!("eth1 --port {PORT} {OFF} --outbound v1"));
-    let output = attach(&lab, &format!("[!x]*0 l* f* --port {PORT} {OFF} --outbound v1")).output();
+    let _first = FOREWORD.attach(&lab.node, &format!("eth1 --port {PORT} {OFF} --outbound v1"));
+    let output = FOREWORD
+        .attach(&lab.node, &format!("[!x]*0 l* f* --port {PORT} {OFF} --outbound v1"))
+        .output();
     let line = format!("steering  eth0 ({} ingress)", hooks()[0]);
     assert!(output.contains(&line), "{output}");
 }
 
 /// The way inside is as wide as the narrowest interface.
+#[apply(lab_test)]
 fn a_smaller_mtu_that_comes_later_is_kept_to() {
     let lab = lab();
-    let foreword = attach(&lab, &format!("eth0 late* --port {PORT} {OFF} --outbound v1"));
+    let foreword =
+        FOREWORD.attach(&lab.node, &format!("eth0 late* --port {PORT} {OFF} --outbound v1"));
     let link = SecondLink::add(&lab, Family::V4, "late0");
     let _server = link.server(&lab);
     wait_for_word(&foreword, &["an interface has come", "late0"]);
@@ -347,13 +347,14 @@ fn a_smaller_mtu_that_comes_later_is_kept_to() {
     wait_for_word(&foreword, &["an interface has come", "late1"]);
     let mut show = lab.node.command("ip");
     show.args(["link", "show", "dev", &format!("fwd{}", foreword.pid())]);
-    let veth = crate::setup::output_of(show);
+    let veth = netlab::output_of(show);
     assert!(veth.contains("mtu 1300 "), "{veth}");
     let [backend, _] = echoes(&lab);
     assert_peer_is_named(&lab.client, Family::V4.lb(), backend.address());
 }
 
 /// As when a container's interface is deleted before what was attached to it.
+#[apply(lab_test)]
 fn an_interface_that_goes_away_is_no_obstacle() {
     for hook in hooks() {
         let lab = lab();

@@ -2,37 +2,28 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use xtask::lab::{Family, Lab};
+use netlab::header::v1;
+use netlab::{
+    Backend, Client, Config, ConfigFile, Family, Lab, PORT, Reply, Rule, echo, join, lab,
+};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, Reply};
-use crate::config_file::{ConfigFile, wait_for};
-use crate::scene::{PORT, lab};
+use crate::FOREWORD;
+use crate::config_file::wait_for;
 use crate::talk::Talk;
-use crate::wire::{join, v1};
 
-both_families!(
-    the_narrowest_range_decides,
-    destinations_of_nobody_are_left_alone,
-    a_destination_that_is_taken_away_keeps_its_connections,
-    a_guard_is_one_destinations,
-);
-
-/// Rules for the port: each with a name, what it says of destinations, and the version that it
-/// writes.
-fn config(rules: &[(&str, String, &str)]) -> String {
-    let rules = rules.iter().map(|(name, destinations, version)| {
-        format!(
-            "  - name: {name}\n    ports: [{PORT}]\n{destinations}    inbound: {{ mode: off }}\n    \
-             outbound: {{ version: {version} }}\n"
-        )
-    });
-    let rules: String = rules.collect();
-    format!("admin: {{ socket: none }}\ninterfaces: [eth0]\nrules:\n{rules}")
+/// A configuration of these rules.
+fn config(rules: impl IntoIterator<Item = Rule>) -> Config {
+    Config::on("eth0").with("admin: { socket: none }").rules(rules)
 }
 
-fn only(range: &str) -> String {
-    format!("    destinations: [\"{range}\"]\n")
+/// A rule for the port that writes headers of this version.
+fn rule(name: &str, version: &str) -> Rule {
+    Rule::new(name, PORT).outbound(version)
+}
+
+/// A rule for these destinations only.
+fn only(range: &str, name: &str, version: &str) -> Rule {
+    rule(name, version).with(format!("destinations: [\"{range}\"]"))
 }
 
 /// The range of one address, or one around it.
@@ -83,35 +74,39 @@ fn went_to(lab: &Lab, family: Family, backend: &Backend) -> Went {
     }
 }
 
+#[apply(both_families)]
 fn the_narrowest_range_decides(family: Family) {
     let lab = lab();
     let (one, other) = (family.vip(), family.backend());
-    let _foreword = ConfigFile::saying(&config(&[
-        ("all", String::new(), "none"),
-        ("around", only(&range(one, 8)), "none"),
-        ("one", only(&range(one, 0)), "v1"),
-    ]))
-    .run(&lab);
+    let file = ConfigFile::saying(config([
+        rule("all", "none"),
+        only(&range(one, 8), "around", "none"),
+        only(&range(one, 0), "one", "v1"),
+    ]));
+    let _foreword = FOREWORD.run(&lab.node, &file);
     assert_eq!(went(&lab, family, one), Went::WithHeader);
     assert_eq!(went(&lab, family, other), Went::WithoutHeader);
 }
 
+#[apply(both_families)]
 fn destinations_of_nobody_are_left_alone(family: Family) {
     let lab = lab();
     let (one, other) = (family.vip(), family.backend());
-    let _foreword = ConfigFile::saying(&config(&[("one", only(&range(one, 0)), "v1")])).run(&lab);
+    let file = ConfigFile::saying(config([only(&range(one, 0), "one", "v1")]));
+    let _foreword = FOREWORD.run(&lab.node, &file);
     assert_eq!(went(&lab, family, one), Went::WithHeader);
     assert_eq!(went(&lab, family, other), Went::Directly);
 }
 
+#[apply(both_families)]
 fn a_destination_that_is_taken_away_keeps_its_connections(family: Family) {
     let lab = lab();
     let (one, other) = (family.vip(), family.backend());
-    let file = ConfigFile::saying(&config(&[("rule", only(&range(one, 0)), "none")]));
-    let foreword = file.run(&lab);
+    let file = ConfigFile::saying(config([only(&range(one, 0), "rule", "none")]));
+    let foreword = FOREWORD.run(&lab.node, &file);
     let backend = serve(&lab, one);
     let open = Talk::begin(Client::connect(&lab.client, family.lb(), backend.address()));
-    file.say(&config(&[("rule", only(&range(other, 0)), "v1")]));
+    file.say(config([only(&range(other, 0), "rule", "v1")]));
     wait_for(&foreword, "rules.rule.destinations: -", 1);
     open.assert_goes_on("without a rule for its destination");
     assert_eq!(went_to(&lab, family, &backend), Went::Directly);
@@ -121,13 +116,13 @@ fn a_destination_that_is_taken_away_keeps_its_connections(family: Family) {
 }
 
 /// What one rule turns away, another of the same port lets in.
+#[apply(both_families)]
 fn a_guard_is_one_destinations(family: Family) {
     let lab = lab();
     let (one, other) = (family.vip(), family.backend());
-    let text = config(&[("one", only(&range(one, 0)), "none"), ("all", String::new(), "none")]);
-    let closed = format!("inbound: {{ mode: optional, trusted: [\"{}\"] }}", family.stranger());
-    let _foreword =
-        ConfigFile::saying(&text.replacen("inbound: { mode: off }", &closed, 1)).run(&lab);
+    let closed = only(&range(one, 0), "one", "none").inbound("optional", [family.stranger()]);
+    let file = ConfigFile::saying(config([closed, rule("all", "none")]));
+    let _foreword = FOREWORD.run(&lab.node, &file);
     let backend = serve(&lab, one);
     let patience = std::time::Duration::from_millis(300);
     let refused = Client::try_connect_within(&lab.client, family.lb(), backend.address(), patience);

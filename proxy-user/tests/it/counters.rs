@@ -1,10 +1,8 @@
 //! Packet counters in any namespace but the node's: they tell what left, and by which way, while
 //! the node's own packet filter stays as it is.
 
+use netlab::{Netns, Scratch, output_of};
 use serde_json::Value;
-use xtask::lab::Netns;
-
-use crate::setup::{Scratch, output_of};
 
 /// Named counters, each with an expression of nftables that says what it counts.
 pub struct Counters<'a>(&'a Netns);

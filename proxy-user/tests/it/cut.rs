@@ -6,19 +6,12 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
+use netlab::{Client, End, Family, OFF, PATIENCE, Reply, Scene, Served, wait_until};
 use nix::sys::signal::Signal;
-use xtask::lab::{Family, wait_until};
 
-use crate::backend::Served;
+use crate::FOREWORD;
 use crate::bulk::{MEBIBYTE, assert_same_bulk, noise};
-use crate::client::{Client, End, PATIENCE, Reply};
 use crate::probe::cleanup;
-use crate::scene::{OFF, Scene};
-
-both_families!(
-    a_killed_process_resets_what_it_was_in_the_middle_of,
-    a_drain_that_takes_too_long_resets_what_is_left,
-);
 
 /// What upstreams see of us, where it makes a difference to how their connections are made.
 const SOURCES: [&str; 2] = ["--source node", "--source client --upstream-interface eth1"];
@@ -157,9 +150,10 @@ impl Middle {
 fn scene(family: Family, flags: &[&str]) -> (Scene, Receiver<(u8, Option<End>)>) {
     let (told, ends) = mpsc::channel();
     let flags = [&[OFF, "--outbound none"], flags].concat();
-    (Scene::serving(family, &flags, move |served| serve(served, &told)), ends)
+    (FOREWORD.scene_serving(family, &flags, move |served| serve(served, &told)), ends)
 }
 
+#[apply(both_families)]
 fn a_killed_process_resets_what_it_was_in_the_middle_of(family: Family) {
     for source in SOURCES {
         let (mut scene, ends) = scene(family, &[source]);
@@ -171,6 +165,7 @@ fn a_killed_process_resets_what_it_was_in_the_middle_of(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn a_drain_that_takes_too_long_resets_what_is_left(family: Family) {
     for source in SOURCES {
         let (mut scene, ends) = scene(family, &[source, "--drain-timeout 2s"]);

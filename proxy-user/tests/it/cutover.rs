@@ -5,25 +5,18 @@ use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::Duration;
 
+use netlab::header::named_headers;
+use netlab::{
+    Backend, Client, Config, ConfigFile, Family, Foreword, Lab, PATIENCE, PORT, Reply, Rule, echo,
+    join, lab, wait_until,
+};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
-use xtask::lab::{Family, Foreword, Lab, wait_until};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, PATIENCE, Reply};
-use crate::config_file::{ConfigFile, wait_for};
-use crate::scene::{PORT, lab};
-use crate::setup::foreword;
+use crate::FOREWORD;
+use crate::config_file::wait_for;
 use crate::talk::Talk;
-use crate::wire::{join, named_headers};
-
-both_families!(
-    it_tells_who_is_missing_until_nobody_is,
-    tightening_refuses_what_comes_and_leaves_what_is_there,
-);
-
-any_family!(what_can_not_be_tightened_is_said, what_was_tightened_stays_so_across_reloads);
 
 /// As short as a test can wait for.
 const QUIET: &str = "--quiet 2s";
@@ -43,18 +36,18 @@ impl Run {
         let lab = lab();
         let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
         let folder = TempDir::new().expect("a folder can be made");
-        let config = ConfigFile::saying(&text(&folder, family, "optional"));
-        let foreword = config.run(&lab);
+        let config = ConfigFile::saying(text(&folder, family, "optional"));
+        let foreword = FOREWORD.run(&lab.node, &config);
         Self { foreword, config, folder, backend, lab, family }
     }
 
     fn say(&self, mode: &str) {
-        self.config.say(&text(&self.folder, self.family, mode));
+        self.config.say(text(&self.folder, self.family, mode));
     }
 
     /// `foreword cutover ARGUMENTS`.
     fn cutover(&self, arguments: &str) -> Output {
-        let mut command = Command::new(foreword());
+        let mut command = Command::new(FOREWORD.path());
         command.arg("cutover").args(arguments.split_whitespace());
         command.arg("--socket").arg(self.folder.path().join("admin.sock"));
         command.output().expect("the binary can be run")
@@ -87,21 +80,17 @@ impl Run {
     }
 }
 
-fn text(folder: &TempDir, family: Family, mode: &str) -> String {
-    let (one, other) = (family.lb(), family.stranger());
+fn text(folder: &TempDir, family: Family, mode: &str) -> Config {
+    let rule = Rule::new("web", PORT).inbound(mode, [family.lb(), family.stranger()]);
     let socket = folder.path().join("admin.sock");
-    format!(
-        "admin: {{ socket: {} }}\ninterfaces: [eth0]\nrules:\n  - name: web\n    ports: [{PORT}]\n    \
-         inbound: {{ mode: {mode}, trusted: [\"{one}\", \"{other}\"] }}\n    \
-         outbound: {{ version: none }}\n",
-        socket.display()
-    )
+    Config::on("eth0").with(format!("admin: {{ socket: {} }}", socket.display())).rule(rule)
 }
 
 fn words(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+#[apply(both_families)]
 fn it_tells_who_is_missing_until_nobody_is(family: Family) {
     let run = Run::start(family);
     assert_eq!(run.verdict()["verdict"], "no-traffic");
@@ -128,6 +117,7 @@ fn it_tells_who_is_missing_until_nobody_is(family: Family) {
     assert_eq!(run.cutover(QUIET).status.code(), Some(0));
 }
 
+#[apply(both_families)]
 fn tightening_refuses_what_comes_and_leaves_what_is_there(family: Family) {
     let run = Run::start(family);
     let open = Talk::begin(run.connect(family.stranger()));
@@ -153,6 +143,7 @@ fn tightening_refuses_what_comes_and_leaves_what_is_there(family: Family) {
     wait_for(&run.foreword, "tightened: rule web requires a header from now on", 1);
 }
 
+#[apply(lab_test)]
 fn what_was_tightened_stays_so_across_reloads() {
     let run = Run::start(Family::V4);
     let done = run.cutover("web --tighten --force");
@@ -172,6 +163,7 @@ fn what_was_tightened_stays_so_across_reloads() {
     assert_eq!(run.without_header(), Reply::ended(b"hello"), "the file has the last word");
 }
 
+#[apply(lab_test)]
 fn what_can_not_be_tightened_is_said() {
     let run = Run::start(Family::V4);
     let unknown = run.cutover("mail --tighten");

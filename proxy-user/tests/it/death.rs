@@ -9,31 +9,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
+use netlab::header::{named_client, named_destination, named_headers, v1};
+use netlab::{
+    Backend, Client, End, Family, Foreword, Lab, PATIENCE, PORT, Reply, echo, hooks, join, lab,
+    output_of, wait_until, with_own_bpffs,
+};
 use nix::libc;
 use nix::sys::signal::Signal;
-use xtask::lab::{Family, Foreword, Lab, wait_until};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, End, PATIENCE, Reply};
+use crate::FOREWORD;
 use crate::fault::{self, Call, Consequence, During, Fault};
 use crate::flood::say;
 use crate::footprint::NodeState;
-use crate::hooks::hooks;
 use crate::probe::{EVERYTHING, FLAGS, attach_and_serve, cleanup, echoes, flows_directly, left_by};
-use crate::scene::{PORT, attach, lab};
-use crate::setup::{foreword, output_of, with_own_bpffs};
-use crate::wire::{join, named_client, named_destination, named_headers, v1};
-
-both_families!(
-    new_connections_flow_directly_within_100_ms_and_none_hangs,
-    no_connection_hangs_on_a_node_that_forwards_nothing,
-);
-
-any_family!(
-    nothing_remains_after_cleanup,
-    nothing_remains_after_the_next_start,
-    nothing_remains_after_death_during_the_start,
-);
 
 /// Deaths by each hook: the machine may be busy with something else during one of them.
 const DEATHS: usize = 3;
@@ -191,6 +179,7 @@ fn decoded(attempts: &[Attempt], kill: Instant, long_ended: Duration) -> Decoded
     }
 }
 
+#[apply(both_families)]
 fn new_connections_flow_directly_within_100_ms_and_none_hangs(family: Family) {
     let lab = lab();
     let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
@@ -205,6 +194,7 @@ fn new_connections_flow_directly_within_100_ms_and_none_hangs(family: Family) {
 
 /// What the process's sockets say at their end must not need the node's routing: it is for the
 /// node's own address here, and the node's firewall has never heard of the connections.
+#[apply(both_families)]
 fn no_connection_hangs_on_a_node_that_forwards_nothing(family: Family) {
     let lab = lab();
     for key in ["net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"] {
@@ -237,7 +227,7 @@ table inet firewall {
 fn assert_good_deaths(lab: &Lab, family: Family, hook: &str, backend: &Backend) {
     let mut deaths: Vec<_> = (0..DEATHS)
         .map(|_| {
-            let foreword = attach(lab, &format!("{FLAGS} --hook {hook}"));
+            let foreword = FOREWORD.attach(&lab.node, &format!("{FLAGS} --hook {hook}"));
             die(lab, family, backend.address(), foreword)
         })
         .collect();
@@ -255,16 +245,18 @@ fn assert_good_deaths(lab: &Lab, family: Family, hook: &str, backend: &Backend) 
     assert!(median.last_other <= AT_ONCE, "{hook}: {deaths:#?}");
 }
 
+#[apply(lab_test)]
 fn nothing_remains_after_cleanup() {
     for hook in hooks() {
         assert_swept(&format!("{EVERYTHING} --hook {hook}"), |lab| cleanup(&lab.node));
     }
 }
 
+#[apply(lab_test)]
 fn nothing_remains_after_the_next_start() {
     for hook in hooks() {
         assert_swept(&format!("{EVERYTHING} --hook {hook}"), |lab| {
-            let mut foreword = attach(lab, FLAGS);
+            let mut foreword = FOREWORD.attach(&lab.node, FLAGS);
             assert_eq!(foreword.terminate().expect("it ends").code(), Some(0));
         });
     }
@@ -285,6 +277,7 @@ fn assert_swept(flags: &str, sweep: impl Fn(&Lab)) {
 }
 
 /// Right before each call that changes something in the kernel.
+#[apply(lab_test)]
 fn nothing_remains_after_death_during_the_start() {
     with_own_bpffs(die_at_each_call);
 }
@@ -301,7 +294,7 @@ fn die_at_each_call() {
         let fault = Fault { during, calls: &CALLS, number, consequence };
         let flags = format!("attach {EVERYTHING} --hook {hook}");
         let flags: Vec<_> = flags.split_whitespace().collect();
-        let ended = fault::run(&lab.node, foreword(), &flags, fault, |_| {});
+        let ended = fault::run(&lab.node, FOREWORD.path(), &flags, fault, |_| {});
         cleanup(&lab.node);
         let Some(call) = ended.failed else {
             say(&format!("death during the start: {number} times"));

@@ -6,21 +6,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use xtask::lab::{Family, Netns, Site, SiteAddresses};
+use netlab::{Backend, Client, Family, Netns, OFF, Site, SiteAddresses, echo, output_of, site};
 
-use crate::backend::{Backend, echo};
-use crate::client::Client;
+use crate::FOREWORD;
 use crate::footprint::{NodeState, filter_rules};
 use crate::probe::assert_peer_is_named;
 use crate::rules::{Form, NODE_PORT, SERVICE_PORT, TARGET_PORT};
-use crate::scene::{OFF, attach_in, site};
-use crate::setup::output_of;
-
-both_families!(
-    each_is_reached_past_iptables,
-    each_is_reached_past_nftables,
-    upstream_connections_are_balanced_by_kube_proxy,
-);
 
 /// Servers for everything that a client of the site can aim at.
 struct Servers {
@@ -61,10 +52,12 @@ fn flags() -> String {
     format!("eth0 eth1 --port {SERVICE_PORT},{NODE_PORT} {OFF} --outbound v1")
 }
 
+#[apply(both_families)]
 fn each_is_reached_past_iptables(family: Family) {
     assert_each_is_reached(Form::Iptables, family);
 }
 
+#[apply(both_families)]
 fn each_is_reached_past_nftables(family: Family) {
     assert_each_is_reached(Form::Nftables, family);
 }
@@ -82,7 +75,7 @@ fn assert_each_is_reached(form: Form, family: Family) {
         set_forwarding(&site.node, forwarding);
         let before = NodeState::of(&site.node);
         let rules = filter_rules(&site.node);
-        let mut foreword = attach_in(&site.node, &flags());
+        let mut foreword = FOREWORD.attach(&site.node, &flags());
         // The last of them is what a site begins with, and so what is there to be restored.
         for reverse_path in ["1", "2", "0"] {
             for source_mark in ["1", "0"] {
@@ -140,6 +133,7 @@ fn assert_untracked(site: &Site, family: Family) {
 }
 
 /// To kube-proxy, Foreword is a client on the node like any other.
+#[apply(both_families)]
 fn upstream_connections_are_balanced_by_kube_proxy(family: Family) {
     /// The odds that one of the two pods gets none of them are 1 : 2^39.
     const CONNECTIONS: usize = 40;
@@ -147,7 +141,7 @@ fn upstream_connections_are_balanced_by_kube_proxy(family: Family) {
         let site = site();
         let servers = Servers::start(&site, family);
         form.install_kube_proxy(&site, family);
-        let _foreword = attach_in(&site.node, &flags());
+        let _foreword = FOREWORD.attach(&site.node, &flags());
         for destination in service_destinations(family) {
             let before = servers.endpoints.each_ref().map(Backend::connections);
             for _ in 0..CONNECTIONS {

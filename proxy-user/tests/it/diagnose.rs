@@ -8,22 +8,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use xtask::lab::{Family, Lab, wait_until};
+use netlab::{
+    Backend, Client, Family, Lab, PATIENCE, PORT, Reply, Scratch, echo, hooks, lab, output_of,
+    wait_until,
+};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, PATIENCE, Reply};
-use crate::hooks::hooks;
+use crate::FOREWORD;
 use crate::numbers::Timing;
 use crate::probe::{FLAGS, assert_served, cleanup, echoes};
-use crate::scene::{PORT, attach, lab};
-use crate::setup::{Scratch, output_of};
-
-any_family!(
-    a_bundle_shows_what_is_in_the_kernel,
-    a_bundle_needs_no_process,
-    a_bundle_has_no_addresses,
-    a_mistake_is_explained,
-);
 
 const SECTIONS: [&str; 9] = [
     "system",
@@ -68,12 +60,13 @@ fn assert_shows(bundle: &str, name: &str, words: &[&str]) {
     }
 }
 
+#[apply(lab_test)]
 fn a_bundle_shows_what_is_in_the_kernel() {
     let _timing = Timing::on();
     for &hook in hooks() {
         let lab = lab();
         let [backend, _other] = echoes(&lab);
-        let foreword = attach(&lab, &format!("{FLAGS} --hook {hook}"));
+        let foreword = FOREWORD.attach(&lab.node, &format!("{FLAGS} --hook {hook}"));
         assert_served(&lab, &backend, Family::V4);
         let bundle = bundle(&lab);
         for name in SECTIONS {
@@ -99,10 +92,11 @@ fn a_bundle_shows_what_is_in_the_kernel() {
 }
 
 /// By clsact the programs outlive it; by tcx there is less to be seen.
+#[apply(lab_test)]
 fn a_bundle_needs_no_process() {
     for &hook in hooks() {
         let lab = lab();
-        let mut foreword = attach(&lab, &format!("{FLAGS} --hook {hook}"));
+        let mut foreword = FOREWORD.attach(&lab.node, &format!("{FLAGS} --hook {hook}"));
         foreword.kill().expect("it runs");
         let scratch = Scratch::new();
         let file = scratch.path().join("bundle.tar.gz");
@@ -125,10 +119,11 @@ fn a_bundle_needs_no_process() {
     }
 }
 
+#[apply(lab_test)]
 fn a_bundle_has_no_addresses() {
     let lab = lab();
-    let _foreword = attach(
-        &lab,
+    let _foreword = FOREWORD.attach(
+        &lab.node,
         "eth0 --port 80 --inbound optional --trust 10.77.1.2,fd77:1::2 --outbound none",
     );
     let family = Family::V4;
@@ -144,6 +139,7 @@ fn a_bundle_has_no_addresses() {
     assert_ne!(client.finish_and_rest(), Reply::ended(b""), "the connection was there meanwhile");
 }
 
+#[apply(lab_test)]
 fn a_mistake_is_explained() {
     let lab = lab();
     for (arguments, word) in [

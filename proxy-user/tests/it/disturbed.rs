@@ -5,36 +5,17 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use xtask::lab::{Family, Foreword, Lab, Netns, wait_until};
+use netlab::header::{named_client, named_destination, named_headers, v1};
+use netlab::{
+    Backend, Client, Family, Foreword, Lab, Netns, OFF, PATIENCE, PORT, hooks, join, lab,
+    output_of, wait_until,
+};
 
+use crate::FOREWORD;
 use crate::admin::get;
-use crate::backend::Backend;
-use crate::client::{Client, PATIENCE};
 use crate::footprint::{Footprint, NodeState, descriptor_ids};
-use crate::hooks::hooks;
 use crate::probe::{FLAGS, assert_served, echoes, flows_directly};
-use crate::scene::{OFF, PORT, Scene, attach, lab};
-use crate::setup::output_of;
 use crate::talk::Talk;
-use crate::wire::{join, named_headers};
-
-both_families!(
-    filters_that_somebody_removed_are_put_back,
-    links_that_somebody_detached_are_attached_again,
-    a_veth_that_is_set_down_comes_up_again,
-    a_veth_that_is_deleted_is_made_again,
-    what_is_changed_inside_is_put_back,
-);
-
-any_family!(
-    a_guard_that_somebody_took_off_stands_again,
-    a_hold_that_somebody_removed_is_placed_again,
-    sysctls_that_somebody_changed_are_set_again,
-    without_a_way_inside_nothing_is_steered,
-    a_hold_stays_where_nothing_can_be_steered,
-    an_end_after_repairs_leaves_nothing,
-    a_repair_while_draining_keeps_connections,
-);
 
 /// Where HTTP is answered.
 const HTTP: &str = "--admin-http 127.0.0.1:9478";
@@ -87,7 +68,7 @@ fn repaired(lab: &Lab, kind: &str) -> u64 {
 }
 
 fn echo_of(lab: &Lab, family: Family) -> Backend {
-    Backend::start(&lab.backend, (family.vip(), PORT).into(), crate::backend::echo)
+    Backend::start(&lab.backend, (family.vip(), PORT).into(), netlab::echo)
 }
 
 /// A connection that says nothing while things are changed, and goes on afterwards.
@@ -98,10 +79,7 @@ impl Silent {
         let [_, header] = named_headers(family);
         let mut client = Client::connect(&lab.client, family.lb(), backend.address());
         client.send(&join(&header, b"before"));
-        let named = crate::wire::v1(
-            crate::wire::named_client(family),
-            crate::wire::named_destination(family),
-        );
+        let named = v1(named_client(family), named_destination(family));
         let expected = join(&named, b"before");
         assert_eq!(client.receive(expected.len()), expected);
         Self(client)
@@ -114,11 +92,12 @@ impl Silent {
 }
 
 /// `tc qdisc del dev eth0 clsact`, as another tool's clean-up does it.
+#[apply(both_families)]
 fn filters_that_somebody_removed_are_put_back(family: Family) {
     let lab = lab();
     let backend = echo_of(&lab, family);
     let flags = format!("{FLAGS} {HTTP} --hook clsact --source client --upstream-interface eth1");
-    let foreword = attach(&lab, &flags);
+    let foreword = FOREWORD.attach(&lab.node, &flags);
     for (round, what) in
         ["tc qdisc del dev eth0 clsact", "tc filter del dev eth0 ingress"].iter().enumerate()
     {
@@ -143,6 +122,7 @@ fn filters_that_somebody_removed_are_put_back(family: Family) {
 }
 
 /// Whatever of ours is a link can be detached by its id.
+#[apply(both_families)]
 fn links_that_somebody_detached_are_attached_again(family: Family) {
     if !hooks().contains(&"tcx") {
         return;
@@ -151,7 +131,7 @@ fn links_that_somebody_detached_are_attached_again(family: Family) {
     let backend = echo_of(&lab, family);
     let flags =
         format!("{FLAGS} {HTTP} --guard-hook native --source client --upstream-interface eth1");
-    let foreword = attach(&lab, &flags);
+    let foreword = FOREWORD.attach(&lab.node, &flags);
     let mut before = BTreeSet::new();
     for _ in 0..2 {
         assert_served(&lab, &backend, family);
@@ -181,9 +161,10 @@ fn links_that_somebody_detached_are_attached_again(family: Family) {
     }
 }
 
+#[apply(lab_test)]
 fn a_guard_that_somebody_took_off_stands_again() {
     let lab = lab();
-    let foreword = attach(&lab, &format!("{FLAGS} {HTTP} --guard-hook native"));
+    let foreword = FOREWORD.attach(&lab.node, &format!("{FLAGS} {HTTP} --guard-hook native"));
     // Against this, the kernel protects what is attached by a link.
     let off = lab.node.ip("link set dev eth0 xdp off");
     let text = || {
@@ -222,11 +203,13 @@ fn is_on_xdp(pid: u32, link: u64) -> bool {
     texts.into_iter().any(|text| is_it(&text))
 }
 
+#[apply(lab_test)]
 fn a_hold_that_somebody_removed_is_placed_again() {
     for hook in hooks() {
         let lab = lab();
         let [backend, _] = echoes(&lab);
-        let mut foreword = attach(&lab, &format!("{FLAGS} --when-absent drop --hook {hook}"));
+        let mut foreword =
+            FOREWORD.attach(&lab.node, &format!("{FLAGS} --when-absent drop --hook {hook}"));
         run(&lab.node, "tc qdisc del dev eth0 clsact");
         wait_for_word(&foreword, "foreword_hold on eth0 had gone");
         wait_until(PATIENCE, "a hold", || crate::probe::is_held(&lab.node))
@@ -238,10 +221,11 @@ fn a_hold_that_somebody_removed_is_placed_again() {
     }
 }
 
+#[apply(both_families)]
 fn a_veth_that_is_set_down_comes_up_again(family: Family) {
     for hook in hooks() {
         let scene =
-            Scene::serving(family, &[OFF, "--outbound none --hook", hook], crate::backend::echo);
+            FOREWORD.scene_serving(family, &[OFF, "--outbound none --hook", hook], netlab::echo);
         let talk = Talk::begin(scene.connect());
         let set_down = format!("link set {} down", veth(&scene.foreword));
         scene.lab.node.ip(&set_down).expect("root may do that");
@@ -254,10 +238,11 @@ fn a_veth_that_is_set_down_comes_up_again(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn a_veth_that_is_deleted_is_made_again(family: Family) {
     for hook in hooks() {
         let scene =
-            Scene::serving(family, &[OFF, "--outbound none --hook", hook], crate::backend::echo);
+            FOREWORD.scene_serving(family, &[OFF, "--outbound none --hook", hook], netlab::echo);
         let node = &scene.lab.node;
         let (foreword, veth) = (&scene.foreword, veth(&scene.foreword));
         let talk = Talk::begin(scene.connect());
@@ -284,8 +269,9 @@ fn a_veth_that_is_deleted_is_made_again(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn what_is_changed_inside_is_put_back(family: Family) {
-    let scene = Scene::serving(family, &[OFF, "--outbound none", HTTP], crate::backend::echo);
+    let scene = FOREWORD.scene_serving(family, &[OFF, "--outbound none", HTTP], netlab::echo);
     let (foreword, node) = (&scene.foreword, &scene.lab.node);
     let option = family.ip_option();
     let table = if family == Family::V4 { "local" } else { "100" };
@@ -317,9 +303,10 @@ fn what_is_changed_inside_is_put_back(family: Family) {
     talk.end();
 }
 
+#[apply(lab_test)]
 fn sysctls_that_somebody_changed_are_set_again() {
     let lab = lab();
-    let foreword = attach(&lab, FLAGS);
+    let foreword = FOREWORD.attach(&lab.node, FLAGS);
     let veth = veth(&foreword);
     for (key, ours, other) in [
         ("ipv4/conf/%/forwarding", "1", "0"),
@@ -347,11 +334,12 @@ fn take_the_name(foreword: &Foreword, node: &Netns) {
     foreword.signal(nix::sys::signal::Signal::SIGCONT).expect("it is stopped");
 }
 
+#[apply(lab_test)]
 fn without_a_way_inside_nothing_is_steered() {
     for hook in hooks() {
         let lab = lab();
         let backends = echoes(&lab);
-        let foreword = attach(&lab, &format!("{FLAGS} {HTTP} --hook {hook}"));
+        let foreword = FOREWORD.attach(&lab.node, &format!("{FLAGS} {HTTP} --hook {hook}"));
         assert_eq!(get(&lab, "/readyz").0, "200");
         take_the_name(&foreword, &lab.node);
         wait_for_word(&foreword, "nothing is steered until it can");
@@ -376,12 +364,13 @@ fn without_a_way_inside_nothing_is_steered() {
     }
 }
 
+#[apply(lab_test)]
 fn a_hold_stays_where_nothing_can_be_steered() {
     for hook in hooks() {
         let lab = lab();
         let [backend, _] = echoes(&lab);
         let flags = format!("{FLAGS} {HTTP} --when-absent drop --hook {hook}");
-        let mut foreword = attach(&lab, &flags);
+        let mut foreword = FOREWORD.attach(&lab.node, &flags);
         take_the_name(&foreword, &lab.node);
         wait_for_word(&foreword, "nothing is steered until it can");
         wait_until(PATIENCE, "not ready", || get(&lab, "/readyz").0 == "503")
@@ -397,12 +386,13 @@ fn a_hold_stays_where_nothing_can_be_steered() {
     }
 }
 
+#[apply(lab_test)]
 fn an_end_after_repairs_leaves_nothing() {
     for hook in hooks() {
         let lab = lab();
         let [backend, _] = echoes(&lab);
         let before = NodeState::of(&lab.node);
-        let mut foreword = attach(&lab, &format!("{FLAGS} --hook {hook}"));
+        let mut foreword = FOREWORD.attach(&lab.node, &format!("{FLAGS} --hook {hook}"));
         let footprint = Footprint::by_name(foreword.pid());
         lab.node.ip(&format!("link del {}", veth(&foreword))).expect("it is there");
         wait_for_word(&foreword, "the veth had gone");
@@ -417,9 +407,10 @@ fn an_end_after_repairs_leaves_nothing() {
     }
 }
 
+#[apply(lab_test)]
 fn a_repair_while_draining_keeps_connections() {
     let flags = [OFF, "--outbound none --drain-timeout 10m"];
-    let mut scene = Scene::serving(Family::V4, &flags, crate::backend::echo);
+    let mut scene = FOREWORD.scene_serving(Family::V4, &flags, netlab::echo);
     let talk = Talk::begin(scene.connect());
     scene.foreword.signal(nix::sys::signal::Signal::SIGTERM).expect("it runs");
     wait_for_word(&scene.foreword, "draining");

@@ -8,32 +8,17 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
+use netlab::{
+    Config, ConfigFile, Family, Lab, Netns, PORT, Rule, Scratch, has_tools, hooks, lab, output_of,
+    site,
+};
 use serde_json::Value;
-use xtask::lab::{Family, Lab, Netns};
 
-use crate::config_file::ConfigFile;
+use crate::FOREWORD;
 use crate::footprint::NodeState;
-use crate::hooks::hooks;
 use crate::probe::FLAGS;
 use crate::rules::Form;
-use crate::scene::{PORT, attach, lab, site};
-use crate::setup::{Scratch, foreword, has_tools, output_of};
 use crate::stranger::{Place, Stranger};
-
-any_family!(
-    a_healthy_node_is_fit,
-    without_names_every_interface_that_matters_is_looked_at,
-    a_missing_interface_is_fatal,
-    a_pattern_is_for_interfaces_that_are_there_or_come,
-    what_upstreams_that_see_clients_need_is_told,
-    what_a_file_asks_in_vain_is_fatal,
-    an_interface_that_is_down_is_a_warning,
-    a_running_foreword_is_seen,
-    an_ordinary_user_is_told_what_could_not_be_seen,
-    a_low_limit_of_files_is_told,
-    in_a_container_advice_can_be_followed,
-    kube_proxy_is_recognised_in_both_forms,
-);
 
 /// What the doctor said, as JSON.
 struct Visit {
@@ -43,8 +28,15 @@ struct Visit {
 
 impl Visit {
     fn of(node: &Netns, interfaces: &[&str]) -> Self {
-        let mut command = node.command(foreword());
+        let mut command = FOREWORD.command(node);
         command.args(["doctor", "--json"]).args(interfaces);
+        Self::run(command)
+    }
+
+    fn with_file(node: &Netns, config: Config) -> Self {
+        let file = ConfigFile::saying(config);
+        let mut command = FOREWORD.command(node);
+        command.args(["doctor", "--json", "--config"]).arg(file.path());
         Self::run(command)
     }
 
@@ -111,6 +103,7 @@ impl Visit {
     }
 }
 
+#[apply(lab_test)]
 fn a_healthy_node_is_fit() {
     let lab = lab();
     let before = NodeState::of(&lab.node);
@@ -126,7 +119,7 @@ fn a_healthy_node_is_fit() {
     visit.assert_has_no("steered").assert_has_no("hold").assert_has_no("xdp");
     before.assert_restored(&lab.node);
 
-    let mut command = lab.node.command(foreword());
+    let mut command = FOREWORD.command(&lab.node);
     let output = command.args(["doctor", "eth0"]).output().expect("the binary can be run");
     assert_eq!(output.status.code(), Some(0));
     let text = String::from_utf8_lossy(&output.stdout);
@@ -142,9 +135,10 @@ fn a_healthy_node_is_fit() {
     assert!(headings.last().is_some_and(|line| line.starts_with("fit for Foreword")), "{text}");
 }
 
+#[apply(lab_test)]
 fn without_names_every_interface_that_matters_is_looked_at() {
     let lab = lab();
-    let _foreword = attach(&lab, FLAGS);
+    let _foreword = FOREWORD.attach(&lab.node, FLAGS);
     lab.node.ip("link add idle type veth peer name idle1").expect("root may make links");
     let visit = Visit::of(&lab.node, &[]);
     let of_check = |it: &&Value| it["check"] == "interface";
@@ -154,6 +148,7 @@ fn without_names_every_interface_that_matters_is_looked_at() {
     assert_eq!(names, ["eth0", "eth1"], "neither lo, nor one that is down, nor our own veth");
 }
 
+#[apply(lab_test)]
 fn a_missing_interface_is_fatal() {
     let lab = lab();
     let visit = Visit::of(&lab.node, &["eth0", "nope0"]);
@@ -161,6 +156,7 @@ fn a_missing_interface_is_fatal() {
     visit.assert_says("interface", "ok", &["eth0"]);
 }
 
+#[apply(lab_test)]
 fn a_pattern_is_for_interfaces_that_are_there_or_come() {
     let lab = lab();
     let visit = Visit::of(&lab.node, &["eth*", "eni*"]);
@@ -168,7 +164,7 @@ fn a_pattern_is_for_interfaces_that_are_there_or_come() {
     for name in ["eth0", "eth1"] {
         visit.assert_says("interface", "ok", &[name]);
     }
-    let mut command = lab.node.command(foreword());
+    let mut command = FOREWORD.command(&lab.node);
     let output = command.args(["doctor", "a/b"]).output().expect("the binary can be run");
     assert_eq!(output.status.code(), Some(2));
     let refusal = String::from_utf8_lossy(&output.stderr);
@@ -176,17 +172,13 @@ fn a_pattern_is_for_interfaces_that_are_there_or_come() {
 }
 
 /// A visit with a file whose one rule shows clients to this upstream.
-fn visit_showing_clients(node: &Netns, lines: &str, upstream: &str) -> Visit {
-    let file = ConfigFile::saying(&format!(
-        "interfaces: [eth0]\n{lines}\nrules:\n  - name: web\n    ports: [80]\n    inbound: \
-         {{mode: \"off\"}}\n    outbound: {{version: none}}\n    upstream: {{address: \
-         \"{upstream}\", source: client}}\n"
-    ));
-    let mut command = node.command(foreword());
-    command.args(["doctor", "--json", "--config"]).arg(file.path());
-    Visit::run(command)
+fn visit_showing_clients(node: &Netns, field: &str, upstream: &str) -> Visit {
+    let rule = Rule::new("web", 80)
+        .with(format!("upstream: {{ address: \"{upstream}\", source: client }}"));
+    Visit::with_file(node, Config::on("eth0").with(field).rule(rule))
 }
 
+#[apply(lab_test)]
 fn what_upstreams_that_see_clients_need_is_told() {
     let lab = lab();
     for family in Family::BOTH {
@@ -214,6 +206,7 @@ fn what_upstreams_that_see_clients_need_is_told() {
     visit_showing_clients(&site.node, "", "original").assert_says("upstream", "note", &words);
 }
 
+#[apply(lab_test)]
 fn what_a_file_asks_in_vain_is_fatal() {
     let lab = lab();
     let _theirs = Stranger::at_xdp(&lab.node, "eth0", "xdp_dispatcher");
@@ -221,12 +214,10 @@ fn what_a_file_asks_in_vain_is_fatal() {
     // Nothing is guarded: everybody may connect.
     visit.assert_fit().assert_has_no("guard");
 
-    let file = ConfigFile::saying(
-        "interfaces: [eth0]\nguardHook: generic\nrules:\n  - name: web\n    ports: [80]\n    \
-         inbound: {mode: require, trusted: [192.0.2.0/24]}\n    outbound: {version: none}\n",
-    );
+    let rule = Rule::new("web", 80).inbound("require", ["192.0.2.0/24"]);
+    let file = ConfigFile::saying(Config::on("eth0").with("guardHook: generic").rule(rule));
     let run = |arguments: &[&str]| {
-        let mut command = lab.node.command(foreword());
+        let mut command = FOREWORD.command(&lab.node);
         command.args(arguments).arg("--config").arg(file.path());
         command
     };
@@ -236,6 +227,7 @@ fn what_a_file_asks_in_vain_is_fatal() {
     assert_eq!(output.status.code(), Some(1), "the doctor is right");
 }
 
+#[apply(lab_test)]
 fn an_interface_that_is_down_is_a_warning() {
     let lab = lab();
     lab.node.ip("link set eth1 down").expect("it is there");
@@ -243,10 +235,11 @@ fn an_interface_that_is_down_is_a_warning() {
     visit.assert_warned().assert_says("interface", "warning", &["ip link set eth1 up"]);
 }
 
+#[apply(lab_test)]
 fn a_running_foreword_is_seen() {
     for hook in hooks() {
         let lab = lab();
-        let mut foreword = attach(&lab, &format!("{FLAGS} --hook {hook}"));
+        let mut foreword = FOREWORD.attach(&lab.node, &format!("{FLAGS} --hook {hook}"));
         let before = NodeState::of(&lab.node);
         let visit = Visit::of(&lab.node, &["eth0"]);
         let pid = format!("(pid {})", foreword.pid());
@@ -269,7 +262,7 @@ fn visit_restricted(lab: &Lab, options: &[&str]) -> Visit {
     // By another process: a copy that was open for writing in this one might be so still in a child
     // of another test's, and could not be executed.
     let mut install = Command::new("install");
-    install.arg("--mode=755").arg(foreword()).arg(&copy);
+    install.arg("--mode=755").arg(FOREWORD.path()).arg(&copy);
     output_of(install);
     let readable = fs::Permissions::from_mode(0o755);
     fs::set_permissions(scratch.path(), readable).expect("a folder of ours takes a mode");
@@ -278,6 +271,7 @@ fn visit_restricted(lab: &Lab, options: &[&str]) -> Visit {
     Visit::run(command)
 }
 
+#[apply(lab_test)]
 fn an_ordinary_user_is_told_what_could_not_be_seen() {
     let lab = lab();
     let _theirs = Stranger::at_tc(&lab.node, "eth0", "cali_from_node", Place::Clsact(1));
@@ -301,11 +295,12 @@ fn an_ordinary_user_is_told_what_could_not_be_seen() {
     visit.assert_says("services", "note", &["could not be seen"]);
 }
 
+#[apply(lab_test)]
 fn a_low_limit_of_files_is_told() {
     let lab = lab();
     let limited = |files: u32| {
         let mut command = lab.node.command("prlimit");
-        command.arg(format!("--nofile={files}:{files}")).arg(foreword());
+        command.arg(format!("--nofile={files}:{files}")).arg(FOREWORD.path());
         command.args(["doctor", "--json", "eth0"]);
         Visit::run(command)
     };
@@ -315,6 +310,7 @@ fn a_low_limit_of_files_is_told() {
 }
 
 /// A process namespace of its own, and no cgroup2 to be seen: what a pod without it has.
+#[apply(lab_test)]
 fn in_a_container_advice_can_be_followed() {
     const HIDE: &str = "mount --make-rprivate / && mount -t proc proc /proc && \
                         findmnt --noheadings --output TARGET --types cgroup2 | xargs -r umount -l && \
@@ -325,7 +321,7 @@ fn in_a_container_advice_can_be_followed() {
     let lab = lab();
     let inside = |variable: Option<(&str, &str)>| {
         let mut command = lab.node.command("unshare");
-        command.args(["--mount", "--pid", "--fork", "--", "sh", "-c", HIDE]).arg(foreword());
+        command.args(["--mount", "--pid", "--fork", "--", "sh", "-c", HIDE]).arg(FOREWORD.path());
         command.env_remove("KUBERNETES_SERVICE_HOST").envs(variable);
         Visit::run(command)
     };
@@ -338,6 +334,7 @@ fn in_a_container_advice_can_be_followed() {
     }
 }
 
+#[apply(lab_test)]
 fn kube_proxy_is_recognised_in_both_forms() {
     for form in Form::BOTH {
         let site = site();

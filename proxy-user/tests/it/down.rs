@@ -6,30 +6,16 @@ use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use xtask::lab::{Family, Foreword, Lab, wait_until};
+use netlab::header::{named_headers, v2_local};
+use netlab::{
+    Backend, Client, Config, Family, Foreword, Lab, OFF, PATIENCE, PORT, Reply, Rule, Scratch,
+    echo, join, lab, output_of, swallow, wait_until,
+};
 
+use crate::FOREWORD;
 use crate::admin::{Run, get};
-use crate::backend::{Backend, echo, swallow};
-use crate::client::{Client, PATIENCE, Reply};
-use crate::config_file::rule;
 use crate::hosts::Hosts;
 use crate::maps::packets;
-use crate::scene::{OFF, PORT, Scene, attach, lab};
-use crate::setup::{Scratch, output_of};
-use crate::wire::{join, named_headers, v2_local};
-
-both_families!(
-    a_check_that_only_connects_fails_while_the_upstream_is_down,
-    a_fixed_upstream_that_is_down_closes_its_rule,
-    an_upstream_that_does_not_answer_is_down,
-    a_server_that_is_down_does_not_close_its_neighbours,
-    clients_that_leave_early_bring_nothing_down,
-    a_client_that_the_upstream_refuses_closes_nothing_for_others,
-    where_it_is_accepted_nothing_is_refused,
-    a_local_check_fails_while_the_upstream_is_down,
-    a_name_is_down_when_all_its_addresses_are,
-    a_failure_that_may_be_one_clients_closes_nothing_for_long,
-);
 
 /// Whether somebody who connects to that address is refused by a reset.
 #[track_caller]
@@ -69,10 +55,11 @@ fn assert_comes_up(lab: &Lab, family: Family, to: IpAddr) {
     wait_until(PATIENCE, "a connection", || !is_refused(lab, family, to)).expect("it is up");
 }
 
+#[apply(both_families)]
 fn a_check_that_only_connects_fails_while_the_upstream_is_down(family: Family) {
     let lab = lab();
-    let trusted = "mode: require, trusted: [10.77.1.2, \"fd77:1::2\"]";
-    let run = Run::start(&lab, &rule(PORT, "none").replace("mode: off", trusted));
+    let rule = Rule::new("web", PORT).inbound("require", ["10.77.1.2", "fd77:1::2"]);
+    let run = Run::start(&lab, Config::on("eth0").rule(rule));
     let (vip, headers) = (family.vip(), named_headers(family));
     assert!(!is_refused(&lab, family, vip), "nobody knows yet");
     // A health check of the load balancer's own ends like a client.
@@ -101,9 +88,10 @@ fn a_check_that_only_connects_fails_while_the_upstream_is_down(family: Family) {
 }
 
 fn plain(lab: &Lab, flags: &str) -> Foreword {
-    attach(lab, &format!("eth0 --port {PORT} {OFF} --outbound none {flags}"))
+    FOREWORD.attach(&lab.node, &format!("eth0 --port {PORT} {OFF} --outbound none {flags}"))
 }
 
+#[apply(both_families)]
 fn a_fixed_upstream_that_is_down_closes_its_rule(family: Family) {
     let lab = lab();
     let upstream = SocketAddr::new(family.backend(), 8080);
@@ -117,6 +105,7 @@ fn a_fixed_upstream_that_is_down_closes_its_rule(family: Family) {
     assert!(backend.received(0).is_empty(), "a trial brings nothing");
 }
 
+#[apply(both_families)]
 fn an_upstream_that_does_not_answer_is_down(family: Family) {
     let lab = lab();
     let _foreword = plain(&lab, "--connect-timeout 1s");
@@ -129,6 +118,7 @@ fn an_upstream_that_does_not_answer_is_down(family: Family) {
     assert_comes_up(&lab, family, family.vip());
 }
 
+#[apply(both_families)]
 fn a_server_that_is_down_does_not_close_its_neighbours(family: Family) {
     let lab = lab();
     let foreword = plain(&lab, "");
@@ -145,6 +135,7 @@ fn a_server_that_is_down_does_not_close_its_neighbours(family: Family) {
 }
 
 /// One that has gone before its upstream has answered says nothing of that.
+#[apply(both_families)]
 fn clients_that_leave_early_bring_nothing_down(family: Family) {
     let lab = lab();
     let foreword = plain(&lab, "--connect-timeout 30s");
@@ -165,8 +156,9 @@ fn clients_that_leave_early_bring_nothing_down(family: Family) {
 }
 
 /// With the client's address towards the upstream, and an upstream that does not like it.
+#[apply(both_families)]
 fn a_client_that_the_upstream_refuses_closes_nothing_for_others(family: Family) {
-    let scene = Scene::serving(
+    let scene = FOREWORD.scene_serving(
         family,
         &[OFF, "--outbound none --source client --upstream-interface eth1"],
         echo,
@@ -195,6 +187,7 @@ fn a_client_that_the_upstream_refuses_closes_nothing_for_others(family: Family) 
     assert!(!scene.foreword.output().contains("is down"), "{}", scene.foreword.output());
 }
 
+#[apply(both_families)]
 fn where_it_is_accepted_nothing_is_refused(family: Family) {
     let lab = lab();
     let foreword = plain(&lab, "--when-down accept");
@@ -210,10 +203,11 @@ fn where_it_is_accepted_nothing_is_refused(family: Family) {
 
 /// A load balancer's check that says LOCAL: it brings its upstream down as a client's connection does, and
 /// it is refused like one.
+#[apply(both_families)]
 fn a_local_check_fails_while_the_upstream_is_down(family: Family) {
     let lab = lab();
-    let trusted = "mode: require, trusted: [10.77.1.2, \"fd77:1::2\"]";
-    let run = Run::start(&lab, &rule(PORT, "none").replace("mode: off", trusted));
+    let rule = Rule::new("web", PORT).inbound("require", ["10.77.1.2", "fd77:1::2"]);
+    let run = Run::start(&lab, Config::on("eth0").rule(rule));
     bring_down(&lab, family, family.vip(), &v2_local());
     let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
     assert_comes_up(&lab, family, family.vip());
@@ -223,12 +217,13 @@ fn a_local_check_fails_while_the_upstream_is_down(family: Family) {
     drop(run);
 }
 
+#[apply(both_families)]
 fn a_name_is_down_when_all_its_addresses_are(family: Family) {
     let lab = lab();
     let (one, other) = (family.backend(), family.vip());
     let hosts = Hosts::saying(&format!("{one} app.test\n{other} app.test\n"));
-    let upstream = "    upstream: { address: \"app.test:8080\" }\n";
-    let run = Run::by(hosts.command(&lab.node), &format!("{}{upstream}", rule(PORT, "none")));
+    let rule = Rule::new("web", PORT).with("upstream: { address: \"app.test:8080\" }");
+    let run = Run::by(hosts.command(&lab.node), Config::on("eth0").rule(rule));
     bring_down(&lab, family, family.vip(), b"hello");
     let backend = Backend::start(&lab.backend, (other, 8080).into(), echo);
     assert_comes_up(&lab, family, family.vip());
@@ -246,6 +241,7 @@ fn a_name_is_down_when_all_its_addresses_are(family: Family) {
 
 /// With the client's address towards the upstream, what fails may be due to it: whoever asks ten seconds
 /// later is let through to see.
+#[apply(both_families)]
 fn a_failure_that_may_be_one_clients_closes_nothing_for_long(family: Family) {
     let lab = lab();
     let foreword = plain(&lab, "--source client --upstream-interface eth1");

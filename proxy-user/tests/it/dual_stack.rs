@@ -4,19 +4,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use xtask::lab::{Family, wait_until};
+use netlab::header::{Encoder, named_client, named_destination, named_headers, v1, v2};
+use netlab::{Family, OPTIONAL, PATIENCE, REQUIRE, Reply, echo, join, wait_until};
 
-use crate::backend::echo;
-use crate::client::{PATIENCE, Reply};
+use crate::FOREWORD;
 use crate::maps::refused;
-use crate::scene::{OPTIONAL, REQUIRE, Scene};
-use crate::wire::{Encoder, join, named_client, named_destination, named_headers, v1, v2};
-
-both_families!(
-    a_mapped_client_is_told_as_the_ipv4_one,
-    one_mapped_address_is_written_in_hex_groups,
-    a_mapped_client_has_the_ipv4_ones_limit,
-);
 
 const PAYLOAD: &[u8] = b"the first bytes of the client";
 
@@ -29,6 +21,7 @@ fn mapped(address: SocketAddr) -> SocketAddr {
 }
 
 /// Of whichever family the connection is that brings the header.
+#[apply(both_families)]
 fn a_mapped_client_is_told_as_the_ipv4_one(family: Family) {
     let ends = [named_client(Family::V4), named_destination(Family::V4)].map(mapped);
     let inbound = [v1, v2].map(|encode: Encoder| encode(ends[0], ends[1]));
@@ -36,7 +29,7 @@ fn a_mapped_client_is_told_as_the_ipv4_one(family: Family) {
     for (flag, golden) in
         ["--outbound v1", "--outbound v2"].into_iter().zip(named_headers(Family::V4))
     {
-        let scene = Scene::new(family, &[REQUIRE, flag]);
+        let scene = FOREWORD.scene(family, &[REQUIRE, flag]);
         for (number, header) in inbound.iter().enumerate() {
             let mut client = scene.connect();
             client.send(&join(header, PAYLOAD));
@@ -48,11 +41,12 @@ fn a_mapped_client_is_told_as_the_ipv4_one(family: Family) {
 
 /// Each address is read by itself, as HAProxy does. A header has one family for both, so that the
 /// IPv4 one is mapped again, in the form that every receiver reads.
+#[apply(both_families)]
 fn one_mapped_address_is_written_in_hex_groups(family: Family) {
     let (client, destination) = (mapped(named_client(Family::V4)), named_destination(Family::V6));
     let line = b"PROXY TCP6 ::ffff:c633:6407 2001:db8:44::1 40000 443\r\n".to_vec();
     for (flag, golden) in [("--outbound v1", line), ("--outbound v2", v2(client, destination))] {
-        let scene = Scene::new(family, &[REQUIRE, flag]);
+        let scene = FOREWORD.scene(family, &[REQUIRE, flag]);
         for (number, encode) in [v1 as Encoder, v2].into_iter().enumerate() {
             let mut load_balancer = scene.connect();
             load_balancer.send(&join(&encode(client, destination), PAYLOAD));
@@ -63,8 +57,10 @@ fn one_mapped_address_is_written_in_hex_groups(family: Family) {
 }
 
 /// One of them in each form; a third one is too many, and is logged as the IPv4 client.
+#[apply(both_families)]
 fn a_mapped_client_has_the_ipv4_ones_limit(family: Family) {
-    let scene = Scene::serving(family, &[OPTIONAL, "--outbound none --max-per-source 2"], echo);
+    let scene =
+        FOREWORD.scene_serving(family, &[OPTIONAL, "--outbound none --max-per-source 2"], echo);
     let (client, to) = (named_client(Family::V4), named_destination(Family::V4));
     let headers = [v1(client, to), v1(mapped(client), mapped(to)), v2(mapped(client), mapped(to))];
     let mut open = Vec::new();

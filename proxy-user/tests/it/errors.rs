@@ -5,24 +5,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
-use xtask::lab::{Family, Lab};
+use netlab::header::v1;
+use netlab::{Backend, Client, Family, Lab, OFF, PORT, Reply, Scratch, echo, join, lab};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, Reply};
+use crate::FOREWORD;
 use crate::footprint::NodeState;
-use crate::scene::{OFF, PORT, attach, lab};
-use crate::setup::{Scratch, foreword};
-use crate::wire::{join, v1};
-
-any_family!(
-    a_wrong_command_line_is_a_usage_error,
-    an_unknown_interface_is_named,
-    one_wrong_interface_of_two_leaves_neither_attached,
-    an_ordinary_user_is_told_what_is_missing,
-    a_missing_capability_is_named,
-    an_interface_is_attached_only_once,
-    cleanup_as_an_ordinary_user_says_so,
-);
 
 /// Exit codes of the command line.
 const USAGE: i32 = 2;
@@ -45,7 +32,7 @@ fn assert_error(output: &Output, code: i32, words: &[&str]) {
 
 /// Runs `foreword attach FLAGS` to its end, and asserts that the node stays as it was.
 fn run(lab: &Lab, flags: &str) -> Output {
-    let mut command = lab.node.command(foreword());
+    let mut command = FOREWORD.command(&lab.node);
     command.arg("attach").args(flags.split_whitespace());
     run_command(lab, &mut command)
 }
@@ -65,6 +52,7 @@ fn bounded(command: &Command) -> Command {
     bounded
 }
 
+#[apply(lab_test)]
 fn a_wrong_command_line_is_a_usage_error() {
     let lab = lab();
     let cases: [(&str, &[&str]); 16] = [
@@ -97,12 +85,14 @@ fn a_wrong_command_line_is_a_usage_error() {
     }
 }
 
+#[apply(lab_test)]
 fn an_unknown_interface_is_named() {
     let lab = lab();
     let output = run(&lab, &format!("nope0 --port 80 {OFF} --outbound none"));
     assert_error(&output, FAILURE, &["nope0"]);
 }
 
+#[apply(lab_test)]
 fn one_wrong_interface_of_two_leaves_neither_attached() {
     let lab = lab();
     let output = run(&lab, &format!("eth0 nope0 --port 80 {OFF} --outbound none"));
@@ -115,7 +105,7 @@ const ATTACH: &str = "attach eth0 --port 80 --inbound off --outbound none";
 fn run_restricted(lab: &Lab, options: &[&str], arguments: &str) -> Output {
     let scratch = Scratch::new();
     let copy = scratch.path().join("foreword");
-    fs::copy(foreword(), &copy).expect("the binary can be read");
+    fs::copy(FOREWORD.path(), &copy).expect("the binary can be read");
     for path in [scratch.path(), &copy] {
         let readable = fs::Permissions::from_mode(0o755);
         fs::set_permissions(path, readable).expect("a file of ours takes a mode");
@@ -128,23 +118,27 @@ fn run_restricted(lab: &Lab, options: &[&str], arguments: &str) -> Output {
 /// `nobody`, without groups or capabilities.
 const USER: [&str; 4] = ["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"];
 
+#[apply(lab_test)]
 fn an_ordinary_user_is_told_what_is_missing() {
     assert_error(&run_restricted(&lab(), &USER, ATTACH), FAILURE, &["root", "CAP_NET_ADMIN"]);
 }
 
+#[apply(lab_test)]
 fn cleanup_as_an_ordinary_user_says_so() {
     assert_error(&run_restricted(&lab(), &USER, "cleanup"), FAILURE, &["root"]);
 }
 
+#[apply(lab_test)]
 fn a_missing_capability_is_named() {
     let without = ["--bounding-set=-net_admin", "--inh-caps=-net_admin"];
     assert_error(&run_restricted(&lab(), &without, ATTACH), FAILURE, &["CAP_NET_ADMIN"]);
 }
 
 /// The message names the process that is there already, and that process goes on serving.
+#[apply(lab_test)]
 fn an_interface_is_attached_only_once() {
     let lab = lab();
-    let first = attach(&lab, &format!("eth0 --port {PORT} {OFF} --outbound v1"));
+    let first = FOREWORD.attach(&lab.node, &format!("eth0 --port {PORT} {OFF} --outbound v1"));
     let pid = first.pid().to_string();
     for flags in ["eth0 --port 80", "eth0 --port 443", "lo eth0 --port 443"] {
         let output = run(&lab, &format!("{flags} {OFF} --outbound none"));

@@ -4,35 +4,32 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use xtask::lab::{Family, Foreword, Site, SiteAddresses};
+use netlab::{
+    Backend, Client, Family, Foreword, OFF, Recording, Reply, Site, SiteAddresses, echo, site,
+};
 
-use crate::backend::{Backend, Recording, echo};
-use crate::client::{Client, Reply};
+use crate::FOREWORD;
 use crate::maps::packets;
 use crate::probe::{assert_peer_is_named, cleanup};
 use crate::rules::{Form, NODE_PORT, SERVICE_PORT, TARGET_PORT};
-use crate::scene::{OFF, attach_in, site};
 use crate::talk::Talk;
 
-both_families!(
-    they_outlive_tcx,
-    they_outlive_a_kill_of_tcx,
-    they_outlive_clsact,
-    they_outlive_a_kill_of_clsact,
-);
-
+#[apply(both_families)]
 fn they_outlive_tcx(family: Family) {
     assert_untouched(family, "tcx", stop);
 }
 
+#[apply(both_families)]
 fn they_outlive_a_kill_of_tcx(family: Family) {
     assert_untouched(family, "tcx", kill);
 }
 
+#[apply(both_families)]
 fn they_outlive_clsact(family: Family) {
     assert_untouched(family, "clsact", stop);
 }
 
+#[apply(both_families)]
 fn they_outlive_a_kill_of_clsact(family: Family) {
     assert_untouched(family, "clsact", kill);
 }
@@ -51,7 +48,7 @@ fn assert_untouched(family: Family, hook: &str, end: impl Fn(&mut Foreword)) {
     let existing = one_of_each_kind(&site, family);
     let flags = format!("eth0 --port {SERVICE_PORT},{NODE_PORT} {OFF} --outbound v1 --hook {hook}");
     for _ in 0..2 {
-        let mut foreword = attach_in(&site.node, &flags);
+        let mut foreword = FOREWORD.attach(&site.node, &flags);
         for connection in &existing {
             connection.assert_goes_on("attached");
             assert_peer_is_named(&site.client, SiteAddresses::of(family).client, connection.to);

@@ -7,40 +7,28 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use netlab::{Backend, Daemon, Family, Lab, PATIENCE, hooks, lab};
 use nix::libc;
-use xtask::lab::{Daemon, Family, Lab};
 
-use crate::backend::Backend;
-use crate::client::PATIENCE;
+use crate::FOREWORD;
 use crate::fault::{self, Call, Consequence, During, Ended, Fault};
 use crate::flood::say;
 use crate::footprint::NodeState;
-use crate::hooks::hooks;
 use crate::probe::{EVERYTHING, assert_served, cleanup, echoes, left_by};
-use crate::scene::lab;
-use crate::setup::foreword;
-
-any_family!(
-    a_refused_program_map_or_link_leaves_nothing_of_tcx,
-    a_refused_program_map_or_link_leaves_nothing_of_clsact,
-    a_refused_file_leaves_nothing,
-    a_refused_socket_or_namespace_leaves_nothing,
-    a_refused_event_queue_leaves_nothing,
-    a_refused_thread_leaves_nothing,
-    a_lost_talk_with_the_kernel_leaves_nothing,
-    too_few_descriptors_leave_nothing,
-);
 
 const BPF: [Call; 1] = [(libc::SYS_bpf, "bpf")];
 
+#[apply(lab_test)]
 fn a_refused_program_map_or_link_leaves_nothing_of_tcx() {
     assert_each_failure_leaves_nothing(&BPF, 1, &["tcx"]);
 }
 
+#[apply(lab_test)]
 fn a_refused_program_map_or_link_leaves_nothing_of_clsact() {
     assert_each_failure_leaves_nothing(&BPF, 1, &["clsact"]);
 }
 
+#[apply(lab_test)]
 fn a_refused_file_leaves_nothing() {
     const CALLS: [Call; 5] = [
         (libc::SYS_openat, "openat"),
@@ -52,6 +40,7 @@ fn a_refused_file_leaves_nothing() {
     assert_each_failure_leaves_nothing(&CALLS, 3, hooks());
 }
 
+#[apply(lab_test)]
 fn a_refused_socket_or_namespace_leaves_nothing() {
     const CALLS: [Call; 7] = [
         (libc::SYS_socket, "socket"),
@@ -65,6 +54,7 @@ fn a_refused_socket_or_namespace_leaves_nothing() {
     assert_each_failure_leaves_nothing(&CALLS, 2, hooks());
 }
 
+#[apply(lab_test)]
 fn a_refused_event_queue_leaves_nothing() {
     const CALLS: [Call; 4] = [
         (libc::SYS_epoll_create1, "epoll_create1"),
@@ -75,6 +65,7 @@ fn a_refused_event_queue_leaves_nothing() {
     assert_each_failure_leaves_nothing(&CALLS, 3, hooks());
 }
 
+#[apply(lab_test)]
 fn a_refused_thread_leaves_nothing() {
     const CALLS: [Call; 2] = [(libc::SYS_clone, "clone"), (libc::SYS_clone3, "clone3")];
     assert_each_failure_leaves_nothing(&CALLS, 1, hooks());
@@ -82,12 +73,14 @@ fn a_refused_thread_leaves_nothing() {
 
 /// A request that isn't sent, or an answer that doesn't come: then nobody knows whether the kernel
 /// has done it.
+#[apply(lab_test)]
 fn a_lost_talk_with_the_kernel_leaves_nothing() {
     const CALLS: [Call; 2] = [(libc::SYS_sendto, "sendto"), (libc::SYS_recvfrom, "recvfrom")];
     assert_each_failure_leaves_nothing(&CALLS, 2, hooks());
 }
 
 /// From what a program needs to begin at all, one by one up to what is enough to serve.
+#[apply(lab_test)]
 fn too_few_descriptors_leave_nothing() {
     let node = Node::new();
     let before = NodeState::of(&node.lab.node);
@@ -159,7 +152,7 @@ impl Node {
         let flags = format!("attach {EVERYTHING} --hook {hook}");
         let flags: Vec<_> = flags.split_whitespace().collect();
         let serves = AtomicBool::new(true);
-        let ended = fault::run(&self.lab.node, foreword(), &flags, fault, |_| {
+        let ended = fault::run(&self.lab.node, FOREWORD.path(), &flags, fault, |_| {
             serves.store(self.is_served(), Ordering::Relaxed);
         });
         let mut wrong = judge(ended.code, &ended.stdout, &ended.stderr);
@@ -182,7 +175,7 @@ impl Node {
     fn start_with_descriptors(&self, limit: u32) -> (bool, Vec<String>) {
         let mut command = self.lab.node.command("sh");
         command.args(["-c", "ulimit -n \"$0\" && exec \"$@\"", &limit.to_string()]);
-        command.arg(foreword()).arg("attach").args(EVERYTHING.split_whitespace());
+        command.arg(FOREWORD.path()).arg("attach").args(EVERYTHING.split_whitespace());
         command.env("RUST_BACKTRACE", "0");
         let mut starting = Daemon::start("foreword", command).expect("there is a shell");
         let is_ready = starting.wait_for_line("ready", PATIENCE).is_ok();

@@ -15,15 +15,13 @@ use std::sync::mpsc;
 use std::thread::scope;
 use std::time::Duration;
 
+use netlab::{Netns, Scratch};
 use nix::errno::Errno;
 use nix::libc::{self, c_long};
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{self, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use xtask::lab::Netns;
-
-use crate::setup::Scratch;
 
 /// A system call: its number, and its name.
 pub type Call = (c_long, &'static str);

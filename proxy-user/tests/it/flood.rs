@@ -6,16 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
+use netlab::header::named_headers;
+use netlab::{Client, Daemon, Family, Foreword, Lab, REQUIRE, Reply, Scene, echo, join};
 use socket2::{Domain, Protocol, Socket, Type};
-use xtask::lab::{Daemon, Family, Foreword, Lab};
 
-use crate::backend::echo;
-use crate::client::{Client, Reply};
+use crate::FOREWORD;
 use crate::maps::{dropped, packets};
-use crate::scene::{REQUIRE, Scene};
-use crate::wire::{join, named_headers};
-
-both_families!(a_legitimate_client_is_served);
 
 const FLOOD: Duration = Duration::from_secs(5);
 /// Of a thousand connections, none may fail; of fewer, neither.
@@ -24,9 +20,10 @@ const AT_LEAST: f64 = 0.999;
 /// Where the guard stands, or that it is off.
 const GUARDS: [&str; 3] = ["--guard-hook native", "--guard-hook tc", "--guard off"];
 
+#[apply(both_families)]
 fn a_legitimate_client_is_served(family: Family) {
     for guard in GUARDS {
-        let scene = Scene::serving(family, &[REQUIRE, "--outbound none", guard], echo);
+        let scene = FOREWORD.scene_serving(family, &[REQUIRE, "--outbound none", guard], echo);
         let before = turned_away(&scene.foreword);
         let (sent, decoded) = during_flood(&scene, || serve_until(&scene, Instant::now() + FLOOD));
         let seconds = FLOOD.as_secs();

@@ -9,11 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use netlab::{Netns, PATIENCE, output_of, wait_until};
 use serde_json::Value;
-use xtask::lab::{Netns, wait_until};
-
-use crate::client::PATIENCE;
-use crate::setup::output_of;
 
 /// Everything in a node's namespace that Foreword must leave as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,15 +3,12 @@
 
 use std::fs;
 
-use xtask::lab::{Family, Lab, wait_until};
+use netlab::{
+    Backend, Client, Config, Family, Lab, PATIENCE, PORT, Reply, Rule, echo, lab, wait_until,
+};
 
 use crate::admin::{Run, get};
-use crate::backend::{Backend, echo};
-use crate::client::{Client, PATIENCE, Reply};
-use crate::scene::{PORT, lab};
 use crate::talk::Talk;
-
-any_family!(rules_that_are_renamed_again_and_again_fold_into_one_series);
 
 const RULES: usize = 100;
 const RENAMES: usize = 300;
@@ -19,15 +16,9 @@ const RENAMES: usize = 300;
 const UNSEEN: usize = 256;
 
 /// Rules for ports from [`PORT`] on, named after the round.
-fn rules(round: usize) -> String {
-    let rule = |number: usize| {
-        format!(
-            "  - name: r{number}-{round}\n    ports: [{}]\n    inbound: {{ mode: off }}\n    \
-             outbound: {{ version: none }}\n",
-            usize::from(PORT) + number
-        )
-    };
-    format!("interfaces: [eth0]\nrules:\n{}", (0..RULES).map(rule).collect::<String>())
+fn rules(round: usize) -> Config {
+    let rule = |number: usize| Rule::new(format!("r{number}-{round}"), usize::from(PORT) + number);
+    Config::on("eth0").rules((0..RULES).map(rule))
 }
 
 /// The values of a metric, with the rules that they are of.
@@ -56,14 +47,15 @@ fn resident(run: &Run) -> u64 {
     size.expect("it has a size")
 }
 
+#[apply(lab_test)]
 fn rules_that_are_renamed_again_and_again_fold_into_one_series() {
     let family = Family::V4;
     let lab = lab();
     let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
     let connect = || Client::connect(&lab.client, family.lb(), backend.address());
-    let run = Run::start(&lab, &rules(0));
+    let run = Run::start(&lab, rules(0));
     let rename = |round: usize| {
-        run.say(&rules(round));
+        run.say(rules(round));
         let output = run.ask("reload");
         assert!(output.status.success(), "{output:?}");
     };

@@ -4,28 +4,15 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use xtask::lab::{Daemon, Family, Lab, wait_until};
+use netlab::{
+    Backend, Client, Daemon, Family, Lab, OFF, PATIENCE, PORT, REQUIRE, Reply, echo, lab,
+    wait_until,
+};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, PATIENCE, Reply};
+use crate::FOREWORD;
 use crate::maps::{dropped, packets, refused};
 use crate::probe::{assert_served, echoes};
-use crate::scene::{OFF, PORT, REQUIRE, Scene, attach, lab};
 use crate::talk::Talk;
-
-both_families!(
-    only_trusted_sources_reach_a_socket,
-    replies_by_arrival_find_their_way_wherever_it_stands,
-    a_connection_from_before_is_left_alone,
-    other_ports_are_none_of_its_business,
-    a_source_opens_as_many_connections_as_it_may,
-);
-
-any_family!(
-    an_ipv6_network_is_one_source,
-    where_it_stands_is_reported,
-    without_a_driver_that_can_it_stands_in_tc,
-);
 
 /// Where the guard can be made to stand, and what is then said of it.
 const PLACES: [(&str, &str); 3] =
@@ -44,12 +31,13 @@ fn assert_dropped(foreword: &Daemon, reason: &str, at_least: u64) {
         .unwrap_or_else(|error| panic!("{error}: {}", dropped(foreword, reason)));
 }
 
+#[apply(both_families)]
 fn only_trusted_sources_reach_a_socket(family: Family) {
     for (hook, _) in PLACES {
         let lab = lab();
         let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
         let flags = format!("eth0 --port {PORT} {REQUIRE} --outbound v1 --guard-hook {hook}");
-        let foreword = attach(&lab, &flags);
+        let foreword = FOREWORD.attach(&lab.node, &flags);
         for _ in 0..3 {
             let stranger = try_once(&lab, family.stranger(), backend.address());
             assert!(stranger.is_none(), "{hook}: the stranger is in");
@@ -64,17 +52,19 @@ fn only_trusted_sources_reach_a_socket(family: Family) {
 
 /// Behind generic XDP a program can see a packet from its IP header on, without the addresses that a
 /// reply is sent to.
+#[apply(both_families)]
 fn replies_by_arrival_find_their_way_wherever_it_stands(family: Family) {
     for (hook, _) in PLACES {
         let lab = lab();
         let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
         let flags = format!("eth0 --port {PORT} {REQUIRE} --outbound v1 --reply arrival");
-        let _foreword = attach(&lab, &format!("{flags} --guard-hook {hook}"));
+        let _foreword = FOREWORD.attach(&lab.node, &format!("{flags} --guard-hook {hook}"));
         assert_served(&lab, &backend, family);
     }
 }
 
 /// It was opened before there was a rule.
+#[apply(both_families)]
 fn a_connection_from_before_is_left_alone(family: Family) {
     for (hook, _) in PLACES {
         let lab = lab();
@@ -83,7 +73,7 @@ fn a_connection_from_before_is_left_alone(family: Family) {
         let talk = Talk::begin(client);
         talk.assert_goes_on("before");
         let flags = format!("eth0 --port {PORT} {REQUIRE} --outbound v1 --guard-hook {hook}");
-        let mut foreword = attach(&lab, &flags);
+        let mut foreword = FOREWORD.attach(&lab.node, &flags);
         talk.assert_goes_on("while attached");
         foreword.terminate().expect("it ends after SIGTERM");
         talk.assert_goes_on("afterwards");
@@ -91,9 +81,10 @@ fn a_connection_from_before_is_left_alone(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn other_ports_are_none_of_its_business(family: Family) {
     for (hook, _) in PLACES {
-        let scene = Scene::new(family, &[REQUIRE, "--outbound v1 --guard-hook", hook]);
+        let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound v1 --guard-hook", hook]);
         let address = (family.vip(), PORT + 1).into();
         let _other = Backend::start(&scene.lab.backend, address, echo);
         let mut stranger = Client::connect(&scene.lab.client, family.stranger(), address);
@@ -103,9 +94,10 @@ fn other_ports_are_none_of_its_business(family: Family) {
 }
 
 /// One a second, and another source as if the first one were not there.
+#[apply(both_families)]
 fn a_source_opens_as_many_connections_as_it_may(family: Family) {
     for (hook, _) in PLACES {
-        let scene = Scene::serving(
+        let scene = FOREWORD.scene_serving(
             family,
             &[OFF, "--outbound none --syn-limit 1 --guard-hook", hook],
             echo,
@@ -141,12 +133,13 @@ fn second_network(lab: &Lab, addresses: u16) -> Vec<IpAddr> {
 
 /// Each attempt comes from another address: they share what one source may, unless they are told
 /// apart.
+#[apply(lab_test)]
 fn an_ipv6_network_is_one_source() {
     const ATTEMPTS: u16 = 6;
     for (hook, _) in PLACES {
         for (prefix, is_shared) in [("64", true), ("128", false)] {
             let flags = format!("--syn-limit 1 --ipv6-prefix {prefix} --guard-hook {hook}");
-            let scene = Scene::serving(Family::V6, &[OFF, "--outbound none", &flags], echo);
+            let scene = FOREWORD.scene_serving(Family::V6, &[OFF, "--outbound none", &flags], echo);
             let sources = second_network(&scene.lab, ATTEMPTS);
             let begin = Instant::now();
             let attempts =
@@ -165,27 +158,30 @@ fn an_ipv6_network_is_one_source() {
     }
 }
 
+#[apply(lab_test)]
 fn where_it_stands_is_reported() {
     for (hook, words) in PLACES {
         let lab = lab();
         let flags = format!("eth0 eth1 --port {PORT} {REQUIRE} --outbound v1 --guard-hook {hook}");
-        let output = attach(&lab, &flags).output();
+        let output = FOREWORD.attach(&lab.node, &flags).output();
         let line = format!("guard     eth0 ({words}), eth1 ({words})");
         assert!(output.lines().any(|l| l == line), "{output}");
     }
     let unguarded =
         [format!("{OFF} --outbound v1"), format!("{REQUIRE} --guard off --outbound v1")];
     for flags in unguarded {
-        let output = attach(&lab(), &format!("eth0 --port {PORT} {flags}")).output();
+        let output = FOREWORD.attach(&lab().node, &format!("eth0 --port {PORT} {flags}")).output();
         assert!(!output.contains("guard "), "{output}");
     }
 }
 
 /// A veth's driver can, but would lose its offloads to it.
+#[apply(lab_test)]
 fn without_a_driver_that_can_it_stands_in_tc() {
     let lab = lab();
     let [backend, _] = echoes(&lab);
-    let foreword = attach(&lab, &format!("eth0 --port {PORT} {REQUIRE} --outbound v1"));
+    let foreword =
+        FOREWORD.attach(&lab.node, &format!("eth0 --port {PORT} {REQUIRE} --outbound v1"));
     assert!(foreword.output().contains("guard     eth0 (in TC)"), "{}", foreword.output());
     assert!(try_once(&lab, Family::V4.stranger(), backend.address()).is_none());
     assert_served(&lab, &backend, Family::V4);

@@ -4,20 +4,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use xtask::lab::{Family, Site, SiteAddresses};
+use netlab::header::{named_client, named_destination, named_headers, v1};
+use netlab::{Backend, Client, Family, Reply, Site, SiteAddresses, echo, join, site};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, Reply};
+use crate::FOREWORD;
 use crate::probe::assert_peer_is_named;
 use crate::rules::{Form, NODE_PORT, SERVICE_PORT, TARGET_PORT};
-use crate::scene::{attach_in, site};
-use crate::wire::{join, named_client, named_destination, named_headers, v1};
-
-both_families!(
-    a_pod_is_named_even_where_headers_are_required,
-    a_pod_that_is_not_named_has_to_send_a_header,
-    a_pod_cannot_pass_for_another,
-);
 
 const PODS: &str = "10.244.0.0/24,fd10:244::/64";
 
@@ -45,12 +37,13 @@ fn ways_back(family: Family) -> [SocketAddr; 2] {
     [(at.load_balancer, SERVICE_PORT).into(), (at.nics[0], NODE_PORT).into()]
 }
 
+#[apply(both_families)]
 fn a_pod_is_named_even_where_headers_are_required(family: Family) {
     let at = SiteAddresses::of(family);
     let (site, _servers) = service(family);
     // The pods' range is within what is trusted, as where a whole private network is.
     let trusted = "--trust 10.0.0.0/8,fd00::/8";
-    let _foreword = attach_in(&site.node, &flags(&format!("{trusted} --hairpin {PODS}")));
+    let _foreword = FOREWORD.attach(&site.node, &flags(&format!("{trusted} --hairpin {PODS}")));
     for destination in ways_back(family) {
         for (pod, address) in site.pods.iter().zip(at.pods) {
             assert_peer_is_named(pod, address, destination);
@@ -68,10 +61,11 @@ fn assert_load_balancer_is_served(site: &Site, family: Family, destination: Sock
     assert_eq!(client.finish_and_rest(), Reply::ended(&join(&named, b"hello")));
 }
 
+#[apply(both_families)]
 fn a_pod_that_is_not_named_has_to_send_a_header(family: Family) {
     let at = SiteAddresses::of(family);
     let (site, servers) = service(family);
-    let _foreword = attach_in(&site.node, &flags("--guard off"));
+    let _foreword = FOREWORD.attach(&site.node, &flags("--guard off"));
     for destination in ways_back(family) {
         let mut client = Client::connect(&site.pods[0], at.pods[0], destination);
         client.offer(b"hello");
@@ -80,10 +74,11 @@ fn a_pod_that_is_not_named_has_to_send_a_header(family: Family) {
     assert!(servers.iter().all(|server| server.connections() == 0));
 }
 
+#[apply(both_families)]
 fn a_pod_cannot_pass_for_another(family: Family) {
     let at = SiteAddresses::of(family);
     let (site, servers) = service(family);
-    let _foreword = attach_in(&site.node, &flags(&format!("--hairpin {PODS}")));
+    let _foreword = FOREWORD.attach(&site.node, &flags(&format!("--hairpin {PODS}")));
     let [line, block] = named_headers(family);
     let malformed =
         [&b"PROXY "[..], b"TCP6 ::ffff:198.51.100.7 ::ffff:192.0.2.44 1 2\r\n"].concat();

@@ -6,10 +6,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use xtask::lab::Netns;
+use netlab::{Netns, PATIENCE, Scratch};
 
-use crate::client::PATIENCE;
-use crate::setup::{Scratch, foreword};
+use crate::FOREWORD;
 
 /// Nobody listens there: a query is refused at once.
 const NO_SERVER: &str = "nameserver 127.0.0.1\n";
@@ -48,7 +47,7 @@ impl Hosts {
         const SCRIPT: &str = "for file in hosts resolv.conf; do mount --bind $0/$file /etc/$file; done; \
                               exec \"$@\"";
         let mut command = node.command("unshare");
-        command.args(["--mount", "sh", "-ec", SCRIPT]).arg(self.0.path()).arg(foreword());
+        command.args(["--mount", "sh", "-ec", SCRIPT]).arg(self.0.path()).arg(FOREWORD.path());
         command
     }
 }

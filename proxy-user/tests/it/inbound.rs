@@ -4,31 +4,16 @@ use std::net::SocketAddr;
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
-use xtask::lab::Family;
+use netlab::header::{named_client, named_destination, named_headers, v1, v2_raw};
+use netlab::{Client, Family, OFF, OPTIONAL, REQUIRE, Reply, Scene, join, text};
 
-use crate::client::{Client, Reply};
-use crate::scene::{OFF, OPTIONAL, REQUIRE, Scene};
-use crate::wire::{join, named_client, named_destination, named_headers, text, v1, v2_raw};
-
-both_families!(
-    require_takes_both_versions,
-    require_closes_a_connection_without_header,
-    a_broken_header_is_closed_at_once,
-    a_header_must_be_complete_within_five_seconds,
-    optional_takes_connections_with_and_without_header,
-    optional_waits_where_payload_begins_like_a_header,
-    optional_refuses_a_broken_header,
-    off_reads_no_header,
-    an_untrusted_source_is_refused,
-    an_untrusted_source_can_be_a_client_of_its_own,
-    a_spoofed_header_is_refused,
-    a_source_is_trusted_by_its_range,
-);
+use crate::FOREWORD;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n";
 
+#[apply(both_families)]
 fn require_takes_both_versions(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound none"]);
     for (number, header) in named_headers(family).into_iter().enumerate() {
         let mut client = scene.connect();
         client.send(&join(&header, REQUEST));
@@ -38,8 +23,9 @@ fn require_takes_both_versions(family: Family) {
 }
 
 /// What makes curl say `(52) Empty reply from server`: an orderly end without a byte.
+#[apply(both_families)]
 fn require_closes_a_connection_without_header(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound v1"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound v1"]);
     let mut client = scene.connect();
     client.send(REQUEST);
     assert_eq!(client.rest_within(Duration::from_secs(1)), Reply::ended(b""));
@@ -81,8 +67,9 @@ fn broken_headers(family: Family) -> Vec<Vec<u8>> {
     headers
 }
 
+#[apply(both_families)]
 fn a_broken_header_is_closed_at_once(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound none"]);
     for header in broken_headers(family) {
         let mut client = scene.connect();
         client.send(&join(&header, REQUEST));
@@ -92,8 +79,9 @@ fn a_broken_header_is_closed_at_once(family: Family) {
 }
 
 /// However the header is late: not begun, cut in the middle, or trickling in.
+#[apply(both_families)]
 fn a_header_must_be_complete_within_five_seconds(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound none"]);
     let [line, block] = named_headers(family);
     let begin = Instant::now();
     let assert_closed_in_time = |mut client: Client, how: &str| {
@@ -118,8 +106,9 @@ fn a_header_must_be_complete_within_five_seconds(family: Family) {
     scene.assert_no_upstream();
 }
 
+#[apply(both_families)]
 fn optional_takes_connections_with_and_without_header(family: Family) {
-    let scene = Scene::new(family, &[OPTIONAL, "--outbound none"]);
+    let scene = FOREWORD.scene(family, &[OPTIONAL, "--outbound none"]);
     let [line, block] = named_headers(family);
     for (number, header) in [&line[..], &block[..], b""].into_iter().enumerate() {
         let mut client = scene.connect();
@@ -131,8 +120,9 @@ fn optional_takes_connections_with_and_without_header(family: Family) {
 
 /// `PROPFIND` is a verb of `WebDAV`, and `\r\n` may begin an HTTP request: both share their first
 /// bytes with a header, and are payload all the same.
+#[apply(both_families)]
 fn optional_waits_where_payload_begins_like_a_header(family: Family) {
-    let scene = Scene::new(family, &[OPTIONAL, "--outbound none"]);
+    let scene = FOREWORD.scene(family, &[OPTIONAL, "--outbound none"]);
     let payloads = [&b"PROPFIND / HTTP/1.1\r\n\r\n"[..], b"\r\n\r\nGET / HTTP/1.1\r\n\r\n"];
     for (number, payload) in payloads.into_iter().enumerate() {
         let mut client = scene.connect();
@@ -144,8 +134,9 @@ fn optional_waits_where_payload_begins_like_a_header(family: Family) {
 }
 
 /// A header that has begun beyond doubt is held to the rules; it does not become payload.
+#[apply(both_families)]
 fn optional_refuses_a_broken_header(family: Family) {
-    let scene = Scene::new(family, &[OPTIONAL, "--outbound none"]);
+    let scene = FOREWORD.scene(family, &[OPTIONAL, "--outbound none"]);
     let [line, block] = named_headers(family);
     let line = String::from_utf8(line).expect("v1 is ASCII").replace(" 443", " 70000");
     for broken in [line.into_bytes(), v2_raw(0x21, block[13], &block[17..])] {
@@ -156,8 +147,9 @@ fn optional_refuses_a_broken_header(family: Family) {
     scene.assert_no_upstream();
 }
 
+#[apply(both_families)]
 fn off_reads_no_header(family: Family) {
-    let scene = Scene::new(family, &[OFF, "--outbound none"]);
+    let scene = FOREWORD.scene(family, &[OFF, "--outbound none"]);
     for (number, header) in named_headers(family).into_iter().enumerate() {
         let payload = join(&header, REQUEST);
         let mut client = scene.connect();
@@ -169,8 +161,9 @@ fn off_reads_no_header(family: Family) {
 }
 
 /// By the worker, that is: with the guard on, it would not get that far.
+#[apply(both_families)]
 fn an_untrusted_source_is_refused(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--guard off --outbound v1"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--guard off --outbound v1"]);
     let [line, block] = named_headers(family);
     for sent in [&join(&line, REQUEST), &join(&block, REQUEST), REQUEST, b""] {
         assert_refused_stranger(&scene, sent);
@@ -186,8 +179,9 @@ fn assert_refused_stranger(scene: &Scene, sent: &[u8]) {
     client.rest_within(Duration::from_secs(1)).assert_cut(&text(sent));
 }
 
+#[apply(both_families)]
 fn an_untrusted_source_can_be_a_client_of_its_own(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--untrusted direct --outbound v1"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--untrusted direct --outbound v1"]);
     let mut client = scene.connect_from(family.stranger());
     let expected = join(&v1(client.address(), scene.vip()), REQUEST);
     client.send(REQUEST);
@@ -195,8 +189,9 @@ fn an_untrusted_source_can_be_a_client_of_its_own(family: Family) {
     scene.assert_received(0, &expected);
 }
 
+#[apply(both_families)]
 fn a_spoofed_header_is_refused(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--untrusted direct --outbound v1"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--untrusted direct --outbound v1"]);
     for header in named_headers(family) {
         let (first, second) = header.split_at(14);
         let mut client = scene.connect_from(family.stranger());
@@ -212,9 +207,10 @@ fn a_spoofed_header_is_refused(family: Family) {
 }
 
 /// `--trust` repeated, and with a prefix shorter than the address.
+#[apply(both_families)]
 fn a_source_is_trusted_by_its_range(family: Family) {
     let flags = "--inbound require --trust 192.0.2.0/24 --trust 10.77.0.0/16,fd77:1::/64";
-    let scene = Scene::new(family, &[flags, "--outbound v1"]);
+    let scene = FOREWORD.scene(family, &[flags, "--outbound v1"]);
     let [_, header] = named_headers(family);
     let ends: [SocketAddr; 2] = [named_client(family), named_destination(family)];
     for (number, from) in [family.lb(), family.stranger()].into_iter().enumerate() {

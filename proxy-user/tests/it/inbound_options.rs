@@ -3,29 +3,13 @@
 
 use std::time::{Duration, Instant};
 
-use xtask::lab::{Family, wait_until};
-
-use crate::backend::{GREETING, greet};
-use crate::client::{Client, PATIENCE, Reply};
-use crate::maps::refused;
-use crate::scene::{OPTIONAL, REQUIRE, Scene};
-use crate::wire::{
-    join, named_client, named_destination, named_headers, v1, v2_local, v2_with_tlvs,
+use netlab::header::{named_client, named_destination, named_headers, v1, v2_local, v2_with_tlvs};
+use netlab::{
+    Client, Family, GREETING, OPTIONAL, PATIENCE, REQUIRE, Reply, Scene, greet, join, wait_until,
 };
 
-both_families!(
-    versions_can_be_limited,
-    a_header_can_be_too_long,
-    a_server_can_speak_first,
-    a_prompt_header_is_read_where_the_server_may_speak_first,
-    payload_that_ends_like_a_headers_beginning_is_payload,
-    a_second_header_is_payload,
-    a_second_header_can_be_refused,
-    a_second_header_is_refused_however_late,
-    payload_passes_where_a_second_header_is_refused,
-    the_server_speaks_while_a_second_header_is_looked_for,
-    health_checks_are_no_errors,
-);
+use crate::FOREWORD;
+use crate::maps::refused;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n";
 
@@ -37,8 +21,9 @@ fn assert_refused(scene: &Scene, reason: &str, times: u64) {
     .expect("each refusal is counted, once");
 }
 
+#[apply(both_families)]
 fn versions_can_be_limited(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--versions v2 --outbound none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--versions v2 --outbound none"]);
     let [line, block] = named_headers(family);
     let mut client = scene.connect();
     client.send(&join(&line, REQUEST));
@@ -51,8 +36,9 @@ fn versions_can_be_limited(family: Family) {
 }
 
 /// The length says so before the bytes are there, so nobody waits for them.
+#[apply(both_families)]
 fn a_header_can_be_too_long(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--max-header 128 --outbound none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--max-header 128 --outbound none"]);
     let ends = (named_client(family), named_destination(family));
     let long = v2_with_tlvs(ends.0, ends.1, &[&[0xE0, 0, 120][..], &[b'x'; 120]].concat());
     let mut client = scene.connect();
@@ -62,9 +48,10 @@ fn a_header_can_be_too_long(family: Family) {
     scene.assert_no_upstream();
 }
 
+#[apply(both_families)]
 fn a_server_can_speak_first(family: Family) {
     let flags = [OPTIONAL, "--server-first 200ms --outbound v1"];
-    let scene = Scene::serving(family, &flags, greet);
+    let scene = FOREWORD.scene_serving(family, &flags, greet);
     let begin = Instant::now();
     let mut client = scene.connect();
     assert_eq!(client.receive(GREETING.len()), GREETING);
@@ -76,9 +63,10 @@ fn a_server_can_speak_first(family: Family) {
     scene.assert_received(0, &join(&header, b"EHLO example.org\r\n"));
 }
 
+#[apply(both_families)]
 fn a_prompt_header_is_read_where_the_server_may_speak_first(family: Family) {
     let flags = [OPTIONAL, "--server-first 1s --outbound none"];
-    let scene = Scene::new(family, &flags);
+    let scene = FOREWORD.scene(family, &flags);
     let [line, _] = named_headers(family);
     let mut client = scene.connect();
     // Begun in time: the rest may take longer than the server would have waited.
@@ -89,8 +77,9 @@ fn a_prompt_header_is_read_where_the_server_may_speak_first(family: Family) {
     scene.assert_received(0, REQUEST);
 }
 
+#[apply(both_families)]
 fn payload_that_ends_like_a_headers_beginning_is_payload(family: Family) {
-    let scene = Scene::new(family, &[OPTIONAL, "--outbound none"]);
+    let scene = FOREWORD.scene(family, &[OPTIONAL, "--outbound none"]);
     for (number, payload) in
         [&b"P"[..], b"PROXY", b"\r\n", b"\r\n\r\n\0\r\nQUIT"].iter().enumerate()
     {
@@ -101,8 +90,9 @@ fn payload_that_ends_like_a_headers_beginning_is_payload(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn a_second_header_is_payload(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound none"]);
     let [line, block] = named_headers(family);
     let mut client = scene.connect();
     client.send(&join(&block, &join(&line, REQUEST)));
@@ -110,8 +100,9 @@ fn a_second_header_is_payload(family: Family) {
     scene.assert_received(0, &join(&line, REQUEST));
 }
 
+#[apply(both_families)]
 fn a_second_header_can_be_refused(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--reject-second --outbound none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--reject-second --outbound none"]);
     let [line, block] = named_headers(family);
     for (first, second) in [(&line, &block), (&block, &line), (&line, &line)] {
         let mut client = scene.connect();
@@ -127,8 +118,9 @@ fn a_second_header_can_be_refused(family: Family) {
 }
 
 /// The upstream is open by then, and must not get a byte of it.
+#[apply(both_families)]
 fn a_second_header_is_refused_however_late(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--reject-second --outbound v1"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--reject-second --outbound v1"]);
     let [line, block] = named_headers(family);
     for (number, second) in [&line, &block].into_iter().enumerate() {
         let mut client = scene.connect();
@@ -140,8 +132,9 @@ fn a_second_header_is_refused_however_late(family: Family) {
     assert_refused(&scene, "second-header", 2);
 }
 
+#[apply(both_families)]
 fn payload_passes_where_a_second_header_is_refused(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--reject-second --outbound none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--reject-second --outbound none"]);
     let [_, block] = named_headers(family);
     let payload = b"PROPFIND / HTTP/1.1\r\n\r\n";
     let splits: [&[&[u8]]; 4] = [
@@ -163,9 +156,10 @@ fn payload_passes_where_a_second_header_is_refused(family: Family) {
     scene.assert_received(splits.len(), &payload[..3]);
 }
 
+#[apply(both_families)]
 fn the_server_speaks_while_a_second_header_is_looked_for(family: Family) {
     let flags = [REQUIRE, "--reject-second --outbound none"];
-    let scene = Scene::serving(family, &flags, greet);
+    let scene = FOREWORD.scene_serving(family, &flags, greet);
     let [_, block] = named_headers(family);
     let mut client = scene.connect();
     client.send(&block);
@@ -176,8 +170,9 @@ fn the_server_speaks_while_a_second_header_is_looked_for(family: Family) {
 }
 
 /// Connect-and-close, connect-and-reset, header-then-close, header-then-reset, LOCAL.
+#[apply(both_families)]
 fn health_checks_are_no_errors(family: Family) {
-    let mut scene = Scene::new(family, &[REQUIRE, "--outbound v2"]);
+    let mut scene = FOREWORD.scene(family, &[REQUIRE, "--outbound v2"]);
     let [line, block] = named_headers(family);
     let looks: [&dyn Fn(Client); 5] = [
         &|client| assert_eq!(client.finish_and_rest(), Reply::ended(b"")),

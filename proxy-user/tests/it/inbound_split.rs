@@ -4,23 +4,16 @@ use std::collections::BTreeSet;
 use std::thread::sleep;
 use std::time::Duration;
 
-use xtask::lab::Family;
+use netlab::header::{named_client, named_destination, named_headers, v1, v2_with_tlvs};
+use netlab::{Client, Family, REQUIRE, Reply, SEGMENT_GAP, join, text};
 
-use crate::client::{Client, Reply, SEGMENT_GAP};
-use crate::scene::{REQUIRE, Scene};
-use crate::wire::{join, named_client, named_destination, named_headers, text, v1, v2_with_tlvs};
-
-both_families!(
-    a_header_split_at_every_byte_is_read,
-    a_header_may_come_byte_by_byte,
-    a_header_may_come_with_payload_behind_it,
-    a_header_may_be_all_that_comes_for_a_while,
-);
+use crate::FOREWORD;
 
 /// One connection for each position, all at once; each with a payload of its own, so that no
 /// connection can pass for another.
+#[apply(both_families)]
 fn a_header_split_at_every_byte_is_read(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound v1"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound v1"]);
     let mut expected = BTreeSet::new();
     let mut open: Vec<(Client, Vec<u8>)> = Vec::new();
     for (version, header) in named_headers(family).into_iter().enumerate() {
@@ -46,8 +39,9 @@ fn a_header_split_at_every_byte_is_read(family: Family) {
     assert_eq!(scene.backend.connections(), connections);
 }
 
+#[apply(both_families)]
 fn a_header_may_come_byte_by_byte(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound none"]);
     for (number, header) in named_headers(family).into_iter().enumerate() {
         let mut client = scene.connect();
         for byte in join(&header, b"payload") {
@@ -60,8 +54,9 @@ fn a_header_may_come_byte_by_byte(family: Family) {
 }
 
 /// In one segment, however much it is, TLVs included; the payload may itself look like a header.
+#[apply(both_families)]
 fn a_header_may_come_with_payload_behind_it(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound none"]);
     let (client, destination) = (named_client(family), named_destination(family));
     let unknown_tlv = [&[0xE5, 0x04, 0x00][..], &[0; 1024]].concat();
     let no_op_tlv = [0x04, 0x00, 0x03, 1, 2, 3];
@@ -78,8 +73,9 @@ fn a_header_may_come_with_payload_behind_it(family: Family) {
 }
 
 /// A complete header opens the upstream: a backend that speaks first is heard.
+#[apply(both_families)]
 fn a_header_may_be_all_that_comes_for_a_while(family: Family) {
-    let scene = Scene::serving(family, &[REQUIRE, "--outbound none"], |served| {
+    let scene = FOREWORD.scene_serving(family, &[REQUIRE, "--outbound none"], |served| {
         served.send(b"220 ready\r\n");
         served.read_to_end();
     });

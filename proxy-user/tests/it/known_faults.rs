@@ -5,20 +5,10 @@ use std::sync::mpsc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use xtask::lab::Family;
+use netlab::{BACKLOG, End, Family, OFF, PATIENCE, Reply, Served, echo, lab_with_a_narrow_client};
 
-use crate::backend::{Served, echo};
+use crate::FOREWORD;
 use crate::bulk::{MEBIBYTE, assert_same_bulk, noise};
-use crate::client::{End, PATIENCE, Reply};
-use crate::scene::{BACKLOG, OFF, Scene, lab_with_a_narrow_client};
-
-both_families!(
-    sozu_1323_a_lost_edge,
-    dae_1115_a_stall_of_200_ms,
-    haproxy_2505_a_truncated_tail,
-    envoy_2067_a_clients_lost_half_close,
-    envoy_2067_an_upstreams_lost_half_close,
-);
 
 /// Foreword with nothing to read and nothing to write in front of the bytes.
 const PLAIN: [&str; 2] = [OFF, "--outbound none"];
@@ -29,6 +19,7 @@ const SETTLED: Duration = Duration::from_millis(500);
 /// `splice(2)` says `EAGAIN` of an empty socket as of a full pipe, and small segments fill a pipe
 /// long before its bytes do. Whoever takes the one for the other waits for an edge that does not
 /// come: all there will ever be is in the socket, and nobody ends.
+#[apply(both_families)]
 fn sozu_1323_a_lost_edge(family: Family) {
     let (sent, all_sent) = mpsc::channel();
     let serve = move |served: &mut Served| {
@@ -36,7 +27,7 @@ fn sozu_1323_a_lost_edge(family: Family) {
         let _ = sent.send(());
         served.read_to_end();
     };
-    let scene = Scene::in_lab(lab_with_a_narrow_client(), family, &PLAIN, serve);
+    let scene = FOREWORD.scene_in(lab_with_a_narrow_client(), family, &PLAIN, serve);
     let mut client = scene.connect();
     all_sent.recv_timeout(PATIENCE).expect("the node takes what the client does not");
     sleep(SETTLED);
@@ -47,9 +38,10 @@ fn sozu_1323_a_lost_edge(family: Family) {
 
 /// With `SPLICE_F_MORE`, the end of each message waits 200 ms for more of it. The bulk has
 /// Foreword splice; what comes behind it is as short as a query, and the connection stays open.
+#[apply(both_families)]
 fn dae_1115_a_stall_of_200_ms(family: Family) {
     const ROUNDS: u32 = 20;
-    let scene = Scene::serving(family, &PLAIN, echo);
+    let scene = FOREWORD.scene_serving(family, &PLAIN, echo);
     let mut client = scene.connect();
     let bulk = noise(2, MEBIBYTE / 4);
     let begin = Instant::now();
@@ -68,6 +60,7 @@ fn dae_1115_a_stall_of_200_ms(family: Family) {
 
 /// An upstream that has ended while its last bytes could not go on yet: its end must not overtake
 /// them, however long they wait in the pipe.
+#[apply(both_families)]
 fn haproxy_2505_a_truncated_tail(family: Family) {
     let (sent, all_sent) = mpsc::channel();
     let serve = move |served: &mut Served| {
@@ -76,7 +69,7 @@ fn haproxy_2505_a_truncated_tail(family: Family) {
         let _ = sent.send(());
         served.read_to_end();
     };
-    let scene = Scene::in_lab(lab_with_a_narrow_client(), family, &PLAIN, serve);
+    let scene = FOREWORD.scene_in(lab_with_a_narrow_client(), family, &PLAIN, serve);
     let mut client = scene.connect();
     client.finish();
     all_sent.recv_timeout(PATIENCE).expect("the node takes what the client does not");
@@ -92,10 +85,11 @@ fn haproxy_2505_a_truncated_tail(family: Family) {
 }
 
 /// The client's FIN must reach the backend while the other direction stays open.
+#[apply(both_families)]
 fn envoy_2067_a_clients_lost_half_close(family: Family) {
     let answer = noise(3, 3 * MEBIBYTE);
     let to_send = answer.clone();
-    let scene = Scene::serving(family, &PLAIN, move |served| {
+    let scene = FOREWORD.scene_serving(family, &PLAIN, move |served| {
         served.read_to_end();
         served.send(&to_send);
     });
@@ -109,8 +103,9 @@ fn envoy_2067_a_clients_lost_half_close(family: Family) {
 }
 
 /// The backend's FIN must reach the client while the other direction stays open.
+#[apply(both_families)]
 fn envoy_2067_an_upstreams_lost_half_close(family: Family) {
-    let scene = Scene::serving(family, &PLAIN, |served| {
+    let scene = FOREWORD.scene_serving(family, &PLAIN, |served| {
         served.send(b"enough said");
         served.finish();
         served.read_to_end();

@@ -4,34 +4,18 @@ use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use netlab::{
+    Backend, Client, Family, Lab, OFF, PATIENCE, PORT, Reply, Scene, echo, lab, wait_until,
+};
 use nix::sys::signal::Signal;
-use xtask::lab::{Family, Foreword, Lab, wait_until};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, PATIENCE, Reply};
+use crate::FOREWORD;
 use crate::footprint::{Footprint, NodeState};
 use crate::probe::{
     FLAGS, assert_peer_is_named, assert_served, attach_and_serve, cleanup, echoes, flows_directly,
 };
-use crate::scene::{OFF, PORT, Scene, attach, lab};
-use crate::setup::foreword;
 
-both_families!(
-    a_live_connection_is_drained,
-    the_drain_has_a_time_limit,
-    a_second_signal_ends_at_once,
-);
-
-any_family!(
-    two_instances_share_a_node,
-    what_is_attached_is_said_in_a_few_lines,
-    attaching_ten_times_leaves_nothing,
-    clsact_leaves_nothing,
-    cleanup_spares_the_living,
-    sigint_detaches_as_well,
-    a_signal_during_the_start_leaves_nothing,
-);
-
+#[apply(lab_test)]
 fn attaching_ten_times_leaves_nothing() {
     let lab = lab();
     let backends = echoes(&lab);
@@ -46,9 +30,10 @@ fn attaching_ten_times_leaves_nothing() {
     }
 }
 
+#[apply(lab_test)]
 fn what_is_attached_is_said_in_a_few_lines() {
     let lab = lab();
-    let foreword = attach(&lab, FLAGS);
+    let foreword = FOREWORD.attach(&lab.node, FLAGS);
     let output = foreword.output();
     let lines: Vec<_> = output.lines().collect();
     assert!((2..=10).contains(&lines.len()), "{output}");
@@ -59,6 +44,7 @@ fn what_is_attached_is_said_in_a_few_lines() {
 }
 
 /// One for each interface: they do not meet, and the end of one leaves the other alone.
+#[apply(lab_test)]
 fn two_instances_share_a_node() {
     let lab = lab();
     let family = Family::V4;
@@ -66,7 +52,7 @@ fn two_instances_share_a_node() {
     let assert_inner_is_served =
         || assert_peer_is_named(&lab.backend, family.backend(), on_node.address());
     let backends = echoes(&lab);
-    let mut inner = attach(&lab, &format!("eth1 --port {PORT} {OFF} --outbound v1"));
+    let mut inner = FOREWORD.attach(&lab.node, &format!("eth1 --port {PORT} {OFF} --outbound v1"));
     let before = NodeState::of(&lab.node);
     let (mut outer, footprint) = attach_and_serve(&lab, &backends, FLAGS);
     assert_inner_is_served();
@@ -77,6 +63,7 @@ fn two_instances_share_a_node() {
     assert_eq!(inner.terminate().expect("it ends").code(), Some(0));
 }
 
+#[apply(lab_test)]
 fn clsact_leaves_nothing() {
     let lab = lab();
     let backends = echoes(&lab);
@@ -88,10 +75,11 @@ fn clsact_leaves_nothing() {
     before.assert_restored(&lab.node);
 }
 
+#[apply(lab_test)]
 fn sigint_detaches_as_well() {
     let lab = lab();
     let before = NodeState::of(&lab.node);
-    let mut foreword = attach(&lab, FLAGS);
+    let mut foreword = FOREWORD.attach(&lab.node, FLAGS);
     let footprint = Footprint::of(foreword.pid(), &lab.node);
     foreword.signal(Signal::SIGINT).expect("it runs");
     assert_eq!(foreword.wait(PATIENCE).expect("it ends after SIGINT").code(), Some(0));
@@ -103,18 +91,19 @@ fn sigint_detaches_as_well() {
 /// takes is measured once.
 fn moments(lab: &Lab) -> impl Iterator<Item = Duration> + use<> {
     let begin = Instant::now();
-    let mut complete = attach(lab, FLAGS);
+    let mut complete = FOREWORD.attach(&lab.node, FLAGS);
     let whole = begin.elapsed();
     complete.terminate().expect("it ends after SIGTERM");
     (0..10).map(move |step| whole * step / 8)
 }
 
+#[apply(lab_test)]
 fn a_signal_during_the_start_leaves_nothing() {
     let lab = lab();
     let before = NodeState::of(&lab.node);
     let flags: Vec<_> = FLAGS.split_whitespace().collect();
     for moment in moments(&lab) {
-        let mut starting = Foreword::spawn(&lab.node, foreword(), &flags).expect("it starts");
+        let mut starting = FOREWORD.spawn(&lab.node, &flags);
         sleep(moment);
         let _ = starting.terminate().expect("it ends after SIGTERM");
         Footprint::by_name(starting.pid()).assert_gone(&lab.node);
@@ -123,6 +112,7 @@ fn a_signal_during_the_start_leaves_nothing() {
 }
 
 /// `cleanup` removes what the dead left, and nothing of an instance that serves.
+#[apply(lab_test)]
 fn cleanup_spares_the_living() {
     let lab = lab();
     let backends = echoes(&lab);
@@ -145,8 +135,9 @@ fn talking(scene: &Scene) -> Client {
     client
 }
 
+#[apply(both_families)]
 fn a_live_connection_is_drained(family: Family) {
-    let mut scene = Scene::serving(family, &[OFF, "--outbound none"], echo);
+    let mut scene = FOREWORD.scene_serving(family, &[OFF, "--outbound none"], echo);
     let footprint = Footprint::of(scene.foreword.pid(), &scene.lab.node);
     let mut live = talking(&scene);
     scene.foreword.signal(Signal::SIGTERM).expect("it runs");
@@ -167,9 +158,10 @@ fn a_live_connection_is_drained(family: Family) {
     footprint.assert_gone(&scene.lab.node);
 }
 
+#[apply(both_families)]
 fn the_drain_has_a_time_limit(family: Family) {
     let flags = [OFF, "--outbound none --drain-timeout 2s"];
-    let mut scene = Scene::serving(family, &flags, echo);
+    let mut scene = FOREWORD.scene_serving(family, &flags, echo);
     let footprint = Footprint::of(scene.foreword.pid(), &scene.lab.node);
     let mut live = talking(&scene);
     let begin = Instant::now();
@@ -183,8 +175,9 @@ fn the_drain_has_a_time_limit(family: Family) {
 }
 
 /// For whoever does not want to wait for the drain; it detaches all the same.
+#[apply(both_families)]
 fn a_second_signal_ends_at_once(family: Family) {
-    let mut scene = Scene::serving(family, &[OFF, "--outbound none"], echo);
+    let mut scene = FOREWORD.scene_serving(family, &[OFF, "--outbound none"], echo);
     let footprint = Footprint::of(scene.foreword.pid(), &scene.lab.node);
     let mut live = talking(&scene);
     scene.foreword.signal(Signal::SIGTERM).expect("it runs");

@@ -3,37 +3,22 @@
 use std::io::Read as _;
 use std::net::SocketAddr;
 
-use xtask::lab::{Family, Foreword, Lab, wait_until};
+use netlab::header::{named_client, v1};
+use netlab::{
+    Backend, Client, Config, ConfigFile, Family, Foreword, Lab, PATIENCE, PORT, Reply, Rule, echo,
+    join, lab, wait_until,
+};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, PATIENCE, Reply};
-use crate::config_file::{ConfigFile, wait_for};
+use crate::FOREWORD;
+use crate::config_file::wait_for;
 use crate::maps::refused;
-use crate::scene::{PORT, lab};
-use crate::setup::foreword;
 use crate::talk::Talk;
-use crate::wire::{join, named_client, v1};
-
-both_families!(
-    one_more_than_the_limit_is_reset,
-    a_client_has_its_own_limit,
-    too_few_files_are_no_fault,
-);
-
-any_family!(
-    a_reload_raises_the_limit,
-    what_files_do_not_allow_is_said,
-    an_ipv6_network_is_one_client,
-);
 
 /// Trusts the load balancer, and lets it stand for clients.
-fn config(family: Family, limits: &str) -> String {
-    format!(
-        "admin: {{ socket: none }}\nlimits: {{ {limits} }}\ninterfaces: [eth0]\nrules:\n  \
-         - name: web\n    ports: [{PORT}]\n    \
-         inbound: {{ mode: optional, trusted: [\"{}\"] }}\n    outbound: {{ version: none }}\n",
-        family.lb()
-    )
+fn config(family: Family, limits: &str) -> Config {
+    let rule = Rule::new("web", PORT).inbound("optional", [family.lb()]);
+    let limits = format!("limits: {{ {limits} }}");
+    Config::on("eth0").with("admin: { socket: none }").with(limits).rule(rule)
 }
 
 fn backend(lab: &Lab, family: Family) -> Backend {
@@ -68,10 +53,12 @@ fn stay(lab: &Lab, family: Family, backend: &Backend, header: &[u8]) -> Client {
     client
 }
 
+#[apply(both_families)]
 fn one_more_than_the_limit_is_reset(family: Family) {
     let lab = lab();
     let backend = backend(&lab, family);
-    let foreword = ConfigFile::saying(&config(family, "connections: 3")).run(&lab);
+    let file = ConfigFile::saying(config(family, "connections: 3"));
+    let foreword = FOREWORD.run(&lab.node, &file);
     let limits = foreword.output();
     assert!(limits.contains("limits    3 connections at once ("), "{limits}");
     let talks: Vec<_> = (0..3).map(|_| Talk::begin(connect(&lab, family, &backend))).collect();
@@ -89,10 +76,12 @@ fn one_more_than_the_limit_is_reset(family: Family) {
         .expect("one has ended");
 }
 
+#[apply(both_families)]
 fn a_client_has_its_own_limit(family: Family) {
     let lab = lab();
     let backend = backend(&lab, family);
-    let foreword = ConfigFile::saying(&config(family, "perSource: 2")).run(&lab);
+    let file = ConfigFile::saying(config(family, "perSource: 2"));
+    let foreword = FOREWORD.run(&lab.node, &file);
     let client = |port: u16| SocketAddr::new(named_client(family).ip(), port);
     let other = SocketAddr::new(family.stranger(), 1);
     let header = |client: SocketAddr| v1(client, backend.address());
@@ -113,13 +102,14 @@ fn a_client_has_its_own_limit(family: Family) {
 
 /// With as many descriptors as are enough for a few connections, more of them are refused in order,
 /// and nothing stalls.
+#[apply(both_families)]
 fn too_few_files_are_no_fault(family: Family) {
     let lab = lab();
     let backend = backend(&lab, family);
-    let config = ConfigFile::saying(&config(family, ""));
+    let config = ConfigFile::saying(config(family, ""));
     let mut command = lab.node.command("prlimit");
-    command.arg("--nofile=244:244").arg(foreword());
-    let foreword = Foreword::run_by(command, &config.path()).expect("it runs");
+    command.arg("--nofile=244:244").arg(FOREWORD.path());
+    let foreword = Foreword::run_by(command, config.path()).expect("it runs");
     let limits = foreword.output();
     assert!(
         limits.contains("limits    10 connections at once (244 files may be open)"),
@@ -143,12 +133,13 @@ fn too_few_files_are_no_fault(family: Family) {
 }
 
 /// Twenty connections of clients in one /64 and in another, by the prefix that makes a client.
+#[apply(lab_test)]
 fn an_ipv6_network_is_one_client() {
     let family = Family::V6;
     let lab = lab();
     let backend = backend(&lab, family);
-    let file = ConfigFile::saying(&config(family, "perSource: 2"));
-    let foreword = file.run(&lab);
+    let file = ConfigFile::saying(config(family, "perSource: 2"));
+    let foreword = FOREWORD.run(&lab.node, &file);
     let client = |network: u16, number: u16| {
         SocketAddr::from(([0x2001, 0xdb8, 0, network, 0, 0, 0, number], 1000))
     };
@@ -169,34 +160,36 @@ fn an_ipv6_network_is_one_client() {
         (serve(one), serve(other))
     };
     assert_eq!(served_of_two_networks(), (2, 2));
-    file.say(&config(family, "perSource: 2, ipv6Prefix: 128"));
+    file.say(config(family, "perSource: 2, ipv6Prefix: 128"));
     wait_for(&foreword, "limits.ipv6Prefix: 64 → 128", 1);
     assert_eq!(served_of_two_networks(), (20, 20));
     // The next two numbers differ in their last bit only.
-    file.say(&config(family, "perSource: 2, ipv6Prefix: 63"));
+    file.say(config(family, "perSource: 2, ipv6Prefix: 63"));
     wait_for(&foreword, "limits.ipv6Prefix: 128 → 63", 1);
     assert_eq!(served_of_two_networks(), (2, 0));
 }
 
+#[apply(lab_test)]
 fn a_reload_raises_the_limit() {
     let family = Family::V4;
     let lab = lab();
     let backend = backend(&lab, family);
-    let file = ConfigFile::saying(&config(family, "connections: 1"));
-    let foreword = file.run(&lab);
+    let file = ConfigFile::saying(config(family, "connections: 1"));
+    let foreword = FOREWORD.run(&lab.node, &file);
     let _one = stay(&lab, family, &backend, b"");
     assert!(!is_served(&lab, family, &backend, b""));
-    file.say(&config(family, "connections: 2"));
+    file.say(config(family, "connections: 2"));
     wait_for(&foreword, "limits.connections: 1 → 2", 1);
     assert!(is_served(&lab, family, &backend, b""));
 }
 
+#[apply(lab_test)]
 fn what_files_do_not_allow_is_said() {
     let lab = lab();
     let mut command = lab.node.command("prlimit");
-    command.arg("--nofile=1024:1024").arg(foreword());
-    let config = ConfigFile::saying(&config(Family::V4, "connections: 16000"));
-    let foreword = Foreword::run_by(command, &config.path()).expect("it runs");
+    command.arg("--nofile=1024:1024").arg(FOREWORD.path());
+    let config = ConfigFile::saying(config(Family::V4, "connections: 16000"));
+    let foreword = Foreword::run_by(command, config.path()).expect("it runs");
     let said = foreword.output();
     let warning = "warning   limits.connections: 16000: 1024 files may be open, which is enough for \
                    400; allow 32224 (LimitNOFILE= of systemd, or ulimit -n)";

@@ -5,20 +5,13 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream};
 use std::time::Duration;
 
+use netlab::{
+    Backend, Family, Lab, Netns, OFF, PATIENCE, PORT, echo, hooks, lab, output_of, wait_until,
+};
 use socket2::{Domain, Socket, Type};
-use xtask::lab::{Family, Lab, Netns, wait_until};
 
-use crate::backend::{Backend, echo};
-use crate::client::PATIENCE;
-use crate::hooks::hooks;
+use crate::FOREWORD;
 use crate::maps::{dropped, packets};
-use crate::scene::{OFF, PORT, attach, lab};
-use crate::setup::output_of;
-
-any_family!(
-    link_local_connections_are_left_alone,
-    link_local_sources_do_not_get_past_a_rule_that_restricts,
-);
 
 /// The address that an interface has by itself, and the interface's index. The kernel gives it a little
 /// after the link is up.
@@ -90,6 +83,7 @@ fn assert_direct(lab: &Lab, server: &Backend, number: usize, (from, to): (Socket
     assert_eq!((peer.ip(), peer.port()), (from.ip(), stream.local_addr().expect("it has").port()));
 }
 
+#[apply(lab_test)]
 fn link_local_connections_are_left_alone() {
     for hook in hooks() {
         let lab = lab();
@@ -97,8 +91,8 @@ fn link_local_connections_are_left_alone() {
         let global: IpAddr = Family::V6.node();
         let by_link = Backend::start(&lab.node, ends.node, echo);
         let by_name = Backend::start(&lab.node, (global, PORT).into(), echo);
-        let foreword =
-            attach(&lab, &format!("eth0 --port {PORT} {OFF} --outbound v1 --hook {hook}"));
+        let foreword = FOREWORD
+            .attach(&lab.node, &format!("eth0 --port {PORT} {OFF} --outbound v1 --hook {hook}"));
         assert_direct(&lab, &by_link, 0, (ends.client, ends.to_node));
         assert_direct(&lab, &by_name, 0, (ends.client, by_name.address()));
         assert!(packets(&foreword, "passed") > 0, "{hook}: it has seen them");
@@ -107,6 +101,7 @@ fn link_local_connections_are_left_alone() {
     }
 }
 
+#[apply(lab_test)]
 fn link_local_sources_do_not_get_past_a_rule_that_restricts() {
     for hook in hooks() {
         for trusted in ["fd77:1::2", "fe80::/10"] {
@@ -114,8 +109,8 @@ fn link_local_sources_do_not_get_past_a_rule_that_restricts() {
             let ends = Ends::of(&lab);
             let by_link = Backend::start(&lab.node, ends.node, echo);
             let by_name = Backend::start(&lab.node, (Family::V6.node(), PORT).into(), echo);
-            let foreword = attach(
-                &lab,
+            let foreword = FOREWORD.attach(
+                &lab.node,
                 &format!(
                     "eth0 --port {PORT} --inbound require --trust {trusted} --outbound v1 --hook {hook}"
                 ),

@@ -9,26 +9,17 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use netlab::{
+    Backend, Client, Config, ConfigFile, Daemon, Family, Foreword, Lab, Netns, PATIENCE, PORT,
+    Rule, hooks, lab, output_of, wait_until,
+};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use xtask::lab::{Daemon, Family, Foreword, Lab, Netns, wait_until};
 
+use crate::FOREWORD;
 use crate::admin::get;
-use crate::backend::Backend;
-use crate::client::{Client, PATIENCE};
-use crate::config_file::{ConfigFile, rule, wait_for};
-use crate::hooks::hooks;
+use crate::config_file::{rule, wait_for};
 use crate::probe::{FLAGS, assert_served, echoes};
-use crate::scene::{PORT, attach, lab};
-use crate::setup::{foreword, output_of};
-
-any_family!(
-    nobody_can_neither_hold_the_lock_nor_take_names,
-    root_without_capabilities_changes_nothing,
-    want_of_descriptors_ends_no_listening,
-    a_folder_that_is_not_shared_is_named,
-    an_interface_that_can_not_be_attached_to_is_told,
-);
 
 const FOLDER: &str = "/run/foreword/locks";
 
@@ -95,11 +86,12 @@ fn assert_untouched(foreword: &mut Foreword, lab: &Lab, backend: &Backend) {
 }
 
 /// `nobody` connects thousands of times, and tries to have the names of locks to come.
+#[apply(lab_test)]
 fn nobody_can_neither_hold_the_lock_nor_take_names() {
     let lab = lab();
     let [backend, _] = echoes(&lab);
     let flags = format!("{FLAGS} --take-over").replace("eth0", "eth0 late*");
-    let mut foreword = attach(&lab, &flags);
+    let mut foreword = FOREWORD.attach(&lab.node, &flags);
     let number = number_of(&lab.node);
     let program = format!(
         "import os, socket, resource\n\
@@ -135,19 +127,20 @@ fn nobody_can_neither_hold_the_lock_nor_take_names() {
     wait_until(PATIENCE, "the late interface", || foreword.output().contains("has come"))
         .unwrap_or_else(|error| panic!("{error}: {}", foreword.output()));
     assert!(!foreword.output().contains("can't be attached"), "{}", foreword.output());
-    let second = attach(&lab, &flags);
+    let second = FOREWORD.attach(&lab.node, &flags);
     foreword.wait(PATIENCE).expect("it has nothing to wait for");
     assert_served(&lab, &backend, Family::V4);
     drop((second, beside));
 }
 
 /// It is of the same user, and so it may ask; it has nothing to show.
+#[apply(lab_test)]
 fn root_without_capabilities_changes_nothing() {
     for hook in hooks() {
         let lab = lab();
         let [backend, _] = echoes(&lab);
         let flags = format!("{FLAGS} --take-over --hook {hook}");
-        let mut foreword = attach(&lab, &flags);
+        let mut foreword = FOREWORD.attach(&lab.node, &flags);
         let program = format!(
             "import json, socket\n\
              path, index = '{socket}', {index}\n\
@@ -173,7 +166,7 @@ fn root_without_capabilities_changes_nothing() {
         assert!(answers.contains("what it has shown is no program"), "{answers}");
         assert_untouched(&mut foreword, &lab, &backend);
         // Its two thousand silent connections keep no successor waiting.
-        let second = attach(&lab, &flags);
+        let second = FOREWORD.attach(&lab.node, &flags);
         foreword.wait(PATIENCE).expect("it has nothing to wait for");
         assert!(!second.output().contains("is stuck"), "{}", second.output());
         assert_served(&lab, &backend, Family::V4);
@@ -188,11 +181,12 @@ fn limit_descriptors(pid: u32, soft: &str) {
     output_of(command);
 }
 
+#[apply(lab_test)]
 fn want_of_descriptors_ends_no_listening() {
     let lab = lab();
     let [backend, _] = echoes(&lab);
     let flags = format!("{FLAGS} --take-over");
-    let mut foreword = attach(&lab, &flags);
+    let mut foreword = FOREWORD.attach(&lab.node, &flags);
     let limits = fs::read_to_string(format!("/proc/{}/limits", foreword.pid())).expect("it runs");
     let limits = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit");
     let soft = limits.split_whitespace().nth(3).expect("a number").to_owned();
@@ -203,7 +197,7 @@ fn want_of_descriptors_ends_no_listening() {
         .collect();
     wait_for(&foreword, "cannot accept a successor now", 2);
     limit_descriptors(foreword.pid(), &soft);
-    let second = attach(&lab, &flags);
+    let second = FOREWORD.attach(&lab.node, &flags);
     foreword.wait(PATIENCE).expect("it has nothing to wait for");
     assert!(!second.output().contains("is stuck"), "{}", second.output());
     assert_served(&lab, &backend, Family::V4);
@@ -211,15 +205,16 @@ fn want_of_descriptors_ends_no_listening() {
 }
 
 /// Two containers with a `/run` of their own each. After the first has died, nothing is in the way.
+#[apply(lab_test)]
 fn a_folder_that_is_not_shared_is_named() {
     for hook in hooks() {
         let lab = lab();
         let [backend, _] = echoes(&lab);
-        let mut first = attach(&lab, &format!("{FLAGS} --hook {hook}"));
+        let mut first = FOREWORD.attach(&lab.node, &format!("{FLAGS} --hook {hook}"));
         let elsewhere = |flags: &str| {
             let mut command = lab.node.command("unshare");
             let script = "mount -t tmpfs tmpfs /run && exec \"$0\" \"$@\"";
-            command.args(["--mount", "sh", "-c", script]).arg(foreword()).arg("attach");
+            command.args(["--mount", "sh", "-c", script]).arg(FOREWORD.path()).arg("attach");
             command.args(flags.split_whitespace());
             command
         };
@@ -242,16 +237,17 @@ fn a_folder_that_is_not_shared_is_named() {
 }
 
 /// The driver of a macvlan has no XDP, and it was asked for.
+#[apply(lab_test)]
 fn an_interface_that_can_not_be_attached_to_is_told() {
     let lab = lab();
     let [backend, _] = echoes(&lab);
-    let config = ConfigFile::saying(&format!(
-        "admin: {{ http: \"127.0.0.1:9478\" }}\nguardHook: native\n{}",
-        rule(PORT, "v1")
-            .replace("[eth0]", "[eth0, \"late*\"]")
-            .replace("mode: off", "mode: require, trusted: [10.77.1.2, \"fd77:1::2\"]")
-    ));
-    let foreword = config.run(&lab);
+    let rule = Rule::new("web", PORT).inbound("require", ["10.77.1.2", "fd77:1::2"]).outbound("v1");
+    let config = Config::on("eth0, \"late*\"")
+        .with("admin: { http: \"127.0.0.1:9478\" }")
+        .with("guardHook: native")
+        .rule(rule);
+    let config = ConfigFile::saying(config);
+    let foreword = FOREWORD.run(&lab.node, &config);
     assert_eq!(get(&lab, "/readyz"), ("200".to_owned(), "ready\n".to_owned()));
     let metric = |interface: &str, value: u8| {
         let line = format!("foreword_interface_attach_failed{{interface=\"{interface}\"}} {value}");
@@ -279,7 +275,7 @@ fn an_interface_that_can_not_be_attached_to_is_told() {
 
 /// A variable of the test has its name.
 fn binary() -> &'static Path {
-    foreword()
+    FOREWORD.path()
 }
 
 /// Stops a process, or has it go on.

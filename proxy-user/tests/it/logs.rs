@@ -1,21 +1,11 @@
 //! What is logged of connections: refusals in samples with what was read, nothing of health checks,
 //! and never as many lines as there are connections.
 
+use netlab::{Family, OFF, PATIENCE, REQUIRE, Reply, Scene, echo, wait_until};
 use serde_json::Value;
-use xtask::lab::{Family, wait_until};
 
-use crate::backend::echo;
-use crate::client::{PATIENCE, Reply};
+use crate::FOREWORD;
 use crate::maps::refused;
-use crate::scene::{OFF, REQUIRE, Scene};
-
-both_families!(
-    a_refusal_is_logged_with_what_was_read,
-    a_flood_of_refusals_is_a_few_lines,
-    health_checks_are_silent
-);
-
-any_family!(lines_can_be_json);
 
 /// Lines about refusals that it has written.
 fn lines(scene: &Scene) -> Vec<String> {
@@ -29,8 +19,9 @@ fn refuse(scene: &Scene, bytes: &[u8]) {
     client.rest_after_offer().assert_cut("a connection that is refused");
 }
 
+#[apply(both_families)]
 fn a_refusal_is_logged_with_what_was_read(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound none"]);
     let header = b"PROXY TCP4 1.2.3.4 5.6.7.8 +1 2\r\n";
     refuse(&scene, header);
     refuse(&scene, b"GET /private/page HTTP/1.1\r\n\r\n");
@@ -44,9 +35,10 @@ fn a_refusal_is_logged_with_what_was_read(family: Family) {
     assert!(other.contains("read=474554202f707269766174652f706167 "), "{other}");
 }
 
+#[apply(both_families)]
 fn a_flood_of_refusals_is_a_few_lines(family: Family) {
     const FLOOD: u64 = 2000;
-    let scene = Scene::new(family, &[REQUIRE, "--outbound none --workers 1"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound none --workers 1"]);
     let begun = std::time::Instant::now();
     for _ in 0..FLOOD {
         refuse(&scene, b"GET / HTTP/1.1\r\n\r\n");
@@ -58,8 +50,9 @@ fn a_flood_of_refusals_is_a_few_lines(family: Family) {
     assert!((1..=most).contains(&written), "{written} lines of {most}");
 }
 
+#[apply(both_families)]
 fn health_checks_are_silent(family: Family) {
-    let scene = Scene::serving(family, &[OFF, "--outbound none"], echo);
+    let scene = FOREWORD.scene_serving(family, &[OFF, "--outbound none"], echo);
     for _ in 0..20 {
         drop(scene.connect());
         scene.connect().reset();
@@ -72,8 +65,9 @@ fn health_checks_are_silent(family: Family) {
     assert!(output.trim_end().ends_with("ready: Ctrl-C drains and detaches"), "{output}");
 }
 
+#[apply(lab_test)]
 fn lines_can_be_json() {
-    let scene = Scene::new(Family::V4, &[REQUIRE, "--outbound none --log json"]);
+    let scene = FOREWORD.scene(Family::V4, &[REQUIRE, "--outbound none --log json"]);
     refuse(&scene, b"GET / HTTP/1.1\r\n\r\n");
     wait_until(PATIENCE, "a line", || lines(&scene).len() == 1).expect("it is logged");
     let line: Value = serde_json::from_str(&lines(&scene)[0]).expect("it is JSON");

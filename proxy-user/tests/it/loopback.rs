@@ -4,21 +4,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;
 
-use xtask::lab::{Family, Lab};
+use netlab::header::{named_headers, v1};
+use netlab::{
+    Backend, Client, Family, Lab, OFF, PORT, REQUIRE, Reply, SEGMENT_GAP, assert_same_bytes, echo,
+    join, lab,
+};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, Reply, SEGMENT_GAP};
+use crate::FOREWORD;
 use crate::probe::assert_served;
-use crate::scene::{OFF, PORT, REQUIRE, assert_same_bytes, attach, lab};
-use crate::wire::{join, named_headers, v1};
-
-both_families!(
-    a_loopback_client_is_left_alone,
-    a_loopback_client_is_left_alone_by_foreword_on_lo,
-    a_node_local_client_is_left_alone,
-    a_node_local_client_does_not_loop_on_lo,
-    a_destination_on_the_node_is_served_while_lo_is_attached,
-);
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\n\r\n";
 
@@ -40,37 +33,45 @@ fn behind(lab: &Lab, family: Family) -> Backend {
     Backend::start(&lab.backend, SocketAddr::new(family.vip(), PORT), echo)
 }
 
+#[apply(both_families)]
 fn a_loopback_client_is_left_alone(family: Family) {
     let lab = lab();
     let backend = Backend::start(&lab.node, SocketAddr::new(family.loopback(), PORT), echo);
-    let _foreword = attach(&lab, &format!("eth0 --port {PORT} {REQUIRE} --outbound v1"));
+    let _foreword =
+        FOREWORD.attach(&lab.node, &format!("eth0 --port {PORT} {REQUIRE} --outbound v1"));
     assert_unchanged(&lab, &backend, family.loopback(), family);
     assert_served(&lab, &behind(&lab, family), family);
 }
 
+#[apply(both_families)]
 fn a_loopback_client_is_left_alone_by_foreword_on_lo(family: Family) {
     let lab = lab();
     let backend = Backend::start(&lab.node, SocketAddr::new(family.loopback(), PORT), echo);
-    let _foreword = attach(&lab, &format!("eth0 lo --port {PORT} {REQUIRE} --outbound v1"));
+    let _foreword =
+        FOREWORD.attach(&lab.node, &format!("eth0 lo --port {PORT} {REQUIRE} --outbound v1"));
     assert_unchanged(&lab, &backend, family.loopback(), family);
     assert_served(&lab, &behind(&lab, family), family);
 }
 
 /// A client on the node that uses the node's own address never meets `eth0`'s ingress.
+#[apply(both_families)]
 fn a_node_local_client_is_left_alone(family: Family) {
     let lab = lab();
     let backend = Backend::start(&lab.node, SocketAddr::new(family.node(), PORT), echo);
-    let _foreword = attach(&lab, &format!("eth0 --port {PORT} {REQUIRE} --outbound v1"));
+    let _foreword =
+        FOREWORD.attach(&lab.node, &format!("eth0 --port {PORT} {REQUIRE} --outbound v1"));
     assert_unchanged(&lab, &backend, family.node(), family);
     assert_served(&lab, &behind(&lab, family), family);
 }
 
 /// With `lo` attached, it is a client like any other. Our own connection to the upstream passes
 /// `lo` as well, and must be let by: one header, one connection at the backend.
+#[apply(both_families)]
 fn a_node_local_client_does_not_loop_on_lo(family: Family) {
     let lab = lab();
     let backend = Backend::start(&lab.node, SocketAddr::new(family.node(), PORT), echo);
-    let _foreword = attach(&lab, &format!("eth0 lo --port {PORT} {OFF} --outbound v1"));
+    let _foreword =
+        FOREWORD.attach(&lab.node, &format!("eth0 lo --port {PORT} {OFF} --outbound v1"));
     let mut client = Client::connect(&lab.node, family.node(), backend.address());
     let expected = join(&v1(client.address(), backend.address()), REQUEST);
     client.send(REQUEST);
@@ -80,10 +81,12 @@ fn a_node_local_client_does_not_loop_on_lo(family: Family) {
     assert_eq!(backend.connections(), 1);
 }
 
+#[apply(both_families)]
 fn a_destination_on_the_node_is_served_while_lo_is_attached(family: Family) {
     let lab = lab();
     let backend = Backend::start(&lab.node, SocketAddr::new(family.node(), PORT), echo);
-    let _foreword = attach(&lab, &format!("eth0 lo --port {PORT} {REQUIRE} --outbound v1"));
+    let _foreword =
+        FOREWORD.attach(&lab.node, &format!("eth0 lo --port {PORT} {REQUIRE} --outbound v1"));
     assert_served(&lab, &backend, family);
     assert_eq!(backend.connections(), 1);
 }

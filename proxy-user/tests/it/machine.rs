@@ -12,14 +12,13 @@ mod node;
 use std::env;
 use std::time::Duration;
 
+use netlab::{hooks, with_own_bpffs};
 use proptest::prelude::*;
 use proptest::test_runner::{RngSeed, TestRunner};
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest};
 
 use self::node::Node;
 use crate::fault::Consequence;
-use crate::hooks::hooks;
-use crate::setup::{is_ready, with_own_bpffs};
 
 /// Always the same cases, so that a change that passes has passed for good. `PROPTEST_RNG_SEED` and
 /// `PROPTEST_CASES` choose others.
@@ -160,9 +159,6 @@ fn config(lane: u64) -> ProptestConfig {
 
 /// Side by side with the other lanes, since processes mostly wait.
 fn run(lane: u64) {
-    if !is_ready() {
-        return;
-    }
     with_own_bpffs(|| walk(&config(lane)));
 }
 
@@ -177,12 +173,11 @@ fn walk(config: &ProptestConfig) {
     }
 }
 
-any_family!(a_start_that_fails_leaves_an_older_hold);
-
 /// Every so many calls of a start are tried: each is a start of its own.
 const STRIDE: usize = 11;
 
 /// Whether it wants to hold the ports as well or not, and whether it fails or dies.
+#[apply(lab_test)]
 fn a_start_that_fails_leaves_an_older_hold() {
     with_own_bpffs(fail_beside_a_hold);
 }
@@ -209,12 +204,12 @@ fn fail_beside_a_hold() {
 }
 
 mod a_node_is_guarded_whatever_becomes_of_processes {
-    #[test]
+    #[apply(lab_test)]
     fn lane_0() {
         super::run(0);
     }
 
-    #[test]
+    #[apply(lab_test)]
     fn lane_1() {
         super::run(1);
     }

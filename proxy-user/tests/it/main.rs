@@ -3,22 +3,21 @@
 //! Each test makes a lab of its own (client, node, backend; or client, router, node with two cards,
 //! pods), attaches the binary to the node's `eth0`, connects through it, and compares bytes.
 //! Nothing is mocked: the peers are plain sockets, HAProxy, nginx, curl and openssl. The PROXY
-//! headers that are sent and expected are written by hand in [`wire`], never by the product's own
+//! headers that are sent and expected are those of [`netlab::header`], never of the product's own
 //! encoder.
 //!
-//! How to read it: [`wire`], [`client`], [`talk`], [`backend`] and [`bulk`] are the two ends, [`scene`]
-//! puts Foreword between them, [`probe`] tells whether it is in the way, [`maps`] reads its maps,
-//! [`config_file`] has it run by one,
+//! How to read it: the crate `netlab` has the networks, the two ends of a connection, and the
+//! [`Scene`](netlab::Scene) that puts Foreword between them. Here are the tests, and what only they need:
+//! [`talk`] and [`bulk`] are connections that account for each byte, [`probe`] tells whether Foreword
+//! is in the way, [`maps`] reads its maps, [`config_file`] has it run by a file,
 //! [`footprint`] knows what it must not leave behind, [`fault`] makes one of its system calls fail.
 //! [`rules`] is a node's packet filter, [`stranger`] somebody else's program, [`counters`] count
 //! packets elsewhere, [`hosts`] is what a node knows of names. The other modules are tests.
 
 #[macro_use]
-mod setup;
+extern crate netlab;
 
-mod backend;
 mod bulk;
-mod client;
 mod config_file;
 mod counters;
 mod fault;
@@ -27,10 +26,8 @@ mod hosts;
 mod maps;
 mod probe;
 mod rules;
-mod scene;
 mod stranger;
 mod talk;
-mod wire;
 mod witness;
 
 mod absence;
@@ -95,3 +92,6 @@ mod unwatched;
 mod urgent;
 mod vlan;
 mod walls;
+
+/// The binary under test.
+const FOREWORD: netlab::Binary = netlab::Binary::at(env!("CARGO_BIN_EXE_foreword"));

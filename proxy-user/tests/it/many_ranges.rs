@@ -2,53 +2,47 @@
 //! kernel's maps do not take.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::fmt::Display;
 use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use netlab::{Config, ConfigFile, Family, PATIENCE, Rule, lab, output_of, wait_until};
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use proxy_common::capacity::{MAX_DESTINATIONS, MAX_SOURCES};
 use serde_json::Value;
-use xtask::lab::{Family, wait_until};
 
-use crate::client::PATIENCE;
-use crate::config_file::{ConfigFile, wait_for};
+use crate::FOREWORD;
+use crate::config_file::wait_for;
 use crate::fault::{self, Call, Consequence, During, Fault, Running};
 use crate::flood::say;
 use crate::footprint::descriptor_ids;
 use crate::probe::{assert_served, cleanup, echoes};
-use crate::scene::lab;
-use crate::setup::{foreword, output_of};
-
-any_family!(
-    nine_thousand_ranges_are_reloaded,
-    as_many_ranges_as_there_may_be_are_reloaded,
-    one_range_more_is_refused_in_words_everywhere,
-    one_destination_more_is_refused_in_words_everywhere,
-    a_map_that_refuses_a_write_leaves_all_maps_as_they_were,
-);
 
 /// A file of megabytes, on a busy machine, in a build without optimisation.
 const LONG_READING: Duration = Duration::from_secs(60);
 
-/// Rules that each trust so many ranges, the last of them the load balancer's, with ports from 80 on.
-fn trusting(rules: usize, ranges: usize, more: &str) -> String {
-    let mut text = "interfaces: [eth0]\nrules:\n".to_owned();
-    for rule in 0..rules {
-        let _ = write!(text, "  - name: r{rule}\n    ports: [{}]\n{more}", 80 + rule);
-        text +=
-            "    outbound: { version: v1 }\n    inbound:\n      mode: require\n      trusted:\n";
-        for number in 0..ranges - 2 {
-            let (high, low) = (number / 256, number % 256);
-            let _ = writeln!(text, "        - 172.{}.{}.{low}", 16 + high / 256, high % 256);
-        }
-        text += "        - 10.77.1.2\n        - fd77:1::2\n";
-    }
-    text
+/// A rule that trusts so many ranges, the last of them the load balancer's.
+fn trusting(name: impl Display, ports: impl Display, ranges: usize) -> Rule {
+    let range = |number: usize| {
+        let (high, low) = (number / 256, number % 256);
+        format!("172.{}.{}.{low}", 16 + high / 256, high % 256)
+    };
+    let load_balancer = ["10.77.1.2", "fd77:1::2"].map(str::to_owned);
+    let trusted = (0..ranges - 2).map(range).chain(load_balancer);
+    Rule::new(name, ports).inbound("require", trusted).outbound("v1")
+}
+
+/// Rules that each trust so many ranges, with ports from 80 on.
+fn config(rules: usize, ranges: usize, idle_seconds: usize) -> Config {
+    let rule = |number: usize| {
+        let rule = trusting(format!("r{number}"), 80 + number, ranges);
+        rule.with(format!("idleTimeout: {idle_seconds}s"))
+    };
+    Config::on("eth0").rules((0..rules).map(rule))
 }
 
 /// How many entries the map has.
@@ -62,10 +56,10 @@ fn count(id: &str) -> usize {
 fn assert_reloads(rules: usize, ranges: usize, times: usize) {
     let lab = lab();
     let backends = echoes(&lab);
-    let config = ConfigFile::saying(&trusting(rules, ranges, ""));
-    let foreword = config.run(&lab);
+    let file = ConfigFile::saying(config(rules, ranges, 9));
+    let foreword = FOREWORD.run(&lab.node, &file);
     for number in 0..times {
-        config.say(&trusting(rules, ranges, &format!("    idleTimeout: {}s\n", 10 + number)));
+        file.say(config(rules, ranges, 10 + number));
         let is_reloaded = || foreword.output().matches("reloaded:").count() > number;
         wait_until(LONG_READING, "a reload", is_reloaded).expect("it is reloaded");
         for (family, backend) in Family::BOTH.into_iter().zip(&backends) {
@@ -79,21 +73,23 @@ fn assert_reloads(rules: usize, ranges: usize, times: usize) {
     wait_until(LONG_READING, "one generation", is_one).expect("what was before is cleared away");
 }
 
+#[apply(lab_test)]
 fn nine_thousand_ranges_are_reloaded() {
     assert_reloads(400, 23, 3);
 }
 
+#[apply(lab_test)]
 fn as_many_ranges_as_there_may_be_are_reloaded() {
     assert_reloads(16, MAX_SOURCES / 16, 2);
 }
 
 /// `check`, a start and a reload say the same, and the run goes on.
-fn assert_refused_everywhere(good: &str, bad: &str, words: &str) {
+fn assert_refused_everywhere(good: &Config, bad: &Config, words: &str) {
     let lab = lab();
     let backends = echoes(&lab);
     let config = ConfigFile::saying(bad);
     for command in [&["check"][..], &["run", "-c"]] {
-        let mut refused = lab.node.command(foreword());
+        let mut refused = FOREWORD.command(&lab.node);
         refused.args(command).arg(config.path());
         let output = refused.output().expect("it is there");
         let message = String::from_utf8_lossy(&output.stderr);
@@ -101,7 +97,7 @@ fn assert_refused_everywhere(good: &str, bad: &str, words: &str) {
         assert!(message.contains(words), "{command:?}: {message}");
     }
     config.say(good);
-    let foreword = config.run(&lab);
+    let foreword = FOREWORD.run(&lab.node, &config);
     config.say(bad);
     wait_for(&foreword, "not reloaded", 1);
     assert!(foreword.output().contains(words), "{}", foreword.output());
@@ -110,20 +106,21 @@ fn assert_refused_everywhere(good: &str, bad: &str, words: &str) {
     }
 }
 
+#[apply(lab_test)]
 fn one_range_more_is_refused_in_words_everywhere() {
-    let fits = trusting(1, MAX_SOURCES, "");
-    let bad = format!("{fits}        - 192.0.2.1\n");
+    let with = |ranges: usize| Config::on("eth0").rule(trusting("web", 80, ranges));
     let words = format!(
-        "inbound.trusted '192.0.2.1' is not valid; name fewer or wider ranges: there is room for \
+        "inbound.trusted 'fd77:1::2' is not valid; name fewer or wider ranges: there is room for \
          {MAX_SOURCES} ranges of sources, of all rules together"
     );
-    assert_refused_everywhere(&trusting(1, 4, ""), &bad, &words);
+    assert_refused_everywhere(&with(4), &with(MAX_SOURCES + 1), &words);
 }
 
+#[apply(lab_test)]
 fn one_destination_more_is_refused_in_words_everywhere() {
     let with = |last: usize| {
-        let destinations = "    destinations: [203.0.113.0/24, '::/0']\n";
-        trusting(1, 4, destinations).replace("ports: [80]", &format!("ports: [80-{last}]"))
+        let rule = trusting("web", format!("80-{last}"), 4);
+        Config::on("eth0").rule(rule.with("destinations: [203.0.113.0/24, '::/0']"))
     };
     let last = 80 + MAX_DESTINATIONS / 2 - 1;
     let words = format!(
@@ -145,19 +142,21 @@ const MAPS: [&str; 6] = [
 
 const BPF: [Call; 1] = [(libc::SYS_bpf, "bpf")];
 
-/// Two files that differ in everything that is written to maps.
-fn files() -> [String; 2] {
-    let rule = |ports: &str, more: &str| {
-        format!(
-            "interfaces: [eth0]\nrules:\n  - name: web\n    ports: [{ports}]\n    inbound: {{ mode: \
-             require, trusted: [10.77.1.2, 'fd77:1::2'] }}\n    outbound: {{ version: v1 }}\n    \
-             whenAbsent: drop\n    guard: {{ synPerSecondPerSource: 100000 }}\n  - name: more\n    ports: [90]\n    \
-             inbound: {{ mode: off }}\n    outbound: {{ version: v1 }}\n    upstream: {{ source: \
-             client }}\n{more}"
-        )
+/// Two configurations that differ in everything that is written to maps.
+fn configs() -> [Config; 2] {
+    let config = |ports: &str, destination: &str| {
+        let web = Rule::new("web", ports)
+            .inbound("require", ["10.77.1.2", "fd77:1::2"])
+            .outbound("v1")
+            .with("whenAbsent: drop")
+            .with("guard: { synPerSecondPerSource: 100000 }");
+        let more = Rule::new("more", 90)
+            .outbound("v1")
+            .with("upstream: { source: client }")
+            .with(format!("destinations: ['{destination}']"));
+        Config::on("eth0").rule(web).rule(more)
     };
-    let destinations = |range| format!("    destinations: ['{range}']\n");
-    [rule("80, 81", &destinations("203.0.113.1")), rule("80, 82", &destinations("203.0.113.2"))]
+    [config("80, 81", "203.0.113.1"), config("80, 82", "203.0.113.2")]
 }
 
 /// What the maps of a process say, entry by entry.
@@ -185,11 +184,12 @@ fn bpftool(arguments: &[&str]) -> Value {
 }
 
 /// Each of a reload's writes fails in turn, in the kernel's own maps.
+#[apply(lab_test)]
 fn a_map_that_refuses_a_write_leaves_all_maps_as_they_were() {
     let lab = lab();
     let (refused, mut wrong) = (AtomicUsize::new(0), Vec::new());
     for number in 0.. {
-        let [before, after] = files();
+        let [before, after] = configs();
         let config = ConfigFile::saying(&before);
         let path = config.path();
         let arguments = ["run", "-c", path.to_str().expect("a path of ours")];
@@ -197,7 +197,7 @@ fn a_map_that_refuses_a_write_leaves_all_maps_as_they_were() {
         let fault = Fault { during, calls: &BPF, number, consequence };
         let complaints = Mutex::new(vec!["it was never ready".to_owned()]);
         let is_over = Mutex::new(false);
-        let ended = fault::run(&lab.node, foreword(), &arguments, fault, |running| {
+        let ended = fault::run(&lab.node, FOREWORD.path(), &arguments, fault, |running| {
             let (reload, complaint) = reload_to(running, &config, &after);
             *complaints.lock().expect("nobody panics") = Vec::from_iter(complaint);
             *is_over.lock().expect("nobody panics") = reload == Reload::Done;
@@ -224,11 +224,15 @@ const WRITES: usize = 16;
 
 /// Changes the file while calls are counted. If that is refused, the maps must be as they were, and
 /// take the same change when nothing fails any more.
-fn reload_to(running: &Running<'_>, config: &ConfigFile, text: &str) -> (Reload, Option<String>) {
+fn reload_to(
+    running: &Running<'_>,
+    config: &ConfigFile,
+    changed: &Config,
+) -> (Reload, Option<String>) {
     let was = state(running.pid);
     let pid = Pid::from_raw(running.pid.try_into().expect("a pid"));
     running.count_from_now();
-    config.say(text);
+    config.say(changed);
     let seen = |word: &str| running.output().contains(word);
     let has_ended = || seen("\nreloaded:") || seen("not reloaded");
     if let Err(error) = wait_until(PATIENCE, "a reload", has_ended) {

@@ -2,10 +2,8 @@
 
 use std::process::Command;
 
+use netlab::{Daemon, output_of};
 use serde_json::Value;
-use xtask::lab::Daemon;
-
-use crate::setup::output_of;
 
 /// `bpftool map dump` of an instance's map; `options` are bpftool's own.
 pub fn dump(foreword: &Daemon, map: &str, options: &[&str]) -> String {

@@ -7,20 +7,16 @@ use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::Duration;
 
-use xtask::lab::{Family, Foreword, Lab, wait_until};
+use netlab::{
+    Backend, Client, Family, Foreword, Lab, OFF, PATIENCE, PORT, Served, lab, output_of, wait_until,
+};
 
+use crate::FOREWORD;
 use crate::admin::{Run, get};
-use crate::backend::{Backend, Served};
 use crate::bulk::{MEBIBYTE, assert_same_bulk, noise};
-use crate::client::{Client, PATIENCE};
 use crate::config_file::rule;
 use crate::flood::say;
 use crate::maps::refused;
-use crate::scene::{OFF, PORT, attach, lab};
-use crate::setup::output_of;
-
-both_families!(buffers_of_clients_that_stop_reading_are_bounded_in_sum);
-any_family!(what_takes_all_memory_goes_on_and_the_next_is_refused);
 
 /// What each client is sent: more than it reads at first, and more than all buffers on the way hold.
 const RESPONSE: usize = 20 * MEBIBYTE;
@@ -60,7 +56,10 @@ fn scene(family: Family) -> (Lab, Backend, Vec<u8>) {
 }
 
 fn run(lab: &Lab, memory: &str) -> Foreword {
-    attach(lab, &format!("eth0 --port {PORT} {OFF} --outbound none --max-memory {memory}"))
+    FOREWORD.attach(
+        &lab.node,
+        &format!("eth0 --port {PORT} {OFF} --outbound none --max-memory {memory}"),
+    )
 }
 
 /// A client that has begun to read, and what it has read; `None` if it was cut off.
@@ -130,6 +129,7 @@ fn settled(lab: &Lab, foreword: &Foreword) -> usize {
     last
 }
 
+#[apply(both_families)]
 fn buffers_of_clients_that_stop_reading_are_bounded_in_sum(family: Family) {
     let (lab, backend, response) = scene(family);
     let mut sums = Vec::new();
@@ -161,10 +161,11 @@ fn buffers_of_clients_that_stop_reading_are_bounded_in_sum(family: Family) {
     assert!(sums[1] <= bound, "{} is more than {bound}", sums[1]);
 }
 
+#[apply(lab_test)]
 fn what_takes_all_memory_goes_on_and_the_next_is_refused() {
     let family = Family::V4;
     let (lab, backend, response) = scene(family);
-    let run = Run::start(&lab, &format!("limits: {{ memory: 16MiB }}\n{}", rule(PORT, "none")));
+    let run = Run::start(&lab, rule(PORT, "none").with("limits: { memory: 16MiB }"));
     let said = run.foreword.output();
     assert!(said.contains("memory    16.0 MiB for buffers; one connection can take "), "{said}");
     assert_eq!(get(&lab, "/readyz").0, "200");

@@ -5,30 +5,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use netlab::{
+    Backend, Client, Config, Daemon, Family, Lab, OFF, PATIENCE, PORT, Reply, Rule, echo, lab,
+    output_of, wait_until,
+};
 use nix::sys::signal::Signal;
-use xtask::lab::{Daemon, Family, Lab, wait_until};
 
+use crate::FOREWORD;
 use crate::admin::{Run, get};
-use crate::backend::{Backend, echo};
-use crate::client::{Client, PATIENCE, Reply};
 use crate::config_file::{rule, wait_for};
 use crate::hosts::{Hosts, NAME_PATIENCE, SilentServer};
-use crate::scene::{OFF, PORT, Scene, lab};
-use crate::setup::output_of;
 use crate::talk::Talk;
-
-both_families!(
-    a_name_is_followed_and_open_connections_stay,
-    a_name_that_is_not_found_again_keeps_its_addresses,
-);
-
-any_family!(
-    a_resolver_that_hangs_holds_up_neither_probes_nor_answers_nor_the_end,
-    a_name_that_is_not_found_in_time_refuses_the_start,
-    a_signal_ends_a_start_that_waits_for_a_name,
-    a_name_that_is_looked_up_once_follows_a_reload,
-    a_link_local_upstream_is_reached_by_its_interface,
-);
 
 /// Where the resolver is asked that never answers.
 fn server() -> SocketAddr {
@@ -36,8 +23,8 @@ fn server() -> SocketAddr {
 }
 
 /// The usual rule, with an upstream.
-fn rule_to(upstream: &str) -> String {
-    format!("{}    upstream: {{ {upstream} }}\n", rule(PORT, "none"))
+fn rule_to(upstream: &str) -> Config {
+    Config::on("eth0").rule(Rule::new("web", PORT).with(format!("upstream: {{ {upstream} }}")))
 }
 
 fn line(address: IpAddr) -> String {
@@ -55,19 +42,17 @@ fn status(run: &Run) -> String {
     String::from_utf8_lossy(&run.ask("status").stdout).into_owned()
 }
 
+#[apply(lab_test)]
 fn a_resolver_that_hangs_holds_up_neither_probes_nor_answers_nor_the_end() {
     let lab = lab();
     let silent = SilentServer::start(&lab.backend, server());
     let hosts = Hosts::asking(server());
-    let mut run = Run::by(hosts.command(&lab.node), &rule(PORT, "none"));
-    let lines = (0..14).map(|number| {
-        let rule = rule_to(&format!("address: \"slow{number}.test:80\""));
-        let (_, rule) = rule.split_once("rules:\n").expect("it has rules");
-        rule.replace("web", &format!("web{number}"))
-            .replace("[80]", &format!("[{}]", 8000 + number))
+    let mut run = Run::by(hosts.command(&lab.node), rule(PORT, "none"));
+    let rules = (0..14).map(|number| {
+        Rule::new(format!("web{number}"), 8000 + number)
+            .with(format!("upstream: {{ address: \"slow{number}.test:80\" }}"))
     });
-    let lines = lines.collect::<String>();
-    run.say(&format!("interfaces: [eth0]\nrules:\n{lines}"));
+    run.say(Config::on("eth0").rules(rules));
     silent.wait_for_question();
     // Until the names are given up, and longer.
     let asked = Instant::now();
@@ -98,6 +83,7 @@ fn attach_to_slow(hosts: &Hosts, lab: &Lab) -> Daemon {
     Daemon::start("foreword", command).expect("it starts")
 }
 
+#[apply(lab_test)]
 fn a_name_that_is_not_found_in_time_refuses_the_start() {
     let lab = lab();
     let _silent = SilentServer::start(&lab.backend, server());
@@ -110,6 +96,7 @@ fn a_name_that_is_not_found_in_time_refuses_the_start() {
     assert!(foreword.output().contains(refused), "{}", foreword.output());
 }
 
+#[apply(lab_test)]
 fn a_signal_ends_a_start_that_waits_for_a_name() {
     let lab = lab();
     let silent = SilentServer::start(&lab.backend, server());
@@ -122,12 +109,13 @@ fn a_signal_ends_a_start_that_waits_for_a_name() {
     assert!(begin.elapsed() < Duration::from_secs(5), "ended after {:?}", begin.elapsed());
 }
 
+#[apply(both_families)]
 fn a_name_is_followed_and_open_connections_stay(family: Family) {
     let lab = lab();
     let old = Backend::start(&lab.backend, (family.backend(), PORT).into(), echo);
     let new = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
     let hosts = Hosts::saying(&line(family.backend()));
-    let run = Run::by(hosts.command(&lab.node), &rule_to("address: \"app.test:80\", resolve: 1s"));
+    let run = Run::by(hosts.command(&lab.node), rule_to("address: \"app.test:80\", resolve: 1s"));
     let talk = Talk::begin(Client::connect(&lab.client, family.lb(), new.address()));
     assert_eq!((old.connections(), new.connections()), (1, 0));
     assert!(status(&run).contains(&format!("at {}, looked up", old.address())), "{}", status(&run));
@@ -140,11 +128,12 @@ fn a_name_is_followed_and_open_connections_stay(family: Family) {
     talk.end();
 }
 
+#[apply(both_families)]
 fn a_name_that_is_not_found_again_keeps_its_addresses(family: Family) {
     let lab = lab();
     let backend = Backend::start(&lab.backend, (family.backend(), PORT).into(), echo);
     let hosts = Hosts::saying(&line(family.backend()));
-    let run = Run::by(hosts.command(&lab.node), &rule_to("address: \"app.test:80\", resolve: 1s"));
+    let run = Run::by(hosts.command(&lab.node), rule_to("address: \"app.test:80\", resolve: 1s"));
     // Not found, and found as what nobody can connect to.
     for (number, wrong) in ["", "0.0.0.0 app.test\n"].into_iter().enumerate() {
         hosts.say(wrong);
@@ -160,14 +149,14 @@ fn a_name_that_is_not_found_again_keeps_its_addresses(family: Family) {
     assert_eq!(run.foreword.output().matches("other addresses").count(), 0);
 }
 
+#[apply(lab_test)]
 fn a_name_that_is_looked_up_once_follows_a_reload() {
     let family = Family::V4;
     let lab = lab();
     let old = Backend::start(&lab.backend, (family.backend(), PORT).into(), echo);
     let new = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
     let hosts = Hosts::saying(&line(family.backend()));
-    let run =
-        Run::by(hosts.command(&lab.node), &rule_to("address: \"app.test:80\", resolve: once"));
+    let run = Run::by(hosts.command(&lab.node), rule_to("address: \"app.test:80\", resolve: once"));
     hosts.say(&line(family.vip()));
     // Longer than the shortest time that can be set.
     sleep(Duration::from_secs(3));
@@ -179,6 +168,7 @@ fn a_name_that_is_looked_up_once_follows_a_reload() {
     assert_eq!((old.connections(), new.connections()), (1, 1));
 }
 
+#[apply(lab_test)]
 fn a_link_local_upstream_is_reached_by_its_interface() {
     let lab = lab();
     let mut show = lab.backend.command("ip");
@@ -193,7 +183,7 @@ fn a_link_local_upstream_is_reached_by_its_interface() {
     });
     let backend = Backend::start(&lab.backend, listen, echo);
     let upstream = format!("--upstream [{address}%eth1]:80");
-    let scene = Scene::in_lab(lab, Family::V6, &[OFF, "--outbound none", &upstream], echo);
+    let scene = FOREWORD.scene_in(lab, Family::V6, &[OFF, "--outbound none", &upstream], echo);
     let mut client = scene.connect();
     client.send(b"hello");
     assert_eq!(client.finish_and_rest(), Reply::ended(b"hello"));

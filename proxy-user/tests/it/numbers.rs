@@ -5,18 +5,13 @@ use std::fs;
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use netlab::header::named_headers;
+use netlab::{Backend, Client, Daemon, Family, PORT, REQUIRE, Reply, echo, join, output_of};
 use serde_json::Value;
-use xtask::lab::{Daemon, Family};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, Reply};
+use crate::FOREWORD;
 use crate::flood::say;
 use crate::footprint::descriptor_ids;
-use crate::scene::{PORT, REQUIRE, Scene};
-use crate::setup::output_of;
-use crate::wire::{join, named_headers};
-
-any_family!(each_program_runs_and_is_measured);
 
 /// The kernel's switch: how long programs run is measured while it is on.
 const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
@@ -57,12 +52,13 @@ const PROGRAMS: [&str; 10] = [
     "foreword_track",
 ];
 
+#[apply(lab_test)]
 fn each_program_runs_and_is_measured() {
     let _timing = Timing::on();
     for family in Family::BOTH {
         let flags = "--outbound v1 --guard-hook native --when-absent drop --source client \
                      --upstream-interface eth1";
-        let scene = Scene::serving(family, &[REQUIRE, flags], echo);
+        let scene = FOREWORD.scene_serving(family, &[REQUIRE, flags], echo);
         let other = Backend::start(&scene.lab.backend, (family.vip(), PORT + 1).into(), echo);
         let [_, header] = named_headers(family);
         for _ in 0..200 {

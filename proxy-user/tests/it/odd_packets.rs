@@ -6,32 +6,25 @@ mod offloads;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use xtask::lab::{Family, Site, SiteAddresses};
+use netlab::header::v1;
+use netlab::{
+    Backend, Client, Family, OFF, PORT, Reply, Scene, Served, Site, SiteAddresses, echo, hooks,
+    join, lab, output_of, site, swallow, text,
+};
 
-use crate::backend::{Backend, Served, echo, swallow};
-use crate::client::{Client, Reply};
+use crate::FOREWORD;
 use crate::counters::Counters;
-use crate::hooks::hooks;
 use crate::maps::packets;
 use crate::probe::{assert_peer_is_named, is_prompt};
-use crate::scene::{OFF, PORT, Scene, attach, attach_in, lab, site};
-use crate::setup::output_of;
-use crate::wire::{join, text, v1};
-
-both_families!(
-    connections_by_syn_cookie_are_served,
-    a_port_pair_can_be_used_again_at_once,
-    ip_options_and_extension_headers_are_skipped,
-    a_smaller_mtu_on_the_way_is_learned,
-);
 
 /// With `tcp_syncookies=2` no handshake leaves a request socket behind: the ACK alone says that
 /// the connection is ours.
+#[apply(both_families)]
 fn connections_by_syn_cookie_are_served(family: Family) {
     let lab = lab();
     lab.node.sysctl("net/ipv4/tcp_syncookies", "2").expect("root may set it");
     let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
-    let foreword = attach(&lab, &format!("eth0 --port {PORT} {OFF} --outbound v1"));
+    let foreword = FOREWORD.attach(&lab.node, &format!("eth0 --port {PORT} {OFF} --outbound v1"));
     for _ in 0..5 {
         assert_peer_is_named(&lab.client, family.lb(), backend.address());
     }
@@ -40,13 +33,14 @@ fn connections_by_syn_cookie_are_served(family: Family) {
 
 /// Where the backend ends first, `TIME_WAIT` stays with us. A client that takes the same port
 /// again is a new connection, and must not slip past the proxy.
+#[apply(both_families)]
 fn a_port_pair_can_be_used_again_at_once(family: Family) {
     let lab = lab();
     let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), |served| {
         served.finish();
         swallow(served);
     });
-    let _foreword = attach(&lab, &format!("eth0 --port {PORT} {OFF} --outbound v1"));
+    let _foreword = FOREWORD.attach(&lab.node, &format!("eth0 --port {PORT} {OFF} --outbound v1"));
     let source = SocketAddr::new(family.lb(), 40_001);
     let expected = join(&v1(source, backend.address()), b"hello");
     let connect = |number| {
@@ -72,6 +66,7 @@ fn run_python(scene: &Scene, program: &str, options: &[&str], source: SocketAddr
 }
 
 /// The client's kernel puts them into each packet, and its packet filter sees them leave.
+#[apply(both_families)]
 fn ip_options_and_extension_headers_are_skipped(family: Family) {
     let expressions: &[&str] = match family {
         Family::V4 => &["ip hdrlength > 5"],
@@ -79,7 +74,7 @@ fn ip_options_and_extension_headers_are_skipped(family: Family) {
     };
     let names = ["first", "second"];
     let seen: Vec<_> = names.into_iter().zip(expressions.iter().copied()).collect();
-    let scene = Scene::serving(family, &[OFF, "--outbound v1"], echo);
+    let scene = FOREWORD.scene_serving(family, &[OFF, "--outbound v1"], echo);
     let counters = Counters::new(&scene.lab.client, "output", &seen);
     let source = SocketAddr::new(family.lb(), 40_002);
     let output = run_python(&scene, include_str!("odd_packets/options.py"), &[], source);
@@ -113,6 +108,7 @@ fn narrow(site: &Site, family: Family) {
 
 /// The router's ICMP error is about a packet of the private namespace, and must reach it: else
 /// large packets are lost without end.
+#[apply(both_families)]
 fn a_smaller_mtu_on_the_way_is_learned(family: Family) {
     let at = SiteAddresses::of(family);
     for hook in hooks() {
@@ -120,7 +116,7 @@ fn a_smaller_mtu_on_the_way_is_learned(family: Family) {
         narrow(&site, family);
         let backend = Backend::start(&site.pods[0], (at.vip, PORT).into(), echo_later);
         let flags = format!("eth0 --port {PORT} {OFF} --outbound none --hook {hook}");
-        let foreword = attach_in(&site.node, &flags);
+        let foreword = FOREWORD.attach(&site.node, &flags);
         let payload: Vec<u8> = (0..75_000_u32).flat_map(u32::to_be_bytes).collect();
         let begin = Instant::now();
         let mut client = Client::connect(&site.client, at.client, backend.address());

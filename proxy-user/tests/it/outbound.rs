@@ -3,36 +3,20 @@
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use xtask::lab::Family;
-
-use crate::backend::{Backend, echo, swallow};
-use crate::client::{Client, Reply};
-use crate::scene::{OFF, OPTIONAL, PORT, REQUIRE, Scene, assert_same_bytes, attach, lab};
-use crate::setup::output_of;
-use crate::wire::{
-    self, join, named_client, named_destination, named_headers, text, v1, v2, v2_local,
+use netlab::header::{
+    Encoder, named_client, named_destination, named_headers, v1, v2, v2_local, v2_raw, v2_with_tlvs,
+};
+use netlab::{
+    Backend, Client, Family, OFF, OPTIONAL, PORT, REQUIRE, Reply, assert_same_bytes, echo, join,
+    lab, output_of, swallow, text,
 };
 
-both_families!(
-    the_named_client_and_destination_go_on,
-    none_strips_the_header,
-    without_a_header_the_peer_and_the_original_destination_are_named,
-    the_named_family_need_not_be_the_connections,
-    local_goes_on_as_local,
-    local_can_be_told_as_the_nodes_own_connection,
-    unknown_is_accepted,
-    the_header_waits_for_no_payload,
-    header_and_payload_leave_in_one_segment,
-    a_fixed_upstream_is_told_the_original_destination,
-    a_destination_on_the_node_is_reached,
-    several_ports_and_ranges_are_protected,
-    another_port_is_left_alone,
-    the_header_precedes_the_client_hello,
-);
+use crate::FOREWORD;
 
 const PAYLOAD: &[u8] = b"\0\x01\xfe\xff the first bytes of the client";
 
 /// Golden bytes, whatever the version that came in.
+#[apply(both_families)]
 fn the_named_client_and_destination_go_on(family: Family) {
     let line = match family {
         Family::V4 => &b"PROXY TCP4 198.51.100.7 192.0.2.44 40000 443\r\n"[..],
@@ -50,7 +34,7 @@ fn the_named_client_and_destination_go_on(family: Family) {
         }
     };
     for (flag, golden) in [("--outbound v1", line), ("--outbound v2", block)] {
-        let scene = Scene::new(family, &[REQUIRE, flag]);
+        let scene = FOREWORD.scene(family, &[REQUIRE, flag]);
         for (number, inbound) in named_headers(family).into_iter().enumerate() {
             let mut client = scene.connect();
             client.send(&join(&inbound, PAYLOAD));
@@ -60,8 +44,9 @@ fn the_named_client_and_destination_go_on(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn none_strips_the_header(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound none"]);
     for (number, inbound) in named_headers(family).into_iter().enumerate() {
         let mut client = scene.connect();
         client.send(&join(&inbound, PAYLOAD));
@@ -70,11 +55,12 @@ fn none_strips_the_header(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn without_a_header_the_peer_and_the_original_destination_are_named(family: Family) {
-    let encoders: [(&str, wire::Encoder); 2] = [("--outbound v1", v1), ("--outbound v2", v2)];
+    let encoders: [(&str, Encoder); 2] = [("--outbound v1", v1), ("--outbound v2", v2)];
     for inbound in [OFF, OPTIONAL] {
         for (flag, encode) in encoders {
-            let scene = Scene::new(family, &[inbound, flag]);
+            let scene = FOREWORD.scene(family, &[inbound, flag]);
             let mut client = scene.connect();
             let header = encode(client.address(), scene.vip());
             client.send(PAYLOAD);
@@ -85,9 +71,10 @@ fn without_a_header_the_peer_and_the_original_destination_are_named(family: Fami
 }
 
 /// An IPv4 load balancer may speak for an IPv6 client, and the other way round.
+#[apply(both_families)]
 fn the_named_family_need_not_be_the_connections(family: Family) {
     let other = if family == Family::V4 { Family::V6 } else { Family::V4 };
-    let scene = Scene::new(family, &[REQUIRE, "--outbound v2"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound v2"]);
     let [line, block] = named_headers(other);
     for (number, inbound) in [&line, &block].into_iter().enumerate() {
         let mut client = scene.connect();
@@ -98,9 +85,10 @@ fn the_named_family_need_not_be_the_connections(family: Family) {
 }
 
 /// A load balancer's own connection, such as a health check, stays one (pp23, pp24).
+#[apply(both_families)]
 fn local_goes_on_as_local(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound v2"]);
-    let local_with_addresses = wire::v2_raw(0x20, 0x11, &[0xAA; 12]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound v2"]);
+    let local_with_addresses = v2_raw(0x20, 0x11, &[0xAA; 12]);
     for (number, inbound) in [&v2_local(), &local_with_addresses].into_iter().enumerate() {
         let mut client = scene.connect();
         client.send(&join(inbound, PAYLOAD));
@@ -111,13 +99,14 @@ fn local_goes_on_as_local(family: Family) {
 
 /// For receivers that refuse LOCAL: the connection's own ends, as they would be taken for with LOCAL. A
 /// client's connection is told as ever.
+#[apply(both_families)]
 fn local_can_be_told_as_the_nodes_own_connection(family: Family) {
     let tlv = b"\xEA\x00\x04\x01abc";
-    let local = wire::v2_raw(0x20, 0x00, tlv);
-    for (version, encode) in [("v1", v1 as wire::Encoder), ("v2", v2)] {
+    let local = v2_raw(0x20, 0x00, tlv);
+    for (version, encode) in [("v1", v1 as Encoder), ("v2", v2)] {
         for more in ["", "--fast-open"] {
             let flags = format!("--outbound {version} --outbound-local proxy {more}");
-            let scene = Scene::new(family, &[REQUIRE, &flags]);
+            let scene = FOREWORD.scene(family, &[REQUIRE, &flags]);
             let mut check = scene.connect();
             check.send(&join(&local, PAYLOAD));
             assert_eq!(check.finish_and_rest(), Reply::ended(b""));
@@ -125,7 +114,7 @@ fn local_can_be_told_as_the_nodes_own_connection(family: Family) {
             assert_eq!(node.ip(), family.node_back());
             let written = match version {
                 "v1" => v1(node, scene.vip()),
-                _ => wire::v2_with_tlvs(node, scene.vip(), tlv),
+                _ => v2_with_tlvs(node, scene.vip(), tlv),
             };
             scene.assert_received(0, &join(&written, PAYLOAD));
             let [header, _] = named_headers(family);
@@ -139,8 +128,9 @@ fn local_can_be_told_as_the_nodes_own_connection(family: Family) {
 }
 
 /// pp17: the rest of the line means nothing.
+#[apply(both_families)]
 fn unknown_is_accepted(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound none"]);
     for (number, line) in ["PROXY UNKNOWN\r\n", "PROXY UNKNOWN ff:: x 99999\r\n"].iter().enumerate()
     {
         let mut client = scene.connect();
@@ -151,8 +141,9 @@ fn unknown_is_accepted(family: Family) {
 }
 
 /// The upstream gets the header while the client is silent, so that it can speak first.
+#[apply(both_families)]
 fn the_header_waits_for_no_payload(family: Family) {
-    let scene = Scene::serving(family, &[OFF, "--outbound v1"], |served| {
+    let scene = FOREWORD.scene_serving(family, &[OFF, "--outbound v1"], |served| {
         served.read();
         served.send(b"220 ready\r\n");
         served.read_to_end();
@@ -168,9 +159,10 @@ fn the_header_waits_for_no_payload(family: Family) {
 
 /// As the kernel of the backend counts it (`ss`): one segment with data, where two writes would
 /// have been two.
+#[apply(both_families)]
 fn header_and_payload_leave_in_one_segment(family: Family) {
     for outbound in ["--outbound v1", "--outbound v2"] {
-        let scene = Scene::new(family, &[REQUIRE, outbound]);
+        let scene = FOREWORD.scene(family, &[REQUIRE, outbound]);
         let [line, _] = named_headers(family);
         let mut client = scene.connect();
         client.send(&join(&line, PAYLOAD));
@@ -184,13 +176,14 @@ fn header_and_payload_leave_in_one_segment(family: Family) {
 }
 
 /// The upstream may be of the other family: the header is about the client's side.
+#[apply(both_families)]
 fn a_fixed_upstream_is_told_the_original_destination(family: Family) {
     for upstream in Family::BOTH {
         let lab = lab();
         let address = SocketAddr::new(upstream.backend(), 9000);
         let backend = Backend::start(&lab.backend, address, swallow);
         let flags = format!("eth0 --port {PORT} {OFF} --outbound v1 --upstream {address}");
-        let _foreword = attach(&lab, &flags);
+        let _foreword = FOREWORD.attach(&lab.node, &flags);
 
         let vip = SocketAddr::new(family.vip(), PORT);
         let mut client = Client::connect(&lab.client, family.lb(), vip);
@@ -202,11 +195,13 @@ fn a_fixed_upstream_is_told_the_original_destination(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn a_destination_on_the_node_is_reached(family: Family) {
     let lab = lab();
     let address = SocketAddr::new(family.node(), PORT);
     let backend = Backend::start(&lab.node, address, echo);
-    let _foreword = attach(&lab, &format!("eth0 --port {PORT} {REQUIRE} --outbound v1"));
+    let _foreword =
+        FOREWORD.attach(&lab.node, &format!("eth0 --port {PORT} {REQUIRE} --outbound v1"));
 
     let header = v1(named_client(family), named_destination(family));
     let [_, inbound] = named_headers(family);
@@ -217,10 +212,11 @@ fn a_destination_on_the_node_is_reached(family: Family) {
     assert_same_bytes(&backend.received(0), &everything);
 }
 
+#[apply(both_families)]
 fn several_ports_and_ranges_are_protected(family: Family) {
     let lab = lab();
     let flags = "eth0 --port 80,443 --port 8000-8010 --outbound v1";
-    let _foreword = attach(&lab, &format!("{flags} {OFF}"));
+    let _foreword = FOREWORD.attach(&lab.node, &format!("{flags} {OFF}"));
     for port in [80, 443, 8000, 8005, 8010] {
         let address = SocketAddr::new(family.vip(), port);
         let backend = Backend::start(&lab.backend, address, swallow);
@@ -234,9 +230,11 @@ fn several_ports_and_ranges_are_protected(family: Family) {
 
 /// Not proxied at all: the backend sees the client itself, and its bytes as they are. The protected
 /// ports beside them refuse the same bytes.
+#[apply(both_families)]
 fn another_port_is_left_alone(family: Family) {
     let lab = lab();
-    let _foreword = attach(&lab, &format!("eth0 --port 8000-8010 {REQUIRE} --outbound v1"));
+    let _foreword =
+        FOREWORD.attach(&lab.node, &format!("eth0 --port 8000-8010 {REQUIRE} --outbound v1"));
     for (port, is_protected) in [(7999, false), (8000, true), (8010, true), (8011, false)] {
         let address = SocketAddr::new(family.vip(), port);
         let backend = Backend::start(&lab.backend, address, echo);
@@ -252,8 +250,9 @@ fn another_port_is_left_alone(family: Family) {
 }
 
 /// TLS is payload: its first record, a `ClientHello`, comes right behind the header.
+#[apply(both_families)]
 fn the_header_precedes_the_client_hello(family: Family) {
-    let scene = Scene::new(family, &[OFF, "--outbound v2"]);
+    let scene = FOREWORD.scene(family, &[OFF, "--outbound v2"]);
     let mut openssl: Command = scene.lab.client.command("openssl");
     openssl.args(["s_client", "-connect", &scene.vip().to_string(), "-servername", "example.org"]);
     openssl.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -2,23 +2,13 @@
 
 use std::net::SocketAddr;
 
-use xtask::lab::Family;
+use netlab::header::{named_client, named_destination, v1, v2, v2_local, v2_raw, v2_with_tlvs};
+use netlab::{
+    Backend, Client, Family, OFF, PORT, REQUIRE, Reply, Scene, assert_same_bytes, join, lab,
+    swallow,
+};
 
-use crate::backend::{Backend, swallow};
-use crate::client::{Client, Reply};
-use crate::scene::{OFF, PORT, REQUIRE, Scene, assert_same_bytes, attach, lab};
-use crate::wire::{join, named_client, named_destination, v1, v2, v2_local, v2_raw, v2_with_tlvs};
-
-both_families!(
-    tlvs_are_passed_on_in_order,
-    tlvs_can_be_kept_back,
-    tlvs_can_be_chosen_dropped_and_added,
-    a_checksum_is_computed_anew,
-    each_connection_can_have_a_name,
-    local_stays_local,
-    the_nodes_own_connection_is_told_with_its_checksum,
-    v1_drops_tlvs,
-);
+use crate::FOREWORD;
 
 const PAYLOAD: &[u8] = b"payload";
 
@@ -72,35 +62,40 @@ fn checked(client: SocketAddr, destination: SocketAddr, parts: &[&[u8]]) -> Vec<
     with(crc32c(&with([0; 4])).to_be_bytes())
 }
 
+#[apply(both_families)]
 fn tlvs_are_passed_on_in_order(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound v2"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound v2"]);
     let received = through(&scene, 0, &header(family, &[AWS, NOOP, DOUBLE]));
     assert_eq!(received, join(&header(family, &[AWS, DOUBLE]), PAYLOAD));
 }
 
+#[apply(both_families)]
 fn tlvs_can_be_kept_back(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound v2 --tlv-pass none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound v2 --tlv-pass none"]);
     let received = through(&scene, 0, &header(family, &[AWS, DOUBLE]));
     assert_eq!(received, join(&header(family, &[]), PAYLOAD));
 }
 
+#[apply(both_families)]
 fn tlvs_can_be_chosen_dropped_and_added(family: Family) {
     let flags = "--outbound v2 --tlv-pass 0xE1,0xEA --tlv-drop 234 \
                  --tlv-add authority=example.org --tlv-add 0xE5=text --tlv-add 0xE6=hex:00ff";
-    let scene = Scene::new(family, &[REQUIRE, flags]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, flags]);
     let received = through(&scene, 0, &header(family, &[AWS, DOUBLE, b"\x02\x00\x01x"]));
     let added = b"\x02\x00\x0bexample.org\xE5\x00\x04text\xE6\x00\x02\x00\xff";
     assert_eq!(received, join(&header(family, &[DOUBLE, added]), PAYLOAD));
 }
 
+#[apply(both_families)]
 fn a_checksum_is_computed_anew(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound v2 --tlv-crc32c --tlv-drop 0xE1"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound v2 --tlv-crc32c --tlv-drop 0xE1"]);
     let received = through(&scene, 0, &with_checksum(family, &[AWS, DOUBLE]));
     assert_eq!(received, join(&with_checksum(family, &[AWS]), PAYLOAD));
 }
 
+#[apply(both_families)]
 fn each_connection_can_have_a_name(family: Family) {
-    let scene = Scene::new(family, &[OFF, "--outbound v2 --tlv-add unique-id"]);
+    let scene = FOREWORD.scene(family, &[OFF, "--outbound v2 --tlv-add unique-id"]);
     let names = [0, 1].map(|number| {
         let mut client = scene.connect();
         client.send(PAYLOAD);
@@ -116,12 +111,14 @@ fn each_connection_can_have_a_name(family: Family) {
     assert_ne!(names[0], names[1]);
 }
 
+#[apply(both_families)]
 fn local_stays_local(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound v2"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound v2"]);
     assert_eq!(through(&scene, 0, &v2_local()), join(&v2_local(), PAYLOAD));
 }
 
 /// Towards an upstream with an address of its own, of either family.
+#[apply(both_families)]
 fn the_nodes_own_connection_is_told_with_its_checksum(family: Family) {
     for upstream in Family::BOTH {
         let lab = lab();
@@ -131,7 +128,7 @@ fn the_nodes_own_connection_is_told_with_its_checksum(family: Family) {
             "eth0 --port {PORT} {REQUIRE} --outbound v2 --outbound-local proxy --tlv-crc32c \
              --upstream {address}"
         );
-        let _foreword = attach(&lab, &flags);
+        let _foreword = FOREWORD.attach(&lab.node, &flags);
         let vip = SocketAddr::new(family.vip(), PORT);
         let mut check = Client::connect(&lab.client, family.lb(), vip);
         check.send(&join(&v2_raw(0x20, 0, AWS), PAYLOAD));
@@ -141,8 +138,9 @@ fn the_nodes_own_connection_is_told_with_its_checksum(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn v1_drops_tlvs(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--outbound v1"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound v1"]);
     let received = through(&scene, 0, &header(family, &[AWS, DOUBLE]));
     let line = v1(named_client(family), named_destination(family));
     assert_eq!(received, join(&line, PAYLOAD));

@@ -4,25 +4,17 @@
 use std::thread::{available_parallelism, sleep};
 use std::time::{Duration, Instant};
 
+use netlab::{
+    Backend, Client, Family, Foreword, Lab, OFF, PATIENCE, PORT, REQUIRE, Scene, echo, lab,
+    output_of, wait_until,
+};
 use nix::sys::signal::Signal;
-use xtask::lab::{Family, Foreword, Lab, wait_until};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, PATIENCE};
+use crate::FOREWORD;
 use crate::flood::during_flood;
 use crate::footprint::descriptor_ids;
 use crate::probe::assert_served;
-use crate::scene::{OFF, PORT, REQUIRE, Scene, lab};
-use crate::setup::{foreword, output_of};
 use crate::talk::Talk;
-
-both_families!(
-    a_dropped_packet_is_logged,
-    a_flood_of_packets_is_a_few_lines,
-    first_packets_are_logged_at_debug,
-);
-
-any_family!(off_it_is_not_in_the_kernel);
 
 const DROPS: &str = "warn,packets=info";
 const CONNECTIONS: &str = "warn,packets=debug";
@@ -33,7 +25,7 @@ const DROPS_PER_SECOND: u64 = 5;
 
 /// `foreword attach eth0` with a filter for its log.
 fn attach(lab: &Lab, filter: &str, flags: &str) -> Foreword {
-    let mut command = lab.node.command(foreword());
+    let mut command = FOREWORD.command(&lab.node);
     command.env("RUST_LOG", filter).args(["attach", "eth0", "--port", &PORT.to_string()]);
     command.args(flags.split_whitespace());
     Foreword::start(command).unwrap_or_else(|error| panic!("{flags}: {error:#}"))
@@ -50,6 +42,7 @@ fn wait_for_line(foreword: &Foreword, words: &[&str]) {
         .unwrap_or_else(|error| panic!("{error}: {}", foreword.output()));
 }
 
+#[apply(both_families)]
 fn a_dropped_packet_is_logged(family: Family) {
     for hook in ["native", "generic", "tc"] {
         let lab = lab();
@@ -72,6 +65,7 @@ fn a_dropped_packet_is_logged(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn a_flood_of_packets_is_a_few_lines(family: Family) {
     let lab = lab();
     let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
@@ -94,6 +88,7 @@ fn a_flood_of_packets_is_a_few_lines(family: Family) {
     assert!(left_out > 100, "{left_out} of {sent} left out: {output}");
 }
 
+#[apply(both_families)]
 fn first_packets_are_logged_at_debug(family: Family) {
     let lab = lab();
     let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
@@ -118,6 +113,7 @@ fn first_packets_are_logged_at_debug(family: Family) {
 }
 
 /// The verifier leaves out what can't come about.
+#[apply(lab_test)]
 fn off_it_is_not_in_the_kernel() {
     let lab = lab();
     let speaks = [DROPS, OF_US].map(|filter| {

@@ -4,23 +4,13 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use netlab::header::named_headers;
+use netlab::{Client, Family, OFF, PATIENCE, REQUIRE, Reply, Scene, echo, join, wait_until};
 use nix::sys::signal::Signal;
-use xtask::lab::{Family, wait_until};
 
-use crate::backend::echo;
-use crate::client::{Client, PATIENCE, Reply};
+use crate::FOREWORD;
 use crate::config_file::wait_for;
 use crate::maps::refused;
-use crate::scene::{OFF, REQUIRE, Scene};
-use crate::wire::{join, named_headers};
-
-both_families!(
-    a_pause_puts_header_deadlines_off,
-    a_pause_puts_idle_deadlines_off,
-    a_pause_puts_connect_deadlines_off,
-);
-
-any_family!(what_was_sent_in_time_is_read_before_a_deadline_is_judged);
 
 /// Longer than the deadlines of a trio.
 const PAUSE: Duration = Duration::from_secs(7);
@@ -69,9 +59,10 @@ impl Trio {
     }
 }
 
+#[apply(both_families)]
 fn a_pause_puts_header_deadlines_off(family: Family) {
     let flags = "--outbound none --header-timeout 5s";
-    let scene = Scene::serving(family, &[REQUIRE, flags], echo);
+    let scene = FOREWORD.scene_serving(family, &[REQUIRE, flags], echo);
     let [header, _] = named_headers(family);
     let (begun, rest) = header.split_at(10);
     let trio = Trio::begin(|| {
@@ -82,9 +73,10 @@ fn a_pause_puts_header_deadlines_off(family: Family) {
     trio.go_through_a_pause(&scene, &join(rest, b"hello"), "header-timeout");
 }
 
+#[apply(both_families)]
 fn a_pause_puts_idle_deadlines_off(family: Family) {
     let flags = "--outbound none --idle-timeout 5s";
-    let scene = Scene::serving(family, &[OFF, flags], echo);
+    let scene = FOREWORD.scene_serving(family, &[OFF, flags], echo);
     let trio = Trio::begin(|| {
         let mut client = scene.connect();
         client.send(b"begun");
@@ -95,9 +87,10 @@ fn a_pause_puts_idle_deadlines_off(family: Family) {
 }
 
 /// The upstream's answers are lost until the pause is over. The next one comes 15 s after the first.
+#[apply(both_families)]
 fn a_pause_puts_connect_deadlines_off(family: Family) {
     let flags = "--outbound none --connect-timeout 10s";
-    let scene = Scene::serving(family, &[OFF, flags], echo);
+    let scene = FOREWORD.scene_serving(family, &[OFF, flags], echo);
     let (option, node) = (family.ip_option(), family.node_back());
     let (route, backend) = (format!("{node}/{}", family.host_prefix()), &scene.lab.backend);
     backend.ip(&format!("{option} route add blackhole {route}")).expect("the route is new");
@@ -114,11 +107,12 @@ fn a_pause_puts_connect_deadlines_off(family: Family) {
 
 /// So many that a round does not reach all of them, in another order than that of their deadlines. The
 /// process stands still for too short to be a pause, around all deadlines.
+#[apply(lab_test)]
 fn what_was_sent_in_time_is_read_before_a_deadline_is_judged() {
     const CLIENTS: usize = 600;
     let family = Family::V4;
     let flags = "--outbound none --workers 1 --header-timeout 4s";
-    let scene = Scene::serving(family, &[REQUIRE, flags], echo);
+    let scene = FOREWORD.scene_serving(family, &[REQUIRE, flags], echo);
     let [_, header] = named_headers(family);
     let begin = Instant::now();
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| scene.connect()).collect();

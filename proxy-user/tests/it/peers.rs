@@ -3,24 +3,13 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use xtask::lab::{Daemon, Family, Foreword, Lab, Netns, wait_until};
+use netlab::header::{V2_SIGNATURE, named_client, named_headers, v1};
+use netlab::{
+    Backend, Client, Daemon, Family, Foreword, Lab, Netns, OFF, OPTIONAL, PATIENCE, PORT, REQUIRE,
+    Reply, Scratch, assert_same_bytes, http, join, lab, output_of, swallow, text, wait_until,
+};
 
-use crate::backend::{Backend, http, swallow};
-use crate::client::{Client, PATIENCE, Reply};
-use crate::scene::{OFF, OPTIONAL, PORT, REQUIRE, Scene, assert_same_bytes, attach, lab};
-use crate::setup::{Scratch, output_of};
-use crate::wire::{V2_SIGNATURE, join, named_client, named_headers, text, v1};
-
-both_families!(
-    haproxy_sends_v1,
-    haproxy_sends_v2,
-    haproxy_sends_v2_with_checksum_and_unique_id,
-    curl_sends_v1,
-    curl_without_header_gets_an_empty_reply,
-    nginx_receives_v1_and_v2,
-    nginx_receives_tls_behind_the_header,
-    haproxy_receives_v1_and_v2,
-);
+use crate::FOREWORD;
 
 /// Where HAProxy listens as a sender, in the client's namespace.
 const FRONT: u16 = 8000;
@@ -81,7 +70,7 @@ fn haproxy_sends(family: Family, options: &str, sent_directly: impl Fn(&[u8])) {
     sent_directly(&last_received(&backend, before));
 
     let flags = format!("eth0 --port {PORT} {REQUIRE} --outbound v1");
-    let _foreword: Foreword = attach(&lab, &flags);
+    let _foreword: Foreword = FOREWORD.attach(&lab.node, &flags);
     let before = backend.connections();
     let client = through_haproxy(&lab, family, b"through Foreword");
     let header = v1(client, SocketAddr::new(family.lb(), FRONT));
@@ -90,18 +79,21 @@ fn haproxy_sends(family: Family, options: &str, sent_directly: impl Fn(&[u8])) {
     assert_eq!(backend.connections(), before + 1);
 }
 
+#[apply(both_families)]
 fn haproxy_sends_v1(family: Family) {
     haproxy_sends(family, "send-proxy", |direct| {
         assert!(direct.starts_with(b"PROXY TCP"), "{}", text(direct));
     });
 }
 
+#[apply(both_families)]
 fn haproxy_sends_v2(family: Family) {
     haproxy_sends(family, "send-proxy-v2", |direct| {
         assert!(direct.starts_with(&V2_SIGNATURE), "{}", text(direct));
     });
 }
 
+#[apply(both_families)]
 fn haproxy_sends_v2_with_checksum_and_unique_id(family: Family) {
     let options = "send-proxy-v2 proxy-v2-options crc32c,unique-id";
     haproxy_sends(family, options, |direct| {
@@ -126,9 +118,10 @@ fn curl(lab: &Lab, family: Family, arguments: &[&str]) -> Command {
     command
 }
 
+#[apply(both_families)]
 fn curl_sends_v1(family: Family) {
     for inbound in [REQUIRE, OPTIONAL] {
-        let scene = Scene::serving(family, &[inbound, "--outbound v2"], http);
+        let scene = FOREWORD.scene_serving(family, &[inbound, "--outbound v2"], http);
         let url = url("http", scene.vip());
         assert_eq!(output_of(curl(&scene.lab, family, &["--haproxy-protocol", &url])), "served\n");
         let received = scene.backend.received(0);
@@ -139,8 +132,9 @@ fn curl_sends_v1(family: Family) {
 }
 
 /// The exit code is curl's own word for it: 52, `Empty reply from server`.
+#[apply(both_families)]
 fn curl_without_header_gets_an_empty_reply(family: Family) {
-    let scene = Scene::serving(family, &[REQUIRE, "--outbound none"], http);
+    let scene = FOREWORD.scene_serving(family, &[REQUIRE, "--outbound none"], http);
     let output = curl(&scene.lab, family, &[&url("http", scene.vip())]).output();
     let output = output.expect("curl is installed");
     assert_eq!(output.status.code(), Some(52), "{}", String::from_utf8_lossy(&output.stderr));
@@ -164,7 +158,7 @@ fn assert_understood(lab: &Lab, family: Family) {
     let answer = |client: SocketAddr| format!("{} {}\n", client.ip(), client.port());
     for version in ["v1", "v2"] {
         let flags = format!("eth0 --port {PORT} {OPTIONAL} --outbound {version}");
-        let _foreword = attach(lab, &flags);
+        let _foreword = FOREWORD.attach(&lab.node, &flags);
         for header in named_headers(family) {
             let (body, _) = ask(lab, family, &header);
             assert_eq!(body, answer(named_client(family)), "outbound {version}");
@@ -195,6 +189,7 @@ pub fn nginx_receiver(lab: &Lab, scratch: &Scratch, family: Family) -> Daemon {
     nginx(lab, scratch, address, &format!("listen {address} proxy_protocol; {NGINX_ANSWER}"))
 }
 
+#[apply(both_families)]
 fn nginx_receives_v1_and_v2(family: Family) {
     let (lab, scratch) = (lab(), Scratch::new());
     let _nginx = nginx_receiver(&lab, &scratch, family);
@@ -202,6 +197,7 @@ fn nginx_receives_v1_and_v2(family: Family) {
 }
 
 /// The whole handshake, through the relay: TLS begins behind the header in both directions.
+#[apply(both_families)]
 fn nginx_receives_tls_behind_the_header(family: Family) {
     let (lab, scratch) = (lab(), Scratch::new());
     let (key, certificate) = (scratch.path().join("key.pem"), scratch.path().join("cert.pem"));
@@ -219,7 +215,8 @@ fn nginx_receives_tls_behind_the_header(family: Family) {
     );
     let _nginx = nginx(&lab, &scratch, address, &server);
     for inbound in [OFF, OPTIONAL] {
-        let _foreword = attach(&lab, &format!("eth0 --port 443 {inbound} --outbound v2"));
+        let _foreword =
+            FOREWORD.attach(&lab.node, &format!("eth0 --port 443 {inbound} --outbound v2"));
         let answer = output_of(curl(&lab, family, &[&url("https", address)]));
         let (ip, _) = answer.trim().split_once(' ').expect("address and port");
         assert_eq!(ip, family.lb().to_string());
@@ -241,6 +238,7 @@ pub fn haproxy_receiver(lab: &Lab, scratch: &Scratch, family: Family) -> Daemon 
     serve(&lab.backend, "haproxy", &arguments, address)
 }
 
+#[apply(both_families)]
 fn haproxy_receives_v1_and_v2(family: Family) {
     let (lab, scratch) = (lab(), Scratch::new());
     let _haproxy = haproxy_receiver(&lab, &scratch, family);

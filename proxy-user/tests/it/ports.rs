@@ -5,19 +5,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Instant;
 
-use xtask::lab::{Family, Lab, wait_until};
+use netlab::{
+    Client, End, Family, Lab, OFF, PATIENCE, Reply, Scene, Served, echo, lab, wait_until,
+};
 
-use crate::backend::{Served, echo};
-use crate::client::{Client, End, PATIENCE, Reply};
+use crate::FOREWORD;
 use crate::maps::refused;
-use crate::scene::{OFF, Scene, lab};
-
-both_families!(
-    without_a_port_a_connection_is_refused,
-    each_source_address_has_ports_of_its_own,
-    a_source_address_that_is_not_there_is_passed_over,
-    a_port_is_free_at_once_where_the_upstream_ends_first,
-);
 
 /// How many local ports the node has.
 const PORTS: usize = 10;
@@ -52,7 +45,7 @@ fn others(family: Family) -> [IpAddr; 2] {
 }
 
 fn scene(family: Family, flags: &str) -> Scene {
-    Scene::in_lab(narrow_lab(family), family, &[OFF, "--outbound none", flags], echo)
+    FOREWORD.scene_in(narrow_lab(family), family, &[OFF, "--outbound none", flags], echo)
 }
 
 /// Opens connections until one is refused; those before it are open.
@@ -83,6 +76,7 @@ fn assert_counted(scene: &Scene, count: u64) {
     wait_until(PATIENCE, "the count", counted).expect("it is counted");
 }
 
+#[apply(both_families)]
 fn without_a_port_a_connection_is_refused(family: Family) {
     let scene = scene(family, "");
     let open = open_all(&scene);
@@ -103,6 +97,7 @@ fn without_a_port_a_connection_is_refused(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn each_source_address_has_ports_of_its_own(family: Family) {
     let own = others(family);
     let [one, two] = own;
@@ -118,6 +113,7 @@ fn each_source_address_has_ports_of_its_own(family: Family) {
     drop(open);
 }
 
+#[apply(both_families)]
 fn a_source_address_that_is_not_there_is_passed_over(family: Family) {
     let [there, _] = others(family);
     let absent = family.vip();
@@ -134,13 +130,14 @@ fn a_source_address_that_is_not_there_is_passed_over(family: Family) {
 }
 
 /// Whoever ends a connection first has to remember it for a while.
+#[apply(both_families)]
 fn a_port_is_free_at_once_where_the_upstream_ends_first(family: Family) {
     let serve = |served: &mut Served| {
         served.read();
         served.send(b"bye");
     };
     let flags = [OFF, "--outbound none"];
-    let scene = Scene::in_lab(narrow_lab(family), family, &flags, serve);
+    let scene = FOREWORD.scene_in(narrow_lab(family), family, &flags, serve);
     let begin = Instant::now();
     for _ in 0..3 * PORTS {
         let mut client = scene.connect();

@@ -5,14 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
-use xtask::lab::{Family, Foreword, Lab, Netns, wait_until};
+use netlab::header::{named_client, named_destination, named_headers, v1};
+use netlab::{
+    Backend, Client, Family, Foreword, Lab, Netns, PATIENCE, PORT, Reply, echo, join, output_of,
+    wait_until,
+};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, PATIENCE, Reply};
+use crate::FOREWORD;
 use crate::footprint::{Footprint, NodeState};
-use crate::scene::{PORT, attach};
-use crate::setup::{foreword, output_of};
-use crate::wire::{join, named_client, named_destination, named_headers, v1};
 
 /// A Foreword whose work shows: it asks for a header, and writes one of the other version.
 pub const FLAGS: &str =
@@ -66,7 +66,7 @@ pub fn flows_directly_from(source: IpAddr, lab: &Lab, backend: &Backend) -> bool
 
 /// Attaches, serves both families, and gives back the process with what it holds.
 pub fn attach_and_serve(lab: &Lab, backends: &[Backend; 2], flags: &str) -> (Foreword, Footprint) {
-    let foreword = attach(lab, flags);
+    let foreword = FOREWORD.attach(&lab.node, flags);
     let footprint = Footprint::of(foreword.pid(), &lab.node);
     for (family, backend) in Family::BOTH.into_iter().zip(backends) {
         assert_served(lab, backend, family);
@@ -77,7 +77,7 @@ pub fn attach_and_serve(lab: &Lab, backends: &[Backend; 2], flags: &str) -> (For
 /// Sweeps, from inside the node's namespace. Other tests' dead instances go as well, and their
 /// cleanups may take ours: the report can't be foreseen.
 pub fn cleanup(node: &Netns) {
-    let mut command = node.command(foreword());
+    let mut command = FOREWORD.command(node);
     command.arg("cleanup");
     let report = output_of(command);
     assert!(!report.trim().is_empty(), "it says what it removed, or that there was nothing");

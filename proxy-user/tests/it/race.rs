@@ -6,20 +6,14 @@ use std::net::IpAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use xtask::lab::{Family, Foreword, Lab, wait_until};
+use netlab::{
+    Backend, Client, Family, Foreword, GREETING, Lab, PATIENCE, PORT, Reply, echo, greet, lab,
+    wait_until,
+};
 
-use crate::backend::{Backend, GREETING, echo, greet as speak_first};
-use crate::client::{Client, PATIENCE, Reply};
+use crate::FOREWORD;
 use crate::counters::Counters;
 use crate::hosts::Hosts;
-use crate::scene::{PORT, lab};
-
-both_families!(
-    an_address_that_does_not_answer_is_overtaken_by_one_that_does,
-    a_server_that_speaks_first_wins_as_well,
-    an_address_that_refuses_is_passed_over_at_once,
-    where_none_answers_the_time_is_that_of_one,
-);
 
 /// Where nobody answers: the backend gets it, and has no such address.
 fn dead(family: Family) -> &'static str {
@@ -91,6 +85,7 @@ fn say_hello(lab: &Lab, family: Family) -> (Duration, Reply) {
     (after, client.finish_and_rest())
 }
 
+#[apply(both_families)]
 fn an_address_that_does_not_answer_is_overtaken_by_one_that_does(family: Family) {
     let good = good(family);
     let lab = lab_with_dead(family);
@@ -114,10 +109,11 @@ fn an_address_that_does_not_answer_is_overtaken_by_one_that_does(family: Family)
     drop(foreword);
 }
 
+#[apply(both_families)]
 fn a_server_that_speaks_first_wins_as_well(family: Family) {
     let good = good(family);
     let lab = lab_with_dead(family);
-    let _backend = Backend::start(&lab.backend, (good, PORT).into(), speak_first);
+    let _backend = Backend::start(&lab.backend, (good, PORT).into(), greet);
     let hosts = hosts(&[dead(family), &good.to_string()]);
     let _foreword = attach(&lab, &hosts, "");
     let mut client = Client::connect(&lab.client, family.lb(), (family.vip(), PORT).into());
@@ -127,6 +123,7 @@ fn a_server_that_speaks_first_wins_as_well(family: Family) {
 }
 
 /// Two of the same family, of which the first refuses.
+#[apply(both_families)]
 fn an_address_that_refuses_is_passed_over_at_once(family: Family) {
     let lab = lab();
     let backend = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
@@ -139,6 +136,7 @@ fn an_address_that_refuses_is_passed_over_at_once(family: Family) {
     assert_eq!(backend.connections(), 3);
 }
 
+#[apply(both_families)]
 fn where_none_answers_the_time_is_that_of_one(family: Family) {
     let lab = lab_with_dead(family);
     let more = dead(family).replace('9', "8");

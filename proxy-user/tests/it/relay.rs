@@ -7,34 +7,21 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use netlab::header::{named_client, named_destination, named_headers, v1};
+use netlab::{
+    Backend, Client, End, Family, Lab, OFF, PATIENCE, PORT, REQUIRE, Reply, Scene, Served, echo,
+    join, lab, reset_on_close, swallow, wait_until,
+};
 use socket2::SockRef;
-use xtask::lab::{Family, Lab, wait_until};
 
-use crate::backend::{Backend, Served, echo, swallow};
+use crate::FOREWORD;
 use crate::bulk::{MEBIBYTE, assert_same_bulk, noise};
-use crate::client::{Client, End, PATIENCE, Reply, reset_on_close};
 use crate::maps::refused;
-use crate::scene::{OFF, PORT, REQUIRE, Scene, attach, lab};
-use crate::wire::{join, named_client, named_destination, named_headers, v1};
-
-both_families!(
-    bulk_goes_both_ways_at_once,
-    two_hundred_connections_are_served_at_once,
-    a_refused_upstream_closes_the_client,
-    a_silent_upstream_is_given_up,
-    a_client_that_is_gone_before_its_upstream_answers_delivers_nothing,
-    the_bytes_of_a_cut_connection_are_counted,
-    a_clients_reset_reaches_the_upstream,
-    an_upstreams_reset_reaches_the_client,
-    a_slow_backend_slows_the_client,
-    a_slow_client_slows_the_backend,
-    a_small_write_does_not_wait_for_an_acknowledgement,
-);
 
 /// Foreword with nothing to read and nothing to write in front of the bytes. Each test asserts in
 /// its end that they came from the node, so that none can pass without a relay.
 fn relayed(family: Family, serve: impl Fn(&mut Served) + Clone + Send + 'static) -> Scene {
-    Scene::serving(family, &[OFF, "--outbound none"], serve)
+    FOREWORD.scene_serving(family, &[OFF, "--outbound none"], serve)
 }
 
 /// Sends and reads at the same time, half-closing after the last byte; returns what was read.
@@ -53,11 +40,12 @@ fn exchange(stream: &TcpStream, send: &[u8]) -> Vec<u8> {
 }
 
 /// 16 MiB in each direction, each ended by a half-close of its own.
+#[apply(both_families)]
 fn bulk_goes_both_ways_at_once(family: Family) {
     let (up, down) = (noise(1, 16 * MEBIBYTE), noise(2, 16 * MEBIBYTE));
     let (answer, received) = (down.clone(), Arc::new(Mutex::new(Vec::new())));
     let record = Arc::clone(&received);
-    let scene = Scene::serving(family, &[REQUIRE, "--outbound v1"], move |served| {
+    let scene = FOREWORD.scene_serving(family, &[REQUIRE, "--outbound v1"], move |served| {
         let bytes = exchange(served.stream(), &answer);
         *record.lock().expect("no thread panics with it") = bytes;
         served.read_to_end();
@@ -72,9 +60,10 @@ fn bulk_goes_both_ways_at_once(family: Family) {
 }
 
 /// All of them open before the first one ends, each with bytes of its own.
+#[apply(both_families)]
 fn two_hundred_connections_are_served_at_once(family: Family) {
     const CONNECTIONS: usize = 200;
-    let scene = Scene::serving(family, &[REQUIRE, "--outbound none"], echo);
+    let scene = FOREWORD.scene_serving(family, &[REQUIRE, "--outbound none"], echo);
     let [line, block] = named_headers(family);
     let mut open: Vec<_> = (0..CONNECTIONS)
         .map(|number| {
@@ -98,9 +87,11 @@ fn two_hundred_connections_are_served_at_once(family: Family) {
 }
 
 /// The client hears of it within a second, and the next connection is served as ever.
+#[apply(both_families)]
 fn a_refused_upstream_closes_the_client(family: Family) {
     let lab = lab();
-    let mut foreword = attach(&lab, &format!("eth0 --port {PORT},81 {REQUIRE} --outbound none"));
+    let mut foreword =
+        FOREWORD.attach(&lab.node, &format!("eth0 --port {PORT},81 {REQUIRE} --outbound none"));
     let [_, header] = named_headers(family);
     let mut client = Client::connect(&lab.client, family.lb(), (family.vip(), 81).into());
     let begin = Instant::now();
@@ -116,8 +107,9 @@ fn a_refused_upstream_closes_the_client(family: Family) {
 }
 
 /// An upstream whose answers are lost on their way: given up after 5 s.
+#[apply(both_families)]
 fn a_silent_upstream_is_given_up(family: Family) {
-    let scene = Scene::serving(family, &[REQUIRE, "--outbound none"], echo);
+    let scene = FOREWORD.scene_serving(family, &[REQUIRE, "--outbound none"], echo);
     let (option, node) = (family.ip_option(), family.node_back());
     let lost = format!("{option} route add blackhole {node}/{}", family.host_prefix());
     scene.lab.backend.ip(&lost).expect("the route is new");
@@ -131,9 +123,10 @@ fn a_silent_upstream_is_given_up(family: Family) {
 }
 
 /// Its place is free at once, and the request does not come seconds later.
+#[apply(both_families)]
 fn a_client_that_is_gone_before_its_upstream_answers_delivers_nothing(family: Family) {
     const CLIENTS: usize = 20;
-    let scene = Scene::new(family, &[REQUIRE, "--outbound none --connect-timeout 30s"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--outbound none --connect-timeout 30s"]);
     let (option, node) = (family.ip_option(), family.node_back());
     let route = format!("blackhole {node}/{}", family.host_prefix());
     scene.lab.backend.ip(&format!("{option} route add {route}")).expect("the route is new");
@@ -156,9 +149,10 @@ fn a_client_that_is_gone_before_its_upstream_answers_delivers_nothing(family: Fa
 }
 
 /// In the summary at the end of a run.
+#[apply(both_families)]
 fn the_bytes_of_a_cut_connection_are_counted(family: Family) {
     let flags = [OFF, "--outbound none", "--drain-timeout 100ms"];
-    let mut scene = Scene::serving(family, &flags, echo);
+    let mut scene = FOREWORD.scene_serving(family, &flags, echo);
     let mut client = scene.connect();
     client.send(&[b'x'; 12_345]);
     client.receive(12_345);
@@ -168,6 +162,7 @@ fn the_bytes_of_a_cut_connection_are_counted(family: Family) {
     scene.assert_proxied(0);
 }
 
+#[apply(both_families)]
 fn a_clients_reset_reaches_the_upstream(family: Family) {
     let scene = relayed(family, echo);
     let mut client = scene.connect();
@@ -179,6 +174,7 @@ fn a_clients_reset_reaches_the_upstream(family: Family) {
     scene.assert_proxied(0);
 }
 
+#[apply(both_families)]
 fn an_upstreams_reset_reaches_the_client(family: Family) {
     let scene = relayed(family, |served| {
         served.read();
@@ -220,6 +216,7 @@ fn write_until_stalled(mut stream: &TcpStream, bytes: &[u8]) -> usize {
 }
 
 /// A backend that reads nothing must stop the client, and gets every byte once it reads.
+#[apply(both_families)]
 fn a_slow_backend_slows_the_client(family: Family) {
     let lab = lab_with_small_buffers();
     let (go, gate) = mpsc::channel::<()>();
@@ -228,7 +225,7 @@ fn a_slow_backend_slows_the_client(family: Family) {
         let _ = gate.lock().map(|gate| gate.recv());
         swallow(served);
     };
-    let scene = Scene::in_lab(lab, family, &[OFF, "--outbound none"], serve);
+    let scene = FOREWORD.scene_in(lab, family, &[OFF, "--outbound none"], serve);
     let bytes = noise(5, MORE_THAN_BUFFERS);
     let mut client = scene.connect();
     let written = write_until_stalled(client.stream(), &bytes);
@@ -240,6 +237,7 @@ fn a_slow_backend_slows_the_client(family: Family) {
 }
 
 /// The same the other way round.
+#[apply(both_families)]
 fn a_slow_client_slows_the_backend(family: Family) {
     let lab = lab_with_small_buffers();
     let (report, stalled) = mpsc::channel();
@@ -249,7 +247,7 @@ fn a_slow_client_slows_the_backend(family: Family) {
         let _ = report.send(written);
         served.send(&bytes[written..]);
     };
-    let scene = Scene::in_lab(lab, family, &[OFF, "--outbound none"], serve);
+    let scene = FOREWORD.scene_in(lab, family, &[OFF, "--outbound none"], serve);
     let mut client = scene.connect();
     let written = stalled.recv_timeout(Duration::from_secs(30)).expect("the backend is held back");
     assert!(written < MORE_THAN_BUFFERS);
@@ -262,12 +260,13 @@ fn a_slow_client_slows_the_backend(family: Family) {
 
 /// A backend that acknowledges late, as most do in a conversation, would hold up every second one
 /// of a client's small writes for 40 ms.
+#[apply(both_families)]
 fn a_small_write_does_not_wait_for_an_acknowledgement(family: Family) {
     const ROUNDS: usize = 5;
     const APART: Duration = Duration::from_millis(5);
     const LATE: Duration = Duration::from_millis(20);
     let (arrived, arrivals) = mpsc::channel();
-    let scene = Scene::serving(family, &[REQUIRE, "--outbound v2"], move |served| {
+    let scene = FOREWORD.scene_serving(family, &[REQUIRE, "--outbound v2"], move |served| {
         loop {
             SockRef::from(served.stream()).set_tcp_quickack(false).expect("it is open");
             let Some(bytes) = served.read() else { break };

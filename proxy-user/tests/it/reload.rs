@@ -8,32 +8,18 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{scope, sleep};
 use std::time::Duration;
 
+use netlab::header::v1;
+use netlab::{
+    Backend, Client, Config, ConfigFile, Family, Foreword, Lab, PATIENCE, PORT, Reply, Rule, echo,
+    join, lab,
+};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
-use xtask::lab::{Family, Foreword, Lab};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, PATIENCE, Reply};
-use crate::config_file::{ConfigFile, rule, wait_for};
+use crate::FOREWORD;
+use crate::config_file::{rule, wait_for};
 use crate::flood::say;
-use crate::scene::{PORT, lab};
-use crate::setup::foreword;
 use crate::talk::Talk;
-use crate::wire::{join, v1};
-
-both_families!(
-    a_signal_has_it_read_again,
-    a_file_that_changes_is_read_again,
-    a_port_that_is_taken_away_keeps_its_connections,
-    no_connection_fails_across_fifty_changes,
-);
-
-any_family!(
-    a_config_map_that_is_exchanged_is_read_again,
-    a_wrong_file_changes_nothing,
-    what_takes_a_new_process_is_refused,
-    a_second_run_takes_over,
-);
 
 const LOOPS: usize = 4;
 const CHANGES: usize = 50;
@@ -55,44 +41,47 @@ fn backend(lab: &Lab, family: Family) -> Backend {
     Backend::start(&lab.backend, (family.vip(), PORT).into(), echo)
 }
 
+#[apply(both_families)]
 fn a_signal_has_it_read_again(family: Family) {
     let lab = lab();
     let backend = backend(&lab, family);
-    let config = ConfigFile::saying(&rule(PORT, "none"));
-    let foreword = config.run(&lab);
+    let config = ConfigFile::saying(rule(PORT, "none"));
+    let foreword = FOREWORD.run(&lab.node, &config);
     assert!(!has_header(&lab, family, &backend));
     let talk = Talk::begin(Client::connect(&lab.client, family.lb(), backend.address()));
     foreword.signal(Signal::SIGHUP).expect("it runs");
     wait_for(&foreword, "reloaded: nothing has changed", 1);
-    config.say(&rule(PORT, "v1"));
+    config.say(rule(PORT, "v1"));
     wait_for(&foreword, "rules.web.outbound.version: none → v1", 1);
     assert!(has_header(&lab, family, &backend));
     talk.assert_goes_on("under another rule than its own");
     talk.end();
 }
 
+#[apply(both_families)]
 fn a_file_that_changes_is_read_again(family: Family) {
     let lab = lab();
     let backend = backend(&lab, family);
-    let config = ConfigFile::saying(&rule(PORT, "v1"));
-    let foreword = config.run(&lab);
+    let config = ConfigFile::saying(rule(PORT, "v1"));
+    let foreword = FOREWORD.run(&lab.node, &config);
     assert!(has_header(&lab, family, &backend));
     // In place, as an editor may do it.
-    fs::write(config.path(), rule(PORT, "none")).expect("it can be written");
+    fs::write(config.path(), rule(PORT, "none").to_string()).expect("it can be written");
     wait_for(&foreword, "rules.web.outbound.version: v1 → none", 1);
     assert!(!has_header(&lab, family, &backend));
 }
 
 /// The kubelet renames a symlink to another folder over the one that the files' symlinks lead by.
+#[apply(lab_test)]
 fn a_config_map_that_is_exchanged_is_read_again() {
     let family = Family::V4;
     let lab = lab();
     let backend = backend(&lab, family);
     let folder = TempDir::new().expect("a folder can be made");
-    let generation = |name: &str, text: &str| {
+    let generation = |name: &str, config: &Config| {
         let path = folder.path().join(name);
         fs::create_dir(&path).expect("a folder can be made");
-        fs::write(path.join("config.yaml"), text).expect("it can be written");
+        fs::write(path.join("config.yaml"), config.to_string()).expect("it can be written");
         let next = folder.path().join("..data_tmp");
         symlink(Path::new(name), &next).expect("a link can be made");
         fs::rename(next, folder.path().join("..data")).expect("it can be renamed");
@@ -100,7 +89,7 @@ fn a_config_map_that_is_exchanged_is_read_again() {
     generation("..1", &rule(PORT, "none"));
     let path = folder.path().join("config.yaml");
     symlink("..data/config.yaml", &path).expect("a link can be made");
-    let foreword = Foreword::run(&lab.node, foreword(), &path).expect("it runs");
+    let foreword = Foreword::run(&lab.node, FOREWORD.path(), &path).expect("it runs");
     assert!(!has_header(&lab, family, &backend));
     for (name, version) in [("..2", "v1"), ("..3", "none"), ("..4", "v1")] {
         generation(name, &rule(PORT, version));
@@ -109,15 +98,16 @@ fn a_config_map_that_is_exchanged_is_read_again() {
     }
 }
 
+#[apply(lab_test)]
 fn a_wrong_file_changes_nothing() {
     let family = Family::V4;
     let lab = lab();
     let backend = backend(&lab, family);
-    let config = ConfigFile::saying(&rule(PORT, "v1"));
-    let foreword = config.run(&lab);
+    let config = ConfigFile::saying(rule(PORT, "v1"));
+    let foreword = FOREWORD.run(&lab.node, &config);
     for (wrong, why) in [
-        (rule(PORT, "v3"), "outbound.version 'v3' is not valid"),
-        (rule(PORT, "none").replace("inbound:", "inbond:"), "did you mean 'inbound'?"),
+        (rule(PORT, "v3").to_string(), "outbound.version 'v3' is not valid"),
+        (rule(PORT, "none").to_string().replace("inbound:", "inbond:"), "did you mean 'inbound'?"),
         (String::new(), "the file is empty"),
     ] {
         config.say(&wrong);
@@ -127,35 +117,37 @@ fn a_wrong_file_changes_nothing() {
     fs::remove_file(config.path()).expect("it is there");
     wait_for(&foreword, "cannot read", 1);
     assert!(has_header(&lab, family, &backend));
-    config.say(&rule(PORT, "none"));
+    config.say(rule(PORT, "none"));
     wait_for(&foreword, "v1 → none", 1);
     assert!(!has_header(&lab, family, &backend));
 }
 
+#[apply(lab_test)]
 fn what_takes_a_new_process_is_refused() {
     let family = Family::V4;
     let lab = lab();
     let backend = backend(&lab, family);
-    let config = ConfigFile::saying(&rule(PORT, "v1"));
-    let foreword = config.run(&lab);
-    config.say(&rule(PORT, "none").replace("[eth0]", "[eth1]"));
+    let config = ConfigFile::saying(rule(PORT, "v1"));
+    let foreword = FOREWORD.run(&lab.node, &config);
+    config.say(Config::on("eth1").rule(Rule::new("web", PORT)));
     wait_for(&foreword, "interfaces can't be changed while it runs", 1);
     assert!(has_header(&lab, family, &backend));
 }
 
 /// What began as ours stays ours, and what comes goes past us.
+#[apply(both_families)]
 fn a_port_that_is_taken_away_keeps_its_connections(family: Family) {
     let lab = lab();
     let backend = backend(&lab, family);
-    let config = ConfigFile::saying(&rule(PORT, "none"));
-    let mut foreword = config.run(&lab);
+    let config = ConfigFile::saying(rule(PORT, "none"));
+    let mut foreword = FOREWORD.run(&lab.node, &config);
     let talk = Talk::begin(Client::connect(&lab.client, family.lb(), backend.address()));
-    config.say(&rule(PORT + 1, "none"));
+    config.say(rule(PORT + 1, "none"));
     wait_for(&foreword, "rules.web.ports: -80 +81", 1);
     talk.assert_goes_on("without a rule");
     let passer_by = Talk::begin(Client::connect(&lab.client, family.lb(), backend.address()));
     assert_eq!(backend.recording(1).peer.ip(), family.lb(), "it is not proxied");
-    config.say(&rule(PORT, "v1"));
+    config.say(rule(PORT, "v1"));
     wait_for(&foreword, "rules.web.ports: -81 +80", 1);
     assert!(has_header(&lab, family, &backend));
     for talk in [talk, passer_by] {
@@ -165,11 +157,12 @@ fn a_port_that_is_taken_away_keeps_its_connections(family: Family) {
     foreword.terminate().expect("it ends after SIGTERM");
 }
 
+#[apply(both_families)]
 fn no_connection_fails_across_fifty_changes(family: Family) {
     let lab = lab();
     let backend = backend(&lab, family);
-    let config = ConfigFile::saying(&rule(PORT, "none"));
-    let foreword = config.run(&lab);
+    let config = ConfigFile::saying(rule(PORT, "none"));
+    let foreword = FOREWORD.run(&lab.node, &config);
     let (over, served) = (AtomicBool::new(false), AtomicU32::new(0));
     scope(|scope| {
         for _ in 0..LOOPS {
@@ -187,7 +180,7 @@ fn no_connection_fails_across_fifty_changes(family: Family) {
                 2 => (PORT + 1, "none"),
                 _ => (PORT, "v1"),
             };
-            config.say(&rule(port, version));
+            config.say(rule(port, version));
             foreword.signal(Signal::SIGHUP).expect("it runs");
             sleep(Duration::from_millis(50));
         }
@@ -200,15 +193,16 @@ fn no_connection_fails_across_fifty_changes(family: Family) {
     assert!(served > 100, "{served}");
 }
 
+#[apply(lab_test)]
 fn a_second_run_takes_over() {
     let family = Family::V4;
     let lab = lab();
     let backend = backend(&lab, family);
-    let first_config = ConfigFile::saying(&rule(PORT, "none"));
-    let mut first = first_config.run(&lab);
+    let first_config = ConfigFile::saying(rule(PORT, "none"));
+    let mut first = FOREWORD.run(&lab.node, &first_config);
     let talk = Talk::begin(Client::connect(&lab.client, family.lb(), backend.address()));
-    let second_config = ConfigFile::saying(&rule(PORT, "v1"));
-    let _second = second_config.run(&lab);
+    let second_config = ConfigFile::saying(rule(PORT, "v1"));
+    let _second = FOREWORD.run(&lab.node, &second_config);
     assert!(has_header(&lab, family, &backend));
     talk.assert_goes_on("with its own process");
     talk.end();

@@ -3,23 +3,14 @@
 
 use std::time::Duration;
 
-use xtask::lab::{Family, Foreword, Netns, Site, SiteAddresses};
+use netlab::{
+    Backend, Client, Family, Foreword, Netns, OFF, PORT, Site, SiteAddresses, echo, hooks, lab,
+    output_of, site,
+};
 
-use crate::backend::{Backend, echo};
-use crate::client::Client;
+use crate::FOREWORD;
 use crate::counters::Counters;
-use crate::hooks::hooks;
 use crate::probe::{assert_peer_is_named, is_prompt};
-use crate::scene::{OFF, PORT, attach, attach_in, lab, site};
-use crate::setup::output_of;
-
-both_families!(
-    it_is_the_routing_tables_choice,
-    an_empty_neighbour_cache_costs_no_time,
-    it_can_be_the_card_of_arrival,
-    it_stays_when_forwarding_is_switched_off,
-    each_of_several_interfaces_is_protected,
-);
 
 /// A site that neither forwards nor takes in what comes from the wrong side.
 fn strict_site() -> Site {
@@ -35,10 +26,12 @@ fn strict_site() -> Site {
 }
 
 fn attach_both_cards(site: &Site, hook: &str) -> Foreword {
-    attach_in(&site.node, &format!("eth0 eth1 --port {PORT} {OFF} --outbound v1 --hook {hook}"))
+    FOREWORD
+        .attach(&site.node, &format!("eth0 eth1 --port {PORT} {OFF} --outbound v1 --hook {hook}"))
 }
 
 /// In by one card, back by the other one, seen from the router.
+#[apply(both_families)]
 fn it_is_the_routing_tables_choice(family: Family) {
     let at = SiteAddresses::of(family);
     let seen = [
@@ -70,6 +63,7 @@ fn it_is_the_routing_tables_choice(family: Family) {
 }
 
 /// `--reply arrival`: back by the card that it came in by, whatever the routing table says.
+#[apply(both_families)]
 fn it_can_be_the_card_of_arrival(family: Family) {
     let at = SiteAddresses::of(family);
     let seen = [
@@ -84,7 +78,7 @@ fn it_can_be_the_card_of_arrival(family: Family) {
             site.answer_by(family, way_back).expect("the node knows the router");
             let in_pod = Backend::start(&site.pods[0], (at.vip, PORT).into(), echo);
             let flags = format!("eth0 eth1 --port {PORT} {OFF} --outbound v1 --hook {hook}");
-            let _foreword = attach_in(&site.node, &format!("{flags} --reply arrival"));
+            let _foreword = FOREWORD.attach(&site.node, &format!("{flags} --reply arrival"));
             let counters = Counters::new(&site.router, "forward", &seen);
             for _ in 0..3 {
                 assert_peer_is_named(&site.client, at.client, in_pod.address());
@@ -96,6 +90,7 @@ fn it_can_be_the_card_of_arrival(family: Family) {
 }
 
 /// The kernel writes the switch through to every interface, the end of our own veth among them.
+#[apply(both_families)]
 fn it_stays_when_forwarding_is_switched_off(family: Family) {
     let at = SiteAddresses::of(family);
     for hook in hooks() {
@@ -119,6 +114,7 @@ fn assert_closed(site: &Site, server: &Backend, family: Family) {
 }
 
 /// The reply has to find out its next hop's link-layer address by itself.
+#[apply(both_families)]
 fn an_empty_neighbour_cache_costs_no_time(family: Family) {
     let at = SiteAddresses::of(family);
     for hook in hooks() {
@@ -152,11 +148,13 @@ fn forget_neighbours(node: &Netns, family: Family) {
 }
 
 /// Two protected cards, and a client behind each of them.
+#[apply(both_families)]
 fn each_of_several_interfaces_is_protected(family: Family) {
     let lab = lab();
     let on_node = Backend::start(&lab.node, (family.node(), PORT).into(), echo);
     let behind = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
-    let _foreword = attach(&lab, &format!("eth0 eth1 --port {PORT} {OFF} --outbound v1"));
+    let _foreword =
+        FOREWORD.attach(&lab.node, &format!("eth0 eth1 --port {PORT} {OFF} --outbound v1"));
     assert_peer_is_named(&lab.client, family.lb(), on_node.address());
     assert_peer_is_named(&lab.client, family.lb(), behind.address());
     assert_peer_is_named(&lab.backend, family.backend(), on_node.address());

@@ -10,26 +10,18 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use netlab::header::named_headers;
+use netlab::{Family, OFF, PATIENCE, REQUIRE, Reply, Scene, Served, join, swallow, wait_until};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use xtask::lab::{Family, wait_until};
 
-use crate::backend::{Served, swallow};
+use crate::FOREWORD;
 use crate::bulk::{MEBIBYTE, noise};
-use crate::client::{PATIENCE, Reply};
 use crate::flood::say;
 use crate::maps::refused;
-use crate::scene::{OFF, REQUIRE, Scene};
-use crate::wire::{join, named_headers};
-
-any_family!(
-    a_refused_client_that_floods_is_read_in_turns,
-    bulk_is_moved_in_turns,
-    many_that_come_and_time_out_at_once_take_turns,
-);
 
 /// Clients that flood at the same time.
 const FLOODS: usize = 8;
@@ -157,8 +149,9 @@ fn assert_rounds_are_bounded(
     watched.assert_bounded(what, FULL, assert_served);
 }
 
+#[apply(lab_test)]
 fn a_refused_client_that_floods_is_read_in_turns() {
-    let scene = Scene::new(Family::V4, &[REQUIRE, "--outbound none --workers 1"]);
+    let scene = FOREWORD.scene(Family::V4, &[REQUIRE, "--outbound none --workers 1"]);
     let bytes = noise(1, MEBIBYTE);
     let flood = |_| {
         let refused = scene.connect();
@@ -175,6 +168,7 @@ fn a_refused_client_that_floods_is_read_in_turns() {
 }
 
 /// Up and down.
+#[apply(lab_test)]
 fn bulk_is_moved_in_turns() {
     let serve = |served: &mut Served| {
         if served.read().is_some_and(|bytes| bytes.starts_with(b"down")) {
@@ -183,7 +177,7 @@ fn bulk_is_moved_in_turns() {
         }
         swallow(served);
     };
-    let scene = Scene::serving(Family::V4, &[OFF, "--outbound none --workers 1"], serve);
+    let scene = FOREWORD.scene_serving(Family::V4, &[OFF, "--outbound none --workers 1"], serve);
     let bytes = noise(3, MEBIBYTE);
     let count = AtomicUsize::new(0);
     let flood = |left: Duration| {
@@ -206,12 +200,13 @@ fn bulk_is_moved_in_turns() {
 }
 
 /// They wait to be accepted while the worker is held, so that their deadlines come together as well.
+#[apply(lab_test)]
 fn many_that_come_and_time_out_at_once_take_turns() {
     const SILENT: usize = 600;
     /// Of those that are accepted, or whose deadline has come, in one round.
     const MOST: usize = 1024;
     let flags = "--outbound none --workers 1 --header-timeout 3s";
-    let scene = Scene::new(Family::V4, &[REQUIRE, flags]);
+    let scene = FOREWORD.scene(Family::V4, &[REQUIRE, flags]);
     let watched = Watched::hold(scene.foreword.pid());
     let mut silent: Vec<_> = (0..SILENT).map(|_| scene.connect()).collect();
     watched.let_go();

@@ -7,9 +7,7 @@
 
 use std::net::SocketAddr;
 
-use xtask::lab::{Family, Netns, Site, SiteAddresses};
-
-use crate::setup::{Scratch, output_of};
+use netlab::{Family, Netns, Scratch, Site, SiteAddresses, output_of};
 
 /// The service's port, on its cluster address and on the load balancer's.
 pub const SERVICE_PORT: u16 = 80;

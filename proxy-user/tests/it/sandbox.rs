@@ -7,9 +7,8 @@ mod systemd;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use xtask::lab::{Family, Lab};
+use netlab::{Backend, Family, Lab};
 
-use crate::backend::Backend;
 use crate::probe::assert_served;
 
 /// `CAP_NET_ADMIN` and `CAP_SYS_ADMIN`.

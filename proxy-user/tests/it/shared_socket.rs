@@ -5,18 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use netlab::{Config, ConfigFile, Foreword, Lab, PATIENCE, PORT, Rule, lab, wait_until};
 use tempfile::TempDir;
-use xtask::lab::{Foreword, Lab, wait_until};
 
-use crate::client::PATIENCE;
-use crate::config_file::{ConfigFile, rule, wait_for};
-use crate::scene::{PORT, lab};
-use crate::setup::foreword;
-
-any_family!(
-    the_path_goes_back_to_the_one_that_lives,
-    the_path_goes_back_when_the_later_one_is_killed,
-);
+use crate::FOREWORD;
+use crate::config_file::wait_for;
 
 /// Two runs, the later one last.
 struct Both {
@@ -30,13 +23,13 @@ impl Both {
     fn start(lab: &Lab) -> Self {
         let folder = TempDir::new().expect("a folder can be made");
         let socket = folder.path().join("admin.sock");
-        let configs = ["eth0", "eth1"].map(|card| ConfigFile::saying(&config(&socket, card, PORT)));
+        let configs = ["eth0", "eth1"].map(|card| ConfigFile::saying(config(&socket, card, PORT)));
         let runs = configs.each_ref().map(|config| config.run(lab));
         Self { runs, configs, socket, _folder: folder }
     }
 
     fn ask(&self, words: &str) -> Output {
-        let mut command = Command::new(foreword());
+        let mut command = Command::new(FOREWORD.path());
         command.args(words.split_whitespace()).arg("--socket").arg(&self.socket);
         command.output().expect("the binary can be run")
     }
@@ -53,19 +46,20 @@ impl Both {
         let shown = String::from_utf8_lossy(&status.stdout).into_owned();
         assert!(status.status.success() && shown.contains("eth0 (protected"), "{status:?}");
         // It also sees the change by itself, and may have been faster.
-        self.configs[0].say(&config(&self.socket, "eth0", PORT + 1));
+        self.configs[0].say(config(&self.socket, "eth0", PORT + 1));
         let reload = self.ask("reload");
         assert!(reload.status.success(), "{reload:?}");
         wait_for(&self.runs[0], &format!("{}", PORT + 1), 1);
     }
 }
 
-fn config(socket: &Path, card: &str, port: u16) -> String {
-    let rule = rule(port, "none").replace("eth0", card);
-    format!("admin: {{ socket: {} }}\n{rule}", socket.display())
+fn config(socket: &Path, card: &str, port: u16) -> Config {
+    let socket = format!("admin: {{ socket: {} }}", socket.display());
+    Config::on(card).with(socket).rule(Rule::new("web", port))
 }
 
 /// `reload` finds it at once, and the link leads to it a moment later.
+#[apply(lab_test)]
 fn the_path_goes_back_to_the_one_that_lives() {
     let lab = lab();
     let mut both = Both::start(&lab);
@@ -77,6 +71,7 @@ fn the_path_goes_back_to_the_one_that_lives() {
     assert!(!both.socket.is_symlink(), "nothing is left");
 }
 
+#[apply(lab_test)]
 fn the_path_goes_back_when_the_later_one_is_killed() {
     let lab = lab();
     let mut both = Both::start(&lab);

@@ -3,20 +3,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use netlab::{Family, OFF, PATIENCE, REQUIRE, Reply, echo, wait_until};
 use serde_json::Value;
-use xtask::lab::{Family, wait_until};
 
-use crate::backend::echo;
-use crate::client::{PATIENCE, Reply};
+use crate::FOREWORD;
 use crate::maps::{byte, connections, dump, packets, refused};
-use crate::scene::{OFF, REQUIRE, Scene};
-
-both_families!(
-    live_connections_are_shown_by_field_names,
-    an_ended_connection_is_shown_no_more,
-    refusals_are_counted_by_reason,
-    packets_are_counted,
-);
 
 /// `ROLE_INBOUND` and `ROLE_UPSTREAM` of the ABI, and the kernel's `TCP_ESTABLISHED`.
 const INBOUND: u64 = 1;
@@ -48,8 +39,9 @@ fn assert_shown(entries: &[Value], role: u64, remote: SocketAddr, local: SocketA
     assert_ne!(entry["since_ns"].as_u64(), Some(0), "{entry:#}");
 }
 
+#[apply(both_families)]
 fn live_connections_are_shown_by_field_names(family: Family) {
-    let scene = Scene::serving(family, &[OFF, "--outbound none"], echo);
+    let scene = FOREWORD.scene_serving(family, &[OFF, "--outbound none"], echo);
     let mut client = scene.connect();
     client.send(b"hello");
     assert_eq!(client.receive(5), b"hello");
@@ -65,8 +57,9 @@ fn live_connections_are_shown_by_field_names(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn an_ended_connection_is_shown_no_more(family: Family) {
-    let scene = Scene::serving(family, &[OFF, "--outbound none"], echo);
+    let scene = FOREWORD.scene_serving(family, &[OFF, "--outbound none"], echo);
     for _ in 0..5 {
         let mut client = scene.connect();
         client.send(b"hello");
@@ -79,8 +72,9 @@ fn an_ended_connection_is_shown_no_more(family: Family) {
 }
 
 /// The map follows within a second or so of the connection's end.
+#[apply(both_families)]
 fn refusals_are_counted_by_reason(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--guard off --outbound none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--guard off --outbound none"]);
     for sent in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PROXY TCP4 1.2.3.4 5.6.7.8 +1 2\r\n"] {
         let mut client = scene.connect();
         client.send(sent);
@@ -99,8 +93,9 @@ fn refusals_are_counted_by_reason(family: Family) {
     assert_eq!(refused(&scene.foreword, "v2-version"), 0);
 }
 
+#[apply(both_families)]
 fn packets_are_counted(family: Family) {
-    let scene = Scene::serving(family, &[OFF, "--outbound none"], echo);
+    let scene = FOREWORD.scene_serving(family, &[OFF, "--outbound none"], echo);
     let before = packets(&scene.foreword, "steered_syn");
     for _ in 0..3 {
         let mut client = scene.connect();

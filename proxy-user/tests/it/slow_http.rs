@@ -7,19 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
+use netlab::{Lab, PATIENCE, PORT, lab};
 use socket2::{Domain, Socket, Type};
-use xtask::lab::Lab;
 
 use crate::admin::Run;
-use crate::client::PATIENCE;
 use crate::config_file::rule;
-use crate::scene::{PORT, lab};
-
-any_family!(
-    silent_connections_delay_no_probe,
-    slow_requests_delay_no_probe,
-    answers_that_nobody_reads_delay_no_probe,
-);
 
 const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9478);
 /// More than there are places, and the sources that they come from where these are many.
@@ -70,9 +62,10 @@ fn probe(lab: &Lab, path: &str) -> Duration {
 }
 
 fn start(lab: &Lab) -> Run {
-    Run::start(lab, &rule(PORT, "none"))
+    Run::start(lab, rule(PORT, "none"))
 }
 
+#[apply(lab_test)]
 fn silent_connections_delay_no_probe() {
     let lab = lab();
     let _run = start(&lab);
@@ -90,6 +83,7 @@ fn silent_connections_delay_no_probe() {
 }
 
 /// A byte of a request at a time, and new connections for those that are closed meanwhile.
+#[apply(lab_test)]
 fn slow_requests_delay_no_probe() {
     let lab = lab();
     let _run = start(&lab);
@@ -117,6 +111,7 @@ fn slow_requests_delay_no_probe() {
     });
 }
 
+#[apply(lab_test)]
 fn answers_that_nobody_reads_delay_no_probe() {
     let lab = lab();
     let _run = start(&lab);

@@ -2,32 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use xtask::lab::{Family, Netns, Site, SiteAddresses, wait_until};
+use netlab::header::{Encoder, named_client, named_destination, named_headers, v1, v2, v2_raw};
+use netlab::{
+    Backend, Client, Family, Netns, OFF, PATIENCE, PORT, REQUIRE, Reply, Site, SiteAddresses, echo,
+    hooks, join, lab, site, wait_until,
+};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, PATIENCE, Reply};
+use crate::FOREWORD;
 use crate::footprint::NodeState;
-use crate::hooks::hooks;
 use crate::maps::{dropped, packets, refused};
 use crate::rules::{Form, TARGET_PORT};
-use crate::scene::{OFF, PORT, REQUIRE, Scene, attach, attach_in, lab, site};
-use crate::wire::{Encoder, join, named_client, named_destination, named_headers, v1, v2};
-
-both_families!(
-    a_pod_of_this_node_sees_the_client,
-    a_pod_at_a_fixed_address_sees_the_client,
-    a_server_on_this_node_sees_the_client,
-    a_server_behind_this_node_sees_the_client,
-    the_client_of_a_header_is_seen,
-    a_port_that_is_taken_is_replaced,
-    bulk_goes_both_ways,
-    a_health_check_comes_from_the_node,
-    a_connection_that_comes_back_is_dropped,
-    a_client_that_is_no_host_is_refused,
-    a_mapped_client_is_seen_as_the_ipv4_one,
-);
-
-any_family!(what_cannot_work_is_said_at_the_start);
 
 /// Connects, talks to an echo, and finds that the server's peer is the client, to the port.
 fn assert_seen(netns: &Netns, from: IpAddr, to: SocketAddr, server: &Backend) {
@@ -48,6 +32,7 @@ fn guarded_site(family: Family) -> Site {
     site
 }
 
+#[apply(both_families)]
 fn a_pod_of_this_node_sees_the_client(family: Family) {
     let at = SiteAddresses::of(family);
     for hook in hooks() {
@@ -59,7 +44,7 @@ fn a_pod_of_this_node_sees_the_client(family: Family) {
             "eth0 --port {PORT} {OFF} --outbound none --source client \
              --upstream-interface veth-pod* --hook {hook}"
         );
-        let mut foreword = attach_in(&site.node, &flags);
+        let mut foreword = FOREWORD.attach(&site.node, &flags);
         for server in &servers {
             assert_seen(&site.client, at.client, server.address(), server);
         }
@@ -69,12 +54,13 @@ fn a_pod_of_this_node_sees_the_client(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn a_pod_at_a_fixed_address_sees_the_client(family: Family) {
     let at = SiteAddresses::of(family);
     let site = guarded_site(family);
     let server = Backend::start(&site.pods[1], (at.pods[1], TARGET_PORT).into(), echo);
     let upstream = server.address();
-    let _foreword = attach_in(
+    let _foreword = FOREWORD.attach(
         &site.node,
         &format!(
             "eth0 --port {PORT} {OFF} --outbound none --source client --upstream {upstream} \
@@ -87,23 +73,25 @@ fn a_pod_at_a_fixed_address_sees_the_client(family: Family) {
 }
 
 /// Its answers begin in the node's own stack.
+#[apply(both_families)]
 fn a_server_on_this_node_sees_the_client(family: Family) {
     for hook in hooks() {
         let lab = lab();
         let server = Backend::start(&lab.node, (family.node(), PORT).into(), echo);
         let flags =
             format!("eth0 --port {PORT} {OFF} --outbound none --source client --hook {hook}");
-        let foreword = attach(&lab, &flags);
+        let foreword = FOREWORD.attach(&lab.node, &flags);
         assert_seen(&lab.client, family.lb(), server.address(), &server);
         assert!(packets(&foreword, "answered_here") > 0, "{hook}");
     }
 }
 
+#[apply(both_families)]
 fn a_server_behind_this_node_sees_the_client(family: Family) {
     let lab = lab();
     let server = Backend::start(&lab.backend, (family.vip(), PORT).into(), echo);
-    let _foreword = attach(
-        &lab,
+    let _foreword = FOREWORD.attach(
+        &lab.node,
         &format!(
             "eth0 --port {PORT} {OFF} --outbound none --source client --upstream-interface eth1"
         ),
@@ -114,9 +102,10 @@ fn a_server_behind_this_node_sees_the_client(family: Family) {
 const SEEN: &str = "--outbound none --source client --upstream-interface eth1";
 
 /// Somebody whom this network has never heard of: what is answered to him comes back to us.
+#[apply(both_families)]
 fn the_client_of_a_header_is_seen(family: Family) {
     let lab = lab();
-    let scene = Scene::in_lab(lab, family, &[REQUIRE, SEEN], echo);
+    let scene = FOREWORD.scene_in(lab, family, &[REQUIRE, SEEN], echo);
     for (number, header) in named_headers(family).into_iter().enumerate() {
         let mut client = scene.connect();
         client.send(&join(&header, b"hello"));
@@ -127,8 +116,9 @@ fn the_client_of_a_header_is_seen(family: Family) {
 }
 
 /// Two connections of one client and port to one server can't be told apart.
+#[apply(both_families)]
 fn a_port_that_is_taken_is_replaced(family: Family) {
-    let scene = Scene::serving(family, &[REQUIRE, SEEN], echo);
+    let scene = FOREWORD.scene_serving(family, &[REQUIRE, SEEN], echo);
     let [_, header] = named_headers(family);
     let mut clients = [scene.connect(), scene.connect()];
     for client in &mut clients {
@@ -141,9 +131,10 @@ fn a_port_that_is_taken_is_replaced(family: Family) {
 }
 
 /// Both directions at once, with offloads on: whole super-packets are led back.
+#[apply(both_families)]
 fn bulk_goes_both_ways(family: Family) {
     const LENGTH: usize = 8 << 20;
-    let scene = Scene::serving(family, &[OFF, SEEN], echo);
+    let scene = FOREWORD.scene_serving(family, &[OFF, SEEN], echo);
     let client = scene.connect();
     let sent: Vec<u8> = (0..=250).cycle().take(LENGTH).collect();
     std::thread::scope(|scope| {
@@ -158,18 +149,20 @@ fn bulk_goes_both_ways(family: Family) {
 }
 
 /// There is no client in it.
+#[apply(both_families)]
 fn a_health_check_comes_from_the_node(family: Family) {
-    let scene = Scene::serving(family, &[REQUIRE, SEEN], echo);
+    let scene = FOREWORD.scene_serving(family, &[REQUIRE, SEEN], echo);
     let mut check = scene.connect();
-    check.send(&join(&crate::wire::v2_raw(0x20, 0, b""), b"hello"));
+    check.send(&join(&v2_raw(0x20, 0, b""), b"hello"));
     assert_eq!(check.finish_and_rest(), Reply::ended(b"hello"));
     scene.assert_proxied(0);
 }
 
 /// The kernel would take some of them for its own choice, and the upstream would see this node. In
 /// either version, and in IPv6's form as well.
+#[apply(both_families)]
 fn a_client_that_is_no_host_is_refused(family: Family) {
-    let scene = Scene::serving(family, &[REQUIRE, SEEN], echo);
+    let scene = FOREWORD.scene_serving(family, &[REQUIRE, SEEN], echo);
     let none: &[&str] = match family {
         Family::V4 => &[
             "255.255.255.255",
@@ -202,8 +195,9 @@ fn a_client_that_is_no_host_is_refused(family: Family) {
 
 /// As nginx and HAProxy name the IPv4 clients of a dual-stack listener. An IPv6 upstream can't see
 /// such a client.
+#[apply(both_families)]
 fn a_mapped_client_is_seen_as_the_ipv4_one(family: Family) {
-    let scene = Scene::serving(family, &[REQUIRE, SEEN], echo);
+    let scene = FOREWORD.scene_serving(family, &[REQUIRE, SEEN], echo);
     let named = named_client(Family::V4);
     let IpAddr::V4(ip) = named.ip() else { panic!("{named} is of IPv4") };
     let mapped = SocketAddr::new(ip.to_ipv6_mapped().into(), named.port());
@@ -223,11 +217,12 @@ fn a_mapped_client_is_seen_as_the_ipv4_one(family: Family) {
 }
 
 /// Before the first connection, not by its time-out.
+#[apply(lab_test)]
 fn what_cannot_work_is_said_at_the_start() {
     let lab = lab();
     let flags = format!("eth0 --port {PORT} {OFF} --outbound none --source client");
     let warnings = |more: &str| {
-        let output = attach(&lab, &format!("{flags} {more}")).output();
+        let output = FOREWORD.attach(&lab.node, &format!("{flags} {more}")).output();
         output.lines().filter(|line| line.starts_with("warning ")).collect::<Vec<_>>().join("\n")
     };
     for family in Family::BOTH {
@@ -248,11 +243,12 @@ fn what_cannot_work_is_said_at_the_start() {
 }
 
 /// Nobody serves the address, and the network leads it back: as new, it would go round for ever.
+#[apply(both_families)]
 fn a_connection_that_comes_back_is_dropped(family: Family) {
     for source in ["node", "client"] {
         let site = site();
         let at = SiteAddresses::of(family);
-        let foreword = attach_in(
+        let foreword = FOREWORD.attach(
             &site.node,
             &format!("eth0 --port {PORT} {OFF} --outbound none --source {source}"),
         );

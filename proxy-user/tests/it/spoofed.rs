@@ -6,30 +6,19 @@
 
 use std::time::Duration;
 
+use netlab::header::{V2_SIGNATURE, named_client, named_destination, named_headers, v2_with_tlvs};
+use netlab::{
+    Client, Daemon, Family, GREETING, Lab, OPTIONAL, PORT, REQUIRE, Reply, Scratch, greet, join,
+    lab, text,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
-use xtask::lab::{Daemon, Family, Lab};
 
-use crate::backend::{GREETING, greet};
-use crate::client::{Client, Reply};
+use crate::FOREWORD;
 use crate::peers::{haproxy_receiver, nginx_receiver};
-use crate::scene::{OPTIONAL, PORT, REQUIRE, Scene, attach, lab};
-use crate::setup::Scratch;
-use crate::wire::{
-    V2_SIGNATURE, join, named_client, named_destination, named_headers, text, v2_with_tlvs,
-};
-
-both_families!(
-    a_malformed_header_is_not_believed_by_nginx_behind_us,
-    a_malformed_header_is_not_believed_by_haproxy_behind_us,
-    no_header_of_any_form_reaches_an_upstream,
-    a_header_is_refused_wherever_it_is_split,
-    a_header_behind_a_servers_greeting_is_refused,
-    the_beginning_of_a_signature_is_payload,
-);
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 /// How many damaged headers are tried with each outbound version.
@@ -78,7 +67,7 @@ fn assert_not_believed(
     for outbound in ["none", "v1", "v2"] {
         let flags =
             format!("eth0 --port {PORT} {REQUIRE} --untrusted direct --outbound {outbound}");
-        let foreword = attach(&lab, &flags);
+        let foreword = FOREWORD.attach(&lab.node, &flags);
         for header in headers {
             answer(header).assert_cut(&text(header));
         }
@@ -86,10 +75,12 @@ fn assert_not_believed(
     }
 }
 
+#[apply(both_families)]
 fn a_malformed_header_is_not_believed_by_nginx_behind_us(family: Family) {
     assert_not_believed(family, nginx_receiver, &malformed(family));
 }
 
+#[apply(both_families)]
 fn a_malformed_header_is_not_believed_by_haproxy_behind_us(family: Family) {
     assert_not_believed(family, haproxy_receiver, &malformed(family)[..3]);
 }
@@ -115,12 +106,13 @@ fn damaged(family: Family) -> impl Strategy<Value = (Vec<u8>, Index)> {
     })
 }
 
+#[apply(both_families)]
 fn no_header_of_any_form_reaches_an_upstream(family: Family) {
     let mut runner = TestRunner::deterministic();
     let strategy = damaged(family);
     for outbound in ["none", "v1", "v2"] {
         let outbound = format!("--outbound {outbound} --max-header 128 --versions v2");
-        let scene = Scene::new(family, &[REQUIRE, "--untrusted direct", &outbound]);
+        let scene = FOREWORD.scene(family, &[REQUIRE, "--untrusted direct", &outbound]);
         for number in 0..DAMAGED {
             let tree = strategy.new_tree(&mut runner).expect("the strategy does not filter");
             let (header, split) = tree.current();
@@ -142,8 +134,9 @@ fn no_header_of_any_form_reaches_an_upstream(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn a_header_is_refused_wherever_it_is_split(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--untrusted direct --outbound none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--untrusted direct --outbound none"]);
     for (header, signature) in named_headers(family).into_iter().zip([6, V2_SIGNATURE.len()]) {
         for split in 1..=signature + 1 {
             let (first, rest) = header.split_at(split);
@@ -157,9 +150,10 @@ fn a_header_is_refused_wherever_it_is_split(family: Family) {
 }
 
 /// The upstream is open by then, and gets nothing of it. A connection without a header goes on.
+#[apply(both_families)]
 fn a_header_behind_a_servers_greeting_is_refused(family: Family) {
     let flags = [OPTIONAL, "--untrusted direct --server-first 200ms --outbound none"];
-    let scene = Scene::serving(family, &flags, greet);
+    let scene = FOREWORD.scene_serving(family, &flags, greet);
     for (number, header) in named_headers(family).into_iter().enumerate() {
         let mut client = scene.connect_from(family.stranger());
         assert_eq!(client.receive(GREETING.len()), GREETING);
@@ -175,8 +169,9 @@ fn a_header_behind_a_servers_greeting_is_refused(family: Family) {
     scene.assert_received(2, b"PASS x\r\n");
 }
 
+#[apply(both_families)]
 fn the_beginning_of_a_signature_is_payload(family: Family) {
-    let scene = Scene::new(family, &[REQUIRE, "--untrusted direct --outbound none"]);
+    let scene = FOREWORD.scene(family, &[REQUIRE, "--untrusted direct --outbound none"]);
     let payloads =
         [&b"PROXY"[..], b"PROXY\r\n", b"PROPFIND / HTTP/1.1\r\n\r\n", b"\r\n\r\n\0\r\nQUIT"];
     for (number, payload) in payloads.into_iter().enumerate() {

@@ -7,17 +7,13 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
+use netlab::{Foreword, Lab, PATIENCE, PORT, lab, wait_until};
 use nix::sys::ptrace;
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
-use xtask::lab::{Foreword, Lab, wait_until};
 
 use crate::admin::{Run, get};
-use crate::client::PATIENCE;
 use crate::config_file::{rule, wait_for};
-use crate::scene::{PORT, lab};
-
-any_family!(a_worker_that_stands_still_fails_the_probes, a_stalled_worker_does_not_hold_up_the_end);
 
 /// How often it is looked whether the thread has ended.
 const STEP: Duration = Duration::from_millis(20);
@@ -65,9 +61,10 @@ impl Drop for Stopped {
 }
 
 fn start(lab: &Lab) -> Run {
-    Run::start(lab, &format!("workers: 2\n{}", rule(PORT, "none")))
+    Run::start(lab, rule(PORT, "none").with("workers: 2"))
 }
 
+#[apply(lab_test)]
 fn a_worker_that_stands_still_fails_the_probes() {
     let lab = lab();
     let run = start(&lab);
@@ -120,6 +117,7 @@ fn a_worker_that_stands_still_fails_the_probes() {
     }
 }
 
+#[apply(lab_test)]
 fn a_stalled_worker_does_not_hold_up_the_end() {
     let lab = lab();
     let mut run = start(&lab);

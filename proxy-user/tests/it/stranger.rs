@@ -8,8 +8,8 @@ use std::mem;
 use aya::Ebpf;
 use aya::programs::tc::{NlOptions, TcAttachOptions, qdisc_add_clsact};
 use aya::programs::{LinkOrder, ProgramError, SchedClassifier, TcAttachType, Xdp, XdpMode};
+use netlab::Netns;
 use proxy_common::names::{GUARD, STEER};
-use xtask::lab::Netns;
 
 /// The object that is part of the binary, and of this one: the tests also run where nothing was
 /// built.

@@ -5,32 +5,21 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
+use netlab::{
+    Backend, Client, Config, ConfigFile, Family, Foreword, Lab, OFF, PATIENCE, PORT, Rule, echo,
+    hooks, lab, wait_until,
+};
 use nix::libc;
 use nix::sys::signal::Signal;
-use xtask::lab::{Family, Foreword, Lab, wait_until};
 
+use crate::FOREWORD;
 use crate::admin::get;
-use crate::backend::{Backend, echo};
-use crate::client::{Client, PATIENCE};
-use crate::config_file::{ConfigFile, rule, wait_for};
+use crate::config_file::{rule, wait_for};
 use crate::fault::{self, Call, Consequence, During, Fault};
 use crate::flood::say;
-use crate::hooks::hooks;
 use crate::lock::{owner, signal};
 use crate::probe::{FLAGS, assert_peer_is_named, assert_served, cleanup, echoes};
-use crate::scene::{OFF, PORT, attach, lab};
-use crate::setup::foreword;
 use crate::talk::Talk;
-
-any_family!(
-    a_successor_that_dies_half_way_is_replaced_on_tcx,
-    a_successor_that_dies_half_way_is_replaced_on_clsact,
-    a_successor_that_dies_at_once_is_replaced,
-    probes_are_answered_by_ours_alone,
-    a_signal_after_a_handover_is_the_first_one,
-    a_process_that_drains_makes_way_at_once,
-    a_predecessor_that_is_stuck_is_told,
-);
 
 /// A process with a drain as long as its connections, which writes no header: the successor does.
 struct Predecessor {
@@ -45,7 +34,7 @@ impl Predecessor {
         let lab = lab();
         let backend = Backend::start(&lab.backend, (Family::V4.vip(), PORT).into(), echo);
         let flags = format!("eth0 --port {PORT} {OFF} --drain-timeout 10m --hook {hook}");
-        let foreword = attach(&lab, &format!("{flags} --outbound none"));
+        let foreword = FOREWORD.attach(&lab.node, &format!("{flags} --outbound none"));
         Self { lab, backend, foreword, flags }
     }
 
@@ -55,7 +44,7 @@ impl Predecessor {
     }
 
     fn successor(&self) -> Foreword {
-        attach(&self.lab, &format!("{} --outbound v1 --take-over", self.flags))
+        FOREWORD.attach(&self.lab.node, &format!("{} --outbound v1 --take-over", self.flags))
     }
 
     /// New connections are the successor's.
@@ -67,19 +56,21 @@ impl Predecessor {
     fn is_locked(&self) -> bool {
         let flags = format!("{} --outbound v1", self.flags);
         let flags: Vec<_> = flags.split_whitespace().collect();
-        let mut refused = Foreword::spawn(&self.lab.node, foreword(), &flags).expect("it starts");
+        let mut refused = FOREWORD.spawn(&self.lab.node, &flags);
         let _ = refused.wait_for_line("ready", PATIENCE);
         let _ = refused.terminate();
         refused.output().contains("is already steered")
     }
 }
 
+#[apply(lab_test)]
 fn a_successor_that_dies_half_way_is_replaced_on_tcx() {
     if hooks().contains(&"tcx") {
         a_successor_that_dies_half_way_is_replaced("tcx");
     }
 }
 
+#[apply(lab_test)]
 fn a_successor_that_dies_half_way_is_replaced_on_clsact() {
     a_successor_that_dies_half_way_is_replaced("clsact");
 }
@@ -96,14 +87,14 @@ fn a_successor_that_dies_half_way_is_replaced(hook: &str) {
     let lab = lab();
     let [backend, _] = echoes(&lab);
     let flags = format!("{FLAGS} --guard-hook native --when-absent drop --hook {hook}");
-    let mut first = attach(&lab, &flags);
+    let mut first = FOREWORD.attach(&lab.node, &flags);
     let arguments = format!("attach {flags} --take-over");
     let arguments: Vec<_> = arguments.split_whitespace().collect();
     let mut deaths = 0;
     for number in 0.. {
         let (during, consequence) = (During::Start, Consequence::Death);
         let fault = Fault { during, calls: &CALLS, number, consequence };
-        let ended = fault::run(&lab.node, foreword(), &arguments, fault, |_| {});
+        let ended = fault::run(&lab.node, FOREWORD.path(), &arguments, fault, |_| {});
         let Some(call) = ended.failed else { break };
         deaths += 1;
         let when = format!("{hook}: death at call {number}, {call}");
@@ -120,7 +111,7 @@ fn a_successor_that_dies_half_way_is_replaced(hook: &str) {
     // after that: then the first has gone, too.
     if first.wait(PATIENCE).is_err() {
         assert_served(&lab, &backend, Family::V4);
-        let mut last = attach(&lab, &format!("{flags} --take-over"));
+        let mut last = FOREWORD.attach(&lab.node, &format!("{flags} --take-over"));
         first.wait(PATIENCE).expect("it has nothing to wait for");
         assert_served(&lab, &backend, Family::V4);
         last.terminate().expect("it ends after SIGTERM");
@@ -129,6 +120,7 @@ fn a_successor_that_dies_half_way_is_replaced(hook: &str) {
 }
 
 /// It has said that it serves, and is killed.
+#[apply(lab_test)]
 fn a_successor_that_dies_at_once_is_replaced() {
     for hook in hooks() {
         let mut first = Predecessor::start(hook);
@@ -151,12 +143,13 @@ fn a_successor_that_dies_at_once_is_replaced() {
 }
 
 /// While processes take over from each other, a stranger of the same user tries to listen as well.
+#[apply(lab_test)]
 fn probes_are_answered_by_ours_alone() {
     let lab = lab();
     let _backends = echoes(&lab);
-    let text = format!("admin: {{ http: \"127.0.0.1:9478\" }}\n{}", rule(PORT, "v1"));
-    let config = ConfigFile::saying(&text);
-    let mut run = config.run(&lab);
+    let config = rule(PORT, "v1").with("admin: { http: \"127.0.0.1:9478\" }");
+    let config = ConfigFile::saying(config);
+    let mut run = FOREWORD.run(&lab.node, &config);
     let (over, asked) = (AtomicBool::new(false), AtomicU32::new(0));
     let stranger = "import socket, sys\n\
         s = socket.socket()\n\
@@ -182,7 +175,7 @@ fn probes_are_answered_by_ours_alone() {
             }
         });
         for _ in 0..3 {
-            let next = config.run(&lab);
+            let next = FOREWORD.run(&lab.node, &config);
             run.wait(PATIENCE).expect("it has nothing to wait for");
             run = next;
         }
@@ -192,6 +185,7 @@ fn probes_are_answered_by_ours_alone() {
     assert_eq!(get(&lab, "/readyz"), ("200".to_owned(), "ready\n".to_owned()));
 }
 
+#[apply(lab_test)]
 fn a_signal_after_a_handover_is_the_first_one() {
     for hook in hooks() {
         let mut first = Predecessor::start(hook);
@@ -209,26 +203,27 @@ fn a_signal_after_a_handover_is_the_first_one() {
 }
 
 /// It has been told to end, and has a connection: another start finds everything free.
+#[apply(lab_test)]
 fn a_process_that_drains_makes_way_at_once() {
     for hook in hooks() {
         let lab = lab();
         let [echo, _] = echoes(&lab);
-        let http = |text: String| format!("admin: {{ http: \"127.0.0.1:9478\" }}\n{text}");
-        let first_says = "drainTimeout: 10m\nhook: HOOK\n".replace("HOOK", hook);
-        let text = http(
-            first_says + &rule(PORT, "none").replace("outbound", "whenAbsent: drop\n    outbound"),
-        );
-        let config = ConfigFile::saying(&text);
-        let mut first = config.run(&lab);
+        let config = |version: &str| {
+            let rule = Rule::new("web", PORT).outbound(version).with("whenAbsent: drop");
+            let config = Config::on("eth0").with("admin: { http: \"127.0.0.1:9478\" }").rule(rule);
+            ConfigFile::saying(config.with("drainTimeout: 10m").with(format!("hook: {hook}")))
+        };
+        let unnamed = config("none");
+        let mut first = FOREWORD.run(&lab.node, &unnamed);
         let client = Client::connect(&lab.client, Family::V4.lb(), echo.address());
         let talk = Talk::begin(client);
         first.signal(Signal::SIGTERM).expect("it runs");
         wait_for(&first, "draining 1 connections", 1);
         assert_eq!(get(&lab, "/readyz").1, "draining\n");
         // With another header, so that it shows who serves.
-        let named = ConfigFile::saying(&text.replace("version: none", "version: v1"));
+        let named = config("v1");
         let begun = Instant::now();
-        let second = named.run(&lab);
+        let second = FOREWORD.run(&lab.node, &named);
         say(&format!("{hook}: beside a draining one, a start takes {:?}", begun.elapsed()));
         assert_peer_is_named(&lab.client, Family::V4.lb(), echo.address());
         assert_eq!(get(&lab, "/readyz"), ("200".to_owned(), "ready\n".to_owned()));
@@ -245,6 +240,7 @@ fn a_process_that_drains_makes_way_at_once() {
 }
 
 /// New connections are the successor's at once; what it could not have yet it takes later.
+#[apply(lab_test)]
 fn a_predecessor_that_is_stuck_is_told() {
     for (hook, wakes) in hooks().iter().zip([true, false].into_iter().cycle()) {
         let mut first = Predecessor::start(hook);

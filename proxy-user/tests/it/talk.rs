@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle, sleep};
 use std::time::Duration;
 
-use xtask::lab::wait_until;
-
-use crate::client::{Client, PATIENCE, Reply};
+use netlab::{Client, PATIENCE, Reply, wait_until};
 
 /// Between two words, so that several talks and their tests share a CPU.
 const PAUSE: Duration = Duration::from_millis(2);

@@ -11,28 +11,16 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use foreword::logging::non_blocking::NonBlockingWriter;
+use netlab::{Backend, Client, ConfigFile, Family, Lab, PATIENCE, Scratch, lab, wait_until};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, pipe, write};
-use xtask::lab::{Family, Lab, wait_until};
 
+use crate::FOREWORD;
 use crate::admin::get;
-use crate::backend::Backend;
-use crate::client::{Client, PATIENCE};
-use crate::config_file::{ConfigFile, REQUIRE_ON_80};
+use crate::config_file::require_on_80;
 use crate::probe::{FLAGS, assert_served, echoes};
-use crate::scene::lab;
-use crate::setup::{Scratch, foreword};
-
-any_family!(
-    a_pipe_that_nobody_reads_delays_nothing,
-    a_pipe_whose_reader_has_gone_ends_nothing,
-    a_full_device_ends_nothing,
-    a_full_disk_ends_nothing,
-    what_was_lost_is_told_when_somebody_reads_again,
-    a_torn_line_is_ended_before_the_next,
-);
 
 /// How long an end may take: the last lines are waited for, one second at most.
 const END: Duration = Duration::from_secs(15);
@@ -126,14 +114,14 @@ impl Process {
     }
 
     fn attach(lab: &Lab, sink: Sink) -> Self {
-        let mut command = lab.node.command(foreword());
+        let mut command = FOREWORD.command(&lab.node);
         command.arg("attach").args(FLAGS.split(' ')).args(["--admin-http", "127.0.0.1:9478"]);
         Self::start(command, None, sink, lab)
     }
 
     fn run(lab: &Lab, sink: Sink) -> Self {
-        let config = ConfigFile::saying(REQUIRE_ON_80);
-        let mut command = lab.node.command(foreword());
+        let config = ConfigFile::saying(require_on_80());
+        let mut command = FOREWORD.command(&lab.node);
         command.arg("run").arg("--config").arg(config.path());
         Self::start(command, Some(config), sink, lab)
     }
@@ -200,24 +188,29 @@ fn refuse_two(lab: &Lab, backend: &Backend) {
     }
 }
 
+#[apply(lab_test)]
 fn a_pipe_that_nobody_reads_delays_nothing() {
     assert_goes_on(Sink::full_pipe, false);
 }
 
+#[apply(lab_test)]
 fn a_pipe_whose_reader_has_gone_ends_nothing() {
     assert_goes_on(Sink::broken_pipe, true);
 }
 
+#[apply(lab_test)]
 fn a_full_device_ends_nothing() {
     assert_goes_on(|| Sink::file(Path::new("/dev/full")), true);
 }
 
+#[apply(lab_test)]
 fn a_full_disk_ends_nothing() {
     let disk = SmallDisk::new();
     disk.fill();
     assert_goes_on(|| Sink::file(&disk.log()), true);
 }
 
+#[apply(lab_test)]
 fn what_was_lost_is_told_when_somebody_reads_again() {
     let lab = lab();
     let backends = echoes(&lab);
@@ -258,6 +251,7 @@ fn what_was_lost_is_told_when_somebody_reads_again() {
     assert_eq!(run.end().code(), Some(0));
 }
 
+#[apply(lab_test)]
 fn a_torn_line_is_ended_before_the_next() {
     let disk = SmallDisk::new();
     let file = File::create(disk.log()).expect("it is there");

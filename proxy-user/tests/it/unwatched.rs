@@ -2,16 +2,11 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use netlab::{Backend, Client, Family, Lab, PORT, Reply, echo, lab};
 use nix::libc;
-use xtask::lab::{Family, Lab};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, Reply};
+use crate::FOREWORD;
 use crate::fault::{self, Call, Consequence, During, Fault};
-use crate::scene::{PORT, lab};
-use crate::setup::foreword;
-
-both_families!(a_connection_that_can_not_be_watched_is_refused_and_counted);
 
 /// Whether a client gets an echo; if not, it is cut off, which it may learn as early as from its connect.
 fn is_served(lab: &Lab, family: Family, backend: &Backend) -> bool {
@@ -32,6 +27,7 @@ const CLIENTS: usize = 10;
 /// Those after it.
 const MORE: usize = 2;
 
+#[apply(both_families)]
 fn a_connection_that_can_not_be_watched_is_refused_and_counted(family: Family) {
     const CALLS: [Call; 1] = [(libc::SYS_epoll_ctl, "epoll_ctl")];
     let lab = lab();
@@ -45,7 +41,7 @@ fn a_connection_that_can_not_be_watched_is_refused_and_counted(family: Family) {
         let (during, consequence) = (During::Relaying, Consequence::Refusal);
         let fault = Fault { during, calls: &CALLS, number, consequence };
         let (served, cut) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let ended = fault::run(&lab.node, foreword(), &flags, fault, |running| {
+        let ended = fault::run(&lab.node, FOREWORD.path(), &flags, fault, |running| {
             running.count_from_now();
             let try_one = || {
                 let is_served = is_served(&lab, family, &backend);

@@ -8,24 +8,16 @@ use std::sync::mpsc;
 use std::thread::sleep;
 use std::time::Duration;
 
+use netlab::header::named_headers;
+use netlab::{
+    BACKLOG, End, Family, OFF, PATIENCE, REQUIRE, Reply, Scene, Served, echo,
+    lab_with_a_narrow_client,
+};
 use nix::sys::signal::Signal;
 use socket2::SockRef;
-use xtask::lab::Family;
 
-use crate::backend::{Served, echo};
+use crate::FOREWORD;
 use crate::bulk::{assert_same_bulk, noise};
-use crate::client::{End, PATIENCE, Reply};
-use crate::scene::{BACKLOG, OFF, REQUIRE, Scene, lab_with_a_narrow_client};
-use crate::wire::named_headers;
-
-both_families!(
-    an_urgent_byte_of_the_clients_arrives_in_its_place,
-    an_urgent_byte_of_the_upstreams_arrives_in_its_place,
-    an_urgent_byte_before_the_end_hides_nothing,
-    an_urgent_byte_in_a_splice_does_not_stall_it,
-    an_urgent_byte_in_a_splice_hides_nothing_before_the_end,
-    an_urgent_byte_in_the_beginning_is_payload,
-);
 
 /// Foreword with nothing to read and nothing to write in front of the bytes.
 const PLAIN: [&str; 2] = [OFF, "--outbound none"];
@@ -47,8 +39,9 @@ fn while_stopped(scene: &Scene, send: impl FnOnce()) {
     scene.foreword.signal(Signal::SIGCONT).expect("it is there");
 }
 
+#[apply(both_families)]
 fn an_urgent_byte_of_the_clients_arrives_in_its_place(family: Family) {
-    let scene = Scene::serving(family, &PLAIN, echo);
+    let scene = FOREWORD.scene_serving(family, &PLAIN, echo);
     let mut client = scene.connect();
     client.send(b"<");
     assert_eq!(client.receive(1), b"<");
@@ -64,8 +57,9 @@ fn an_urgent_byte_of_the_clients_arrives_in_its_place(family: Family) {
     scene.assert_proxied(0);
 }
 
+#[apply(both_families)]
 fn an_urgent_byte_of_the_upstreams_arrives_in_its_place(family: Family) {
-    let scene = Scene::serving(family, &PLAIN, |served| {
+    let scene = FOREWORD.scene_serving(family, &PLAIN, |served| {
         served.read();
         sleep(SETTLED);
         send_urgent(served.stream(), b"before!");
@@ -82,8 +76,9 @@ fn an_urgent_byte_of_the_upstreams_arrives_in_its_place(family: Family) {
 }
 
 /// A short read of a side that has ended is its last, unless a mark has cut it short.
+#[apply(both_families)]
 fn an_urgent_byte_before_the_end_hides_nothing(family: Family) {
-    let scene = Scene::serving(family, &PLAIN, echo);
+    let scene = FOREWORD.scene_serving(family, &PLAIN, echo);
     let mut client = scene.connect();
     client.send(b"<");
     assert_eq!(client.receive(1), b"<");
@@ -106,6 +101,7 @@ fn send_marked(served: &mut Served) {
     served.send(behind);
 }
 
+#[apply(both_families)]
 fn an_urgent_byte_in_a_splice_does_not_stall_it(family: Family) {
     let (sent, all_sent) = mpsc::channel();
     let serve = move |served: &mut Served| {
@@ -113,7 +109,7 @@ fn an_urgent_byte_in_a_splice_does_not_stall_it(family: Family) {
         let _ = sent.send(());
         served.read_to_end();
     };
-    let scene = Scene::in_lab(lab_with_a_narrow_client(), family, &PLAIN, serve);
+    let scene = FOREWORD.scene_in(lab_with_a_narrow_client(), family, &PLAIN, serve);
     let mut client = scene.connect();
     all_sent.recv_timeout(PATIENCE).expect("the node takes what the client does not");
     sleep(SETTLED);
@@ -122,6 +118,7 @@ fn an_urgent_byte_in_a_splice_does_not_stall_it(family: Family) {
     scene.assert_proxied(0);
 }
 
+#[apply(both_families)]
 fn an_urgent_byte_in_a_splice_hides_nothing_before_the_end(family: Family) {
     let (sent, all_sent) = mpsc::channel();
     let serve = move |served: &mut Served| {
@@ -130,7 +127,7 @@ fn an_urgent_byte_in_a_splice_hides_nothing_before_the_end(family: Family) {
         let _ = sent.send(());
         served.read_to_end();
     };
-    let scene = Scene::in_lab(lab_with_a_narrow_client(), family, &PLAIN, serve);
+    let scene = FOREWORD.scene_in(lab_with_a_narrow_client(), family, &PLAIN, serve);
     let mut client = scene.connect();
     all_sent.recv_timeout(PATIENCE).expect("the node takes what the client does not");
     sleep(SETTLED);
@@ -142,8 +139,9 @@ fn an_urgent_byte_in_a_splice_hides_nothing_before_the_end(family: Family) {
 }
 
 /// A mark within the header, and one right behind it.
+#[apply(both_families)]
 fn an_urgent_byte_in_the_beginning_is_payload(family: Family) {
-    let scene = Scene::serving(family, &[REQUIRE, "--outbound none"], echo);
+    let scene = FOREWORD.scene_serving(family, &[REQUIRE, "--outbound none"], echo);
     let [_, header] = named_headers(family);
     let mut client = scene.connect();
     while_stopped(&scene, || {

@@ -5,21 +5,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use xtask::lab::{Family, Lab, wait_until};
+use netlab::header::{named_client, named_destination, named_headers, v1};
+use netlab::{
+    Backend, Client, Family, Lab, PATIENCE, PORT, REQUIRE, Reply, echo, hooks, join, lab,
+    wait_until,
+};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, PATIENCE, Reply};
-use crate::hooks::hooks;
+use crate::FOREWORD;
 use crate::probe::flows_directly_from;
-use crate::scene::{PORT, REQUIRE, attach, lab};
-use crate::wire::{join, named_client, named_destination, named_headers, v1};
-
-both_families!(
-    #[ignore = "needs VLAN devices: cargo xtask kernels"]
-    a_vlan_is_protected_and_its_parent_is_not,
-    #[ignore = "needs VLAN devices: cargo xtask kernels"]
-    a_parent_is_protected_and_its_vlan_is_not,
-);
 
 /// The two ends of the VLAN: the client's, which is trusted, and the node's.
 fn ends(family: Family) -> [IpAddr; 2] {
@@ -63,6 +56,8 @@ fn assert_direct(lab: &Lab, source: IpAddr, backend: &Backend) {
         .expect("nobody is in its way");
 }
 
+#[apply(both_families)]
+#[ignore = "needs VLAN devices: cargo xtask kernels"]
 fn a_vlan_is_protected_and_its_parent_is_not(family: Family) {
     for hook in hooks() {
         let lab = lab();
@@ -70,13 +65,15 @@ fn a_vlan_is_protected_and_its_parent_is_not(family: Family) {
         let [tagged, untagged] = echoes(&lab, family);
         let [client, _] = ends(family);
         let flags = format!("--port {PORT} --inbound require --trust {client} --outbound v1");
-        let _foreword = attach(&lab, &format!("eth0.5 {flags} --hook {hook}"));
+        let _foreword = FOREWORD.attach(&lab.node, &format!("eth0.5 {flags} --hook {hook}"));
         assert_proxied(&lab, client, &tagged, family);
         assert_direct(&lab, family.lb(), &untagged);
     }
 }
 
 /// The kernel takes a tag off before the parent's programs see the packet.
+#[apply(both_families)]
+#[ignore = "needs VLAN devices: cargo xtask kernels"]
 fn a_parent_is_protected_and_its_vlan_is_not(family: Family) {
     for hook in hooks() {
         let lab = lab();
@@ -85,8 +82,10 @@ fn a_parent_is_protected_and_its_vlan_is_not(family: Family) {
         // From the VLAN's own address: whoever is answered untagged meets the parent's second wall.
         let [client, _] = ends(family);
         assert_direct(&lab, client, &tagged);
-        let _foreword =
-            attach(&lab, &format!("eth0 --port {PORT} {REQUIRE} --outbound v1 --hook {hook}"));
+        let _foreword = FOREWORD.attach(
+            &lab.node,
+            &format!("eth0 --port {PORT} {REQUIRE} --outbound v1 --hook {hook}"),
+        );
         assert_proxied(&lab, family.lb(), &untagged, family);
         assert_direct(&lab, client, &tagged);
     }

@@ -6,27 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use xtask::lab::{Family, Foreword, Site, SiteAddresses, wait_until};
+use netlab::header::{named_client, named_destination, named_headers, v1};
+use netlab::{
+    Backend, Client, Family, Foreword, OFF, PATIENCE, PORT, Reply, Scratch, Site, SiteAddresses,
+    echo, hooks, join, output_of, site, wait_until,
+};
 
-use crate::backend::{Backend, echo};
-use crate::client::{Client, PATIENCE, Reply};
+use crate::FOREWORD;
 use crate::counters::Counters;
-use crate::hooks::hooks;
 use crate::maps::dropped;
-use crate::scene::{OFF, PORT, attach_in, site};
-use crate::setup::{Scratch, output_of};
-use crate::wire::{join, named_client, named_destination, named_headers, v1};
-
-both_families!(
-    an_answer_past_us_is_dropped,
-    an_answer_past_us_can_be_allowed,
-    replies_stay_with_the_card_that_the_connection_came_in_by,
-    replies_follow_a_gateway_whose_address_changes,
-    replies_do_not_follow_segments_that_only_look_so,
-    a_trusted_address_on_another_interface_is_not_believed,
-    a_trusted_interface_is_believed,
-    a_pods_address_on_another_interface_is_no_pod,
-);
 
 /// A site where clients come in by one card, and the node's routes lead back by another.
 fn crossed(family: Family, way_in: usize, way_back: usize) -> (Site, Backend) {
@@ -60,10 +48,12 @@ fn assert_served(site: &Site, server: SocketAddr, family: Family) {
 }
 
 /// In by a card that nobody protects, answered by one that somebody does.
+#[apply(both_families)]
 fn an_answer_past_us_is_dropped(family: Family) {
     for hook in hooks() {
         let (site, server) = crossed(family, 1, 0);
-        let foreword = attach_in(&site.node, &format!("eth0 {} --hook {hook}", require(family)));
+        let foreword =
+            FOREWORD.attach(&site.node, &format!("eth0 {} --hook {hook}", require(family)));
         assert_no_answer(&site, &server, family, hook);
         assert!(dropped(&foreword, "unsteered-answer") > 0, "{hook}");
         let advice = "write --guard-answers off";
@@ -80,19 +70,21 @@ fn an_answer_past_us_is_dropped(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn an_answer_past_us_can_be_allowed(family: Family) {
     let (site, server) = crossed(family, 1, 0);
     let flags = format!("eth0 {} --guard-answers off", require(family));
-    let _foreword = attach_in(&site.node, &flags);
+    let _foreword = FOREWORD.attach(&site.node, &flags);
     let client = Client::connect(&site.client, SiteAddresses::of(family).client, server.address());
     drop(client);
 }
 
 fn attach_both_cards(site: &Site, flags: &str) -> Foreword {
-    attach_in(&site.node, &format!("eth0 eth1 --reply arrival {flags}"))
+    FOREWORD.attach(&site.node, &format!("eth0 eth1 --reply arrival {flags}"))
 }
 
 /// Later segments may come by another card, and anybody can send some that look so.
+#[apply(both_families)]
 fn replies_stay_with_the_card_that_the_connection_came_in_by(family: Family) {
     let at = SiteAddresses::of(family);
     for hook in hooks() {
@@ -113,6 +105,7 @@ fn replies_stay_with_the_card_that_the_connection_came_in_by(family: Family) {
 }
 
 /// A router is replaced, or its card is: the same way, by another link-layer address.
+#[apply(both_families)]
 fn replies_follow_a_gateway_whose_address_changes(family: Family) {
     let at = SiteAddresses::of(family);
     for hook in hooks() {
@@ -134,6 +127,7 @@ fn replies_follow_a_gateway_whose_address_changes(family: Family) {
 
 /// Whoever is on the link can send segments with a connection's ends and its own link-layer address, and
 /// does not know where the connection stands.
+#[apply(both_families)]
 fn replies_do_not_follow_segments_that_only_look_so(family: Family) {
     let at = SiteAddresses::of(family);
     let (site, server) = crossed(family, 1, 0);
@@ -177,6 +171,7 @@ fn link_address(site: &Site) -> String {
 }
 
 /// The routing table knows where a trusted source is, and that it is not there.
+#[apply(both_families)]
 fn a_trusted_address_on_another_interface_is_not_believed(family: Family) {
     for hook in hooks() {
         let (site, server) = crossed(family, 1, 0);
@@ -188,6 +183,7 @@ fn a_trusted_address_on_another_interface_is_not_believed(family: Family) {
     }
 }
 
+#[apply(both_families)]
 fn a_trusted_interface_is_believed(family: Family) {
     let (site, server) = crossed(family, 1, 0);
     let flags = format!("{} --trusted-interface eth1", require(family));
@@ -196,6 +192,7 @@ fn a_trusted_interface_is_believed(family: Family) {
 }
 
 /// A range of pods that is wider than this node's says nothing of who comes in from outside.
+#[apply(both_families)]
 fn a_pods_address_on_another_interface_is_no_pod(family: Family) {
     let at = SiteAddresses::of(family);
     let everybody = if family == Family::V4 { "0.0.0.0/0" } else { "::/0" };
@@ -206,7 +203,7 @@ fn a_pods_address_on_another_interface_is_no_pod(family: Family) {
             "eth0 veth-pod* --port {PORT} --inbound require --trust {trusted} --outbound v1 \
              --hairpin {everybody} --guard {guard}"
         );
-        let _foreword = attach_in(&site.node, &flags);
+        let _foreword = FOREWORD.attach(&site.node, &flags);
         let mut without = Client::connect(&site.client, at.client, server.address());
         without.offer(b"hello, without a header");
         without.rest_within(PATIENCE).assert_cut("no header");

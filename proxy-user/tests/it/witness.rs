@@ -9,10 +9,10 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap, PerCpuArray};
 use aya::programs::tc::{NlOptions, SchedClassifierLink, TcAttachOptions};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
+use netlab::Netns;
 use proxy_common::abi::{Node, PortKey, Rule, Stats, port_bit};
 use proxy_common::maps::{NODE, RULED_PORTS, RULES, STATS};
 use proxy_common::names::STEER;
-use xtask::lab::Netns;
 
 use crate::stranger::persist;
 

@@ -12,10 +12,10 @@ use aya::programs::{
     ProgramInfo, SchedClassifier, TestRun as _, TestRunOptions, Xdp, loaded_programs,
 };
 use aya_obj::programs::XdpAttachType;
+use netlab::Foreword;
 use proxy_common::Reason;
 use proxy_common::abi::{Address, Node, PortKey, Rate, RateKey, Rule};
 use proxy_common::{maps, names};
-use xtask::lab::Foreword;
 
 use crate::model::Program;
 use crate::packet::{Arrival, CameBy, Interface, Mark};

@@ -20,6 +20,9 @@
     reason = "octets are cut out of numbers, and lengths are those of frames"
 )]
 
+#[macro_use]
+extern crate netlab;
+
 mod campaign;
 mod dice;
 mod generator;
@@ -28,7 +31,6 @@ mod model;
 mod openings;
 mod packet;
 mod reading;
-mod ready;
 mod regression;
 mod render;
 mod setups;
@@ -41,12 +43,15 @@ use std::env;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use xtask::lab::Family;
+use netlab::{Family, hooks};
 
 use campaign::Decoded;
 use generator::Pools;
 use stage::Stage;
 use world::{Setup, World};
+
+/// The binary under test.
+const FOREWORD: netlab::Binary = netlab::Binary::at(env!("CARGO_BIN_EXE_foreword"));
 
 /// Frames for each setup, unless it is said otherwise.
 const PACKETS: u64 = 100_000;
@@ -58,63 +63,54 @@ fn setting(name: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{name} must be a number, and is {value:?}")))
 }
 
-#[test]
+#[apply(lab_test)]
 fn verdicts_with_the_guard_in_tc() {
     judge(setups::guard_in_tc("auto"));
 }
 
-#[test]
+#[apply(lab_test)]
 fn verdicts_with_the_guard_in_xdp() {
     judge(setups::guard_in_xdp("auto"));
 }
 
-#[test]
+#[apply(lab_test)]
 fn verdicts_where_no_rule_restricts() {
     judge(setups::open("auto"));
 }
 
-#[test]
+#[apply(lab_test)]
 fn the_host_never_answers_past_tcx() {
-    if ready::is_ready() && ready::has_tcx() {
+    if hooks().contains(&"tcx") {
         wire::the_host_never_answers("tcx", false);
     }
 }
 
-#[test]
+#[apply(lab_test)]
 fn the_host_never_answers_past_clsact() {
-    if ready::is_ready() {
-        wire::the_host_never_answers("clsact", false);
-    }
+    wire::the_host_never_answers("clsact", false);
 }
 
 /// Where a frame lies in memory is its sender's choice on a veth, and the driver's elsewhere.
-#[test]
+#[apply(lab_test)]
 fn the_host_never_answers_what_lies_in_pages() {
-    if ready::is_ready() {
-        wire::the_host_never_answers("auto", true);
-    }
+    wire::the_host_never_answers("auto", true);
 }
 
-#[test]
+#[apply(lab_test)]
 fn a_hold_never_lets_the_host_answer_past_tcx() {
-    if ready::is_ready() && ready::has_tcx() {
+    if hooks().contains(&"tcx") {
         wire::a_hold_never_lets_the_host_answer("tcx");
     }
 }
 
-#[test]
+#[apply(lab_test)]
 fn a_hold_never_lets_the_host_answer_past_clsact() {
-    if ready::is_ready() {
-        wire::a_hold_never_lets_the_host_answer("clsact");
-    }
+    wire::a_hold_never_lets_the_host_answer("clsact");
 }
 
 /// Judges the programs of a node on as many frames as was said.
 #[track_caller]
 fn judge(setup: Setup) {
-    if !ready::is_ready() {
-        return;
-    }
     let seed = setting("FOREWORD_PACKETS_SEED").unwrap_or(SEED);
     let first = setting("FOREWORD_PACKETS_FIRST").unwrap_or(0);
     let seconds = setting("FOREWORD_PACKETS_SECONDS").map(Duration::from_secs);

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use xtask::lab::Family;
+use netlab::Family;
 
 use crate::dice::Dice;
 use crate::packet::{Extension, Fragment, Network, Packet, Tag, Tcp};

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use xtask::lab::Family;
+use netlab::Family;
 
 use crate::world::{Mode, Rule, Setup};
 

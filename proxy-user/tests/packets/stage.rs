@@ -5,15 +5,16 @@ use std::collections::HashSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use netlab::header::v1;
+use netlab::{Family, Foreword, Lab, wait_until};
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
-use xtask::lab::{Family, Foreword, Lab, wait_until};
 
+use crate::FOREWORD;
 use crate::kernel::Kernel;
 use crate::setups::{FLOW_PORTS, LIMITED_PORTS, exhausted_sources};
 use crate::world::{Mode, Setup, Tuple, World};
@@ -49,8 +50,7 @@ impl Stage {
         let folder = TempDir::new().expect("a folder can be made");
         let config = folder.path().join("config.yaml");
         fs::write(&config, setup.yaml(true)).expect("a file of ours can be written");
-        let binary = Path::new(env!("CARGO_BIN_EXE_foreword"));
-        let mut foreword = Foreword::run(&lab.node, binary, &config)
+        let mut foreword = Foreword::run(&lab.node, FOREWORD.path(), &config)
             .unwrap_or_else(|error| panic!("{}: {error:#}\n{}", setup.name, setup.yaml(true)));
         let flows = open_flows(&lab, &setup);
         if setup.rules.iter().any(|rule| rule.is_retired) {
@@ -141,9 +141,8 @@ fn open_flows(lab: &Lab, setup: &Setup) -> Vec<(Tuple, TcpStream)> {
         let source_port = CLIENT_PORT + port;
         let mut stream = lab.client.run(|| connect(SocketAddr::new(source, source_port), to));
         if rule.mode == Mode::Require {
-            let version = if family == Family::V4 { 4 } else { 6 };
-            let header = format!("PROXY TCP{version} {source} {} 7 8\r\n", to.ip());
-            stream.write_all(header.as_bytes()).expect("it is open");
+            let header = v1(SocketAddr::new(source, 7), to);
+            stream.write_all(&header).expect("it is open");
         }
         let mut back = [0];
         let echoed = stream.write_all(b"!").and_then(|()| stream.read_exact(&mut back));

@@ -8,18 +8,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Write as _};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use netlab::{Family, Foreword, Lab, Netns};
 use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt,
     socket, sockopt,
 };
-use xtask::lab::{Family, Foreword, Lab, Netns};
 
+use crate::FOREWORD;
 use crate::campaign::hex;
 use crate::dice::Dice;
 use crate::kernel::Kernel;
@@ -214,10 +214,7 @@ fn open_cable() -> OwnedFd {
 const RULE: &str = "eth0 --port 80 --inbound require --trust 10.77.1.2,fd77:1::2 --outbound none";
 
 fn attach(node: &Netns, more: &str) -> Foreword {
-    let flags = format!("{RULE} {more}");
-    let arguments: Vec<_> = flags.split_whitespace().collect();
-    Foreword::attach(node, Path::new(env!("CARGO_BIN_EXE_foreword")), &arguments)
-        .unwrap_or_else(|error| panic!("`foreword attach {flags}`: {error:#}"))
+    FOREWORD.attach(node, &format!("{RULE} {more}"))
 }
 
 /// In each way to attach, and wherever the guard stands.

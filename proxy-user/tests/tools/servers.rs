@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use netlab::{Daemon, wait_until};
 use tempfile::TempDir;
-use xtask::lab::{Daemon, wait_until};
 
 /// How a listener is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ mod transparent;
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 
 use anyhow::{Context, Result};
-use xtask::lab::{Lab, Netns};
+use netlab::{Lab, Netns};
 
 use super::plan::{Contender, Setup};
 

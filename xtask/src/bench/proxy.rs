@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use netlab::{Daemon, Foreword};
 use nix::sys::signal::Signal;
-use xtask::lab::{Daemon, Foreword};
 
 use super::cpu;
 use super::network::{Network, Place};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use xtask::lab::wait_until;
+use netlab::wait_until;
 
 use super::cpu::{self, Cpus};
 use super::load;

@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use netlab::Daemon;
 use nix::sys::signal::Signal;
-use xtask::lab::Daemon;
 
 /// How long strace may take to attach, and to write its table.
 const PATIENCE: Duration = Duration::from_secs(10);

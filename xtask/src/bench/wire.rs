@@ -3,6 +3,8 @@
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
+use netlab::header;
+
 /// The client that every header names. No connection comes from there, so an address that arrives
 /// at the server can only have come by way of the headers.
 pub const CLAIMED: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 7), 40_000);
@@ -15,7 +17,7 @@ pub const RESPONSE: usize = 1024;
 pub const MESSAGE: usize = 64;
 
 /// How headers begin, of either version.
-const BEGINNINGS: [&[u8]; 2] = [b"\r\n\r\n\0\r\nQUIT\n", b"PROXY TCP4 "];
+const BEGINNINGS: [&[u8]; 2] = [&header::V2_SIGNATURE, b"PROXY TCP4 "];
 
 /// Neither our header, nor that of a proxy that adds TLVs, is longer than this.
 const LONGEST: usize = 512;
@@ -49,11 +51,7 @@ impl Work {
 
 /// A version 2 header from [`CLAIMED`] to `destination`, then `length` bytes for `work`.
 pub fn opening(destination: SocketAddrV4, work: Work, length: usize) -> Vec<u8> {
-    let mut bytes = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c".to_vec();
-    bytes.extend(CLAIMED.ip().octets());
-    bytes.extend(destination.ip().octets());
-    bytes.extend(CLAIMED.port().to_be_bytes());
-    bytes.extend(destination.port().to_be_bytes());
+    let mut bytes = header::v2(CLAIMED.into(), destination.into());
     bytes.push(work.mark());
     bytes.resize(bytes.len() + length - 1, b'x');
     bytes
@@ -62,15 +60,16 @@ pub fn opening(destination: SocketAddrV4, work: Work, length: usize) -> Vec<u8> 
 /// Reads what [`opening`] wrote, or what a proxy made of its header: the work, and where the
 /// payload begins. The error says what is wrong with it; `None` that more has to come.
 pub fn read_opening(bytes: &[u8]) -> Result<Option<(Work, usize)>, String> {
-    let Some(header) = crate::header::decode(bytes) else {
+    let Some(header) = header::decode(bytes) else {
         let may_become_one = bytes.len() <= LONGEST
             && BEGINNINGS.iter().any(|beginning| {
                 bytes.iter().zip(*beginning).all(|(byte, expected)| byte == expected)
             });
         return if may_become_one { Ok(None) } else { Err("no header is in front".to_owned()) };
     };
-    if header.source != SocketAddr::from(CLAIMED) {
-        return Err(format!("the header's client is {} and not {CLAIMED}", header.source));
+    let client = header.endpoints.map(|it| it.source);
+    if client != Some(SocketAddr::from(CLAIMED)) {
+        return Err(format!("the header's client is {client:?} and not {CLAIMED}"));
     }
     let Some(&mark) = header.payload.first() else { return Ok(None) };
     let Some(work) = Work::of_mark(mark) else {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use xtask::lab::Netns;
+use netlab::Netns;
 
 use super::plain;
 use crate::ui;

@@ -6,8 +6,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use netlab::{BACKEND_V4, LB_V4, Lab, Netns, VIP_V4, wait_until};
 use tempfile::TempDir;
-use xtask::lab::{BACKEND_V4, LB_V4, Lab, Netns, VIP_V4, wait_until};
 
 use super::report::Report;
 use super::scene::Scene;

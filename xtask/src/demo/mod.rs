@@ -23,9 +23,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args as ClapArgs;
+use netlab::{BACKEND_V4, LB_V4, Lab, NODE_V4, Netns, VIP_V4};
 use proxy_common::maps;
 use tempfile::TempDir;
-use xtask::lab::{BACKEND_V4, LB_V4, Lab, NODE_V4, Netns, VIP_V4};
 
 use crate::cargo::{self, Profile};
 use crate::setup::{self, Purpose};

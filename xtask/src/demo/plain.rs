@@ -6,11 +6,11 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use netlab::Netns;
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
-use xtask::lab::Netns;
 
 /// How long connecting, and each silence of the server, may take.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use xtask::lab::Netns;
+use netlab::Netns;
 
 /// How long a client may take to send its first bytes.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use xtask::lab::{Foreword, Lab, Netns, wait_until};
+use netlab::{Foreword, Lab, Netns, wait_until};
 
 use super::bpftool::{self, Counters};
 use super::client::{Answer, Client, Request};

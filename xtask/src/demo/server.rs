@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use xtask::lab::{Daemon, Netns, wait_until};
+use netlab::{Daemon, Netns, wait_until};
 
 use super::client::first_words;
 use super::plain;

@@ -9,9 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::Result;
-use xtask::lab::Netns;
-
-use crate::header;
+use netlab::{Netns, header};
 
 /// Two listeners. Dropping it closes them.
 pub struct StandIn {
@@ -94,8 +92,7 @@ fn respond(bytes: &[u8], peer: SocketAddr, number: u64, expects_header: bool) ->
         .find_map(|line| line.to_lowercase().strip_prefix("host: ").map(str::to_owned));
     let mut body = format!("host: {}\n", host.unwrap_or_default());
     let _ = writeln!(body, "peer: {}", peer.ip().to_canonical());
-    if let Some(header) = decoded {
-        let client = header.source;
+    if let Some(client) = decoded.and_then(|it| it.endpoints).map(|it| it.source) {
         let _ = writeln!(body, "client by PROXY header: {} port {}", client.ip(), client.port());
     }
     Some(body)

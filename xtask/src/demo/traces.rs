@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use netlab::Netns;
 use proxy_common::names;
-use xtask::lab::Netns;
 
 use super::bpftool;
 

@@ -6,7 +6,8 @@
 use std::net::SocketAddr;
 
 use anyhow::Result;
-use xtask::lab::{BACKEND_V4, Family, LB_V4, STRANGER_V4, VIP_V4};
+use netlab::header::{self, Endpoints};
+use netlab::{BACKEND_V4, Family, LB_V4, STRANGER_V4, VIP_V4};
 
 use super::client::Request;
 use super::plain::{self, Reply};
@@ -14,7 +15,6 @@ use super::recorder::Recorder;
 use super::report;
 use super::scene::{Place, Scene};
 use super::server::{PLAIN, PROXIED, PROXIED_TLS};
-use crate::header;
 
 /// The port of the raw listener.
 pub const RAW: u16 = 9090;
@@ -183,16 +183,16 @@ fn check_v2(
     payload: &[u8],
 ) {
     let (family, name) = if source.is_ipv4() { (0x11, "IPv4") } else { (0x21, "IPv6") };
-    let golden = [b"\r\n\r\n\0\r\nQUIT\n".as_slice(), &[0x21, family]].concat();
+    let golden = [header::V2_SIGNATURE.as_slice(), &[0x21, family]].concat();
     let claim = format!(
         "first the signature, then 21 (version 2, PROXY) and {family:02x} (TCP over {name})"
     );
     scene.report.check(bytes.starts_with(&golden), &claim);
 
     let decoded = header::decode(bytes);
-    let endpoints = decoded.as_ref().map(|it| (it.source, it.destination));
+    let endpoints = decoded.as_ref().and_then(|it| it.endpoints);
     let claim = format!("the addresses in it: {source} to {destination}");
-    scene.report.check(endpoints == Some((source, destination)), &claim);
+    scene.report.check(endpoints == Some(Endpoints { source, destination }), &claim);
 
     let follows = decoded.is_some_and(|it| it.payload.starts_with(payload));
     let claim = format!("right behind it: `{}…`", payload.escape_ascii());

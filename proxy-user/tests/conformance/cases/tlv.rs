@@ -1,10 +1,10 @@
 //! Type-length-value fields behind a valid TCP address block.
 
-use xtask::lab::Family;
+use netlab::Family;
+use netlab::header::v2_with_tlvs;
 
 use super::{Case, named_ends};
 use crate::answer::Ends;
-use crate::wire::v2_with_tlvs;
 
 const ALPN: u8 = 0x01;
 const AUTHORITY: u8 = 0x02;

@@ -2,11 +2,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use xtask::lab::Family;
+use netlab::Family;
+use netlab::header::named_headers;
 
 use super::{Case, ends, named_ends};
 use crate::answer::Ends;
-use crate::wire::named_headers;
 
 /// A client's IPv6 address and a destination's, which the lines below name.
 const CLIENT_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 7);

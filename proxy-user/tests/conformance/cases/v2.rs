@@ -1,10 +1,10 @@
 //! The binary block up to its TLVs.
 
-use xtask::lab::Family;
+use netlab::header::{V2_SIGNATURE, named_headers, v2, v2_local, v2_raw, v2_with_tlvs};
+use netlab::{Family, join};
 
 use super::{Case, named_ends};
 use crate::answer::Ends;
-use crate::wire::{V2_SIGNATURE, join, named_headers, v2, v2_local, v2_raw, v2_with_tlvs};
 
 /// Length of the block that two unix addresses take.
 const UNIX_BLOCK: usize = 216;

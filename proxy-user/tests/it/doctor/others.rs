@@ -2,26 +2,15 @@
 
 use std::path::Path;
 
-use xtask::lab::wait_until;
+use netlab::{PATIENCE, hooks, lab, output_of, wait_until};
 
 use super::Visit;
-use crate::client::PATIENCE;
+use crate::FOREWORD;
 use crate::footprint::NodeState;
-use crate::hooks::hooks;
 use crate::probe::{FLAGS, cleanup};
-use crate::scene::{attach, lab};
-use crate::setup::output_of;
 use crate::stranger::{Place, Stranger};
 
-any_family!(
-    programs_of_others_are_named_in_their_order,
-    a_program_before_ours_is_a_warning,
-    filters_of_others_are_named,
-    an_xdp_program_of_others_is_named,
-    what_a_killed_instance_left_is_named,
-    a_hold_without_a_process_is_a_warning,
-);
-
+#[apply(lab_test)]
 fn programs_of_others_are_named_in_their_order() {
     if !hooks().contains(&"tcx") {
         return;
@@ -32,16 +21,17 @@ fn programs_of_others_are_named_in_their_order() {
     let order = "will run before cil_from_netde (Cilium)";
     before.assert_fit().assert_says("ingress", "ok", &[order]);
 
-    let _foreword = attach(&lab, FLAGS);
+    let _foreword = FOREWORD.attach(&lab.node, FLAGS);
     let _others = Stranger::at_tc(&lab.node, "eth0", "cali_from_node", Place::Clsact(1));
     let order = "foreword_steer runs before cil_from_netde (Cilium), cali_from_node (Calico)";
     Visit::of(&lab.node, &["eth0"]).assert_fit().assert_says("ingress", "ok", &[order]);
 }
 
+#[apply(lab_test)]
 fn a_program_before_ours_is_a_warning() {
     for hook in hooks() {
         let lab = lab();
-        let _foreword = attach(&lab, &format!("{FLAGS} --hook {hook}"));
+        let _foreword = FOREWORD.attach(&lab.node, &format!("{FLAGS} --hook {hook}"));
         let (place, mend) = match *hook {
             "tcx" => (Place::TcxFirst, "--take-over"),
             _ => (Place::Clsact(1), "priority above 20"),
@@ -53,6 +43,7 @@ fn a_program_before_ours_is_a_warning() {
     }
 }
 
+#[apply(lab_test)]
 fn filters_of_others_are_named() {
     let lab = lab();
     for arguments in [
@@ -70,6 +61,7 @@ fn filters_of_others_are_named() {
     visit.assert_says("egress", "ok", &["a bpf filter: replies"]);
 }
 
+#[apply(lab_test)]
 fn an_xdp_program_of_others_is_named() {
     let lab = lab();
     let _theirs = Stranger::at_xdp(&lab.node, "eth0", "xdp_dispatcher");
@@ -79,9 +71,10 @@ fn an_xdp_program_of_others_is_named() {
     Visit::of(&lab.node, &["eth1"]).assert_fit().assert_has_no("xdp");
 }
 
+#[apply(lab_test)]
 fn what_a_killed_instance_left_is_named() {
     let lab = lab();
-    let mut foreword = attach(&lab, &format!("{FLAGS} --hook clsact"));
+    let mut foreword = FOREWORD.attach(&lab.node, &format!("{FLAGS} --hook clsact"));
     let pins = format!("/sys/fs/bpf/foreword/{}", foreword.pid());
     foreword.kill().expect("it runs");
     // The kernel takes its time to remove a dead namespace's links.
@@ -103,10 +96,12 @@ fn what_a_killed_instance_left_is_named() {
     assert!(!visit.says("leftovers", "note", &[&pins]), "{:#}", visit.report);
 }
 
+#[apply(lab_test)]
 fn a_hold_without_a_process_is_a_warning() {
     for hook in hooks() {
         let lab = lab();
-        let mut foreword = attach(&lab, &format!("{FLAGS} --when-absent drop --hook {hook}"));
+        let mut foreword =
+            FOREWORD.attach(&lab.node, &format!("{FLAGS} --when-absent drop --hook {hook}"));
         Visit::of(&lab.node, &["eth0"]).assert_fit().assert_says("hold", "ok", &["stay closed"]);
         foreword.kill().expect("it runs");
         let visit = Visit::of(&lab.node, &["eth0"]);

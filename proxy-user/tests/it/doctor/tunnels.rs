@@ -1,17 +1,9 @@
 //! Real tunnels, which the kernel lists, and what the doctor says of them.
 
-use xtask::lab::{Lab, Netns};
+use netlab::{Config, ConfigFile, Lab, Netns, OFF, PORT, REQUIRE, Rule, lab};
 
 use super::Visit;
-use crate::config_file::ConfigFile;
-use crate::scene::{OFF, PORT, REQUIRE, attach, lab};
-use crate::setup::foreword;
-
-any_family!(
-    tunnels_behind_steering_are_named,
-    a_tunnel_is_no_concern_where_steering_meets_it,
-    a_start_says_that_firewalls_see_nothing,
-);
+use crate::FOREWORD;
 
 /// Each kind: its words for `ip link add`, and whether it can be steered itself.
 const KINDS: [(&str, &str, bool); 7] = [
@@ -37,15 +29,11 @@ fn has_tunnel(node: &Netns, kind: &str, words: &str) -> bool {
 }
 
 fn visit(lab: &Lab, interfaces: &str) -> Visit {
-    let file = ConfigFile::saying(&format!(
-        "interfaces: [{interfaces}]\nrules:\n  - name: web\n    ports: [80]\n    inbound: {{mode: \
-         require, trusted: [192.0.2.0/28]}}\n    outbound: {{version: none}}\n"
-    ));
-    let mut command = lab.node.command(foreword());
-    command.args(["doctor", "--json", "--config"]).arg(file.path());
-    Visit::run(command)
+    let rule = Rule::new("web", 80).inbound("require", ["192.0.2.0/28"]);
+    Visit::with_file(&lab.node, Config::on(interfaces).rule(rule))
 }
 
+#[apply(lab_test)]
 fn tunnels_behind_steering_are_named() {
     let lab = lab();
     visit(&lab, "eth0").assert_has_no("tunnels");
@@ -68,6 +56,7 @@ fn tunnels_behind_steering_are_named() {
     assert!(!unsaid.says("tunnels", "note", &["vxlan"]), "{:#}", unsaid.report);
 }
 
+#[apply(lab_test)]
 fn a_tunnel_is_no_concern_where_steering_meets_it() {
     let lab = lab();
     if !has_tunnel(&lab.node, "vxlan", "id 7 dev eth0 dstport 4789") {
@@ -81,10 +70,13 @@ fn a_tunnel_is_no_concern_where_steering_meets_it() {
     visit(&lab, "eth0").assert_has_no("tunnels");
 }
 
+#[apply(lab_test)]
 fn a_start_says_that_firewalls_see_nothing() {
     let said = |flags: &str| {
         let lab = lab();
-        let output = attach(&lab, &format!("eth0 --port {PORT} {flags} --outbound none")).output();
+        let output = FOREWORD
+            .attach(&lab.node, &format!("eth0 --port {PORT} {flags} --outbound none"))
+            .output();
         output.lines().filter(|line| line.starts_with("note ")).collect::<String>()
     };
     assert_eq!(said(REQUIRE), "");

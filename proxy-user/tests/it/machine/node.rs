@@ -5,18 +5,17 @@ use std::io::{Read as _, Write as _};
 use std::thread::sleep;
 use std::time::Duration;
 
+use netlab::header::{named_client, named_destination, named_headers, v1};
+use netlab::{
+    Backend, Client, Daemon, End, Family, Foreword, Lab, PATIENCE, Reply, join, lab, wait_until,
+};
 use nix::libc;
 use nix::sys::signal::Signal;
-use xtask::lab::{Daemon, Family, Foreword, Lab, wait_until};
 
-use crate::backend::Backend;
-use crate::client::{Client, End, PATIENCE, Reply};
+use crate::FOREWORD;
 use crate::fault::{self, Call, Consequence, During, Fault};
 use crate::footprint::{Footprint, NodeState};
 use crate::probe::{FLAGS, assert_served, cleanup, echoes, flows_directly, is_held};
-use crate::scene::{attach, lab};
-use crate::setup::foreword;
-use crate::wire::{join, named_client, named_destination, named_headers, v1};
 
 /// A first packet that is dropped is not answered for so long.
 const DROPPED: Duration = Duration::from_millis(250);
@@ -106,7 +105,7 @@ impl Node {
     }
 
     fn attach(&mut self, hold: bool, take_over: bool) -> Process {
-        let foreword = attach(&self.lab, &self.flags(hold, take_over));
+        let foreword = FOREWORD.attach(&self.lab.node, &self.flags(hold, take_over));
         self.started.push(foreword.pid());
         Process { foreword, connections: Vec::new(), hold }
     }
@@ -114,7 +113,7 @@ impl Node {
     fn spawn(&mut self, hold: bool, take_over: bool) -> Daemon {
         let flags = self.flags(hold, take_over);
         let flags: Vec<_> = flags.split_whitespace().collect();
-        let daemon = Foreword::spawn(&self.lab.node, foreword(), &flags).expect("it starts");
+        let daemon = FOREWORD.spawn(&self.lab.node, &flags);
         self.started.push(daemon.pid());
         daemon
     }
@@ -168,7 +167,7 @@ impl Node {
     pub fn take_over_and_die(&mut self, hold: bool) {
         let Some(predecessor) = &self.server else { return };
         let back = predecessor.times("back: ");
-        let mut successor = attach(&self.lab, &self.flags(hold, true));
+        let mut successor = FOREWORD.attach(&self.lab.node, &self.flags(hold, true));
         self.started.push(successor.pid());
         successor.kill().expect("it runs");
         self.expect_back(back);
@@ -203,7 +202,7 @@ impl Node {
         let arguments = format!("attach {}", self.flags(hold, take_over));
         let arguments: Vec<_> = arguments.split_whitespace().collect();
         let fault = Fault { during: During::Start, calls: &CALLS, number, consequence };
-        let ended = fault::run(&self.lab.node, foreword(), &arguments, fault, |_| {});
+        let ended = fault::run(&self.lab.node, FOREWORD.path(), &arguments, fault, |_| {});
         self.started.push(ended.pid);
         let has_served = ended.stdout.lines().any(|line| line.starts_with("ready"));
         match &self.server {

@@ -3,22 +3,15 @@
 
 use std::net::SocketAddr;
 
-use xtask::lab::{Family, wait_until};
+use netlab::header::named_headers;
+use netlab::{
+    Family, OFF, OPTIONAL, PATIENCE, PORT, REQUIRE, Reply, Scene, echo, hooks, join, wait_until,
+};
 
 use super::run_python;
-use crate::backend::echo;
-use crate::client::{PATIENCE, Reply};
+use crate::FOREWORD;
 use crate::counters::Counters;
-use crate::hooks::hooks;
 use crate::maps::packets;
-use crate::scene::{OFF, OPTIONAL, PORT, REQUIRE, Scene};
-use crate::wire::{join, named_headers};
-
-both_families!(
-    a_first_packet_in_fragments_opens_nothing,
-    those_of_a_connection_are_dropped,
-    those_of_others_go_their_ordinary_way,
-);
 
 /// Octets of the first fragment: without the flags, and with them.
 const SPLITS: [&str; 2] = ["8", "24"];
@@ -46,13 +39,14 @@ fn wait_for_packets(scene: &Scene, counter: &str, expected: u64) {
 }
 
 /// It would be put together behind us, and open a connection that nobody has judged.
+#[apply(both_families)]
 fn a_first_packet_in_fragments_opens_nothing(family: Family) {
     let refuse = format!("{OFF} --trust {}", family.lb());
     let limited = format!("{OFF} --syn-limit 1000");
     let direct = format!("{OPTIONAL} --untrusted direct");
     let rules = [REQUIRE, OPTIONAL, OFF, &refuse, &limited, &direct];
     for (rule, hook) in rules.into_iter().zip(hooks().iter().cycle()) {
-        let scene = Scene::serving(family, &[rule, "--outbound v1 --hook", hook], echo);
+        let scene = FOREWORD.scene_serving(family, &[rule, "--outbound v1 --hook", hook], echo);
         let counters = count_direct_packets(&scene);
         for (sent, split) in (1..).zip(SPLITS) {
             send_fragments(&scene, "SYN", split, SocketAddr::new(family.lb(), 40_003));
@@ -67,9 +61,10 @@ fn a_first_packet_in_fragments_opens_nothing(family: Family) {
 }
 
 /// The host would reset them.
+#[apply(both_families)]
 fn those_of_a_connection_are_dropped(family: Family) {
     for hook in hooks() {
-        let scene = Scene::serving(family, &[OFF, "--outbound none --hook", hook], echo);
+        let scene = FOREWORD.scene_serving(family, &[OFF, "--outbound none --hook", hook], echo);
         let mut client = scene.connect();
         for (sent, split) in (1..).zip(SPLITS) {
             send_fragments(&scene, "ACK", split, client.address());
@@ -81,9 +76,10 @@ fn those_of_a_connection_are_dropped(family: Family) {
 }
 
 /// Where nothing is restricted, a connection that began before us goes on.
+#[apply(both_families)]
 fn those_of_others_go_their_ordinary_way(family: Family) {
     for hook in hooks() {
-        let scene = Scene::serving(family, &[OFF, "--outbound none --hook", hook], echo);
+        let scene = FOREWORD.scene_serving(family, &[OFF, "--outbound none --hook", hook], echo);
         let counters = count_direct_packets(&scene);
         send_fragments(&scene, "ACK", "24", SocketAddr::new(family.lb(), 40_003));
         wait_for_packets(&scene, "fragment_passed", 1);

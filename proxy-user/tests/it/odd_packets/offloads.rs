@@ -1,15 +1,11 @@
 //! Packets of all sizes that segmentation and receive offloads bring about, with checksums that are
 //! there or still to be made.
 
-use xtask::lab::{Family, Netns};
+use netlab::{Family, Netns, OFF, Reply, Scene, lab, output_of};
 
 use super::echo_later;
-use crate::client::Reply;
+use crate::FOREWORD;
 use crate::maps::packets;
-use crate::scene::{OFF, Scene, lab};
-use crate::setup::output_of;
-
-both_families!(super_packets_stay_whole, they_can_be_off);
 
 /// What is moved in each direction: so many numbers of four octets, 16 MiB.
 const BULK: u32 = 4 << 20;
@@ -31,13 +27,15 @@ fn move_bulk(scene: &Scene) -> [u64; 2] {
 }
 
 /// With segmentation left to the card, as is the rule, packets are up to 64 KiB long.
+#[apply(both_families)]
 fn super_packets_stay_whole(family: Family) {
-    let scene = Scene::serving(family, &[OFF, "--outbound none"], echo_later);
+    let scene = FOREWORD.scene_serving(family, &[OFF, "--outbound none"], echo_later);
     let packets = move_bulk(&scene);
     assert!(packets.iter().all(|n| *n < SEGMENTS / 4), "{packets:?} of {SEGMENTS} segments");
 }
 
 /// Every packet is then of an ordinary size, or has a checksum that is already there, or both.
+#[apply(both_families)]
 fn they_can_be_off(family: Family) {
     for (client, node) in [
         ("tx off rx off", "tx off rx off"),
@@ -48,7 +46,7 @@ fn they_can_be_off(family: Family) {
         let lab = lab();
         set_offloads(&lab.client, client);
         set_offloads(&lab.node, node);
-        let scene = Scene::in_lab(lab, family, &[OFF, "--outbound none"], echo_later);
+        let scene = FOREWORD.scene_in(lab, family, &[OFF, "--outbound none"], echo_later);
         let [steered, _] = move_bulk(&scene);
         // Receive offload, where it is on, may put some together again.
         let are_single = !node.contains("gro on");

@@ -3,20 +3,16 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use netlab::{Foreword, Lab, PATIENCE, Scratch, has_tools, lab};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use xtask::lab::{Foreword, Lab};
 
 use super::{BOTH_CAPABILITIES, assert_both_served, child, shipped, status};
+use crate::FOREWORD;
 use crate::admin::get;
-use crate::client::PATIENCE;
-use crate::config_file::{REQUIRE_ON_80, wait_for};
+use crate::config_file::{require_on_80, wait_for};
 use crate::footprint::NodeState;
 use crate::probe::echoes;
-use crate::scene::lab;
-use crate::setup::{Scratch, foreword, has_tools};
-
-any_family!(it_runs_as_the_daemon_set_has_it, a_surge_is_a_takeover);
 
 /// The `DaemonSet`'s arguments, up to the configuration's path.
 const ARGUMENTS: [&str; 3] = ["run", "--stay", "-c"];
@@ -36,7 +32,7 @@ impl Node {
         assert!(text.contains(&arguments), "no {arguments} in {text}");
         let scratch = Scratch::new();
         fs::create_dir(scratch.path().join("run")).expect("a folder of ours");
-        scratch.write("config.yaml", REQUIRE_ON_80);
+        scratch.write("config.yaml", &require_on_80().to_string());
         scratch.write("container.sh", include_str!("container.sh"));
         Self { lab: lab(), scratch }
     }
@@ -48,7 +44,7 @@ impl Node {
     fn start_container(&self) -> Container {
         let mut command = self.lab.node.command("sh");
         command.arg(self.path("container.sh")).arg(self.path("run"));
-        command.arg(foreword()).args(ARGUMENTS).arg(self.path("config.yaml"));
+        command.arg(FOREWORD.path()).args(ARGUMENTS).arg(self.path("config.yaml"));
         let foreword =
             Foreword::start(command).unwrap_or_else(|error| panic!("in a container: {error:#}"));
         let inside = child(foreword.pid()).expect("a container has a first process");
@@ -72,7 +68,7 @@ impl Container {
     fn probe(&self, node: &Node, flags: &[&str]) -> (Option<i32>, String) {
         let mut nsenter = node.lab.node.command("nsenter");
         nsenter.args(["--target", &self.inside.to_string(), "--mount", "--pid"]);
-        let output = nsenter.arg(foreword()).arg("health").args(flags).output();
+        let output = nsenter.arg(FOREWORD.path()).arg("health").args(flags).output();
         let output = output.expect("nsenter is installed");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
@@ -98,6 +94,7 @@ fn is_there() -> bool {
     has_tools(&["unshare", "findmnt", "setpriv"])
 }
 
+#[apply(lab_test)]
 fn it_runs_as_the_daemon_set_has_it() {
     if !is_there() {
         return;
@@ -116,6 +113,7 @@ fn it_runs_as_the_daemon_set_has_it() {
 
 /// Both are process 1 of their own namespace, and share the rest. The first must not exit by itself:
 /// kubelet would start it again, and it would take over from the second.
+#[apply(lab_test)]
 fn a_surge_is_a_takeover() {
     if !is_there() {
         return;

@@ -4,18 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use xtask::lab::{Daemon, Family, Lab, wait_until};
+use netlab::{Daemon, Family, Lab, PATIENCE, Scratch, has_tools, lab, output_of, wait_until};
 
 use super::{BOTH_CAPABILITIES, assert_both_served, child, shipped, status};
+use crate::FOREWORD;
 use crate::admin::get;
-use crate::client::PATIENCE;
-use crate::config_file::REQUIRE_ON_80;
+use crate::config_file::require_on_80;
 use crate::footprint::{NodeState, cgroup2_mounts};
 use crate::probe::{echoes, flows_directly};
-use crate::scene::lab;
-use crate::setup::{Scratch, foreword, has_tools, output_of};
-
-any_family!(it_runs_by_our_unit, another_instance_takes_over, the_unit_is_as_systemd_wants_it);
 
 const UNIT: &str = "systemd/foreword@.service";
 
@@ -37,7 +33,7 @@ impl Systemd {
         let root = scratch.path().join("root");
         fs::create_dir(&root).expect("a folder of ours");
         let script = scratch.write("systemd.sh", include_str!("systemd.sh"));
-        let config = scratch.write("config.yaml", REQUIRE_ON_80);
+        let config = scratch.write("config.yaml", &require_on_80().to_string());
         let mounts = cgroup2_mounts();
         let name = scratch.path().file_name().expect("a folder has a name");
         let cgroup = mounts.first().expect("cgroup2 is mounted").join(name);
@@ -47,7 +43,7 @@ impl Systemd {
         command.arg("-c").arg("echo 0 >\"$0/cgroup.procs\" && exec \"$@\"").arg(&cgroup);
         command.args(["unshare", "--mount", "--pid", "--cgroup", "--ipc", "--uts"]);
         command.args(["--fork", "--kill-child", "sh"]).arg(script);
-        command.arg(root).arg(foreword()).arg(shipped(UNIT)).arg(config);
+        command.arg(root).arg(FOREWORD.path()).arg(shipped(UNIT)).arg(config);
         let unshare = Daemon::start("systemd", command).expect("unshare is installed");
         let mut pid = None;
         let found = wait_until(PATIENCE, "systemd", || {
@@ -121,6 +117,7 @@ fn is_there() -> bool {
     has_tools(&["systemctl", "systemd-analyze", "unshare", "nsenter", "pivot_root"])
 }
 
+#[apply(lab_test)]
 fn it_runs_by_our_unit() {
     if !is_there() {
         return;
@@ -152,6 +149,7 @@ fn it_runs_by_our_unit() {
 }
 
 /// As the head of the unit says that a new version is put in place.
+#[apply(lab_test)]
 fn another_instance_takes_over() {
     if !is_there() {
         return;
@@ -172,6 +170,7 @@ fn another_instance_takes_over() {
     assert_eq!(get(&lab, "/readyz").1, "ready\n");
 }
 
+#[apply(lab_test)]
 fn the_unit_is_as_systemd_wants_it() {
     if !is_there() {
         return;
@@ -179,7 +178,7 @@ fn the_unit_is_as_systemd_wants_it() {
     let text = fs::read_to_string(shipped(UNIT)).expect("the unit is there");
     // The program is not installed here, which would be all there is to complain of.
     let scratch = Scratch::new();
-    let installed = text.replace("/usr/local/bin/foreword", &foreword().display().to_string());
+    let installed = text.replace("/usr/local/bin/foreword", &FOREWORD.path().display().to_string());
     assert_ne!(installed, text);
     let copy = scratch.write("foreword@test.service", &installed);
     let mut verify = Command::new("systemd-analyze");

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use anyhow::Result;
-use xtask::lab::Netns;
+use netlab::Netns;
 
 use super::{Place, SERVER, SERVICE};
 use crate::bench::plan::{Contender, Setup};

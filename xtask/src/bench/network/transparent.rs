@@ -4,7 +4,7 @@ use std::net::SocketAddrV4;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use xtask::lab::{LB_V4, Lab, Netns, VIP_V4};
+use netlab::{LB_V4, Lab, Netns, VIP_V4};
 
 use super::plain::widen_ports;
 use super::{Place, SERVER, SERVICE};

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::{Netns, wait_until};
 use nix::sys::socket;
-use xtask::lab::{Netns, wait_until};
 
+use crate::bytes::text;
 use crate::client::{End, PATIENCE, Reply};
-use crate::wire::text;
 
 /// A read of the backend's gives up after this long; longer than any test waits.
 const READ_TIMEOUT: Duration = Duration::from_secs(45);

@@ -16,6 +16,53 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How long detaching may take before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
+/// Where the `foreword` under test lies. A test names it once:
+///
+/// ```ignore
+/// const FOREWORD: Binary = Binary::at(env!("CARGO_BIN_EXE_foreword"));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Binary(&'static str);
+
+impl Binary {
+    /// The program of this path.
+    pub const fn at(path: &'static str) -> Self {
+        Self(path)
+    }
+
+    /// Where it lies.
+    pub fn path(self) -> &'static Path {
+        Path::new(self.0)
+    }
+
+    /// A command that will run it inside `node`.
+    pub fn command(self, node: &Netns) -> Command {
+        node.command(self.path())
+    }
+
+    /// Runs `foreword attach` with these flags, split at white space, and waits until everything is
+    /// attached.
+    #[track_caller]
+    pub fn attach(self, node: &Netns, flags: &str) -> Foreword {
+        let arguments: Vec<_> = flags.split_whitespace().collect();
+        Foreword::attach(node, self.path(), &arguments)
+            .unwrap_or_else(|error| panic!("`foreword attach {flags}`: {error:#}"))
+    }
+
+    /// Starts `foreword attach` for an attempt that is to fail.
+    #[track_caller]
+    pub fn spawn(self, node: &Netns, arguments: &[&str]) -> Daemon {
+        Foreword::spawn(node, self.path(), arguments).expect("it starts")
+    }
+
+    /// Runs `foreword run` with this file, and waits until everything is attached.
+    #[track_caller]
+    pub fn run(self, node: &Netns, config: impl AsRef<Path>) -> Foreword {
+        Foreword::run(node, self.path(), config.as_ref())
+            .unwrap_or_else(|error| panic!("`foreword run`: {error:#}"))
+    }
+}
+
 /// A `foreword attach` or `foreword run` that has said `ready`. It is a [`Daemon`] in every other way.
 #[derive(Debug)]
 pub struct Foreword(Daemon);
@@ -31,7 +78,8 @@ impl Foreword {
         Self::run_by(node.command(binary), config)
     }
 
-    /// The same by a command that ends in the binary: something else may stand before it.
+    /// Runs a command that ends in the binary, with `run --config CONFIG` behind it, and waits until
+    /// everything is attached.
     pub fn run_by(mut command: Command, config: &Path) -> Result<Self> {
         command.arg("run").arg("--config").arg(config);
         Self::start(command)

@@ -1,5 +1,6 @@
-//! Small networks of namespaces, made and removed by whoever needs one. There are two: [`Lab`], for
-//! most purposes, and [`Site`], where a node has a router in front and pods behind.
+//! Small networks of namespaces, with real clients and backends in them. The tests, the demo and the
+//! benchmark run Foreword here. There are two networks: [`Lab`], for most purposes, and [`Site`],
+//! where a node has a router in front and pods behind.
 //!
 //! ```text
 //!   client                      node                       backend
@@ -16,27 +17,54 @@
 //! Nothing here touches the namespace of the caller, and nothing outlives the values: [`Netns`]
 //! removes its namespace, and [`Daemon`] ends its process, when they are dropped. Names carry the
 //! caller's pid and a running number, so that any number of labs can be up at once.
-
+//!
+//! Tests are declared by [`lab_test!`] and [`both_families!`]. What only tests use ([`Client`],
+//! [`Backend`], [`Scene`], [`Binary`]) panics where a test would have to stop anyway; everything
+//! else returns its errors. [`header`] reads and writes PROXY headers without a line of the
+//! product's own code.
 mod address;
+mod backend;
+mod bytes;
+mod client;
+mod command;
+mod config;
 mod daemon;
 mod foreword;
+pub mod header;
+mod hooks;
 mod netns;
+mod scene;
+mod scratch;
 mod site;
+mod test;
 mod wait;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
+// For `#[apply(lab_test)]`.
+pub use macro_rules_attribute::apply;
 
 pub use address::Family;
 pub use address::{
     BACKEND_V4, BACKEND_V6, LB_V4, LB_V6, NODE_BACK_V4, NODE_BACK_V6, NODE_V4, NODE_V6,
     STRANGER_V4, STRANGER_V6, VIP_V4, VIP_V6,
 };
+pub use backend::{Backend, GREETING, Recording, Served, echo, greet, http, swallow};
+pub use bytes::{assert_same_bytes, join, text};
+pub use client::{Client, End, PATIENCE, Reply, SEGMENT_GAP, reset_on_close};
+pub use command::{output_of, with_own_bpffs};
+pub use config::{Config, ConfigFile, Rule};
 pub use daemon::Daemon;
-pub use foreword::Foreword;
+pub use foreword::{Binary, Foreword};
+pub use hooks::hooks;
 pub use netns::Netns;
+pub use scene::{
+    BACKLOG, OFF, OPTIONAL, PORT, REQUIRE, Scene, lab, lab_with_a_narrow_client, site,
+};
+pub use scratch::Scratch;
 pub use site::{Site, SiteAddresses};
+pub use test::{has_tools, is_ready};
 pub use wait::wait_until;
 
 /// Names for the namespaces of a network that is about to be made, by their roles in it.

@@ -6,10 +6,10 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::Netns;
 use socket2::{Domain, SockRef, Socket, Type};
-use xtask::lab::Netns;
 
-use crate::wire::text;
+use crate::bytes::text;
 
 /// No connection of the tests is silent for longer, unless it is meant to be.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,7 +45,9 @@ impl End {
 /// All that came from the other side, and how it ended.
 #[derive(PartialEq, Eq)]
 pub struct Reply {
+    /// What came.
     pub bytes: Vec<u8>,
+    /// How it ended.
     pub end: End,
 }
 

@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use xtask::lab::{Family, Foreword, Lab, Netns, Site};
-
 use crate::backend::{Backend, Served, swallow};
+use crate::bytes::{assert_same_bytes, join, text};
 use crate::client::{Client, Reply};
-use crate::setup::{foreword, output_of};
-use crate::wire::{self, text};
+use crate::command::output_of;
+use crate::header::named_headers;
+use crate::{Binary, Family, Foreword, Lab, Site};
 
 /// The port that the scenes protect.
 pub const PORT: u16 = 80;
@@ -18,18 +18,6 @@ pub const REQUIRE: &str = "--inbound require --trust 10.77.1.2,fd77:1::2";
 pub const OPTIONAL: &str = "--inbound optional --trust 10.77.1.2,fd77:1::2";
 /// See [`REQUIRE`].
 pub const OFF: &str = "--inbound off";
-
-/// Attaches `foreword` with these flags, split at white space, in the lab's node.
-pub fn attach(lab: &Lab, flags: &str) -> Foreword {
-    attach_in(&lab.node, flags)
-}
-
-/// The same in any node.
-pub fn attach_in(node: &Netns, flags: &str) -> Foreword {
-    let arguments: Vec<_> = flags.split_whitespace().collect();
-    Foreword::attach(node, foreword(), &arguments)
-        .unwrap_or_else(|error| panic!("`foreword attach {flags}`: {error:#}"))
-}
 
 /// A new lab; root and tools have been looked for already.
 pub fn lab() -> Lab {
@@ -59,43 +47,52 @@ pub fn site() -> Site {
     Site::new().expect("root can make namespaces")
 }
 
-/// Foreword on the node's `eth0`, port 80, and a backend at the VIP.
+/// Foreword on the node's `eth0`, port 80, and a backend at the VIP: [`Binary::scene`].
 ///
 /// The fields are dropped in their order: Foreword before the namespaces that it runs in.
 pub struct Scene {
+    /// The product.
     pub foreword: Foreword,
+    /// What it connects to.
     pub backend: Backend,
+    /// The network around it.
     pub lab: Lab,
+    /// What clients connect by.
     pub family: Family,
 }
 
-impl Scene {
-    /// `flags` are those besides interface and port. The backend only reads.
-    pub fn new(family: Family, flags: &[&str]) -> Self {
-        Self::serving(family, flags, swallow)
+impl Binary {
+    /// A scene in a lab of its own, with a backend that only reads. `flags` are those besides
+    /// interface and port.
+    pub fn scene(self, family: Family, flags: &[&str]) -> Scene {
+        self.scene_serving(family, flags, swallow)
     }
 
-    /// The same with a backend of the test's own.
-    pub fn serving(
+    /// A scene whose backend serves each connection like this.
+    pub fn scene_serving(
+        self,
         family: Family,
         flags: &[&str],
         serve: impl Fn(&mut Served) + Clone + Send + 'static,
-    ) -> Self {
-        Self::in_lab(lab(), family, flags, serve)
+    ) -> Scene {
+        self.scene_in(lab(), family, flags, serve)
     }
 
-    /// The same in a lab that the test has prepared.
-    pub fn in_lab(
+    /// A scene in a lab that the test has prepared.
+    pub fn scene_in(
+        self,
         lab: Lab,
         family: Family,
         flags: &[&str],
         serve: impl Fn(&mut Served) + Clone + Send + 'static,
-    ) -> Self {
+    ) -> Scene {
         let backend = Backend::start(&lab.backend, SocketAddr::new(family.vip(), PORT), serve);
-        let foreword = attach(&lab, &format!("eth0 --port {PORT} {}", flags.join(" ")));
-        Self { foreword, backend, lab, family }
+        let foreword = self.attach(&lab.node, &format!("eth0 --port {PORT} {}", flags.join(" ")));
+        Scene { foreword, backend, lab, family }
     }
+}
 
+impl Scene {
     /// What clients connect to.
     pub fn vip(&self) -> SocketAddr {
         self.backend.address()
@@ -127,18 +124,12 @@ impl Scene {
     /// Sends one good connection through and finds it to be the backend's first, so that nothing
     /// can have been merely late. The inbound mode must take a v2 header from the load balancer.
     pub fn assert_no_upstream(&self) {
-        let [_, header] = wire::named_headers(self.family);
+        let [_, header] = named_headers(self.family);
         let mut witness = self.connect();
-        witness.send(&wire::join(&header, b"witness"));
+        witness.send(&join(&header, b"witness"));
         assert_eq!(witness.finish_and_rest(), Reply::ended(b""));
         let received = self.backend.received(0);
         assert!(received.ends_with(b"witness"), "came before: {}", text(&received));
         assert_eq!(self.backend.connections(), 1);
     }
-}
-
-/// Compares bytes with a message that can be read.
-#[track_caller]
-pub fn assert_same_bytes(actual: &[u8], expected: &[u8]) {
-    assert!(actual == expected, "\n  actual: {}\nexpected: {}", text(actual), text(expected));
 }
