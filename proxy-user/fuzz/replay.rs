@@ -27,16 +27,6 @@ fn replay_all(target: &str, check: fn(&[u8])) {
 }
 
 #[test]
-fn decode() {
-    replay_all("decode", properties::decode::check);
-}
-
-#[test]
-fn encode() {
-    replay_all("encode", properties::encode::check);
-}
-
-#[test]
 fn policy() {
     replay_all("policy", properties::policy::check);
 }

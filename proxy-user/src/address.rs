@@ -11,6 +11,8 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
+pub use proxy_header::{ClientAddr, OriginalDst};
+
 /// The IPv4 address inside an IPv4-mapped one; any other address as it is, without a scope: what was
 /// accepted has that of the private namespace, where an interface's number means nothing to others.
 fn canonical(address: SocketAddr) -> SocketAddr {
@@ -62,14 +64,6 @@ address! {
     PeerAddr
 }
 address! {
-    /// Where the connection really began: what the upstream is told.
-    ClientAddr
-}
-address! {
-    /// What the client aimed at, before any of us stood between.
-    OriginalDst
-}
-address! {
     /// What we connect to.
     UpstreamAddr, canonical_with_scope
 }
@@ -86,14 +80,14 @@ impl PeerAddr {
 
     /// The peer taken for the client: there is nobody in front of it, or nobody we believe.
     pub fn as_client(self) -> ClientAddr {
-        ClientAddr(self.0)
+        ClientAddr::new(self.0)
     }
 }
 
-impl OriginalDst {
+impl From<OriginalDst> for UpstreamAddr {
     /// The original destination taken for the upstream.
-    pub fn as_upstream(self) -> UpstreamAddr {
-        UpstreamAddr(self.0)
+    fn from(destination: OriginalDst) -> Self {
+        Self(destination.get())
     }
 }
 
@@ -102,25 +96,23 @@ impl OriginalDst {
 pub const PRIVATE_LINK: [Ipv4Addr; 2] =
     [Ipv4Addr::new(169, 254, 77, 1), Ipv4Addr::new(169, 254, 77, 2)];
 
-impl ClientAddr {
-    /// Whether packets can come from it: a header can state any address, and some are no host's, or
-    /// no other host's. The kernel would take a few of them for a wish to choose one itself, so that
-    /// the upstream saw this node instead.
-    pub fn can_be_a_source(self) -> bool {
-        match self.0.ip() {
-            IpAddr::V4(ip) => {
-                // 0.0.0.0/8 is "this host", and there is no way back to it.
-                let is_this_host = ip.octets()[0] == 0;
-                let is_somebody = !(is_this_host || ip.is_multicast() || ip.is_broadcast());
-                is_somebody && !ip.is_loopback() && !PRIVATE_LINK.contains(&ip)
-            }
-            // Which link a link-local address is on, no header can say.
-            IpAddr::V6(ip) => {
-                !(ip.is_unspecified()
-                    || ip.is_loopback()
-                    || ip.is_multicast()
-                    || ip.is_unicast_link_local())
-            }
+/// Whether packets can come from it: a header can state any address, and some are no host's, or
+/// no other host's. The kernel would take a few of them for a wish to choose one itself, so that
+/// the upstream saw this node instead.
+pub fn can_be_a_source(client: ClientAddr) -> bool {
+    match client.get().ip() {
+        IpAddr::V4(ip) => {
+            // 0.0.0.0/8 is "this host", and there is no way back to it.
+            let is_this_host = ip.octets()[0] == 0;
+            let is_somebody = !(is_this_host || ip.is_multicast() || ip.is_broadcast());
+            is_somebody && !ip.is_loopback() && !PRIVATE_LINK.contains(&ip)
+        }
+        // Which link a link-local address is on, no header can say.
+        IpAddr::V6(ip) => {
+            !(ip.is_unspecified()
+                || ip.is_loopback()
+                || ip.is_multicast()
+                || ip.is_unicast_link_local())
         }
     }
 }
@@ -307,9 +299,8 @@ mod tests {
 
     #[test]
     fn a_client_that_is_no_host_cannot_be_a_source() {
-        let can = |ip: &str| {
-            ClientAddr::new(SocketAddr::new(ip.parse().unwrap(), 4711)).can_be_a_source()
-        };
+        let can =
+            |ip: &str| can_be_a_source(ClientAddr::new(SocketAddr::new(ip.parse().unwrap(), 4711)));
         for ip in [
             "0.0.0.0",
             "0.1.2.3",

@@ -9,43 +9,18 @@
 //! Imports point downwards only.
 #![forbid(unsafe_code)]
 
+/// The PROXY protocol. It is a crate of its own, and a module here.
+pub use proxy_header as header;
+
 pub mod address;
-pub mod config;
-pub mod header;
-pub mod policy;
-
-pub mod inspect;
-
-// Fuzzing is for what is pure, and for what reads others' bytes: instrumented, the rest takes minutes
-// to build, and runs nowhere.
-#[cfg(not(fuzzing))]
 pub mod budget;
-#[cfg(not(fuzzing))]
 pub mod command;
-#[cfg(not(fuzzing))]
+pub mod config;
+pub mod inspect;
 pub mod logging;
-#[cfg(not(fuzzing))]
 pub mod operate;
-#[cfg(not(fuzzing))]
+pub mod policy;
 pub mod relay;
-#[cfg(not(fuzzing))]
 pub mod service;
-#[cfg(not(fuzzing))]
 pub mod steer;
-#[cfg(not(fuzzing))]
 pub mod sys;
-
-#[cfg(fuzzing)]
-#[allow(missing_docs, reason = "they are described where they stand")]
-pub mod operate {
-    pub mod admin {
-        pub mod protocol;
-    }
-}
-#[cfg(fuzzing)]
-#[allow(missing_docs, reason = "they are described where they stand")]
-pub mod steer {
-    pub mod survey {
-        pub mod dump;
-    }
-}

@@ -71,7 +71,19 @@ impl Target {
             Self::Packets => "packets",
         }
     }
+
+    /// The package that has it.
+    const fn package(self) -> &'static str {
+        match self {
+            Self::Decode | Self::Encode => PROTOCOL,
+            _ => REST,
+        }
+    }
 }
+
+/// The packages with fuzz targets.
+const PROTOCOL: &str = "proxy-user/header";
+const REST: &str = "proxy-user";
 
 /// Longest input in bytes.
 const MAX_INPUT: u32 = 4096;
@@ -86,34 +98,38 @@ pub fn run(args: &Args) -> Result<()> {
     }
     setup::run(Purpose::Fuzz)?;
     let target_dir = cargo::target_dir()?.join("fuzz");
-    let mut build = cargo_fuzz("build", &target_dir);
-    ui::run_long("building the fuzz targets", &mut build)?;
     let targets = args.target.as_ref().map_or(Target::value_variants(), std::slice::from_ref);
-    let mut targets = targets.iter().filter(|target| **target != Target::Packets);
-    targets.try_for_each(|target| fuzz(*target, args.seconds, &target_dir))
+    let targets: Vec<_> = targets.iter().filter(|target| **target != Target::Packets).collect();
+    for package in [PROTOCOL, REST] {
+        if targets.iter().any(|target| target.package() == package) {
+            let mut build = cargo_fuzz("build", package, &target_dir);
+            ui::run_long(&format!("building the fuzz targets of {package}"), &mut build)?;
+        }
+    }
+    targets.into_iter().try_for_each(|target| fuzz(*target, args.seconds, &target_dir))
 }
 
-/// `cargo fuzz` on our folder. What it needs of the compiler is unstable, hence the variable.
-fn cargo_fuzz(subcommand: &str, target_dir: &Path) -> Command {
+/// `cargo fuzz` on a package's folder. What it needs of the compiler is unstable, hence the variable.
+fn cargo_fuzz(subcommand: &str, package: &str, target_dir: &Path) -> Command {
     let mut command = cargo();
-    command.args(["fuzz", subcommand, "--fuzz-dir"]).arg(folder());
+    command.args(["fuzz", subcommand, "--fuzz-dir"]).arg(folder(package));
     command.arg("--target-dir").arg(target_dir).env("RUSTC_BOOTSTRAP", "1");
     command
 }
 
-fn folder() -> PathBuf {
-    cargo::root().join("proxy-user/fuzz")
+fn folder(package: &str) -> PathBuf {
+    cargo::root().join(package).join("fuzz")
 }
 
 fn fuzz(target: Target, seconds: u32, target_dir: &Path) -> Result<()> {
-    let name = target.name();
+    let (name, package) = (target.name(), target.package());
     let collected = target_dir.join("corpus").join(name);
-    let regressions = folder().join("regressions").join(name);
+    let regressions = folder(package).join("regressions").join(name);
     for folder in [&collected, &regressions] {
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let mut command = cargo_fuzz("run", target_dir);
-    command.arg(name).arg(&collected).arg(folder().join("corpus").join(name)).arg("--");
+    let mut command = cargo_fuzz("run", package, target_dir);
+    command.arg(name).arg(&collected).arg(folder(package).join("corpus").join(name)).arg("--");
     command.arg(format!("-max_total_time={seconds}")).arg(format!("-max_len={MAX_INPUT}"));
     // The slash at the end makes it a folder.
     command.arg(format!("-artifact_prefix={}/", regressions.display()));

@@ -32,7 +32,7 @@ pub fn run(args: &Args) -> Result<()> {
     let workspace = ["test", "--workspace", "--exclude=proxy-ebpf"];
     cargo::run(cargo().args(workspace).args(["--lib", "--bins"]))?;
     let unprivileged = UNPRIVILEGED.map(|name| format!("--test={name}"));
-    cargo::run(cargo().args(["test", "--package=proxy-user"]).args(unprivileged))?;
+    cargo::run(cargo().args(["test", "-p=proxy-user", "-p=proxy-header"]).args(unprivileged))?;
     cargo::run(cargo().args(workspace).arg("--doc"))?;
 
     ui::note("integration tests, in network namespaces of their own");

@@ -5,8 +5,6 @@
 
 pub mod admin;
 pub mod config;
-pub mod decode;
-pub mod encode;
 pub mod hex;
 pub mod import;
 pub mod netlink;

@@ -9,7 +9,7 @@ use proxy_common::Reason;
 
 use super::addresses::Candidates;
 use super::health::is_upstreams;
-use crate::address::{ClientAddr, SourceAddr, UpstreamAddr};
+use crate::address::{ClientAddr, SourceAddr, UpstreamAddr, can_be_a_source};
 use crate::config::settings::{Source, Upstream};
 use crate::sys::netns::{Elsewhere, Namespace};
 use crate::sys::socket::{self, ConnectMode};
@@ -218,7 +218,7 @@ fn reason_for(error: &io::Error) -> Reason {
 
 /// Whether packets to the upstream can have the client's address.
 fn can_stand_for(client: ClientAddr, upstream: UpstreamAddr) -> bool {
-    client.get().is_ipv4() == upstream.get().is_ipv4() && client.can_be_a_source()
+    client.get().is_ipv4() == upstream.get().is_ipv4() && can_be_a_source(client)
 }
 
 #[cfg(test)]

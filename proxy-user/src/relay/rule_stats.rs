@@ -36,7 +36,7 @@ impl ActiveRule {
         match (&self.addresses, &self.rule.upstream.address) {
             (Some(addresses), _) => addresses.candidates(now),
             (None, UpstreamAddress::Fixed(address)) => Candidates::One(*address),
-            (None, _) => Candidates::One(destination.as_upstream()),
+            (None, _) => Candidates::One(UpstreamAddr::from(destination)),
         }
     }
 }

@@ -57,7 +57,7 @@ fn document(columns: &[Column]) -> String {
     text += LEGEND;
     text += &differences(&table, columns);
     text += &splits(&table, columns);
-    text += &included("Other decoders", "tests/differential/DISAGREEMENTS.md");
+    text += &included("Other decoders", "header/tests/differential/DISAGREEMENTS.md");
     text += &included("Fuzzing", "fuzz/RUNS.md");
     text.trim_end().to_owned() + "\n"
 }

@@ -6,9 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Room, and what it may import from `crate::`.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     ("address", &[]),
-    ("header", &["address"]),
     ("policy", &["address", "header", "config"]),
     ("config", &["address", "header"]),
     ("sys", &[]),
@@ -38,17 +37,12 @@ const ROOMS: [(&str, &[&str]); 13] = [
 ];
 
 /// Crates that one room alone may name.
-const PRIVATE_CRATES: [(&str, &str); 5] = [
-    ("aya", "steer"),
-    ("aya_log", "steer"),
-    ("rtnetlink", "steer"),
-    ("ppp", "header"),
-    ("clap", "command"),
-];
+const PRIVATE_CRATES: [(&str, &str); 4] =
+    [("aya", "steer"), ("aya_log", "steer"), ("rtnetlink", "steer"), ("clap", "command")];
 
 /// Crates that pure rooms may not name.
 const IMPURE_CRATES: [&str; 6] = ["tokio", "aya", "libc", "nix", "rustix", "socket2"];
-const PURE_ROOMS: [&str; 4] = ["address", "header", "policy", "config"];
+const PURE_ROOMS: [&str; 3] = ["address", "policy", "config"];
 
 /// Each source file, with the room that it stands in.
 fn sources() -> io::Result<Vec<(String, PathBuf, String)>> {

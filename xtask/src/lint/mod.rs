@@ -14,8 +14,10 @@ pub fn run() -> Result<()> {
 
     ui::note("formatting");
     cargo::run(cargo().args(["fmt", "--all", "--check"]))?;
-    // The fuzz targets are a workspace of their own.
-    cargo::run(cargo().args(["fmt", "--manifest-path=proxy-user/fuzz/Cargo.toml", "--check"]))?;
+    // Fuzz targets are workspaces of their own.
+    for manifest in ["proxy-user/fuzz/Cargo.toml", "proxy-user/header/fuzz/Cargo.toml"] {
+        cargo::run(cargo().args(["fmt", "--manifest-path", manifest, "--check"]))?;
+    }
 
     ui::note("clippy");
     cargo::run(cargo().args(["clippy", "--all-targets", "--", "--deny=warnings"]))?;

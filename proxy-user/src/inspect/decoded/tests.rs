@@ -1,7 +1,7 @@
 //! Real headers and broken ones, with the very words in which they are reported.
 
 use super::*;
-use crate::header::golden::{self, IPV4_BLOCK, block, tlv, with_tlvs};
+use crate::header::samples::{self, IPV4_BLOCK, block, tlv, with_tlvs};
 
 fn decoded(bytes: &[u8]) -> Decoded {
     Decoded::of(Input { bytes, more: false }, Limits::default())
@@ -38,7 +38,7 @@ fn a_v1_header() {
 #[test]
 fn a_header_behind_an_aws_endpoint() {
     assert_eq!(
-        lines(golden::AWS),
+        lines(samples::AWS),
         [
             "version      v2",
             "command      PROXY",
@@ -57,7 +57,7 @@ fn a_header_behind_an_aws_endpoint() {
 #[test]
 fn a_header_over_tls() {
     assert_eq!(
-        lines(golden::HAPROXY_TLS)[5..],
+        lines(samples::HAPROXY_TLS)[5..],
         [
             "tlv          0x03 CRC32C, 4 bytes: b3f7ed26",
             r#"tlv          0x02 AUTHORITY, 15 bytes: "www.example.org""#,
@@ -97,7 +97,7 @@ fn what_other_clouds_say() {
 
 #[test]
 fn a_health_check_states_no_client() {
-    let mut bytes = golden::AWS.to_vec();
+    let mut bytes = samples::AWS.to_vec();
     bytes[12] = 0x20;
     // The checksum is over the command too.
     assert_eq!(lines(&bytes)[0], "invalid      checksum-mismatch");
@@ -128,7 +128,7 @@ fn a_second_header_is_noticed() {
     assert_eq!(last_line(b"PROXY UNKNOWN\r\nx"), looks("v1, 15 bytes"));
     assert_eq!(last_line(b"PROXY UNK"), looks("v1, incomplete"));
     assert_eq!(last_line(b"PRO"), looks("perhaps its beginning"));
-    assert_eq!(last_line(&golden::AWS[..14]), looks("v2, incomplete"));
+    assert_eq!(last_line(&samples::AWS[..14]), looks("v2, incomplete"));
     let invalid = last_line(b"PROXY SCTP\r\n");
     assert!(invalid.starts_with(&looks("v1, invalid: v1-protocol (pp09) at byte 6")), "{invalid}");
     assert_eq!(last_line(b"GET"), r#"payload      3 bytes: "GET""#);
@@ -185,7 +185,7 @@ fn a_limit_that_is_no_rule_of_the_protocol() {
 #[test]
 fn a_beginning() {
     assert_eq!(
-        lines(&golden::AWS[..20]),
+        lines(&samples::AWS[..20]),
         ["incomplete   20 bytes", "awaited      80 more bytes of a v2 header of 100"]
     );
     assert_eq!(lines(b""), ["incomplete   0 bytes", "awaited      a header's first byte"]);

@@ -8,7 +8,7 @@ use crate::answer::Library;
 use crate::listed::LISTED;
 
 const INTRODUCTION: &str = "\
-<!-- Written by `BLESS=1 cargo test --package proxy-user --test differential`. -->
+<!-- Written by `BLESS=1 cargo test --package proxy-header --test differential`. -->
 
 Where the crates `ppp` 2.3 and `proxy-protocol-rs` 0.8 disagree with Foreword about a header, over
 generated and damaged ones, and the rule that settles it.

@@ -6,8 +6,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::hint::black_box;
 
-use foreword::header::tlv::kind;
-use foreword::header::{
+use proxy_header::samples::AWS;
+use proxy_header::tlv::kind;
+use proxy_header::{
     CustomTlv, Decoder, Endpoints, Header, Limits, Origin, Outgoing, Pass, Step, TlvPolicy, Version,
 };
 
@@ -61,13 +62,6 @@ fn allocations<T>(work: impl FnOnce() -> T) -> usize {
 }
 
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
-
-/// An AWS load balancer's header behind a VPC endpoint: CRC32C, VPC endpoint id, padding.
-const AWS: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x54\
-    \xac\x1f\x07\x71\xac\x1f\x0a\x1f\xc8\xf2\x00\x50\
-    \x03\x00\x04\xe8\xd6\x89\x2d\
-    \xea\x00\x17\x01vpce-08d2bf15fac5001c9\
-    \x04\x00\x24\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 /// Blocks of each sort that a decoder can meet: whole, to be ignored, and wrong.
 fn blocks() -> Vec<Vec<u8>> {

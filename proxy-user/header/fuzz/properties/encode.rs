@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use arbitrary::{Arbitrary, Unstructured};
-use foreword::header::tlv::{MAX_UNIQUE_ID, kind};
-use foreword::header::{
+use proxy_header::tlv::{MAX_UNIQUE_ID, kind};
+use proxy_header::{
     CustomTlv, Decoder, EncodeError, Endpoints, Header, KindSet, Limits, Origin, Outgoing, Pass,
     Step, Tlv, TlvPolicy, Tlvs, Version,
 };

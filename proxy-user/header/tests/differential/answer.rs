@@ -3,9 +3,9 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use foreword::header::{Decoder, Endpoints, Limits, Origin, Step};
 use ppp::PartialResult as _;
 use proxy_common::Reason;
+use proxy_header::{Decoder, Endpoints, Limits, Origin, Step};
 use proxy_protocol_rs as ppr;
 
 /// A decoder that ours is compared with.

@@ -3,8 +3,8 @@
 //! An input is what a connection brings, followed by [`Knobs`]: a seed is a header, perhaps some
 //! payload, and eight bytes.
 
-use foreword::header::tlv::describe::describe;
-use foreword::header::{
+use proxy_header::tlv::describe::describe;
+use proxy_header::{
     Decoder, Header, Limits, Outgoing, Pass, SignatureMatch, Step, TlvPolicy, Version, Versions,
 };
 

@@ -1,26 +1,105 @@
-//! The PROXY protocol, both versions, both directions: bytes in, meaning out, and back.
+//! The PROXY protocol, versions 1 and 2, in both directions: bytes in, meaning out, and back.
 //!
-//! [`Decoder`] takes a connection's first bytes in any split and answers as early as they allow;
-//! [`Outgoing`] appends a header for an upstream. Nothing here knows a socket, a clock, a
-//! configuration file or a source's trust, nothing blocks, and no input makes it panic.
+//! [`Decoder`] takes the first bytes of a connection in any split and answers as early as they allow.
+//! [`Outgoing`] appends a header for an upstream to a buffer. The decoder is strict: what the
+//! specification forbids is refused, with the rule that is broken and the place where. Nothing here
+//! knows a socket, a clock, a configuration or which sources to trust; nothing blocks, version 2
+//! allocates nothing, and no input makes it panic.
+//!
+//! # Reading
+//!
+//! Show the decoder everything that has been received so far, again and again as that grows:
+//!
+//! ```
+//! use proxy_header::{Decoder, Limits, Origin, Step};
+//!
+//! let mut decoder = Decoder::new(Limits::default());
+//! let mut received = b"PROXY TCP4 192.0.2.1 198.51.100.7 40000 443\r".to_vec();
+//! assert_eq!(decoder.advance(&received), Step::NeedMore);
+//!
+//! received.extend(b"\nGET / HTTP/1.1\r\n");
+//! let Step::Complete { header, consumed } = decoder.advance(&received) else { panic!() };
+//! let Origin::Proxied(endpoints) = header.origin else { panic!() };
+//! assert_eq!(endpoints.client.to_string(), "192.0.2.1:40000");
+//! assert_eq!(endpoints.destination.to_string(), "198.51.100.7:443");
+//! assert_eq!(&received[consumed..], b"GET / HTTP/1.1\r\n");
+//! ```
+//!
+//! A header that breaks a rule is [`Invalid`], and says which one:
+//!
+//! ```
+//! use proxy_header::{Decoder, Limits, Step};
+//!
+//! let step = Decoder::new(Limits::default()).advance(b"PROXY TCP4 192.0.2.1 198.51.100.7 1 70000\r\n");
+//! let Step::Invalid(invalid) = step else { panic!() };
+//! assert_eq!(
+//!     invalid.to_string(),
+//!     "v1-port (pp13) at byte 36: expected a number from 0 to 65535 without sign or leading zero"
+//! );
+//! ```
+//!
+//! # Writing
+//!
+//! ```
+//! use std::net::SocketAddr;
+//!
+//! use proxy_header::{Endpoints, Origin, Outgoing, Version};
+//!
+//! let client: SocketAddr = "[2001:db8::7]:40000".parse()?;
+//! let destination: SocketAddr = "[2001:db8::1]:443".parse()?;
+//! let origin = Origin::Proxied(Endpoints::new(client, destination));
+//! let mut buffer = Vec::new();
+//! Outgoing::plain(Version::V1, origin).append_to(&mut buffer)?;
+//! assert_eq!(buffer, b"PROXY TCP6 2001:db8::7 2001:db8::1 40000 443\r\n");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! TLVs of an inbound header are passed on, and others added, by a [`TlvPolicy`]:
+//!
+//! ```
+//! use proxy_header::tlv::kind;
+//! use proxy_header::{Decoder, Limits, Outgoing, Pass, Step, TlvPolicy, Version};
+//!
+//! // From 192.0.2.1:40000 to 198.51.100.7:443, with the host name that the client asked for.
+//! let inbound = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x1a\
+//!     \xc0\x00\x02\x01\xc6\x33\x64\x07\x9c\x40\x01\xbb\x02\x00\x0bexample.org";
+//! let step = Decoder::new(Limits::default()).advance(inbound);
+//! let Step::Complete { header, .. } = step else { panic!() };
+//! let authority = header.tlvs.find(kind::AUTHORITY).map(|tlv| tlv.value);
+//! assert_eq!(authority, Some(&b"example.org"[..]));
+//!
+//! let policy = TlvPolicy { pass: Pass::All, crc32c: true, ..TlvPolicy::NONE };
+//! let plain = Outgoing::plain(Version::V2, header.origin);
+//! let outgoing = Outgoing { tlvs: header.tlvs, policy: &policy, ..plain };
+//! let mut buffer = Vec::new();
+//! outgoing.append_to(&mut buffer)?;
+//! // The checksum's type, length and value.
+//! assert_eq!(buffer.len(), inbound.len() + 7);
+//! # Ok::<(), proxy_header::EncodeError>(())
+//! ```
+//!
+//! # Modules
 //!
 //! | module | concern |
 //! |---|---|
 //! | [`decode`] | which version it is, and when to ask for more |
 //! | [`awaited`] | what is missing, in words |
 //! | `v1` | the text line |
-//! | `v2` | the binary block |
+//! | `v2` | the binary header |
 //! | [`tlv`] | type-length-value fields: walk, checks, names |
 //! | [`encode`] | writing a header |
+//! | `address` | the two addresses that a header names |
 //!
-//! Rules are cited by their number in the conformance table, `pp08` to `pp48`. This is the only
-//! place that uses the `ppp` crate, and `ppp` is given complete headers only that have passed our
-//! own, stricter checks. It parses addresses and walks TLVs. It does not write headers: its
-//! builder allocates a buffer per header, its writer counts bytes that are already in a caller's
-//! buffer against the header's limit, and its v1 text has IPv4-mapped addresses in a dotted form
-//! that not every receiver knows (pp11). Nor is it shown LOCAL headers, whose family byte it believes
-//! (`pp23`), or UNKNOWN lines, whose rest it wants to be UTF-8 (`pp17`).
+//! Rules of the specification are cited by their number in Foreword's `CONFORMANCE.md`, `pp08` to
+//! `pp48`. The crate `ppp` parses addresses and walks TLVs, and is given only complete headers that
+//! have passed the stricter checks here. It does not write headers: its builder allocates a buffer per
+//! header, its writer counts bytes that are already in the caller's buffer against the header's limit,
+//! and its v1 text has IPv4-mapped addresses in a dotted form that not every receiver knows (pp11). Nor
+//! is it shown LOCAL headers, whose family byte it believes (pp23), or UNKNOWN lines, whose rest it
+//! wants to be UTF-8 (pp17).
+#![forbid(unsafe_code)]
 
+mod address;
 pub mod awaited;
 pub mod decode;
 pub mod encode;
@@ -28,8 +107,11 @@ pub mod tlv;
 mod v1;
 mod v2;
 
+#[cfg(any(test, feature = "samples"))]
+pub mod samples;
+
 #[cfg(test)]
-pub(crate) mod golden;
+mod golden;
 #[cfg(test)]
 mod properties;
 
@@ -37,10 +119,9 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
-use proxy_common::Reason;
+pub use proxy_common::Reason;
 
-use crate::address::{ClientAddr, OriginalDst};
-
+pub use address::{ClientAddr, OriginalDst};
 pub use decode::{Decoder, SignatureMatch};
 pub use encode::{EncodeError, ONE_SEGMENT, Outgoing};
 pub use tlv::policy::{CustomTlv, CustomTlvError, KindSet, Pass, TlvPolicy};

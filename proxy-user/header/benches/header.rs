@@ -1,20 +1,14 @@
-//! Nanoseconds for one header, decoded and encoded: `cargo bench --package proxy-user`.
+//! Nanoseconds for one header, decoded and encoded: `cargo bench --package proxy-header`.
 #![allow(missing_docs, reason = "`criterion_group!` makes a public function")]
 
 use std::hint::black_box;
 use std::net::SocketAddr;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use foreword::header::{
+use proxy_header::samples::AWS;
+use proxy_header::{
     Decoder, Endpoints, Header, Limits, Origin, Outgoing, Pass, Step, TlvPolicy, Version,
 };
-
-/// An AWS load balancer's header behind a VPC endpoint: CRC32C, VPC endpoint id, padding.
-const AWS: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x54\
-    \xac\x1f\x07\x71\xac\x1f\x0a\x1f\xc8\xf2\x00\x50\
-    \x03\x00\x04\xe8\xd6\x89\x2d\
-    \xea\x00\x17\x01vpce-08d2bf15fac5001c9\
-    \x04\x00\x24\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 /// Headers without TLVs, by name.
 fn plain() -> [(&'static str, Outgoing<'static>); 4] {
