@@ -1,25 +1,23 @@
-//! What a header that has only begun is still waiting for, in words, for people.
-//!
-//! Nothing decides on what is said here.
+//! What an incomplete header still lacks, in words for people. Nothing is decided by it.
 
 use std::fmt;
 
 use super::decode::SignatureMatch;
 use super::{Limits, Version, v1, v2};
 
-/// The rest of a header whose beginning the decoder has answered with
+/// What is missing of a header for which the decoder answered
 /// [`Step::NeedMore`](super::Step::NeedMore).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Awaited {
-    /// There are no bytes yet.
+    /// Nothing has been received.
     Anything,
-    /// So many bytes more of a version's signature.
+    /// This many more bytes of a version's signature.
     Signature(Version, usize),
-    /// The end of a v1 line, within so many bytes from its start.
+    /// The end of a v1 line, within this many bytes from its start.
     LineEnd(usize),
-    /// So many bytes more of the sixteen that every v2 header begins with.
+    /// This many more of the sixteen bytes that every v2 header begins with.
     Fixed(usize),
-    /// So many bytes more of addresses and TLVs, of a v2 header of so many bytes.
+    /// This many more bytes of addresses and TLVs, and the length of the whole v2 header.
     Rest(usize, usize),
 }
 

@@ -1,19 +1,19 @@
-//! Framing: which version the first bytes belong to, and what can be said of them so far.
+//! Framing: which version the first bytes are, and whether they are a complete header yet.
 //!
-//! The decoder has no buffer: it is shown everything received so far, again and again as that
-//! grows, and looks at each byte of a line once and at a block's first sixteen bytes only until
-//! the block is whole. So the work is linear in the bytes, however they are split, and nothing is
-//! allocated. The answer to a given beginning never depends on the split, and an answer other
-//! than [`Step::NeedMore`] is final.
+//! The decoder has no buffer. The caller shows it everything received so far, again and again as that
+//! grows. It looks at each byte of a v1 line once, and at the first sixteen bytes of a v2 header only
+//! until the header is complete. So the work is linear in the number of bytes, however they are split,
+//! and nothing is allocated. The answer never depends on the split, and an answer other than
+//! [`Step::NeedMore`] is final.
 
 use proxy_common::Reason;
 
 use super::{Header, Invalid, Limits, Step, Version, Versions, v1, v2};
 
-/// A complete header and its length in bytes; `None` while bytes are missing.
+/// A complete header and its length in bytes; `None` as long as bytes are missing.
 pub(super) type Progress<'a> = Result<Option<(Header<'a>, usize)>, Invalid>;
 
-/// Reads one header from a connection's first bytes.
+/// Decodes one header from the first bytes of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Decoder {
     limits: Limits,
@@ -26,8 +26,8 @@ impl Decoder {
         Self { limits, line: v1::LineEnd::new() }
     }
 
-    /// Says what `buffer` amounts to: everything received so far, from the connection's first
-    /// byte on, at least what the last call was shown.
+    /// Decodes `buffer`, which is everything received so far from the first byte of the connection on,
+    /// and at least what the last call was shown.
     pub fn advance<'a>(&mut self, buffer: &'a [u8]) -> Step<'a> {
         let version = match SignatureMatch::of(buffer) {
             SignatureMatch::Partial => return Step::NeedMore,

@@ -1,8 +1,8 @@
-//! Writing a header: the upstream's very first bytes.
+//! Writing a header: the first bytes that the upstream receives.
 //!
-//! What is written keeps every rule that the decoder checks. It goes behind whatever the caller's
-//! buffer holds, so that payload can follow in the same write, and only that buffer's growth
-//! allocates. A failure leaves the buffer as it was.
+//! What is written keeps every rule that the decoder checks. It is appended to the caller's buffer, so
+//! that payload can follow in the same write. Nothing but the growth of that buffer allocates. A
+//! failure leaves the buffer unchanged.
 
 use std::fmt;
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use super::tlv::policy::TlvPolicy;
 use super::tlv::{FIELD_HEAD, MAX_UNIQUE_ID, Tlvs, checksum, kind};
 use super::{Endpoints, Origin, Version, v2};
 
-/// A header up to this length fits one segment wherever it goes, in bytes (pp44).
+/// The length in bytes up to which a header fits into one segment on every path (pp44).
 pub const ONE_SEGMENT: usize = 536;
 
 /// A header to be written.
@@ -20,13 +20,13 @@ pub const ONE_SEGMENT: usize = 536;
 pub struct Outgoing<'a> {
     /// The version to write.
     pub version: Version,
-    /// On whose behalf we connect.
+    /// On whose behalf the connection to the upstream is made.
     pub origin: Origin,
-    /// The inbound header's TLVs; empty where there was none. Not for v1, which has no TLVs.
+    /// The inbound header's TLVs; empty if there was no header. Version 1 has no TLVs, and ignores them.
     pub tlvs: Tlvs<'a>,
-    /// Which of them are passed on, and what is added.
+    /// Which of them are passed on, and which are added.
     pub policy: &'a TlvPolicy,
-    /// Our own name for this connection, to be added; at most 128 bytes (pp38).
+    /// A unique id of this connection to add; at most 128 bytes (pp38).
     pub unique_id: Option<&'a [u8]>,
 }
 
@@ -37,7 +37,7 @@ impl Outgoing<'_> {
         Self { version, origin, tlvs: Tlvs::default(), policy: NONE, unique_id: None }
     }
 
-    /// Appends the header's bytes. Can't fail for v1, nor for a header without TLVs.
+    /// Appends the header to a buffer. This can't fail for version 1, nor for a header without TLVs.
     pub fn append_to(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let start = out.len();
         let result = match self.version {
@@ -74,8 +74,9 @@ impl Outgoing<'_> {
         Ok(())
     }
 
-    /// What is passed on in its order, then what is added. A receiver reads the first authority and the
-    /// first unique id, so that one of ours takes the place of those that came (pp48).
+    /// First the TLVs that are passed on, in their order, then those that are added. A receiver reads
+    /// only the first authority and the first unique id, so an added one replaces those that were
+    /// received (pp48).
     fn append_tlvs(&self, out: &mut Vec<u8>) -> Result<(), EncodeError> {
         let is_replaced = |kind: u8| match kind {
             kind::AUTHORITY => self.policy.authority.is_some(),
@@ -102,10 +103,10 @@ impl Outgoing<'_> {
     }
 }
 
-/// Why a header can't be written.
+/// Why a header can't be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    /// Addresses and TLVs are longer than the length field can say.
+    /// Addresses and TLVs are longer than the length field can express.
     #[error("addresses and TLVs of {0} bytes fit no header; pass on or add fewer than 65536")]
     TooLong(usize),
     /// The unique id is too long.
@@ -113,8 +114,8 @@ pub enum EncodeError {
     UniqueId(usize),
 }
 
-/// Both addresses in one family. Where the families differ, IPv4 is written as IPv4-mapped IPv6,
-/// since a header names one family for both (pp12).
+/// Both addresses, in one family. If they differ, the IPv4 address is written as IPv4-mapped IPv6,
+/// since a header has one family for both (pp12).
 enum Pair {
     V4(Ipv4Addr, Ipv4Addr),
     V6(Ipv6Addr, Ipv6Addr),
@@ -136,7 +137,7 @@ fn as_ipv6(address: IpAddr) -> Ipv6Addr {
     }
 }
 
-/// The v1 line; UNKNOWN only for what v1 has no other word for (pp19).
+/// The v1 line. UNKNOWN is written only for what v1 can't express otherwise (pp19).
 fn append_line(out: &mut Vec<u8>, origin: Origin) {
     let Origin::Proxied(endpoints) = origin else {
         return out.extend_from_slice(b"PROXY UNKNOWN\r\n");
@@ -154,8 +155,8 @@ fn append_line(out: &mut Vec<u8>, origin: Origin) {
     written.expect("writing to a Vec does not fail");
 }
 
-/// An IPv6 address in hex groups only: the standard library writes the last 32 bits of an
-/// IPv4-mapped one as a dotted IPv4 address, which the protocol's text does not mention (pp11).
+/// An IPv6 address in hexadecimal groups only. The standard library writes the last 32 bits of an
+/// IPv4-mapped address in dotted form, which the specification does not mention (pp11).
 struct HexGroups(Ipv6Addr);
 
 impl fmt::Display for HexGroups {
@@ -167,7 +168,7 @@ impl fmt::Display for HexGroups {
     }
 }
 
-/// Command, family, a length of zero to be filled in, and the addresses (pp24, pp30).
+/// Command, family, a length of zero that is filled in later, and the addresses (pp24, pp30).
 fn append_command(out: &mut Vec<u8>, origin: Origin) {
     let endpoints = match origin {
         Origin::Local => return out.extend_from_slice(&[v2::LOCAL, v2::UNSPEC, 0, 0]),

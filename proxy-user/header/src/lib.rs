@@ -162,7 +162,7 @@ impl FromStr for Version {
     }
 }
 
-/// The versions that an inbound header may have. Collects from an iterator of [`Version`].
+/// The versions that an inbound header may have. It can be collected from an iterator of [`Version`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Versions {
     v1: bool,
@@ -196,7 +196,7 @@ impl FromIterator<Version> for Versions {
     }
 }
 
-/// What a receiver puts up with.
+/// What a receiver accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Longest header in bytes, from [`Limits::LOWEST_MAX`] to [`Limits::HIGHEST_MAX`].
@@ -206,9 +206,9 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// The least that `max_header` can sensibly be: a v2 header without addresses.
+    /// The lowest sensible `max_header`: a v2 header without addresses.
     pub const LOWEST_MAX: usize = 16;
-    /// The most that a v2 header's length field can say, and the 16 bytes before it.
+    /// The highest length that a v2 header can have: 16 bytes, and what its length field can express.
     pub const HIGHEST_MAX: usize = 16 + u16::MAX as usize;
 }
 
@@ -218,17 +218,17 @@ impl Default for Limits {
     }
 }
 
-/// Both ends of the connection as the client saw it.
+/// Both ends of the connection, as the client saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Endpoints {
     /// Where the connection began.
     pub client: ClientAddr,
-    /// What the client aimed at.
+    /// What the client connected to.
     pub destination: OriginalDst,
 }
 
 impl Endpoints {
-    /// Takes the two addresses of a header, or of a connection that came without one.
+    /// The two addresses of a header, or of a connection that came without one.
     pub fn new(client: impl Into<SocketAddr>, destination: impl Into<SocketAddr>) -> Self {
         Self {
             client: ClientAddr::new(client.into()),
@@ -237,15 +237,15 @@ impl Endpoints {
     }
 }
 
-/// On whose behalf a connection was made, in the header's words.
+/// On whose behalf a connection was made, according to its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     /// A client's, over TCP.
     Proxied(Endpoints),
-    /// The proxy's own, such as a health check: v2 LOCAL. The real endpoints are to be used.
+    /// The proxy's own, such as a health check: v2 LOCAL. The receiver uses the real endpoints.
     Local,
-    /// The header does not say, or says it in a way that is no TCP: v1 UNKNOWN, v2 UNSPEC, unix
-    /// or datagram (pp17, pp26, pp27). The real endpoints are to be used.
+    /// The header does not say, or names something other than TCP: v1 UNKNOWN, v2 UNSPEC, unix or
+    /// datagram (pp17, pp26, pp27). The receiver uses the real endpoints.
     Unknown,
 }
 
@@ -259,45 +259,45 @@ impl Origin {
     }
 }
 
-/// A complete, valid header; borrows the TLVs from the bytes that it was read from.
+/// A complete, valid header. It borrows the TLVs from the bytes that it was decoded from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header<'a> {
-    /// The version it was written in.
+    /// Its version.
     pub version: Version,
     /// On whose behalf the connection was made.
     pub origin: Origin,
-    /// The TLVs, checked, in their order; none in v1.
+    /// The TLVs, which are valid; none in v1.
     pub tlvs: Tlvs<'a>,
-    /// The transport as the header names it, for reports: `TCP4`, `unix datagram`, `LOCAL` …
+    /// The address family and protocol, for reports: `TCP4`, `unix datagram`, `LOCAL` …
     pub transport: &'static str,
 }
 
-/// What the bytes so far amount to.
+/// What the decoder makes of the bytes received so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// A valid header; what follows `consumed` bytes is payload.
+    /// A valid header. What follows the first `consumed` bytes is payload.
     Complete {
         /// The header.
         header: Header<'a>,
         /// Its length in bytes.
         consumed: usize,
     },
-    /// The beginning of a header, or nothing yet.
+    /// The bytes are the beginning of a header, or there are none yet.
     NeedMore,
-    /// The bytes begin as a header of neither version; all of them are payload.
+    /// The bytes begin like a header of neither version. All of them are payload.
     NotAHeader,
-    /// A header by its first bytes, and not a valid one.
+    /// The bytes begin like a header, and are not a valid one.
     Invalid(Invalid),
 }
 
-/// Why a header is not valid.
+/// Why a header is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Invalid {
     /// Which rule is broken.
     pub reason: Reason,
-    /// Where: bytes from the header's start.
+    /// Where it is broken: how many bytes from the start of the header.
     pub offset: usize,
-    /// What would have been right there.
+    /// What would have been valid there.
     pub expected: &'static str,
 }
 

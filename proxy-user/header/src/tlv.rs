@@ -1,8 +1,7 @@
-//! Type-length-value fields: what a v2 header carries behind its addresses.
+//! TLVs, the type-length-value fields that follow the addresses of a v2 header.
 //!
-//! [`Tlvs`] is a run of fields that was found whole, so walking it can't fail. Whether the values
-//! of known kinds are right is checked apart from that, once, by the decoder. Kinds that we don't
-//! know are never touched (pp33, pp42).
+//! [`Tlvs`] is a sequence of complete fields, so iterating over it can't fail. The decoder checks the
+//! values of known types once. Values of unknown types are never looked at (pp33, pp42).
 
 pub mod describe;
 pub mod policy;
@@ -15,7 +14,7 @@ use proxy_common::Reason;
 
 use super::Invalid;
 
-/// Numbers of the kinds that we know.
+/// The types that this crate knows, by number. (`type` is a keyword of Rust.)
 pub mod kind {
     /// The application protocol that TLS agreed on; opaque bytes.
     pub const ALPN: u8 = 0x01;
@@ -63,7 +62,7 @@ pub const MAX_UNIQUE_ID: usize = 128;
 /// Bytes of a field before its value: kind and length.
 pub(super) const FIELD_HEAD: usize = 3;
 
-/// One field.
+/// One TLV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tlv<'a> {
     /// Its type; see [`kind`].
@@ -72,13 +71,13 @@ pub struct Tlv<'a> {
     pub value: &'a [u8],
 }
 
-/// Fields one behind the other, in their order, each of them whole. Empty by default.
+/// A sequence of complete TLVs, in the order in which they were sent. Empty by default.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tlvs<'a>(&'a [u8]);
 
 impl<'a> Tlvs<'a> {
-    /// Takes bytes that consist of whole fields and nothing else (pp34); else says how many bytes
-    /// of whole fields stand in front of what is broken.
+    /// Accepts bytes that consist of complete TLVs and nothing else (pp34). The error says how many bytes
+    /// of complete TLVs precede the broken one.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Overrun> {
         let mut whole = 0;
         for field in TypeLengthValues::from(bytes) {
@@ -90,22 +89,22 @@ impl<'a> Tlvs<'a> {
         Ok(Self(bytes))
     }
 
-    /// The fields as they stand in the header.
+    /// The TLVs as they are encoded in the header.
     pub const fn as_bytes(self) -> &'a [u8] {
         self.0
     }
 
-    /// Whether there is no field.
+    /// Whether there are no TLVs.
     pub const fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 
-    /// The fields in their order.
+    /// Iterates over the TLVs in their order.
     pub fn iter(self) -> TlvIter<'a> {
         TlvIter(TypeLengthValues::from(self.0))
     }
 
-    /// The first field of a kind.
+    /// The first TLV of a type.
     pub fn find(self, kind: u8) -> Option<Tlv<'a>> {
         self.iter().find(|tlv| tlv.kind == kind)
     }
@@ -126,7 +125,7 @@ impl fmt::Debug for Tlvs<'_> {
     }
 }
 
-/// Walks [`Tlvs`].
+/// An iterator over [`Tlvs`].
 #[derive(Clone, Debug)]
 pub struct TlvIter<'a>(TypeLengthValues<'a>);
 
@@ -134,7 +133,7 @@ impl<'a> Iterator for TlvIter<'a> {
     type Item = Tlv<'a>;
 
     fn next(&mut self) -> Option<Tlv<'a>> {
-        // The fields are known to be whole, and `ppp` borrows what it finds in a slice.
+        // The fields are known to be complete, and `ppp` borrows what it finds in a slice.
         match self.0.next()? {
             Ok(TypeLengthValue { kind, value: Cow::Borrowed(value) }) => Some(Tlv { kind, value }),
             _ => None,
@@ -142,22 +141,22 @@ impl<'a> Iterator for TlvIter<'a> {
     }
 }
 
-/// A field runs over the end, or one or two bytes trail.
+/// A TLV extends past the end, or one or two bytes are left over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("behind {whole} bytes of whole TLVs, one runs over the end")]
 pub struct Overrun {
-    /// Bytes of whole fields in front of it.
+    /// How many bytes of complete TLVs precede it.
     pub whole: usize,
 }
 
-/// The value of an SSL field (pp39).
+/// The value of an SSL TLV (pp39).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ssl<'a> {
     /// Bits that say what the client did: [`Ssl::USED_TLS`] and others.
     pub client: u8,
     /// 0 if the client presented a certificate and it was verified; see [`Ssl::is_verified`].
     pub verify: u32,
-    /// The sub-fields 0x21 to 0x28.
+    /// The sub-TLVs 0x21 to 0x28.
     pub fields: Tlvs<'a>,
 }
 
@@ -169,8 +168,8 @@ impl<'a> Ssl<'a> {
     /// [`Ssl::client`] bit: it presented a certificate at least once in this TLS session.
     pub const CERTIFICATE_IN_SESSION: u8 = 0x04;
 
-    /// Takes the value of a field of kind [`kind::SSL`] apart; `None` if it is shorter than five
-    /// bytes or its sub-fields are not whole.
+    /// Parses the value of a TLV of type [`kind::SSL`]; `None` if it is shorter than five bytes or its
+    /// sub-TLVs are not complete.
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let (&[client, verify @ ..], fields) = value.split_first_chunk::<5>()?;
         let fields = Tlvs::parse(fields).ok()?;
@@ -183,15 +182,15 @@ impl<'a> Ssl<'a> {
     }
 
     /// Whether the client presented a certificate that was verified (pp40). Some senders write a
-    /// verify of 0 for a client without a certificate too, so its bits are asked as well.
+    /// verify of 0 for clients without a certificate too, so the client bits are checked as well.
     pub const fn is_verified(self) -> bool {
         let presented = Self::CERTIFICATE_ON_CONNECTION | Self::CERTIFICATE_IN_SESSION;
         self.verify == 0 && self.client & presented != 0
     }
 }
 
-/// The fields of a complete header from byte `start` on, if they are whole and the values of the
-/// kinds that we know are right. Nothing is there if the header ends before `start`.
+/// The TLVs of a complete header from byte `start` on, if they are complete and the values of known
+/// types are valid. There are none if the header ends before `start`.
 pub(super) fn checked(header: &[u8], start: usize) -> Result<Tlvs<'_>, Invalid> {
     let bytes = header.get(start..).unwrap_or_default();
     let tlvs = Tlvs::parse(bytes).map_err(|overrun| Invalid {
@@ -220,8 +219,8 @@ pub(super) fn checked(header: &[u8], start: usize) -> Result<Tlvs<'_>, Invalid> 
 
 type Fault = Option<(Reason, &'static str)>;
 
-/// Compares a checksum with the header's own (pp35, pp36). A second one is wrong by its presence:
-/// each would have been computed over the other, and checking many would be quadratic.
+/// Compares a checksum with that of the header (pp35, pp36). A second checksum is always wrong: each
+/// would have been computed over the other, and checking many of them would take quadratic time.
 fn checksum_fault(header: &[u8], value_at: usize, value: &[u8], nth: usize) -> Fault {
     let Ok(stated) = <[u8; 4]>::try_from(value) else {
         return Some((Reason::ChecksumMismatch, "four bytes of CRC32C"));
@@ -235,14 +234,14 @@ fn checksum_fault(header: &[u8], value_at: usize, value: &[u8], nth: usize) -> F
     Some((Reason::ChecksumMismatch, "the header's own CRC32C"))
 }
 
-/// CRC32C of a header whose checksum's four bytes, at `value_at`, count as zero (pp35).
+/// CRC32C of a header. The four bytes of the checksum itself, at `value_at`, count as zero (pp35).
 pub(super) fn checksum(header: &[u8], value_at: usize) -> u32 {
     let before = crc32c::crc32c(&header[..value_at]);
     let zeroed = crc32c::crc32c_append(before, &[0; 4]);
     crc32c::crc32c_append(zeroed, &header[value_at + 4..])
 }
 
-/// Checks the value of a known kind on its own.
+/// Checks the value of a known type.
 fn value_fault(tlv: Tlv<'_>) -> Fault {
     match tlv.kind {
         kind::UNIQUE_ID if tlv.value.len() > MAX_UNIQUE_ID => {

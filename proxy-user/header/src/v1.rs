@@ -1,8 +1,9 @@
-//! Version 1: one line of text, such as `PROXY TCP4 192.0.2.1 198.51.100.7 40000 443` and CRLF.
+//! Version 1: one line of text, such as `PROXY TCP4 192.0.2.1 198.51.100.7 40000 443`, that ends in
+//! CRLF.
 //!
-//! Until CRLF is there, only the line's end is looked for (pp16). Then the fields are checked
-//! strictly, and `ppp` makes addresses of them. What `ppp` or the standard library would let
-//! pass, such as a port of `+80`, does not reach them.
+//! Until CRLF has arrived, only the end of the line is searched for (pp16). Then the fields are
+//! checked strictly, and `ppp` parses the addresses. What `ppp` or the standard library would accept
+//! although the specification does not, such as a port of `+80`, does not reach them.
 
 use std::net::Ipv6Addr;
 
@@ -26,17 +27,17 @@ const EXPECTED_IPV6: &str =
     "groups of hex digits joined by colons, at most one '::', 128 bits; dots at the end only";
 const EXPECTED_PORT: &str = "a number from 0 to 65535 without sign or leading zero";
 
-/// The header, once its line has ended.
+/// Decodes the header once its line has ended.
 pub(super) fn advance<'a>(line: &mut LineEnd, buffer: &'a [u8], max_header: usize) -> Progress<'a> {
     let Some(length) = line.find(buffer, max_header)? else { return Ok(None) };
     let header = parse(&buffer[..length])?;
     Ok(Some((header, length)))
 }
 
-/// Looks for the line's end, at each byte once.
+/// Searches for the end of the line. Each byte is looked at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LineEnd {
-    /// Bytes in front that hold no part of a line end.
+    /// How many bytes are known not to be part of a line end.
     searched: usize,
 }
 
@@ -108,7 +109,7 @@ fn proxied(
         Err(BinaryParseError::Parse(ParseError::InvalidDestinationAddress(_))) => {
             return Err(destination.refuse(Reason::V1Ipv6, EXPECTED_IPV6));
         }
-        // The checks above leave it only one thing to find fault with: an IPv6 address's groups.
+        // After the checks above, only the groups of an IPv6 address can still be wrong.
         Err(_) => return Err(source.refuse(Reason::V1Ipv6, EXPECTED_IPV6)),
     };
     Ok(match addresses {
@@ -124,7 +125,7 @@ fn proxied(
     })
 }
 
-/// One word of the line.
+/// One field of the line.
 struct Field<'a> {
     /// Bytes from the line's start.
     offset: usize,
@@ -137,10 +138,10 @@ impl Field<'_> {
     }
 }
 
-/// Takes words off a line without its CRLF; exactly one space stands between two (pp08).
+/// Splits a line, without its CRLF, into fields. Exactly one space separates two (pp08).
 struct Fields<'a> {
     line: &'a [u8],
-    /// Where the next field begins; beyond the line's end when there is none.
+    /// Where the next field begins; past the end of the line if there is none.
     next: usize,
 }
 
@@ -158,7 +159,7 @@ impl<'a> Fields<'a> {
         Ok(Field { offset, text: &rest[..length] })
     }
 
-    /// Nothing may be left, not even a space.
+    /// Checks that nothing is left, not even a space.
     fn end(&self) -> Result<(), Invalid> {
         if self.next > self.line.len() {
             return Ok(());
@@ -178,8 +179,8 @@ fn check_ipv4(field: &Field<'_>) -> Result<(), Invalid> {
     }
 }
 
-/// Leaves the groups, and an IPv4 address in place of the last two (RFC 4291), to `ppp`, but not a
-/// zone (pp11).
+/// Checks everything but the groups, and an IPv4 address in place of the last two (RFC 4291), which
+/// `ppp` checks. A zone is refused (pp11).
 fn check_ipv6(field: &Field<'_>) -> Result<(), Invalid> {
     if is_ipv4(field.text) {
         Err(field.refuse(Reason::V1Family, "an IPv6 address, as TCP6 says"))

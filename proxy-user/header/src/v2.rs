@@ -1,8 +1,9 @@
-//! Version 2: twelve signature bytes, command, family, length, addresses, TLVs.
+//! Version 2: a signature of twelve bytes, then version and command, address family and protocol,
+//! length, addresses, TLVs.
 //!
-//! The first sixteen bytes are judged one by one as they come; then nothing is looked at until
-//! the stated length is there (pp31). `ppp` parses the addresses of a complete PROXY header for
-//! TCP; a LOCAL header's family byte is ignored, so `ppp` never sees one.
+//! The first sixteen bytes are checked one by one as they arrive. The rest is not looked at before all
+//! of the stated length is there (pp31). `ppp` parses the addresses of a complete PROXY header for
+//! TCP. It never sees a LOCAL header, whose family byte has to be ignored.
 
 use ppp::v2::Addresses;
 use proxy_common::Reason;
@@ -21,16 +22,16 @@ const AT_COMMAND: usize = 12;
 const AT_FAMILY: usize = 13;
 const AT_LENGTH: usize = 14;
 
-/// The version nibble with each command's.
+/// The byte of version and command, for each command.
 pub(super) const LOCAL: u8 = 0x20;
 pub(super) const PROXY: u8 = 0x21;
 
-/// Family and transport bytes that we write, and the two that name TCP.
+/// Bytes of address family and protocol that are written. Two of them name TCP.
 pub(super) const UNSPEC: u8 = 0x00;
 pub(super) const TCP4: u8 = 0x11;
 pub(super) const TCP6: u8 = 0x21;
 
-/// The header, once all of it is there.
+/// Decodes the header once all of it is there.
 pub(super) fn advance(buffer: &[u8], max_header: usize) -> Progress<'_> {
     let Some(&byte) = buffer.get(AT_COMMAND) else { return Ok(None) };
     let command = Command::of(byte)?;
@@ -89,7 +90,8 @@ fn check_family(byte: u8) -> Result<(), Invalid> {
     Err(Invalid { reason: Reason::V2Family, offset: AT_FAMILY, expected })
 }
 
-/// Refuses a length as soon as one of its bytes says too much; `bytes` begin with the length.
+/// Refuses a length that exceeds the maximum as soon as its first byte shows that. `bytes` begin with
+/// the length.
 fn check_maximum(bytes: &[u8], max_header: usize) -> Result<(), Invalid> {
     let at_least = match *bytes {
         [] => 0,
@@ -103,7 +105,7 @@ fn check_maximum(bytes: &[u8], max_header: usize) -> Result<(), Invalid> {
     Err(Invalid { reason: Reason::HeaderTooLong, offset: AT_LENGTH, expected })
 }
 
-/// Length of the family's address block (pp29); `None` for a family that there is not.
+/// Length of the family's address block (pp29); `None` if the family does not exist.
 const fn address_block(family: u8) -> Option<usize> {
     match family >> 4 {
         0 => Some(0),
@@ -114,8 +116,8 @@ const fn address_block(family: u8) -> Option<usize> {
     }
 }
 
-/// A LOCAL header is valid whatever follows its length (pp23), unless it carries a checksum that
-/// is wrong. TLVs are shown where the bytes behind the family's address block are such.
+/// A LOCAL header is valid whatever follows its length (pp23), unless it carries a wrong checksum. Its
+/// TLVs are returned if the bytes after the family's address block are valid TLVs.
 fn local(block: &[u8], family: u8) -> Result<Header<'_>, Invalid> {
     let start = FIXED + address_block(family).unwrap_or(block.len());
     Ok(Header {
@@ -128,8 +130,8 @@ fn local(block: &[u8], family: u8) -> Result<Header<'_>, Invalid> {
 
 fn proxied(block: &[u8], family: u8) -> Result<Header<'_>, Invalid> {
     let start = FIXED + address_block(family).unwrap_or_default();
-    // What an unspecified family's bytes are is not specified either: addresses are to be ignored
-    // (pp26), and they have no length by which to tell them from TLVs.
+    // What follows an unspecified family is not specified either: addresses are to be ignored (pp26),
+    // and no length tells them from TLVs.
     let tlvs = if family >> 4 == 0 { lenient(block, start) } else { checked(block, start) }?;
     let origin = match family {
         TCP4 | TCP6 => endpoints(block)?,
@@ -138,7 +140,7 @@ fn proxied(block: &[u8], family: u8) -> Result<Header<'_>, Invalid> {
     Ok(Header { version: Version::V2, origin, tlvs, transport: transport(family) })
 }
 
-/// The TLVs from `start` on, or none if something is wrong with them other than the checksum.
+/// The TLVs from `start` on, or none if they are invalid for another reason than the checksum.
 fn lenient(block: &[u8], start: usize) -> Result<Tlvs<'_>, Invalid> {
     match checked(block, start) {
         Err(invalid) if invalid.reason != Reason::ChecksumMismatch => Ok(Tlvs::default()),
@@ -157,7 +159,7 @@ fn endpoints(block: &[u8]) -> Result<Origin, Invalid> {
             (ip.source_address, ip.source_port),
             (ip.destination_address, ip.destination_port),
         ),
-        // `ppp` has nothing to refuse that was not refused above; should it, so do we.
+        // Everything that `ppp` refuses was refused above. If it should differ, it is believed.
         Ok(_) | Err(_) => {
             let expected = "a TCP family and its addresses";
             return Err(Invalid { reason: Reason::V2Family, offset: AT_FAMILY, expected });
@@ -166,7 +168,7 @@ fn endpoints(block: &[u8]) -> Result<Origin, Invalid> {
     Ok(Origin::Proxied(endpoints))
 }
 
-/// A valid family byte in words.
+/// What a valid byte of address family and protocol is called in reports.
 const fn transport(family: u8) -> &'static str {
     match family {
         0x10 => "IPv4, transport unspecified",

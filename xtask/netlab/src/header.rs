@@ -132,9 +132,9 @@ fn decode_v2(bytes: &[u8]) -> Option<Decoded<'_>> {
     let (endpoints, tlvs) = match (command, family) {
         (0x20, 0x00) => (None, block),
         (0x21, 0x11) => {
-            let (addresses, rest) = block.split_first_chunk::<8>()?;
-            let [a, b, c, d, e, f, g, h] = *addresses;
-            endpoints(Ipv4Addr::new(a, b, c, d).into(), Ipv4Addr::new(e, f, g, h).into(), rest)?
+            let (source, rest) = block.split_first_chunk::<4>()?;
+            let (destination, rest) = rest.split_first_chunk::<4>()?;
+            endpoints(Ipv4Addr::from(*source).into(), Ipv4Addr::from(*destination).into(), rest)?
         }
         (0x21, 0x21) => {
             let (source, rest) = block.split_first_chunk::<16>()?;

@@ -1,15 +1,14 @@
-//! Names of TLV kinds, and values in words, for people who look at a header.
-//!
-//! Nothing decides on what is said here.
+//! Names of TLV types, and values in words, for people who look at a header. Nothing is decided by
+//! them.
 
 use std::fmt;
 
 use super::{Ssl, Tlv, kind};
 
-/// Most bytes that are shown in hex.
+/// How many bytes are shown in hex at most.
 const SHOWN: usize = 64;
 
-/// The name of a kind at a header's top level; for a range without names, the range's (pp42).
+/// The name of a type at the top level of a header, or the name of the range that it is in (pp42).
 pub const fn kind_name(kind: u8) -> &'static str {
     match kind {
         kind::ALPN => "ALPN",
@@ -36,7 +35,7 @@ const fn custom_kind_name(kind: u8) -> &'static str {
     }
 }
 
-/// The name of a kind inside an SSL field.
+/// The name of a type inside an SSL TLV.
 pub const fn ssl_kind_name(kind: u8) -> &'static str {
     match kind {
         kind::SSL_VERSION => "version",

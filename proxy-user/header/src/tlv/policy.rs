@@ -1,27 +1,26 @@
-//! Which TLVs an upstream is told: what is passed on of the inbound ones, and what is added.
-//!
-//! Made once from the settings; nothing in it depends on a connection.
+//! Which TLVs go to an upstream: which of the inbound ones are passed on, and which are added. A policy
+//! does not depend on a connection.
 
 use super::{FIELD_HEAD, kind};
 
-/// What becomes of TLVs on their way to the upstream. The default tells it none.
+/// Which TLVs go to the upstream. By default none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlvPolicy {
     /// Which of the inbound header's TLVs are passed on, in their order, duplicates included.
     /// CRC32C and NOOP never are: one holds for the inbound bytes only, one says nothing.
     pub pass: Pass,
-    /// Kinds that are not passed on after all.
+    /// Types that are not passed on although `pass` allows them.
     pub drop: KindSet,
-    /// Host name to add.
+    /// A host name to add.
     pub authority: Option<String>,
-    /// Fields to add.
+    /// TLVs to add.
     pub custom: Vec<CustomTlv>,
-    /// Whether to add a checksum of the header that is written.
+    /// Whether to add a CRC32C of the header that is written.
     pub crc32c: bool,
 }
 
 impl TlvPolicy {
-    /// Tells the upstream none.
+    /// No TLVs.
     pub const NONE: Self = Self {
         pass: Pass::None,
         drop: KindSet::EMPTY,
@@ -30,7 +29,7 @@ impl TlvPolicy {
         crc32c: false,
     };
 
-    /// Whether inbound TLVs of this kind are passed on.
+    /// Whether inbound TLVs of this type are passed on.
     pub const fn passes(&self, kind: u8) -> bool {
         let listed = match self.pass {
             Pass::None => false,
@@ -49,19 +48,19 @@ pub enum Pass {
     None,
     /// All of them.
     All,
-    /// Those of these kinds.
+    /// Those of these types.
     Only(KindSet),
 }
 
-/// A set of TLV kinds. Collects from an iterator of kinds.
+/// A set of TLV types. It can be collected from an iterator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KindSet([u128; 2]);
 
 impl KindSet {
-    /// No kind.
+    /// The empty set.
     pub const EMPTY: Self = Self([0; 2]);
 
-    /// Whether the kind is in the set.
+    /// Whether the type is in the set.
     pub const fn contains(self, kind: u8) -> bool {
         self.0[(kind >> 7) as usize] & Self::bit(kind) != 0
     }
@@ -80,7 +79,7 @@ impl FromIterator<u8> for KindSet {
     }
 }
 
-/// A field to add whose kind the protocol leaves to its users, 0xE0 to 0xEF (pp42).
+/// A TLV to add, of a type that the specification reserves for custom use: 0xE0 to 0xEF (pp42).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CustomTlv {
     kind: u8,
@@ -88,10 +87,10 @@ pub struct CustomTlv {
 }
 
 impl CustomTlv {
-    /// Longest value in bytes: no header has room for more.
+    /// The longest value in bytes. No header has room for more.
     pub const MAX_VALUE: usize = u16::MAX as usize - FIELD_HEAD;
 
-    /// A field of this kind and value.
+    /// A TLV of this type and value.
     pub fn new(kind: u8, value: Vec<u8>) -> Result<Self, CustomTlvError> {
         if !(0xE0..=0xEF).contains(&kind) {
             return Err(CustomTlvError::Kind(kind));
@@ -113,13 +112,13 @@ impl CustomTlv {
     }
 }
 
-/// Why a field can't be added.
+/// Why a TLV can't be added.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CustomTlvError {
-    /// The kind is the protocol's own.
+    /// The type is not for custom use.
     #[error("TLV type {0:#04x} is not for custom use; take one from 0xe0 to 0xef")]
     Kind(u8),
-    /// The value fits no header.
+    /// The value does not fit into a header.
     #[error("a TLV value of {0} bytes fits no header; it may have {max}", max = CustomTlv::MAX_VALUE)]
     Length(usize),
 }
