@@ -5,7 +5,6 @@ mod cargo;
 mod demo;
 mod dist;
 mod fuzz;
-mod interrupt;
 mod kernels;
 mod lint;
 mod manifests;
@@ -44,7 +43,7 @@ enum Command {
     /// Render the Kubernetes manifests, and check them against several versions' schemas.
     Manifests,
     /// Measure Foreword against HAProxy, nginx and no proxy at all, on the same work.
-    Bench(bench::Args),
+    Bench(::bench::Args),
     /// Fuzz the header engine, the policy and the parsers; each target for 20 seconds by default.
     Fuzz(fuzz::Args),
     /// Run the integration tests that depend on the kernel on Linux 6.1 and 6.12, in QEMU.
@@ -55,7 +54,7 @@ fn main() -> ExitCode {
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{} {error:#}", console::style("error:").for_stderr().red().bold());
+            ui::error(&error);
             ExitCode::FAILURE
         }
     }
@@ -69,7 +68,7 @@ fn run(command: Command) -> Result<()> {
         Command::Lint => lint::run(),
         Command::Dist(args) => dist::run(&args),
         Command::Manifests => manifests::run(),
-        Command::Bench(args) => bench::run(&args),
+        Command::Bench(_) => bench::run(),
         Command::Fuzz(args) => fuzz::run(&args),
         Command::Kernels(args) => kernels::run(&args),
     }

@@ -11,29 +11,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use console::style;
 use indicatif::{ProgressBar, ProgressStyle};
+pub use netlab::ui::{done, error, note, warn};
 
 /// Without a terminal, a long step says so often that it is still running.
 const HEARTBEAT: Duration = Duration::from_secs(30);
 
 /// How much of a failed command's output goes into the error.
 const TAIL_LINES: usize = 25;
-
-/// One line about what is going on.
-pub fn note(text: &str) {
-    eprintln!("{} {text}", style("•").for_stderr().cyan());
-}
-
-/// One line about something that works less well than it could.
-pub fn warn(text: &str) {
-    eprintln!("{} {text}", style("!").for_stderr().yellow());
-}
-
-/// One line about something that is now in place.
-pub fn done(text: &str) {
-    eprintln!("{} {text}", style("✓").for_stderr().green());
-}
 
 /// A command as a person would type it, for messages: the program by its name, wherever it is.
 pub fn shell_line(command: &Command) -> String {

@@ -139,7 +139,7 @@ impl Switch {
 impl Drop for Switch {
     fn drop(&mut self) {
         if let Err(error) = fs::write(SWITCH, self.before.trim()) {
-            crate::ui::warn(&format!("kernel.bpf_stats_enabled stays 1: {error}"));
+            netlab::ui::warn(&format!("kernel.bpf_stats_enabled stays 1: {error}"));
         }
     }
 }

@@ -86,13 +86,13 @@ fn short(stage: &Stage, duration: Duration) -> Result<Sample> {
 }
 
 fn ping_pong(stage: &Stage, connections: usize, duration: Duration) -> Result<Sample> {
-    let mut answer = stage.load(|target| load::ping_pong(target, connections, duration))?;
-    let count = float(u64::try_from(answer.latencies.count())?);
-    let mut percentile =
+    let answer = stage.load(|target| load::ping_pong(target, connections, duration))?;
+    let count = float(answer.latencies.count());
+    let percentile =
         |percent| answer.latencies.percentile(percent).context("no message came back in time");
     Ok(vec![
-        (Metric::P50, percentile(50)?),
-        (Metric::P99, percentile(99)?),
+        (Metric::P50, percentile(50.0)?),
+        (Metric::P99, percentile(99.0)?),
         (Metric::Rate, count / answer.elapsed.as_secs_f64()),
     ])
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::ui;
+use netlab::ui;
 
 /// How often a run without a terminal says that it goes on.
 const HEARTBEAT: Duration = Duration::from_secs(20);

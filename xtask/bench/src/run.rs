@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::proxy::Binaries;
 use super::results::Results;
 use super::stage::{Environment, Stage};
-use crate::{interrupt, ui};
+use netlab::{interrupt, ui};
 
 /// Takes all samples of a plan. Contenders that fail are part of the results; an error is only
 /// what ends the whole run.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 /// A count as a fraction's part.
@@ -35,34 +36,34 @@ impl Summary {
     }
 }
 
-/// How long each of many round trips took.
-#[derive(Debug, Default)]
-pub struct Latencies {
-    nanoseconds: Vec<u32>,
-    is_sorted: bool,
+/// What longer latencies count as, in nanoseconds.
+const LONGEST: u64 = 4_000_000_000;
+
+/// How long each of many round trips took, to a thousandth.
+#[derive(Debug)]
+pub struct Latencies(Histogram<u32>);
+
+impl Default for Latencies {
+    fn default() -> Self {
+        Self(Histogram::new_with_max(LONGEST, 3).expect("three digits of it are allowed"))
+    }
 }
 
 impl Latencies {
-    /// Adds one; what is longer than four seconds counts as four.
+    /// Adds one.
     pub fn add(&mut self, latency: Duration) {
-        self.nanoseconds.push(u32::try_from(latency.as_nanos()).unwrap_or(u32::MAX));
-        self.is_sorted = false;
+        self.0.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// How many there are.
-    pub fn count(&self) -> usize {
-        self.nanoseconds.len()
+    pub fn count(&self) -> u64 {
+        self.0.len()
     }
 
     /// The latency that `percent` of 100 do not exceed, in microseconds; `None` without any.
-    pub fn percentile(&mut self, percent: usize) -> Option<f64> {
-        if !self.is_sorted {
-            self.nanoseconds.sort_unstable();
-            self.is_sorted = true;
-        }
-        let last = self.nanoseconds.len().checked_sub(1)?;
-        let nanoseconds = *self.nanoseconds.get(last * percent / 100)?;
-        Some(f64::from(nanoseconds) / 1e3)
+    pub fn percentile(&self, percent: f64) -> Option<f64> {
+        let nanoseconds = (!self.0.is_empty()).then(|| self.0.value_at_percentile(percent))?;
+        Some(float(nanoseconds) / 1e3)
     }
 }
 
@@ -83,12 +84,12 @@ mod tests {
     #[test]
     fn percentiles_are_in_microseconds() {
         let mut latencies = Latencies::default();
-        assert_eq!(latencies.percentile(50), None);
-        (0..=100).rev().for_each(|us| latencies.add(Duration::from_micros(us)));
-        assert_eq!(latencies.percentile(50), Some(50.0));
-        assert_eq!(latencies.percentile(99), Some(99.0));
-        latencies.add(Duration::from_secs(60));
-        assert_eq!(latencies.percentile(100), Some(f64::from(u32::MAX) / 1e3));
-        assert_eq!(latencies.count(), 102);
+        assert_eq!(latencies.percentile(50.0), None);
+        (1..=100).rev().for_each(|us| latencies.add(Duration::from_micros(us)));
+        for percent in [50.0, 99.0] {
+            let latency = latencies.percentile(percent).unwrap();
+            assert!((latency - percent).abs() < percent / 1000.0, "{latency}");
+        }
+        assert_eq!(latencies.count(), 100);
     }
 }

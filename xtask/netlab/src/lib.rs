@@ -32,11 +32,13 @@ mod daemon;
 mod foreword;
 pub mod header;
 mod hooks;
+pub mod interrupt;
 mod netns;
 mod scene;
 mod scratch;
 mod site;
 mod test;
+pub mod ui;
 mod wait;
 
 use std::sync::atomic::{AtomicU32, Ordering};

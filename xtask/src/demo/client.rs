@@ -1,4 +1,4 @@
-//! The HTTP client: curl, or where there is none the smallest stand-in.
+//! The HTTP client: curl.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -6,7 +6,6 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use netlab::Netns;
 
-use super::plain;
 use crate::ui;
 
 /// One GET.
@@ -56,51 +55,9 @@ pub struct Answer {
     pub port: Option<u16>,
 }
 
-/// The client in use.
-pub enum Client {
-    /// Real.
-    Curl,
-    /// Ours; it has no TLS.
-    StandIn,
-}
-
-impl Client {
-    /// Curl if it is there.
-    pub fn find() -> Self {
-        if which::which("curl").is_ok() { Self::Curl } else { Self::StandIn }
-    }
-
-    /// What it is, for the report.
-    pub fn name(&self) -> String {
-        match self {
-            Self::Curl => first_words("curl", "--version", 2),
-            Self::StandIn => "a built-in HTTP client in curl's place".to_owned(),
-        }
-    }
-
-    /// Whether it speaks TLS.
-    pub fn has_tls(&self) -> bool {
-        matches!(self, Self::Curl)
-    }
-
-    /// The request as a person would type it.
-    pub fn line(&self, request: &Request) -> String {
-        match self {
-            Self::Curl => ui::shell_line(Command::new("curl").args(curl_arguments(request))),
-            Self::StandIn if request.header => {
-                format!("(built-in) GET {} with a header", url(request))
-            }
-            Self::StandIn => format!("(built-in) GET {}", url(request)),
-        }
-    }
-
-    /// Makes the request from inside a namespace.
-    pub fn get(&self, netns: &Netns, request: &Request) -> Result<Answer> {
-        match self {
-            Self::Curl => curl(netns, request),
-            Self::StandIn => stand_in(netns, request),
-        }
-    }
+/// The request as a person would type it.
+pub fn line(request: &Request) -> String {
+    ui::shell_line(Command::new("curl").args(arguments(request)))
 }
 
 /// The first words of a program's account of itself.
@@ -117,7 +74,7 @@ fn url(request: &Request) -> String {
     format!("{scheme}://{}{}", request.target, request.path)
 }
 
-fn curl_arguments(request: &Request) -> Vec<String> {
+fn arguments(request: &Request) -> Vec<String> {
     let mut arguments = vec!["-sSi".to_owned()];
     if request.tls {
         arguments.push("-k".to_owned());
@@ -132,10 +89,11 @@ fn curl_arguments(request: &Request) -> Vec<String> {
     arguments
 }
 
-fn curl(netns: &Netns, request: &Request) -> Result<Answer> {
+/// Makes the request from inside a namespace.
+pub fn get(netns: &Netns, request: &Request) -> Result<Answer> {
     let mut command = netns.command("curl");
     // The user's own settings would send the request elsewhere.
-    command.arg("-q").args(curl_arguments(request));
+    command.arg("-q").args(arguments(request));
     for variable in ["http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
         command.env_remove(variable);
     }
@@ -147,29 +105,6 @@ fn curl(netns: &Netns, request: &Request) -> Result<Answer> {
     answer.shown = [&answer.shown, &*stderr, "from port ", port].concat();
     answer.empty = output.status.code() == Some(52);
     answer.port = port.trim().parse().ok();
-    Ok(answer)
-}
-
-fn stand_in(netns: &Netns, request: &Request) -> Result<Answer> {
-    let stream = plain::dial(netns, None, request.target)?;
-    let (own, peer) = (stream.local_addr()?, stream.peer_addr()?);
-    let family = if own.is_ipv4() { "TCP4" } else { "TCP6" };
-    let (from, to) = (own.ip(), peer.ip());
-    let header = if request.header {
-        format!("PROXY {family} {from} {to} {} {}\r\n", own.port(), peer.port())
-    } else {
-        String::new()
-    };
-    let Request { path, host, .. } = request;
-    let text = format!("{header}GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
-    let reply = plain::exchange(stream, text.as_bytes());
-    let response = reply.text();
-    let mut answer =
-        Answer::of_response(&response.as_deref().unwrap_or_default().replace('\r', ""));
-    let error = if answer.status.is_none() { reply.shown() + "\n" } else { String::new() };
-    answer.shown = format!("{}{error}from port {}", answer.shown, own.port());
-    answer.empty = response.is_some_and(|it| it.is_empty());
-    answer.port = Some(own.port());
     Ok(answer)
 }
 
@@ -201,7 +136,7 @@ mod tests {
     fn shows_a_command_that_can_be_typed() {
         let target = "203.0.113.10:8080".parse().unwrap();
         let request = Request::new(target, "/headers", "www.example.com:8080").with_header();
-        assert!(Client::Curl.line(&request).starts_with(
+        assert!(line(&request).starts_with(
             "curl -sSi --haproxy-protocol http://203.0.113.10:8080/headers \
              -H 'host: www.example.com:8080'"
         ));

@@ -18,7 +18,7 @@ pub struct Kept {
     /// The demo's account.
     pub report: Report,
     foreword: u32,
-    server: Option<u32>,
+    server: u32,
 }
 
 /// Attaches a Foreword that outlives us and the terminal. Its output goes to a file in `folder`.
@@ -57,9 +57,7 @@ impl Kept {
         println!("  curl --haproxy-protocol http://{VIP_V4}:{PLAIN}/headers");
         println!("Foreword writes to {}/foreword.log.", folder.display());
         println!("Remove everything by:");
-        let pids = [Some(self.foreword), self.server].into_iter().flatten();
-        let pids = pids.map(|pid| pid.to_string()).collect::<Vec<_>>().join(" ");
-        println!("  kill {pids}; sleep 2");
+        println!("  kill {} {}; sleep 2", self.foreword, self.server);
         println!("  for name in {client} {node} {backend}; do ip netns del $name; done");
         println!("  rm -r {}", folder.display());
         std::mem::forget(lab);

@@ -6,12 +6,10 @@
 mod bpftool;
 mod client;
 mod keep;
-mod plain;
 mod recorder;
 mod report;
 mod scene;
 mod server;
-mod stand_in;
 mod traces;
 mod walk;
 
@@ -23,15 +21,13 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Args as ClapArgs;
-use netlab::{BACKEND_V4, LB_V4, Lab, NODE_V4, Netns, VIP_V4};
+use netlab::{BACKEND_V4, LB_V4, Lab, NODE_V4, Netns, VIP_V4, interrupt};
 use proxy_common::maps;
 use tempfile::TempDir;
 
-use crate::cargo::{self, Profile};
 use crate::setup::{self, Purpose};
-use crate::{interrupt, privilege, ui};
+use crate::{cargo, privilege, ui};
 use bpftool::Counters;
-use client::Client;
 use recorder::Recorder;
 use report::Report;
 use scene::Scene;
@@ -55,7 +51,8 @@ pub fn run(args: &Args) -> Result<()> {
     }
     setup::run(Purpose::Demo)?;
     ui::note("building foreword");
-    let binary = cargo::build_foreword(Profile::Dev)?;
+    let artifacts = cargo::build(&["build", "--package=proxy-user", "--bin=foreword"])?;
+    let binary = cargo::executable(&artifacts, "foreword")?;
     if privilege::is_root() {
         return show(&binary, args.keep);
     }
@@ -77,7 +74,7 @@ fn show(binary: &Path, keep: bool) -> Result<()> {
     let lab = Lab::new()?;
 
     let mut scene = set(&lab, binary, folder.path())?;
-    introduce(&scene);
+    introduce();
     walk::all(&mut scene)?;
     account(&mut scene);
 
@@ -100,7 +97,6 @@ fn set<'a>(lab: &'a Lab, binary: &'a Path, folder: &Path) -> Result<Scene<'a>> {
     Ok(Scene {
         lab,
         binary,
-        client: Client::find(),
         server: Server::start(&lab.backend, folder)?,
         raw: Recorder::start(&lab.backend, &[anywhere])?,
         report: Report::default(),
@@ -109,13 +105,15 @@ fn set<'a>(lab: &'a Lab, binary: &'a Path, folder: &Path) -> Result<Scene<'a>> {
     })
 }
 
-fn introduce(scene: &Scene<'_>) {
+fn introduce() {
     println!();
     println!("  client {LB_V4} ── eth0 {NODE_V4} node ── backend {BACKEND_V4}");
     println!(
         "  Foreword protects the node's eth0. {VIP_V4} is served by the backend, behind the node."
     );
-    println!("  Client: {}. Backend: {}.", scene.client.name(), scene.server.name());
+    let [curl, nginx] = [("curl", "--version", 2), ("nginx", "-v", 3)]
+        .map(|(program, option, count)| client::first_words(program, option, count));
+    println!("  Client: {curl}. Backend: {}.", nginx.replace("nginx version: ", ""));
 }
 
 /// The counters of all stages together.

@@ -5,16 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
-use netlab::{Foreword, Lab, Netns, wait_until};
+use netlab::{Client, End, Foreword, Lab, Netns, Reply, interrupt, wait_until};
 
 use super::bpftool::{self, Counters};
-use super::client::{Answer, Client, Request};
-use super::plain::{self, Reply};
+use super::client::{self, Answer, Request};
 use super::recorder::Recorder;
 use super::report::{self, Report};
 use super::server::Server;
 use super::traces::{self, Traces};
-use crate::interrupt;
 
 /// Foreword's userspace writes its counters once a second.
 const COUNTERS_DELAY: Duration = Duration::from_secs(3);
@@ -37,8 +35,6 @@ pub struct Scene<'a> {
     pub lab: &'a Lab,
     /// The built `foreword`.
     pub binary: &'a Path,
-    /// curl.
-    pub client: Client,
     /// nginx, in the backend.
     pub server: Server<'a>,
     /// The raw listener in the backend.
@@ -88,8 +84,8 @@ impl Scene<'_> {
     /// Makes a request, and shows the command and what came back.
     pub fn get(&mut self, place: Place, request: &Request) -> Result<Answer> {
         interrupt::check()?;
-        report::command(place.name(), &self.client.line(request));
-        let answer = self.client.get(place.netns(self.lab), request)?;
+        report::command(place.name(), &client::line(request));
+        let answer = client::get(place.netns(self.lab), request)?;
         report::output(&answer.shown);
         Ok(answer)
     }
@@ -101,11 +97,18 @@ impl Scene<'_> {
         let (ip, port) = (target.ip(), target.port());
         let typed = text.replace("\r\n", r"\r\n");
         report::command("client", &format!("printf '{typed}' | nc -s {source} {ip} {port}"));
-        let reply = match plain::dial(&self.lab.client, Some(source), target) {
-            Ok(stream) => plain::exchange(stream, text.as_bytes()),
-            Err(error) => Reply::Error(format!("{error:#}")),
+        // A first packet that is dropped is a connection that never opens.
+        let reply = Client::try_connect(&self.lab.client, source, target).map(|mut client| {
+            client.offer(text.as_bytes());
+            client.rest()
+        });
+        let reply = reply.unwrap_or(Reply { bytes: Vec::new(), end: End::Silence });
+        let shown = match reply.end {
+            End::Silence if reply.bytes.is_empty() => "(silence)".to_owned(),
+            _ if reply.bytes.is_empty() => "(closed without a word)".to_owned(),
+            _ => String::from_utf8_lossy(&reply.bytes).replace('\r', ""),
         };
-        report::output(&reply.shown().replace('\r', ""));
+        report::output(&shown);
         Ok(reply)
     }
 

@@ -1,30 +1,31 @@
 //! `cargo xtask dist`: the binary that is shipped, in `dist` below the target folder.
 //!
 //! What is left there has been seen to be static, by its ELF headers, and to run in a root folder
-//! that holds what the image's Dockerfile puts there, and nothing else. Beside it is a list of what it is
-//! made of, which has been seen to be complete.
+//! with nothing else in it, as the image has it. Beside it is a list of what it is made of, which has
+//! been seen to be complete.
 //!
 //! None of that depends on how well the code was optimised, which is what takes minutes: CI leaves it
 //! out, and has another folder, so that nobody ships such a binary.
 
-mod dockerfile;
-mod elf;
-mod image;
 mod sbom;
 
+use std::collections::BTreeSet;
 use std::env::consts::ARCH;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use cargo_metadata::{Artifact, PackageId};
 use clap::Args as ClapArgs;
+use indicatif::BinaryBytes;
+use object::Endianness;
+use object::elf::{DT_NEEDED, FileHeader64, PT_INTERP};
+use object::read::elf::{Dyn as _, FileHeader as _, ProgramHeader as _};
+use tempfile::TempDir;
 
-use crate::cargo::{self, Profile};
-use crate::setup::{self, Purpose};
+use crate::setup::{self, Purpose, locate};
 use crate::static_link::{TARGET, copy_stripped};
-use crate::ui;
-use dockerfile::Dockerfile;
-use image::Image;
+use crate::{cargo, privilege, ui};
 
 /// A complete v2 header, and what `foreword decode` has to make of it.
 const HEADER: &str = "0d0a0d0a000d0a515549540a 2111 000c c0000201 c6336407 9c40 01bb";
@@ -44,52 +45,97 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("the binary is linked for {TARGET}, and this machine is {ARCH}");
     }
     setup::run(Purpose::Dist)?;
-    let binary = if args.quick {
-        build(Profile::Dev, "dist-quick")?
-    } else {
-        build(Profile::Release, "dist")?
-    };
+    let (profile, folder) = if args.quick { ("dev", "dist-quick") } else { ("release", "dist") };
+    let binary = build(profile, folder)?;
     check(&binary)?;
     println!("{}", binary.display());
     Ok(())
 }
 
 /// Builds the binary, and leaves it without debugging information in a folder of this name.
-fn build(profile: Profile, name: &str) -> Result<PathBuf> {
+fn build(profile: &str, name: &str) -> Result<PathBuf> {
     ui::note("building the static binary");
-    let (built, compiled) = cargo::build_static_foreword(profile)?;
+    let (profile, target) = (format!("--profile={profile}"), format!("--target={TARGET}"));
+    let foreword = ["build", "--package=proxy-user", "--bin=foreword", &profile, &target];
+    let artifacts = cargo::build(&foreword)?;
     let folder = cargo::target_dir()?.join(name);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let binary = folder.join("foreword");
     // A running binary can't be written to, but it can be replaced.
     let scratch = folder.join("foreword.new");
-    copy_stripped(&built, &scratch)?;
+    copy_stripped(&cargo::executable(&artifacts, "foreword")?, &scratch)?;
     fs::rename(&scratch, &binary).context("cannot put the binary in its place")?;
-    sbom::write(&binary, &compiled)?;
+    sbom::write(&binary, &compiled_for_target(&artifacts))?;
     Ok(binary)
 }
 
-/// Looks at the file, then runs it as the image would.
+/// The packages that were compiled for the target, and not for what runs during the build: those lie
+/// in another folder.
+fn compiled_for_target(artifacts: &[Artifact]) -> BTreeSet<PackageId> {
+    let is_for_target = |artifact: &&Artifact| {
+        artifact.filenames.iter().any(|file| file.components().any(|it| it.as_str() == TARGET))
+    };
+    artifacts.iter().filter(is_for_target).map(|artifact| artifact.package_id.clone()).collect()
+}
+
+/// Looks at the file, then runs it with nothing beside it.
 fn check(binary: &Path) -> Result<()> {
     let bytes = fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
-    elf::require_static(&bytes).with_context(|| format!("{} is not static", binary.display()))?;
-    ui::done(&format!("static: no interpreter, no libraries, {} KiB", bytes.len() / 1024));
+    require_static(&bytes).with_context(|| format!("{} is not static", binary.display()))?;
+    let size = BinaryBytes(bytes.len() as u64);
+    ui::done(&format!("static: no interpreter, no libraries, {size}"));
 
-    let path = cargo::root().join("scripts/image/Dockerfile");
-    let text =
-        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let dockerfile = Dockerfile::parse(&text).with_context(|| path.display().to_string())?;
-    let context = binary.parent().context("a binary lies in a folder")?;
-    let image = Image::lay_out(&dockerfile, context)?;
-    let version = image.run(&["--version"])?;
+    let root = TempDir::new().context("cannot make a folder")?;
+    fs::copy(binary, root.path().join("foreword")).context("cannot copy the binary")?;
+    let version = run_alone(&root, &["--version"])?;
     let expected = format!("foreword {}", env!("CARGO_PKG_VERSION"));
     if version.trim() != expected {
         bail!("in the empty root, `foreword --version` says {version:?} and not {expected:?}");
     }
-    let decoded = image.run(&["decode", HEADER])?;
+    let decoded = run_alone(&root, &["decode", HEADER])?;
     if !decoded.contains(DECODED) {
         bail!("in the empty root, `foreword decode` says:\n{decoded}");
     }
     ui::done("it runs in a root folder with nothing beside it");
     Ok(())
+}
+
+/// Runs `/foreword` of a root folder. A container engine, which would do the same with the image, does
+/// not run on the machines that this is built on.
+fn run_alone(root: &TempDir, arguments: &[&str]) -> Result<String> {
+    let mut command = privilege::command(locate("chroot")?, "run the binary in an empty root")?;
+    cargo::output(command.arg(root.path()).arg("/foreword").args(arguments))
+}
+
+/// An error unless this is an ELF program with neither an interpreter nor needed libraries. A static
+/// program that can lie anywhere in memory has a dynamic section as well.
+fn require_static(file: &[u8]) -> Result<()> {
+    let header = FileHeader64::<Endianness>::parse(file)?;
+    let endian = header.endian()?;
+    for segment in header.program_headers(endian, file)? {
+        if segment.p_type(endian) == PT_INTERP {
+            bail!("it asks for an interpreter");
+        }
+        let entries = segment.dynamic(endian, file)?.unwrap_or_default();
+        if entries.iter().any(|entry| entry.tag(endian) == DT_NEEDED) {
+            bail!("it asks for a shared library");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_that_runs_this_test_is_dynamic() {
+        let program = fs::read(std::env::current_exe().unwrap()).unwrap();
+        if cfg!(target_env = "gnu") {
+            let error = require_static(&program).unwrap_err().to_string();
+            assert!(error.contains("interpreter") || error.contains("library"), "{error}");
+        }
+        require_static(b"#!/bin/sh\n").unwrap_err();
+        require_static(&program[..70]).unwrap_err();
+    }
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use cargo_metadata::{DepKindInfo, DependencyKind, Metadata, Package, PackageId};
 use cyclonedx_bom::external_models::uri::Purl;
 use cyclonedx_bom::models::component::Classification;
 use cyclonedx_bom::models::dependency::{Dependencies, Dependency};
@@ -18,7 +19,7 @@ use cyclonedx_bom::models::license::{LicenseChoice, Licenses};
 use cyclonedx_bom::models::metadata::Metadata as About;
 use cyclonedx_bom::prelude::*;
 
-use crate::cargo::{Metadata, Package, cargo};
+use crate::cargo::{self, cargo};
 use crate::static_link::TARGET;
 use crate::ui;
 
@@ -32,8 +33,8 @@ const PROGRAMS_TARGET: &str = "bpfel-unknown-none";
 
 /// Writes it beside the binary. `compiled` are the ids of packages that the build of the binary
 /// compiled for its target.
-pub fn write(binary: &Path, compiled: &BTreeSet<String>) -> Result<()> {
-    let metadata = Metadata::of_target(TARGET)?;
+pub fn write(binary: &Path, compiled: &BTreeSet<PackageId>) -> Result<()> {
+    let metadata = cargo::metadata(TARGET)?;
     let linked = tree(BINARY, TARGET, &metadata)?;
     require_same(compiled, &linked, &metadata)?;
     let inside = tree(PROGRAMS, PROGRAMS_TARGET, &metadata)?;
@@ -49,32 +50,65 @@ pub fn write(binary: &Path, compiled: &BTreeSet<String>) -> Result<()> {
 }
 
 /// The ids of the packages whose code is linked into a package's binary, its own among them.
-fn tree(package: &str, target: &str, metadata: &Metadata) -> Result<BTreeSet<String>> {
+fn tree(package: &str, target: &str, metadata: &Metadata) -> Result<BTreeSet<PackageId>> {
     let mut command = cargo();
     command.args(["tree", "--package", package, "--target", target, "--prefix=none"]);
     command.args(["--edges=normal,no-proc-macro", "--format={p}"]);
-    let lines = said(command)?;
-    lines.lines().map(|line| Ok(metadata.find(line)?.id.clone())).collect()
+    let lines = cargo::output(&mut command)?;
+    lines.lines().map(|line| Ok(find(line, metadata)?.id.clone())).collect()
 }
 
-fn said(mut command: Command) -> Result<String> {
-    let line = ui::shell_line(&command);
-    let output = command.output().with_context(|| format!("cannot run `{line}`"))?;
-    if !output.status.success() {
-        bail!("`{line}`: {}", String::from_utf8_lossy(&output.stderr).trim());
+/// Name and version.
+fn label(package: &Package) -> String {
+    format!("{}@{}", package.name, package.version)
+}
+
+/// The only package of this name.
+fn named<'a>(name: &str, metadata: &'a Metadata) -> Result<&'a Package> {
+    let mut all = metadata.packages.iter().filter(|package| *package.name == name);
+    match (all.next(), all.next()) {
+        (Some(package), None) => Ok(package),
+        (None, _) => bail!("there is no package {name}"),
+        (Some(_), Some(_)) => bail!("there are several packages {name}"),
     }
-    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// The package that a line of `cargo tree` is about: `name v1.2.3`, and perhaps more.
+fn find<'a>(line: &str, metadata: &'a Metadata) -> Result<&'a Package> {
+    let begins = |package: &&Package| {
+        let begin = format!("{} v{}", package.name, package.version);
+        line.strip_prefix(&begin).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    };
+    let found = metadata.packages.iter().find(begins);
+    found.with_context(|| format!("`cargo metadata` does not know {line}"))
+}
+
+/// The packages that are linked with this one because it asks for them.
+fn linked_by<'a>(id: &'a PackageId, metadata: &'a Metadata) -> impl Iterator<Item = &'a PackageId> {
+    let nodes = metadata.resolve.iter().flat_map(|resolve| &resolve.nodes);
+    let edges = nodes.filter(move |node| node.id == *id).flat_map(|node| &node.deps);
+    let is_linked = |kind: &DepKindInfo| kind.kind == DependencyKind::Normal;
+    edges.filter(move |edge| edge.dep_kinds.iter().any(is_linked)).map(|edge| &edge.pkg)
+}
+
+/// All the packages that end up in what this one is linked to, its own among them.
+fn linked_into<'a>(id: &'a PackageId, metadata: &'a Metadata) -> BTreeSet<&'a PackageId> {
+    let mut seen = BTreeSet::from([id]);
+    let mut left = vec![id];
+    while let Some(id) = left.pop() {
+        left.extend(linked_by(id, metadata).filter(|it| seen.insert(*it)));
+    }
+    seen
 }
 
 /// The build and the tree know the same packages.
 fn require_same(
-    compiled: &BTreeSet<String>,
-    linked: &BTreeSet<String>,
+    compiled: &BTreeSet<PackageId>,
+    linked: &BTreeSet<PackageId>,
     metadata: &Metadata,
 ) -> Result<()> {
-    let names = |ids: Vec<&String>| {
-        let names = ids.into_iter().map(|id| metadata.get(id).map_or(id.clone(), Package::label));
-        names.collect::<Vec<_>>().join(", ")
+    let names = |ids: Vec<&PackageId>| {
+        ids.into_iter().map(|id| label(&metadata[id])).collect::<Vec<_>>().join(", ")
     };
     let unnamed = names(compiled.difference(linked).collect());
     let uncompiled = names(linked.difference(compiled).collect());
@@ -91,32 +125,30 @@ fn require_same(
 ///
 /// A package that tests ask for and that is linked all the same, because another one needs it, is
 /// none of them.
-fn require_no_developers(all: &BTreeSet<String>, metadata: &Metadata) -> Result<()> {
-    let binary = metadata.named(BINARY)?;
-    let linked: BTreeSet<_> =
-        metadata.linked_into(&binary.id).filter_map(|id| metadata.get(id)).map(name).collect();
-    let for_tests = binary.dependencies.iter().filter(|it| it.kind.as_deref() == Some("dev"));
+fn require_no_developers(all: &BTreeSet<PackageId>, metadata: &Metadata) -> Result<()> {
+    let binary = named(BINARY, metadata)?;
+    let linked: BTreeSet<_> = linked_into(&binary.id, metadata)
+        .into_iter()
+        .map(|id| metadata[id].name.as_str())
+        .collect();
+    let for_tests = binary.dependencies.iter().filter(|it| it.kind == DependencyKind::Development);
     let only_for_tests: BTreeSet<_> =
         for_tests.map(|it| it.name.as_str()).filter(|name| !linked.contains(name)).collect();
     if only_for_tests.is_empty() {
         bail!("{BINARY} has no dependency that is only for tests: this check checks nothing");
     }
-    let named: BTreeSet<_> = all.iter().filter_map(|id| metadata.get(id)).map(name).collect();
-    match only_for_tests.intersection(&named).next() {
+    let all: BTreeSet<_> = all.iter().map(|id| metadata[id].name.as_str()).collect();
+    match only_for_tests.intersection(&all).next() {
         Some(name) => bail!("{name}, which is only for tests, is in the SBOM"),
         None => Ok(()),
     }
 }
 
-fn name(package: &Package) -> &str {
-    &package.name
-}
-
-fn bill(all: &BTreeSet<String>, metadata: &Metadata) -> Result<Bom> {
-    let binary = metadata.named(BINARY)?;
+fn bill(all: &BTreeSet<PackageId>, metadata: &Metadata) -> Result<Bom> {
+    let binary = named(BINARY, metadata)?;
     let others = all.iter().filter(|id| **id != binary.id);
-    let others = others.map(|id| metadata.get(id).context("a package without metadata"));
-    let mut components: Vec<_> = others.map(|it| component(it?)).collect::<Result<_>>()?;
+    let mut components: Vec<_> =
+        others.map(|id| component(&metadata[id])).collect::<Result<_>>()?;
     components.push(standard_library()?);
     let mut main = component(binary)?;
     main.component_type = Classification::Application;
@@ -132,11 +164,12 @@ fn bill(all: &BTreeSet<String>, metadata: &Metadata) -> Result<Bom> {
 
 fn component(package: &Package) -> Result<Component> {
     let Package { name, version, license, source, .. } = package;
+    let version = version.to_string();
     let mut component =
-        Component::new(Classification::Library, name, version, Some(package.label()));
+        Component::new(Classification::Library, name, &version, Some(label(package)));
     // Ours are not published: a number in a registry would be somebody else's.
     if source.is_some() {
-        component.purl = Some(Purl::new("cargo", name, version)?);
+        component.purl = Some(Purl::new("cargo", name, &version)?);
     }
     let license = license.as_deref().with_context(|| format!("{name} names no licence"))?;
     // `A/B` is how Cargo used to write an alternative.
@@ -149,7 +182,7 @@ fn component(package: &Package) -> Result<Component> {
 fn standard_library() -> Result<Component> {
     let mut rustc = Command::new("rustc");
     rustc.arg("--version");
-    let said = said(rustc)?;
+    let said = cargo::output(&mut rustc)?;
     let version = said.split_whitespace().nth(1).context("rustc tells no version")?;
     let mut component =
         Component::new(Classification::Library, "std", version, Some(format!("std@{version}")));
@@ -159,20 +192,20 @@ fn standard_library() -> Result<Component> {
 }
 
 /// Who needs whom, among these. The binary carries the programs, which no edge of Cargo's says.
-fn dependencies(all: &BTreeSet<String>, metadata: &Metadata) -> Result<Dependencies> {
-    let label = |id: &String| Ok(metadata.get(id).context("a package without metadata")?.label());
-    let programs = metadata.named(PROGRAMS)?.id.clone();
+fn dependencies(all: &BTreeSet<PackageId>, metadata: &Metadata) -> Result<Dependencies> {
+    let label = |id: &PackageId| label(&metadata[id]);
     let mut needs: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for id in all {
-        let of = metadata.linked_by(id).filter(|other| all.contains(*other));
-        needs.insert(id, of.map(label).collect::<Result<_>>()?);
+        let of = linked_by(id, metadata).filter(|other| all.contains(*other));
+        needs.insert(id, of.map(label).collect());
     }
-    let binary = &metadata.named(BINARY)?.id;
-    needs.entry(binary).or_default().insert(label(&programs)?);
-    let entry = |(id, of): (&String, BTreeSet<String>)| {
-        Ok(Dependency { dependency_ref: label(id)?, dependencies: of.into_iter().collect() })
+    let (binary, programs) = (named(BINARY, metadata)?, named(PROGRAMS, metadata)?);
+    needs.entry(&binary.id).or_default().insert(label(&programs.id));
+    let entry = |(id, of): (&PackageId, BTreeSet<String>)| Dependency {
+        dependency_ref: label(id),
+        dependencies: of.into_iter().collect(),
     };
-    Ok(Dependencies(needs.into_iter().map(entry).collect::<Result<_>>()?))
+    Ok(Dependencies(needs.into_iter().map(entry).collect()))
 }
 
 /// Reads the file as its users do: it is valid by the specification. How many components it has.
@@ -192,10 +225,10 @@ mod tests {
 
     #[test]
     fn a_package_that_only_one_side_knows_is_named() {
-        let metadata = Metadata::of_target(TARGET).unwrap();
+        let metadata = cargo::metadata(TARGET).unwrap();
         let linked = tree(BINARY, TARGET, &metadata).unwrap();
         require_same(&linked, &linked, &metadata).unwrap();
-        let tokio = metadata.named("tokio").unwrap().id.clone();
+        let tokio = named("tokio", &metadata).unwrap().id.clone();
         let fewer: BTreeSet<_> = linked.iter().filter(|id| **id != tokio).cloned().collect();
         for (compiled, tree) in [(&fewer, &linked), (&linked, &fewer)] {
             let error = require_same(compiled, tree, &metadata).unwrap_err().to_string();
@@ -205,28 +238,28 @@ mod tests {
 
     #[test]
     fn what_is_only_for_tests_is_refused() {
-        let metadata = Metadata::of_target(TARGET).unwrap();
+        let metadata = cargo::metadata(TARGET).unwrap();
         let mut linked = tree(BINARY, TARGET, &metadata).unwrap();
         require_no_developers(&linked, &metadata).unwrap();
-        linked.insert(metadata.named("proptest").unwrap().id.clone());
+        linked.insert(named("proptest", &metadata).unwrap().id.clone());
         let error = require_no_developers(&linked, &metadata).unwrap_err().to_string();
         assert!(error.contains("proptest"), "{error}");
     }
 
     #[test]
     fn what_tests_ask_for_as_well_is_linked_all_the_same() {
-        let metadata = Metadata::of_target(TARGET).unwrap();
-        let asked = &metadata.named(BINARY).unwrap().dependencies;
+        let metadata = cargo::metadata(TARGET).unwrap();
+        let asked = &named(BINARY, &metadata).unwrap().dependencies;
         let kinds: Vec<_> = asked.iter().filter(|it| it.name == "aya-obj").collect();
-        assert!(kinds.iter().all(|it| it.kind.as_deref() == Some("dev")), "{kinds:?}");
+        assert!(kinds.iter().all(|it| it.kind == DependencyKind::Development), "{kinds:?}");
         let linked = tree(BINARY, TARGET, &metadata).unwrap();
-        assert!(linked.contains(&metadata.named("aya-obj").unwrap().id));
+        assert!(linked.contains(&named("aya-obj", &metadata).unwrap().id));
         require_no_developers(&linked, &metadata).unwrap();
     }
 
     #[test]
     fn the_bill_is_valid_and_names_both_halves() {
-        let metadata = Metadata::of_target(TARGET).unwrap();
+        let metadata = cargo::metadata(TARGET).unwrap();
         let mut all = tree(BINARY, TARGET, &metadata).unwrap();
         all.extend(tree(PROGRAMS, PROGRAMS_TARGET, &metadata).unwrap());
         let folder = tempfile::TempDir::new().unwrap();

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::binaries::Binaries;
 use super::debian::Kernel;
+use crate::cargo;
 use crate::setup::locate;
 use crate::static_link::copy_stripped;
 
@@ -87,7 +88,7 @@ impl Initramfs {
         copy_stripped(&binaries.foreword, &root.place(&binaries.foreword)?)?;
         copy_stripped(&binaries.tests, &root.place(Path::new("bin/it"))?)?;
         copy_stripped(&binaries.packets, &root.place(Path::new("bin/packets"))?)?;
-        let written = crate::cargo::root().join("proxy-user/tests/packets/regressions");
+        let written = cargo::root().join("proxy-user/tests/packets/regressions");
         for entry in fs::read_dir(written)? {
             root.add_file(&entry?.path())?;
         }
@@ -180,11 +181,7 @@ fn append(archive: &File, folder: &Path, part: &str) -> Result<()> {
 fn python_library() -> Result<String> {
     let mut python = Command::new(locate("python3")?);
     python.args(["-c", "import sysconfig; print(sysconfig.get_path('stdlib'))"]);
-    let output = python.output().context("cannot run python3")?;
-    if !output.status.success() {
-        bail!("python3 does not say where its library is ({})", output.status);
-    }
-    Ok(String::from_utf8(output.stdout)?.trim_end().to_owned())
+    Ok(cargo::output(&mut python)?.trim_end().to_owned())
 }
 
 /// The files that `ldd` lists: `libc.so.6 => /lib/libc.so.6 (0x7f…)`, or a path alone.

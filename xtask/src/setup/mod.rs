@@ -23,7 +23,7 @@ use rust::Toolchain;
 pub enum Purpose {
     /// Formatting, clippy, and the dependencies.
     Lint,
-    /// The demo, which has stand-ins for some programs.
+    /// The demo.
     Demo,
     /// The tests.
     Test,
@@ -48,7 +48,8 @@ impl Purpose {
             Self::Dist => &[],
             Self::Fuzz => &[debian::CXX_COMPILER],
             Self::Lint | Self::Manifests => &[debian::PYTHON],
-            Self::Demo | Self::Test | Self::Bench | Self::All => &[debian::LAB],
+            Self::Demo => &[debian::LAB, debian::PEERS],
+            Self::Test | Self::Bench | Self::All => &[debian::LAB],
             // All of them are packed, so none can be left out.
             Self::Kernels => &[debian::LAB, debian::PEERS, debian::FOR_TESTS, debian::FOR_KERNELS],
         };
@@ -58,8 +59,9 @@ impl Purpose {
     /// Debian packages without which something is left out, and says so itself.
     fn wanted(self) -> Vec<Package> {
         match self {
-            Self::Lint | Self::Fuzz | Self::Kernels | Self::Dist | Self::Manifests => Vec::new(),
-            Self::Demo => debian::PEERS.to_vec(),
+            Self::Lint | Self::Demo | Self::Fuzz | Self::Kernels | Self::Dist | Self::Manifests => {
+                Vec::new()
+            }
             Self::Test => [debian::PEERS, debian::FOR_TESTS].concat(),
             Self::Bench | Self::All => {
                 [debian::PEERS, debian::FOR_TESTS, debian::FOR_BENCH].concat()

@@ -69,11 +69,7 @@ impl Toolchain {
 }
 
 fn rustc(args: &[&str]) -> Result<String> {
-    let output = Command::new("rustc").args(args).output().context("cannot run rustc")?;
-    if !output.status.success() {
-        bail!("`rustc {}`: {}", args.join(" "), String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(String::from_utf8(output.stdout)?)
+    cargo::output(Command::new("rustc").args(args))
 }
 
 /// Reads the line `LLVM version: 22.1.2`.

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::{PATIENCE, dial};
-use crate::bench::wire::{Work, opening};
+use crate::wire::{Work, opening};
 
 /// Bytes of one write.
 const CHUNK: usize = 128 * 1024;

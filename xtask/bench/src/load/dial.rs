@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
 
 use super::PATIENCE;
-use crate::bench::wire::{MESSAGE, Work, opening};
+use crate::wire::{MESSAGE, Work, opening};
 
 /// How long a connection may take to open.
 const CONNECT: Duration = Duration::from_secs(3);

@@ -28,8 +28,8 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::bench::cpu::Cpus;
-    use crate::bench::server::Server;
+    use crate::cpu::Cpus;
+    use crate::server::Server;
 
     const MOMENT: Duration = Duration::from_millis(50);
 

@@ -9,8 +9,8 @@ use anyhow::{Context, Result, bail};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::{PATIENCE, dial};
-use crate::bench::stats::Latencies;
-use crate::bench::wire::MESSAGE;
+use crate::stats::Latencies;
+use crate::wire::MESSAGE;
 
 /// Events of one wait.
 const EVENTS: usize = 256;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::{PATIENCE, dial};
-use crate::bench::wire::{REQUEST, RESPONSE, Work, opening};
+use crate::wire::{REQUEST, RESPONSE, Work, opening};
 
 /// What was done.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use anyhow::Result;
 use netlab::Netns;
 
 use super::{Place, SERVER, SERVICE};
-use crate::bench::plan::{Contender, Setup};
+use crate::plan::{Contender, Setup};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
 const NODE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);

@@ -8,7 +8,7 @@ use netlab::{LB_V4, Lab, Netns, VIP_V4};
 
 use super::plain::widen_ports;
 use super::{Place, SERVER, SERVICE};
-use crate::bench::plan::Contender;
+use crate::plan::Contender;
 
 /// The addresses: the service is the backend's virtual address, behind the node.
 pub const PLACE: Place = Place {

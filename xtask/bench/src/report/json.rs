@@ -4,9 +4,9 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::Report;
-use crate::bench::network::Network;
-use crate::bench::plan::Contender;
-use crate::bench::stats::Summary;
+use crate::network::Network;
+use crate::plan::Contender;
+use crate::stats::Summary;
 
 /// The run as JSON. Times are in seconds unless a unit says otherwise; a gain above 1 is better
 /// whatever the metric.

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use super::Report;
-use crate::bench::cpu::Cpus;
-use crate::bench::goals::{Goal, Verdict};
-use crate::bench::metric::Metric;
-use crate::bench::network::Network;
-use crate::bench::plan::{Contender, Measure, Setup};
+use crate::cpu::Cpus;
+use crate::goals::{Goal, Verdict};
+use crate::metric::Metric;
+use crate::network::Network;
+use crate::plan::{Contender, Measure, Setup};
 
 /// The whole document; the picture is expected beside it.
 pub fn document(report: &Report<'_>, picture: &str) -> String {
@@ -146,9 +146,9 @@ fn configurations(report: &Report<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::machine::Machine;
-    use crate::bench::plan::Plan;
-    use crate::bench::results::Results;
+    use crate::machine::Machine;
+    use crate::plan::Plan;
+    use crate::results::Results;
 
     fn rendered(results: &Results) -> String {
         let contenders = [Contender::Direct, Contender::Haproxy, Contender::Foreword];

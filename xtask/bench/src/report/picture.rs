@@ -3,9 +3,9 @@
 
 use std::fmt::Write as _;
 
-use crate::bench::metric::Metric;
-use crate::bench::plan::{Contender, Measure, Setup};
-use crate::bench::results::Results;
+use crate::metric::Metric;
+use crate::plan::{Contender, Measure, Setup};
+use crate::results::Results;
 
 /// What is drawn of each set-up.
 const GROUPS: [(&str, Measure, Metric); 6] = [

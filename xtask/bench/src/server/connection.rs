@@ -7,7 +7,7 @@ use std::os::fd::AsRawFd;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 
-use crate::bench::wire::{REQUEST, RESPONSE, Work, read_opening};
+use crate::wire::{REQUEST, RESPONSE, Work, read_opening};
 
 /// What an opening and small messages are read with at most.
 const SMALL: usize = 16 * 1024;
