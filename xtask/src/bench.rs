@@ -26,7 +26,7 @@ pub fn run() -> Result<()> {
     let [foreword, listener, program] =
         ["foreword", "listener", "bench"].map(|name| cargo::executable(&artifacts, name));
     let folder = cargo::target_dir()?.join("bench");
-    // Made here, so that it belongs to whoever asked.
+    // Made here, so that it belongs to the user and not to root.
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let why = "make network namespaces, attach Foreword and pin CPUs";
     let mut command = privilege::command(program?, why)?;

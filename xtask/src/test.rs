@@ -1,5 +1,5 @@
-//! `cargo xtask test`: unit tests as whoever asks, then what needs namespaces as root: conformance,
-//! the integration binary, and generated packets.
+//! `cargo xtask test`: unit tests as the user who runs it, then as root what needs network namespaces:
+//! conformance, the integration tests, and generated packets.
 //!
 //! Nothing is printed after cargo's own closing lines.
 

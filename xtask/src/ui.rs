@@ -62,7 +62,7 @@ pub fn run_long(what: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Shows output as it comes, and gives back its last lines.
+/// Shows output as it arrives, and returns its last lines.
 fn follow(reader: PipeReader, watch: &mut Watch) -> VecDeque<String> {
     let (sender, lines) = mpsc::channel();
     thread::spawn(move || {

@@ -15,7 +15,7 @@ pub fn rule(port: impl Display, version: &str) -> Config {
     Config::on("eth0").rule(Rule::new("web", port).outbound(version))
 }
 
-/// Waits until it has said a word so many times.
+/// Waits until the output has a word this many times.
 #[track_caller]
 pub fn wait_for(foreword: &Foreword, word: &str, times: usize) {
     wait_until(PATIENCE, word, || foreword.output().matches(word).count() >= times)

@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 
 use crate::FOREWORD;
 use crate::admin::get;
-use crate::config_file::{rule, wait_for};
+use crate::config_file::wait_for;
 use crate::probe::{FLAGS, assert_served, echoes};
 
 const FOLDER: &str = "/run/foreword/locks";

@@ -11,7 +11,6 @@ use netlab::{
     wait_until,
 };
 
-use crate::FOREWORD;
 use crate::counters::Counters;
 use crate::hosts::Hosts;
 

@@ -24,7 +24,7 @@ impl Both {
         let folder = TempDir::new().expect("a folder can be made");
         let socket = folder.path().join("admin.sock");
         let configs = ["eth0", "eth1"].map(|card| ConfigFile::saying(config(&socket, card, PORT)));
-        let runs = configs.each_ref().map(|config| config.run(lab));
+        let runs = configs.each_ref().map(|config| FOREWORD.run(&lab.node, config));
         Self { runs, configs, socket, _folder: folder }
     }
 

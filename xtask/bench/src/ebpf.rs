@@ -85,7 +85,7 @@ fn during(stage: &Stage, load: impl FnOnce() -> Result<()>) -> Result<Runs> {
     Ok(look(&programs)?.since(&before))
 }
 
-/// The programs that some processes hold, whoever else has others of the same names.
+/// The programs that some processes hold. Others may have programs of the same names.
 fn programs_of(processes: &[u32]) -> Result<BTreeSet<u64>> {
     let mut ids = BTreeSet::new();
     for process in processes {

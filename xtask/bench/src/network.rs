@@ -1,5 +1,5 @@
-//! The two set-ups, each contender in namespaces of its own: nobody's firewall rules and eBPF
-//! programs are in anybody else's way.
+//! The two set-ups. Each contender has namespaces of its own, so that its firewall rules and eBPF
+//! programs don't affect the others.
 
 mod plain;
 mod transparent;
@@ -14,7 +14,7 @@ use super::plan::{Contender, Setup};
 /// Where the contenders' clients connect to.
 const SERVICE: u16 = 9000;
 
-/// Where the server listens, and nobody is in between.
+/// Where the server listens for connections that do not pass a proxy.
 const SERVER: u16 = 9001;
 
 /// One contender's network.

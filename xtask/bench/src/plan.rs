@@ -101,7 +101,7 @@ pub enum Measure {
     #[value(name = "ping-pong-1")]
     #[serde(rename = "ping-pong-1")]
     PingPong1,
-    /// The same on 256 connections at once.
+    /// 64 B there and back on 256 connections at once.
     #[value(name = "ping-pong-256")]
     #[serde(rename = "ping-pong-256")]
     PingPong256,
@@ -154,7 +154,7 @@ pub struct Plan {
     pub measures: Vec<Measure>,
     /// How often each of them is taken.
     pub rounds: usize,
-    /// The same for those that are counts.
+    /// How often those are taken that are counts.
     pub count_rounds: usize,
     /// How long a load lasts.
     pub duration: Duration,

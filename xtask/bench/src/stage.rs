@@ -99,7 +99,7 @@ impl Stage {
         self.load_at(self.target(), work)
     }
 
-    /// The same towards any address.
+    /// [`Self::load`] towards any address.
     pub fn load_at<T: Send>(
         &self,
         target: SocketAddrV4,

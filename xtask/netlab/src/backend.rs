@@ -99,7 +99,7 @@ impl Recording {
         lock(&self.bytes).clone()
     }
 
-    /// Waits until at least `length` bytes have come, and gives back all that have.
+    /// Waits until at least `length` bytes have arrived, and returns all that have.
     pub fn at_least(&self, length: usize) -> Vec<u8> {
         let enough = || lock(&self.bytes).len() >= length;
         wait_until(PATIENCE, &format!("{length} bytes at the backend"), enough)
@@ -107,7 +107,7 @@ impl Recording {
         self.so_far()
     }
 
-    /// Waits until the sender has ended, and gives back all its bytes and how it ended.
+    /// Waits until the sender has ended, and returns all its bytes and how it ended.
     pub fn at_end(&self) -> Reply {
         let mut end = None;
         let ended = wait_until(PATIENCE, "the sender's end at the backend", || {

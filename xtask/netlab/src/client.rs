@@ -80,12 +80,12 @@ impl Client {
             .unwrap_or_else(|error| panic!("cannot connect from {from} to {to}: {error}"))
     }
 
-    /// The same where a refusal or a time-out is one of the possible answers.
+    /// Connects, where a refusal or a time-out is a possible answer.
     pub fn try_connect(netns: &Netns, from: IpAddr, to: SocketAddr) -> io::Result<Self> {
         Self::try_connect_within(netns, from, to, CONNECT_PATIENCE)
     }
 
-    /// [`Client::try_connect`] with an own patience.
+    /// [`Client::try_connect`] with another time-out.
     pub fn try_connect_within(
         netns: &Netns,
         from: IpAddr,
@@ -95,7 +95,7 @@ impl Client {
         Self::open(netns, SocketAddr::new(from, 0), to, patience)
     }
 
-    /// [`Client::connect`] with a port of our own choice, which may still be in `TIME_WAIT`.
+    /// [`Client::connect`] from a given port, which may still be in `TIME_WAIT`.
     pub fn connect_from_port(netns: &Netns, from: SocketAddr, to: SocketAddr) -> Self {
         Self::open(netns, from, to, CONNECT_PATIENCE)
             .unwrap_or_else(|error| panic!("cannot connect from {from} to {to}: {error}"))
@@ -159,7 +159,7 @@ impl Client {
         Reply { bytes, end }
     }
 
-    /// [`Client::rest`] with an own patience.
+    /// [`Client::rest`] with another time-out.
     pub fn rest_within(&mut self, patience: Duration) -> Reply {
         self.0.set_read_timeout(Some(patience)).expect("a time-out above zero is valid");
         let rest = self.rest();

@@ -77,8 +77,8 @@ impl Daemon {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Waits for a line that begins with `prefix`, and gives it back whole. A process that ends
-    /// first, or is silent for too long, is an error with its output.
+    /// Waits for a line that begins with `prefix`, and returns the whole line. If the process ends first,
+    /// or is silent for too long, the error carries its output.
     pub fn wait_for_line(&mut self, prefix: &str, timeout: Duration) -> Result<String> {
         let mut found = None;
         let waited = wait_until(timeout, &format!("`{prefix}` from {}", self.name), || {

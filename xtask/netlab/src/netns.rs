@@ -110,7 +110,7 @@ impl Netns {
         self.wait_for_route(address)
     }
 
-    /// The same for an address that is the source of a connection only when it is asked for.
+    /// Adds an address that connections come from only if they are bound to it.
     pub fn add_spare_address(&self, interface: &str, address: IpAddr, prefix: u8) -> Result<()> {
         let nodad = nodad(address);
         let lifetime = "valid_lft forever preferred_lft 0";

@@ -15,7 +15,7 @@
 //! route is the router, by `eth0` as well; [`Site::enter_by`] and [`Site::answer_by`] choose other
 //! ways. There is no
 //! reverse-path filter anywhere, whatever the machine's default is. Rules of a firewall or of
-//! kube-proxy are the business of whoever uses the site.
+//! kube-proxy are for the test to add.
 
 use std::net::IpAddr;
 

@@ -59,11 +59,11 @@ macro_rules! both_families {
         $(#[doc = $doc:literal])*
         $(#[ignore = $why:literal])?
         $(#[allow $allowed:tt])?
-        fn $name:ident($family:ident: Family) $body:block
+        fn $name:ident($family:ident: $type:ty) $body:block
     ) => {
         $(#[doc = $doc])*
         $(#[allow $allowed])?
-        fn $name($family: $crate::Family) $body
+        fn $name($family: $type) $body
 
         mod $name {
             #[test]

@@ -1,5 +1,5 @@
-//! Lines for whoever runs the demo, the benchmark or another developer command, on stderr, with colour
-//! on a terminal only.
+//! What the demo, the benchmark and other developer commands tell their user: lines on stderr, with
+//! colour on a terminal only.
 
 use console::style;
 

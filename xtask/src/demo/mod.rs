@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: Foreword at work in a small network, each step shown and checked.
 //!
-//! Building is done as whoever asks. What needs root, the lab and Foreword in it, is done by this
-//! same program, run again by sudo.
+//! It builds as the user who runs it. The lab needs root, so this program runs itself again by sudo for
+//! that.
 
 mod bpftool;
 mod client;

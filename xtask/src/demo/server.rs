@@ -53,7 +53,7 @@ impl<'a> Server<'a> {
         Ok(count.saturating_sub(self.own.get()))
     }
 
-    /// Leaves the process running, and gives back its id.
+    /// Leaves the process running, and returns its id.
     pub fn keep(self) -> u32 {
         let pid = self.daemon.pid();
         std::mem::forget(self.daemon);
@@ -73,7 +73,7 @@ fn start_nginx(netns: &Netns, folder: &Path) -> Result<Daemon> {
     Daemon::start("nginx", command)
 }
 
-/// Has openssl make a certificate for nobody in particular.
+/// Has openssl make a self-signed certificate.
 fn make_certificate(folder: &Path) -> Result<()> {
     let mut command = Command::new("openssl");
     command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);

@@ -141,7 +141,7 @@ fn web_text() -> String {
     )
 }
 
-/// Requests `/` of the raw listener; gives back its address, and the client's port.
+/// Requests `/` of the raw listener; returns its address and the client's port.
 fn call_raw_listener(scene: &mut Scene<'_>, family: Family) -> Result<(SocketAddr, u16)> {
     let target = SocketAddr::new(family.vip(), RAW);
     let answer = scene.get(Place::Client, &Request::new(target, "/", RAW_HOST))?;
@@ -170,7 +170,7 @@ fn check_heard(scene: &mut Scene<'_>, body: &str, port: Option<u16>) {
     scene.report.check(body.contains(&expected), &claim);
 }
 
-/// Takes the header apart with the demo's own reader.
+/// Checks the header with a reader that is not Foreword's.
 fn check_v2(
     scene: &mut Scene<'_>,
     bytes: &[u8],

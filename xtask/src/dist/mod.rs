@@ -1,11 +1,10 @@
 //! `cargo xtask dist`: the binary that is shipped, in `dist` below the target folder.
 //!
-//! What is left there has been seen to be static, by its ELF headers, and to run in a root folder
-//! with nothing else in it, as the image has it. Beside it is a list of what it is made of, which has
-//! been seen to be complete.
+//! It is checked to be static, by its ELF headers, and to run in a root folder with nothing else in it,
+//! as in the image. Beside it is a list of what it is made of, which is checked to be complete.
 //!
-//! None of that depends on how well the code was optimised, which is what takes minutes: CI leaves it
-//! out, and has another folder, so that nobody ships such a binary.
+//! None of these checks depends on optimisation, which takes minutes. CI therefore builds without it,
+//! into another folder, so that such a binary is not shipped by mistake.
 
 mod sbom;
 

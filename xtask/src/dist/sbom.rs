@@ -3,7 +3,7 @@
 //!
 //! It lists what the build itself said that it compiled for the target. Cargo's dependency tree, which
 //! is asked on its own, has to say the same; so what is missing, or is only for developers, is seen.
-//! The same sources give the same file: it has neither a date nor a number of its own.
+//! It has neither a date nor a serial number, so that equal sources give equal files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};

@@ -12,7 +12,7 @@ use crate::{privilege, test, ui};
 /// What the tests' names that judge generated frames begin with.
 const TESTS: &str = "verdicts";
 
-/// Runs for so many seconds. Without a seed it is the time, which is said.
+/// Runs for this many seconds. Without a seed it takes the time for one, and prints it.
 pub fn run(seconds: u32, seed: Option<u64>) -> Result<()> {
     setup::run(Purpose::Test)?;
     let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs());

@@ -84,7 +84,7 @@ fn check_advisories(program: &Path, workspace: &str, config: &Path) -> Result<()
     Ok(())
 }
 
-/// The same configuration without licences is refused, and for that reason.
+/// Checks that the configuration without any licence is refused, and for that reason.
 fn require_refusal(program: &Path, config: &Path) -> Result<()> {
     let text = fs::read_to_string(config).context("cannot read deny.toml")?;
     let scratch = TempDir::new().context("cannot make a folder")?;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use super::locate;
 use crate::{cargo, ui};
 
-/// A folder with an environment in it. Whoever made it may keep other files of the tools' there.
+/// A folder with an environment in it, and other files that the tools need.
 #[derive(Debug)]
 pub struct Environment {
     folder: PathBuf,

@@ -1,6 +1,6 @@
 //! Real tunnels, which the kernel lists, and what the doctor says of them.
 
-use netlab::{Config, ConfigFile, Lab, Netns, OFF, PORT, REQUIRE, Rule, lab};
+use netlab::{Config, Lab, Netns, OFF, PORT, REQUIRE, Rule, lab};
 
 use super::Visit;
 use crate::FOREWORD;

@@ -29,7 +29,7 @@ pub const DESCRIPTION: &str = "Client, proxy and server are on `lo` of one names
     what comes from 10.9.0.1 into its private namespace and back, so that its packets pass one more \
     veth pair and two eBPF programs.";
 
-/// Makes the namespace. Whoever connects to the node's address does so from the client's.
+/// Makes the namespace. Connections to the node's address come from the client's.
 pub fn make(contender: Contender) -> Result<Netns> {
     let netns = Netns::new(&super::name(Setup::Plain, contender))?;
     netns.add_address("lo", CLIENT.into(), 32)?;

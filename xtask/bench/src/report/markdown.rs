@@ -31,8 +31,8 @@ fn introduction(report: &Report<'_>) -> String {
     let Report { plan, machine, cpus: Cpus { load, proxy }, .. } = report;
     let versions = machine.versions.join("\n- ");
     format!(
-        "Made by `cargo xtask bench`: whoever runs it gets this document with the numbers of their \
-         own machine.\n\n\
+        "Made by `cargo xtask bench`, which writes this document with the numbers of the machine that it \
+         runs on.\n\n\
          - {}\n- others kept {:.2} CPUs busy before the run\n- {versions}\n\n\
          Load and server are pinned to CPU {load}, the proxy has CPU {proxy} to itself, with one worker; for \
          the ping-pong on one connection all of them share CPU {load}. Every connection begins with a \

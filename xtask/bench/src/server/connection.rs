@@ -38,7 +38,7 @@ pub enum Next {
     Wait,
     /// It has ended.
     Close,
-    /// The same, with a reason that fails the measure.
+    /// Close it, for a reason that fails the measure.
     Complain(String),
 }
 
