@@ -1,5 +1,6 @@
 //! Imports point one way. Each room may use the rooms named beside it, and no others; a room that
-//! is not in the table may not exist. (`config` may use `header` for the types of its settings.)
+//! is not in the table may not exist. (`header` is the crate proxy-header;
+//! `config` uses it for the types of its settings.)
 
 use std::fs;
 use std::io;
