@@ -1,7 +1,7 @@
-//! Upstreams that can't be reached. What connections say of an address is a suspicion; we try it by
-//! ourselves, once a second, with a connection that carries nothing. While that fails the address is
-//! down, and first packets to it are refused, whoever sends them: a load balancer's check that comes
-//! every few seconds must not be the one that is let through to see.
+//! Active checks of upstreams whose connections fail. Failures of clients' connections only make an
+//! address a suspect; we then connect to it ourselves once a second, and send nothing. While that fails the
+//! address is down, and initial SYNs to it are refused, whoever sends them: no client's connection is spent
+//! on finding out, and a load balancer's check every few seconds keeps failing.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, ErrorKind};
@@ -20,21 +20,21 @@ use crate::relay::is_upstreams;
 use crate::steer::Down;
 use crate::sys::socket::{self, ConnectMode};
 
-/// How long an address may take to answer. A packet that is lost is for the next trial.
+/// How long an address may take to answer. A lost packet is left to the next check.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a failure counts that may be due to the client's address, which a trial of ours has not got.
+/// How long a failure counts that may be due to the client's address, which our own checks don't have.
 const CLIENT_FAILURE_TTL: Duration = Duration::from_secs(10);
 
-/// How long an address that only clients know is tried while nobody aims at it.
+/// An address that no rule names is no longer checked once nobody has connected to it for so long.
 const UNUSED_FOR: Duration = Duration::from_secs(600);
 
-/// What is said of an address that is reached.
+/// The log line for an address that is reached again.
 const UP: &str = "an upstream is up again";
 
-/// What came of a trial.
+/// The outcome of a check.
 pub type CheckResult = (UpstreamAddr, io::Result<()>);
 
-/// The addresses that are tried, and those that are down.
+/// The checks in flight, and the addresses that are down.
 #[derive(Debug)]
 pub struct ActiveChecks {
     in_flight: HashSet<UpstreamAddr>,
@@ -56,25 +56,25 @@ impl ActiveChecks {
         Self { in_flight: HashSet::new(), down: HashMap::new(), result, results }
     }
 
-    /// The next result. May be given up and asked again.
+    /// The next result. Cancel-safe.
     pub async fn next(&mut self) -> CheckResult {
         match self.results.recv().await {
             Some(result) => {
                 self.in_flight.remove(&result.0);
                 result
             }
-            // We have a sender ourselves.
+            // Never: we hold a sender ourselves.
             None => std::future::pending().await,
         }
     }
 
-    /// Tries an address, unless that is under way. Needs a tokio runtime.
+    /// Starts a check of an address, unless one is in flight. Needs a tokio runtime.
     fn begin(&mut self, address: UpstreamAddr, mark: Option<u32>) {
         if self.in_flight.insert(address) {
             let result = self.result.clone();
             tokio::spawn(async move {
                 let reached = reach(address, mark).await;
-                // Nobody may be left to hear of it.
+                // The run may have ended.
                 let _ = result.send((address, reached));
             });
         }
@@ -85,7 +85,7 @@ impl ActiveChecks {
     }
 }
 
-/// Connects, and ends that by a reset before anything is said.
+/// Connects, and resets the connection before anything is sent.
 async fn reach(address: UpstreamAddr, mark: Option<u32>) -> io::Result<()> {
     let to = address.get();
     let stream = socket::connect(socket::upstream(to, mark, ConnectMode::Plain)?, to)?;
@@ -95,13 +95,13 @@ async fn reach(address: UpstreamAddr, mark: Option<u32>) -> io::Result<()> {
 }
 
 impl Service {
-    /// Tries what is suspected to be down, and what is down; to be called once a second.
+    /// Starts checks of suspects and of what is down; to be called once a second.
     pub(super) fn check_upstreams(&mut self) {
         let suspects = self.relay.health().suspects(Instant::now());
         let down: Vec<_> = self.checks.down.keys().copied().collect();
         for address in down {
             if !suspects.contains_key(&address) {
-                // Somebody's connection has come about.
+                // A client's connection has succeeded.
                 self.mark_up(address, UP);
             } else if self.is_unused(address) {
                 self.mark_up(address, "an upstream is no longer tried, since nobody aims at it");
@@ -121,11 +121,11 @@ impl Service {
         self.refuse_down();
     }
 
-    /// Takes in what came of a trial.
+    /// Acts on the outcome of a check.
     pub(super) fn apply_check_result(&mut self, (address, reached): CheckResult) {
         match reached {
             Ok(()) => self.mark_up(address, UP),
-            // That says nothing of the upstream.
+            // The failure is our own and says nothing about the upstream.
             Err(error) if !is_upstreams(&error) => {
                 tracing::debug!(%address, %error, "an upstream can't be tried");
             }
@@ -134,8 +134,8 @@ impl Service {
         self.refuse_down();
     }
 
-    /// Whether nobody has aimed at an address for long, and no rule names it: a pod that is gone for good
-    /// would be tried for ever.
+    /// Whether nobody has connected to an address for long, and no rule names it: a pod that is gone for
+    /// good would be checked for ever.
     fn is_unused(&self, address: UpstreamAddr) -> bool {
         let is_new =
             self.checks.down.get(&address).is_none_or(|it| it.since.elapsed() < UNUSED_FOR);
@@ -147,7 +147,7 @@ impl Service {
         matches!(aimed, Ok(aimed) if aimed.is_none_or(|ago| ago >= UNUSED_FOR))
     }
 
-    /// An address is not taken for down any more.
+    /// Takes an address for up again.
     fn mark_up(&mut self, address: UpstreamAddr, what: &str) {
         self.relay.health().reached(address);
         if let Some(DownSince { since, .. }) = self.checks.down.remove(&address) {
@@ -167,7 +167,7 @@ impl Service {
         }
     }
 
-    /// Has the programs refuse what would go to upstreams that are down.
+    /// Has the eBPF programs refuse connections to upstreams that are down.
     fn refuse_down(&mut self) {
         let rules = self.settings.rules.iter();
         let rules = rules.filter(|rule| rule.upstream.when_down == WhenDown::Refuse);

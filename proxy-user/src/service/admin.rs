@@ -1,4 +1,4 @@
-//! Where a run is looked at: its socket, and HTTP.
+//! The admin socket and the HTTP listener of a run, across takeovers.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -15,7 +15,7 @@ use crate::operate::admin::socket::AdminSocket;
 use crate::operate::admin::{RequestSender, listener};
 use crate::steer::{ListenerLock, Steering, listener_owner};
 
-/// Where it is looked at.
+/// The admin socket, if there is one, and HTTP, if it is configured.
 #[derive(Debug)]
 pub struct Admin {
     pub socket: Option<AdminSocket>,
@@ -23,14 +23,14 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Has the socket's path lead here.
+    /// Points the socket's path to this run.
     pub fn lead(&self) {
         if let Some(Err(error)) = self.socket.as_ref().map(AdminSocket::lead) {
             tracing::warn!(error = %format!("{error:#}"), "`foreword reload` will not find this run");
         }
     }
 
-    /// Has the socket's path lead here if it leads to nobody any more.
+    /// Points the socket's path to this run if the run that it led to is gone.
     pub fn keep_path(&self) {
         match self.socket.as_ref().map(AdminSocket::lead_if_nobody_does) {
             Some(Ok(true)) => {
@@ -44,14 +44,14 @@ impl Admin {
         }
     }
 
-    /// Where HTTP is to be answered and can't be yet, because a predecessor listens there.
+    /// The HTTP address, while a predecessor still listens there.
     pub fn wanted(&self) -> Option<SocketAddr> {
         self.http.as_ref().and_then(Http::wanted)
     }
 }
 
-/// The usual place may be out of reach, and traffic is worth more than sight; another one was asked
-/// for.
+/// Opens the admin socket. A failure at the default path is only logged, since traffic matters more; at a
+/// path that was configured it is an error.
 pub fn open_socket(
     settings: &Settings,
     instance: u32,

@@ -1,4 +1,4 @@
-//! What a run says when it is asked, and does when it is told.
+//! Answers to requests over the admin socket and HTTP.
 
 use std::collections::{BTreeMap, HashMap};
 use std::process;
@@ -20,7 +20,7 @@ use crate::steer::pinned::Ends;
 use crate::steer::{self, Attached, Failure};
 
 impl Service {
-    /// Answers a question. What fails is said to whoever has asked, and stops nothing.
+    /// Answers a request. A failure is reported to the client, and stops nothing.
     pub fn answer(&mut self, question: PendingRequest) {
         if question.is_abandoned() {
             return;
@@ -35,7 +35,7 @@ impl Service {
             Request::Tighten { rule, quiet, force } => {
                 self.tighten(rule.as_deref(), *quiet, *force).and_then(value)
             }
-            // It is answered when it is known.
+            // The answer follows when the reload is done.
             Request::Reload => return self.begin_reload(ReloadTrigger::PendingRequest(question)),
         };
         question.answer(match answer {
@@ -72,8 +72,8 @@ impl Service {
         })
     }
 
-    /// The same, for whoever keeps it. What is told of rules that are gone and have no connections is
-    /// their last word.
+    /// The status for a client that stores it: the counters of rules that are gone and have no
+    /// connections are folded into one sum afterwards.
     fn scrape(&mut self) -> Result<Status> {
         let status = self.status()?;
         let ended =
@@ -82,14 +82,14 @@ impl Service {
         Ok(status)
     }
 
-    /// Those that are attached to, and behind them those that should be.
+    /// Interfaces that we are attached to, followed by those that could not be attached to.
     fn interfaces(&self) -> Vec<Interface> {
         let attached = self.steering.attached().map(Interface::from);
         attached.chain(self.steering.failures().map(Interface::from)).collect()
     }
 
-    /// Those that there are in their own order, behind them those that there were, and the sum of the
-    /// ones before.
+    /// The rules in their order, followed by former ones that still have connections, and the sum of all
+    /// others.
     fn rules(&self) -> Vec<Rule> {
         let counts = self.relay.counts_by_rule();
         let mut traffic: BTreeMap<_, _> =

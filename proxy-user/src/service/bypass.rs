@@ -1,4 +1,4 @@
-//! Says that somebody was answered past us, and what to do if that was right.
+//! Logs that a server answered a client past us, and what to do if that was intended.
 
 use std::time::Duration;
 
@@ -9,21 +9,21 @@ use tokio::time::Instant;
 use super::Service;
 use crate::config::field;
 
-/// How often it is said at most.
+/// The shortest time between two log lines.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// What is known of answers that were dropped.
+/// The answers that were dropped, and those already logged.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Bypasses {
     /// How many there were.
     seen: u64,
-    /// How many there were when it was last said.
+    /// How many there were at the last log line.
     said: u64,
     last: Option<Instant>,
 }
 
 impl Service {
-    /// Looks whether answers were dropped since the last look, and says so.
+    /// Logs the answers that were dropped since the last call.
     pub fn watch_bypasses(&mut self) {
         if let Err(error) = self.say_bypasses() {
             tracing::warn!(error = %format!("{error:#}"), "cannot look at dropped answers");

@@ -1,7 +1,7 @@
-//! The configuration file on disk: read, judged, and watched for changes.
+//! The configuration file on disk: read, validated, and watched for changes.
 //!
-//! What counts is what the file says, not how it was changed: written in place, renamed over, or
-//! exchanged by a symlink further up, as a ConfigMap's is.
+//! What counts is what the file says, not how it was changed: written in place, renamed over, or swapped by
+//! a symlink further up, as in a ConfigMap.
 
 use std::fs;
 use std::io;
@@ -15,7 +15,7 @@ use crate::config::word::place;
 use crate::config::{Found, Invalid, Names, RawConfig, Settings, Written, validate};
 use crate::sys::file_watch::FolderWatch;
 
-/// A change is followed by others within this time: what is half written is not read.
+/// The file is read once nothing has changed for so long, so that it is not read half written.
 const SETTLED: Duration = Duration::from_millis(100);
 
 /// Why a file can't be used. It names the file and, where there is one, the place.
@@ -29,7 +29,7 @@ pub enum FileError {
         /// Why.
         error: io::Error,
     },
-    /// It is no configuration.
+    /// It can't be parsed.
     #[error("{place}: {error}", place = place(.path.display(), .error.position))]
     Misread {
         /// The file.
@@ -37,7 +37,7 @@ pub enum FileError {
         /// Why.
         error: Misread,
     },
-    /// It says something that makes no sense.
+    /// It fails validation.
     #[error("{place}: {error}", place = place(.path.display(), .error.position()))]
     Invalid {
         /// The file.
@@ -47,12 +47,12 @@ pub enum FileError {
     },
 }
 
-/// What a file says, word for word and judged.
+/// What a file says: as written, and validated.
 #[derive(Debug)]
 pub struct Read {
-    /// The words.
+    /// As written.
     pub config: RawConfig,
-    /// What they mean.
+    /// Validated.
     pub settings: Settings,
 }
 
@@ -65,19 +65,19 @@ pub struct ConfigFile {
 }
 
 impl ConfigFile {
-    /// Reads and judges the file.
+    /// Reads and validates the file.
     pub fn open(path: &Path) -> Result<(Self, Settings), FileError> {
         let text = text(path)?;
         let Read { config, settings } = judge(path, &text)?;
         Ok((Self { path: path.to_owned(), text, config }, settings))
     }
 
-    /// Judges what was found for the names that it says.
+    /// Validates the addresses that were found for its names.
     pub fn judge_names(&self, settings: &Settings, found: &Found) -> Result<Names, FileError> {
         self.judge_names_of(&self.config, settings, found)
     }
 
-    /// The same for what it says by now.
+    /// Validates the addresses that were found for the names in another reading of it.
     pub fn judge_names_of(
         &self,
         config: &RawConfig,
@@ -103,18 +103,18 @@ impl ConfigFile {
         self.config = config;
     }
 
-    /// Reads and judges it again.
+    /// Reads and validates it again.
     pub fn read(&mut self) -> Result<Read, FileError> {
         self.text = text(&self.path)?;
         judge(&self.path, &self.text)
     }
 
-    /// Whether it says something else than when it was last read.
+    /// Whether its text differs from when it was last read.
     pub fn has_changed(&self) -> bool {
         fs::read_to_string(&self.path).map_or(true, |text| text != self.text)
     }
 
-    /// Watches it. It may have changed since it was read, so that the first news are there at once.
+    /// Watches it. The first event is immediate, since it may have changed after it was read.
     pub fn watch(&self) -> io::Result<ConfigWatch> {
         let folders = FolderWatch::new(&folders(&self.path))?;
         Ok(ConfigWatch { folders, settled: Some(Instant::now()) })
@@ -146,7 +146,7 @@ fn folders(path: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// Tells that a file may have changed.
+/// Reports that a file may have changed.
 #[derive(Debug)]
 pub struct ConfigWatch {
     folders: FolderWatch,
@@ -155,8 +155,7 @@ pub struct ConfigWatch {
 }
 
 impl ConfigWatch {
-    /// Waits until something has changed beside the file, and no more does. The wait may be given
-    /// up and begun again: nothing is forgotten by that.
+    /// Waits until something has changed in its folders and settled. Cancel-safe.
     pub async fn changed(&mut self) {
         if self.settled.is_none() {
             self.folders.changed().await;

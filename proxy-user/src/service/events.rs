@@ -1,4 +1,4 @@
-//! What can happen to a run from outside.
+//! The events that the control loop waits for.
 
 use std::time::Duration;
 
@@ -13,12 +13,12 @@ use crate::operate::admin::PendingRequest;
 use crate::steer::Successor;
 use crate::steer::watch::LinkNews;
 
-/// How often the maps for sight are brought up to date, and workers are looked after.
+/// How often counters are published and workers are checked.
 pub const SECOND: Duration = BEAT;
-/// How often it is looked whether all that is ours in the kernel is there, without any news.
+/// How often our objects in the kernel are checked even if netlink reports nothing.
 pub const LOOK: Duration = Duration::from_secs(60);
 
-/// What can happen.
+/// Everything that can wake the control loop.
 pub struct Events {
     pub seconds: Ticks,
     pub looks: Ticks,
@@ -30,34 +30,34 @@ pub struct Events {
     pub pending: mpsc::Receiver<PendingRequest>,
 }
 
-/// Why a run is to end.
+/// Why a run stops serving.
 pub enum Stop {
-    /// Somebody asked for it.
+    /// SIGTERM or SIGINT.
     Signal,
-    /// Another Foreword has taken over, and waits for us to let go.
+    /// Another Foreword takes over, and waits for us to release the interfaces.
     Takeover(Successor),
-    /// A worker has stopped, and its connections with it.
+    /// A worker thread has ended, and its connections with it.
     WorkerGone,
 }
 
-/// What is done over and over, whatever else is going on.
+/// A periodic tick that other events do not postpone.
 pub struct Ticks(Interval);
 
 impl Ticks {
-    /// The first one comes at once.
+    /// The first tick comes at once.
     pub fn every(period: Duration) -> Self {
         let mut ticks = interval(period);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self(ticks)
     }
 
-    /// The next one.
+    /// Waits for the next tick.
     pub async fn next(&mut self) {
         self.0.tick().await;
     }
 }
 
-/// The signals that ask for an end.
+/// SIGTERM and SIGINT.
 #[derive(Debug)]
 pub struct Signals {
     interrupt: Signal,
@@ -66,7 +66,7 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// From now on they no longer kill the process.
+    /// Installs the handlers: from now on the signals no longer kill the process.
     pub fn catch() -> Result<Self> {
         Ok(Self {
             interrupt: catch(SignalKind::interrupt())?,
@@ -75,7 +75,7 @@ impl Signals {
         })
     }
 
-    /// One that asks for an end.
+    /// Waits for one of them.
     pub async fn end(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -84,23 +84,23 @@ impl Signals {
         self.have_come = true;
     }
 
-    /// Whether somebody has asked for an end already.
+    /// Whether one has come already.
     pub fn have_come(&self) -> bool {
         self.have_come
     }
 }
 
-/// The signal that asks for the configuration to be read again.
+/// SIGHUP, which reloads the configuration.
 #[derive(Debug)]
 pub struct HangUps(Signal);
 
 impl HangUps {
-    /// From now on it no longer kills the process.
+    /// Installs the handler: from now on the signal no longer kills the process.
     pub fn catch() -> Result<Self> {
         Ok(Self(catch(SignalKind::hangup())?))
     }
 
-    /// One of them.
+    /// Waits for one.
     pub async fn next(&mut self) {
         self.0.recv().await;
     }

@@ -1,5 +1,4 @@
-//! The end of a run: a successor takes over, or somebody asks for it, and what is open is waited
-//! for.
+//! The end of a run: a successor takes over or a signal comes, and open connections are drained.
 
 use std::time::Duration;
 
@@ -13,23 +12,23 @@ use crate::logging::say;
 use crate::operate::report::State;
 use crate::steer::{Steering, Successor};
 
-/// How long a successor may take to say that it serves.
+/// How long a successor may take until it serves.
 const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a drain looks whether it is over.
+/// How often a drain checks whether it is over.
 const DRAIN_CHECK: Duration = Duration::from_millis(20);
 
-/// What became of a handover.
+/// How a handover ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handover {
-    /// The successor serves; what is ours is to be drained.
+    /// The successor serves; our connections are to be drained.
     Done,
-    /// We serve.
+    /// We go on serving.
     Undone,
 }
 
 impl Service {
-    /// Lets a successor have the interfaces, if it stands there, and takes what is still on its way
-    /// to us. A signal does not wait for that.
+    /// Gives a successor the interfaces if its programs are attached there, and accepts the connections
+    /// that are still on their way to us. A signal ends the wait.
     pub async fn hand_over(&mut self, mut successor: Successor, events: &mut Events) -> Handover {
         if let Err(error) = self.steering.judge(&successor) {
             refuse(successor, &error).await;
@@ -63,7 +62,7 @@ impl Service {
         Handover::Done
     }
 
-    /// Waits until the successor serves, or somebody asks us to end; false if it ends instead.
+    /// Waits until the successor serves or a signal comes; false if the successor ends instead.
     async fn await_successor(&mut self, successor: &mut Successor, events: &mut Events) -> bool {
         let late = Instant::now() + TAKEOVER_TIMEOUT;
         loop {
@@ -77,7 +76,7 @@ impl Service {
         }
     }
 
-    /// Takes what is still on its way to us; false if the successor ends meanwhile.
+    /// Accepts what is still on its way to us; false if the successor ends meanwhile.
     async fn outlives_handshakes(
         &mut self,
         successor: &mut Successor,
@@ -95,7 +94,7 @@ impl Service {
         }
     }
 
-    /// The successor has ended: everything is ours again, unless somebody else has it by now.
+    /// The successor has ended: takes everything back, unless another Foreword has it by now.
     fn come_back(&mut self) -> Handover {
         if !self.steering.take_back() {
             return Handover::Done;
@@ -110,12 +109,11 @@ impl Service {
         Handover::Undone
     }
 
-    /// Lets new connections go past us, lets go of what a successor needs, and waits until ours
-    /// have ended, the time is up, or a signal says that it can't wait: the second one, since after
-    /// a handover nobody has asked for an end yet.
+    /// Stops taking new connections, releases what a successor needs, and waits until ours have ended,
+    /// the drain timeout is over, or the second signal cuts it short. (After a handover none has come yet.)
     pub async fn drain(&mut self, events: &mut Events) -> Result<()> {
         self.state = State::Draining;
-        // Whoever waits for it is told that it comes to nothing.
+        // Whoever waits for the reload hears that it does not happen.
         self.pending = None;
         self.steering.stop_new().context("cannot stop taking connections")?;
         self.steering.hand_over();
@@ -149,7 +147,7 @@ impl Service {
         }
     }
 
-    /// Says how long connections are waited for at most, and when that is over.
+    /// Says how long the drain lasts at most, and returns when that is over.
     fn begin_draining(&self) -> Instant {
         let (open, limit) = (self.relay.counts().open, self.settings.drain_timeout);
         if open > 0 {
@@ -159,7 +157,7 @@ impl Service {
         Instant::now() + limit
     }
 
-    /// While we drain, a successor needs nothing from us but the listener for HTTP.
+    /// A successor of a draining run needs nothing from it but the HTTP listener.
     async fn make_way(&mut self, mut successor: Successor) {
         if let Err(error) = self.steering.judge(&successor) {
             return refuse(successor, &error).await;

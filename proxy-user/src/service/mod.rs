@@ -1,5 +1,8 @@
-//! A run from its start to its end, whatever it was started by: steering and workers joined, and
-//! everything that can happen to them.
+//! A run from its start to its end, whichever command started it: the control loop that joins steering and
+//! workers, and handles signals, reloads, takeovers, requests and changes of the network.
+//!
+//! Invariant: nothing in the control loop blocks. What may take long (name look-ups, dumps of kernel
+//! state) runs beside it.
 
 mod active_checks;
 mod admin;
@@ -70,7 +73,7 @@ pub enum Failure {
     Run(#[from] anyhow::Error),
 }
 
-/// What is running.
+/// A run that serves.
 #[derive(Debug)]
 pub struct Service {
     steering: Steering,
@@ -91,22 +94,22 @@ pub struct Service {
     bypasses: Bypasses,
 }
 
-/// What is left to do when a successor serves, and the last connection has ended.
+/// What to do once a successor serves and our last connection has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AfterTakeover {
     /// Nothing: the process ends.
     Exit,
-    /// Hold nothing, and wait for a signal: whoever started us would start us again, and that run
-    /// would take over from its successor.
+    /// Wait for a signal, holding nothing: a supervisor would start us again, and that run would take
+    /// over from its own successor.
     Wait,
 }
 
-/// The words that settings were made of.
+/// Where the settings come from.
 #[derive(Debug)]
 pub enum ConfigSource {
-    /// Of a command line.
+    /// The command line.
     Flags(RawConfig),
-    /// Of a file, which is read again when it changes.
+    /// A file, which is read again when it changes.
     File(ConfigFile),
 }
 
@@ -127,13 +130,13 @@ pub fn run(
     after_takeover: AfterTakeover,
 ) -> Result<(), Failure> {
     require_privileges()?;
-    // Before tokio, which panics where it can't open what it needs for signals.
+    // Before tokio, which panics if it can't open a descriptor for signals.
     let files = capability::raise_file_limit().context("cannot raise the limit of open files")?;
     let budget = DescriptorBudget::of(files)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the control loop")?;
     let _inside = runtime.enter();
-    // From before the first step, so that no signal is lost, or leaves half a set-up.
+    // Before the first step, so that no signal is lost or leaves half a set-up behind.
     let mut signals = Signals::catch()?;
     let hang_ups = HangUps::catch()?;
     let mut resolver = Resolver::default();
@@ -154,7 +157,7 @@ pub fn run(
     Ok(serve(&runtime, start, signals, hang_ups)?)
 }
 
-/// What a run begins with, once it is known where connections go.
+/// What a run starts with, once the names of upstreams have been looked up.
 struct Start {
     settings: Settings,
     budget: DescriptorBudget,
@@ -168,7 +171,7 @@ struct Start {
 fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -> Result<()> {
     let Start { settings, budget, names, resolver, file, slots, after_takeover } = start;
     let memory = MemoryBudget::look()?;
-    // From before the first step, so that no news is missed.
+    // Before the first step, so that no netlink message is missed.
     let (announcements, successors) = mpsc::channel(1);
     let (requests, pending) = RequestSender::open();
     let mut events = Events {
@@ -217,7 +220,7 @@ fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -
         admin,
         bypasses: Bypasses::default(),
     };
-    // Whoever has read `ready` finds everything in its place.
+    // Whoever reads `ready` finds everything in place.
     service.publish();
     service.announce(&names);
     service.steering.keep_holds();
@@ -232,7 +235,7 @@ fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -
     Ok(())
 }
 
-/// A predecessor that is stuck has the address still: that is no reason not to serve.
+/// A stuck predecessor may still have the address; that is no reason not to serve traffic.
 fn serve_http(admin: &mut Admin, passed: Option<OwnedFd>, steering: &Steering) -> Result<()> {
     let Some(http) = &mut admin.http else { return Ok(()) };
     match http.serve(passed, steering) {
@@ -244,7 +247,7 @@ fn serve_http(admin: &mut Admin, passed: Option<OwnedFd>, steering: &Steering) -
     }
 }
 
-/// Says what is missing before anything half-works.
+/// Fails early if a capability is missing, rather than half-way through.
 pub fn require_privileges() -> Result<()> {
     let missing = capability::missing().context("cannot read /proc/self/status")?;
     let Some(first) = missing.first() else { return Ok(()) };
@@ -258,7 +261,7 @@ pub fn require_privileges() -> Result<()> {
 }
 
 impl Service {
-    /// What was attached, in a few lines; the last one says that it works.
+    /// Prints what was attached, and `ready` as the last line.
     fn announce(&self, names: &Names) {
         let mut lines = self.steering.describe();
         let rules = self.settings.rules.iter();
@@ -278,12 +281,12 @@ impl Service {
         say(format_args!("{}", lines.join("\n")));
     }
 
-    /// Where the settings were written.
+    /// Whether the settings come from flags or a file.
     fn written(&self) -> At<'static> {
         if self.reloading.is_some() { At::File } else { At::Flags }
     }
 
-    /// Serves until there is a reason to end, and ends what new connections are.
+    /// Serves until there is a reason to stop, then drains.
     async fn live(&mut self, events: &mut Events) -> Result<()> {
         loop {
             match self.serve(events).await {
@@ -293,15 +296,14 @@ impl Service {
                         break;
                     }
                 }
-                // What can still be served is not worth more than what can't.
+                // A worker's connections are lost: ending resets them, and new ones flow directly.
                 Stop::WorkerGone => bail!("a worker has stopped; the log says why"),
             }
         }
         self.drain(events).await
     }
 
-    /// Waits for a reason to end, and meanwhile keeps up with interfaces, the configuration and
-    /// the maps for sight.
+    /// The control loop: handles events until there is a reason to stop.
     async fn serve(&mut self, events: &mut Events) -> Stop {
         let mut retries = interval(RETRY);
         retries.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -340,7 +342,7 @@ impl Service {
         }
     }
 
-    /// Takes what a predecessor that was stuck has let go of by now.
+    /// Takes over what a stuck predecessor has released by now.
     fn finish_takeover(&mut self) {
         let passed = self.steering.keep_up(self.admin.wanted());
         let passed = passed.unwrap_or_else(|error| {
@@ -354,14 +356,14 @@ impl Service {
         }
     }
 
-    /// Has somebody look at the node's interfaces, and at what is ours there.
+    /// Starts an observation of the interfaces and of our objects in the kernel.
     fn observe(&mut self, observer: &mut Observer) {
         if let Err(error) = observer.ask(|| self.steering.expected()) {
             tracing::warn!(error = %format!("{error:#}"), "cannot look at the interfaces");
         }
     }
 
-    /// Does something about what was seen. What can't be seen now is reported, and no reason to stop.
+    /// Acts on an observation. One that failed is logged, and no reason to stop.
     fn apply_observation(
         &mut self,
         (seen, is_old): (Result<Observation>, bool),
@@ -374,32 +376,32 @@ impl Service {
                 tracing::warn!(error = %format!("{error:#}"), "cannot look at the interfaces");
             }
         }
-        // Not before: what is expected may be something else by now.
+        // Only now: what is expected may have changed.
         if is_old {
             self.observe(observer);
         }
     }
 
-    /// What is due once a second.
+    /// The periodic work.
     fn every_second(&mut self) {
         self.relay.check();
         self.publish();
         self.tidy();
     }
 
-    /// What is left over is in nobody's way, and is tried again.
+    /// Removes earlier rules from the maps. They do no harm, so a failure is tried again later.
     fn tidy(&mut self) {
         if let Err(error) = self.steering.tidy() {
             tracing::warn!(error = %format!("{error:#}"), "cannot clear away earlier rules");
         }
     }
 
-    /// Sight must never end a run that works.
+    /// Publishes counters. A failure must never end a run that works.
     fn publish(&mut self) {
         publish(&mut self.steering, &self.relay.counts());
     }
 
-    /// Takes everything down, and gives the account.
+    /// Takes everything down, and prints the summary.
     fn end(self) {
         let Self { mut steering, relay, .. } = self;
         let counts = relay.stop();

@@ -1,5 +1,5 @@
-//! Upstreams' names: looked up before anything begins, and again as their rules want it. Nobody waits
-//! for that: what a name stood for holds until it is known to stand for something else.
+//! The names of upstreams: looked up before the start, and again as often as their rules ask for. Nothing
+//! waits for that: the addresses of a name stay until other ones are found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -27,11 +27,11 @@ struct Known {
     addresses: Vec<UpstreamAddr>,
     /// When it was last found.
     found: Instant,
-    /// When it was last answered, for good or ill.
+    /// When the last look-up ended, whether it succeeded or not.
     answered: Instant,
-    /// When it was last asked for, unless that is answered.
+    /// When the look-up in flight began.
     asked: Option<Instant>,
-    /// Why it was not found the last time.
+    /// Why the last look-up failed.
     failed: Option<String>,
 }
 
@@ -60,7 +60,7 @@ impl KnownNames {
         self.known.iter().map(|(name, known)| (name.clone(), Ok(found(known)))).collect()
     }
 
-    /// How a rule's upstream stands, if it has a name.
+    /// The state of a rule's upstream, if it has a name.
     pub fn lookup(&self, rule: &Rule) -> Option<Lookup> {
         let known = self.known.get(rule.upstream_name()?)?;
         Some(Lookup {
@@ -155,7 +155,7 @@ impl Service {
         }
     }
 
-    /// Takes in what came of looking a name up.
+    /// Acts on the result of a look-up.
     pub(super) fn take_answer(&mut self, (name, answer): LookupResult) {
         self.go_on_reloading(&name, &answer);
         let Some(known) = self.names.known.get_mut(&name) else { return };

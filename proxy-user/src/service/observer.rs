@@ -1,4 +1,4 @@
-//! Looks for what is ours in the kernel, beside the control loop: the kernel may take its time.
+//! Observes our objects in the kernel on a thread of its own, since dumps may take long.
 
 use std::future::pending;
 
@@ -7,7 +7,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::steer::{Expected, Observation};
 
-/// One look at a time, and another one after it if somebody asks meanwhile.
+/// Runs one observation at a time, and another one after it if one is requested meanwhile.
 #[derive(Debug, Default)]
 pub struct Observer {
     looking: Option<JoinHandle<Result<Observation>>>,
@@ -15,10 +15,10 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Asks for a look. What is expected is asked for when it begins.
+    /// Requests an observation. `expected` is called when it begins.
     pub fn ask(&mut self, expected: impl FnOnce() -> Result<Expected>) -> Result<()> {
         if self.looking.is_some() {
-            // What it sees may be older than the news.
+            // What the running one sees may be older than the event.
             self.is_asked_again = true;
             return Ok(());
         }
@@ -27,7 +27,7 @@ impl Observer {
         Ok(())
     }
 
-    /// What was seen, and whether it is out of date by now.
+    /// The next observation, and whether another one was requested since it began.
     pub async fn next(&mut self) -> (Result<Observation>, bool) {
         let Some(looking) = &mut self.looking else { return pending().await };
         let observation = looking.await.context("a look at the kernel has panicked").flatten();

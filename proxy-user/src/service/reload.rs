@@ -1,5 +1,5 @@
-//! A configuration that changes while it runs: read whole, judged whole, applied whole, or
-//! refused whole. Connections that are open go on as they began.
+//! Reloads: a changed file is read, validated and applied as a whole, or refused as a whole. Open
+//! connections go on as they began.
 
 use std::collections::BTreeSet;
 use std::future::pending;
@@ -42,7 +42,7 @@ impl Reloading {
     }
 }
 
-/// Waits until the file may say something else; for ever if there is none.
+/// Waits until the file may have changed; for ever if there is none.
 pub async fn changed(reloading: Option<&mut Reloading>) {
     match reloading {
         Some(reloading) => reloading.watch.changed().await,
@@ -50,27 +50,27 @@ pub async fn changed(reloading: Option<&mut Reloading>) {
     }
 }
 
-/// Who wants to know what came of a reload.
+/// What asked for a reload.
 #[derive(Debug)]
 pub enum ReloadTrigger {
     /// `foreword reload`.
     PendingRequest(PendingRequest),
     /// A signal.
     Signal,
-    /// The file has changed by itself.
+    /// The file has changed.
     Change,
 }
 
-/// What a file says now, and will hold as soon as its new names have been looked up.
+/// A reload that waits for new names to be looked up.
 #[derive(Debug)]
 pub struct Pending {
     config: RawConfig,
     settings: Settings,
     /// What is known of its names.
     found: Found,
-    /// Those of which nothing is known yet.
+    /// Names that have not been looked up yet.
     missing: BTreeSet<UpstreamName>,
-    /// Nobody waits for them longer.
+    /// When the wait for them ends.
     deadline: Instant,
     askers: Vec<ReloadTrigger>,
 }
@@ -85,7 +85,7 @@ impl Service {
         self.begin_reload(ReloadTrigger::Signal);
     }
 
-    /// Reads it again if it says something else.
+    /// Reads it again if its text differs.
     pub fn reload_if_changed(&mut self) {
         let Some(Reloading { file, watch, .. }) = &mut self.reloading else { return };
         if let Err(error) = watch.renew(file) {
@@ -96,8 +96,8 @@ impl Service {
         }
     }
 
-    /// Reads the file again. What it says is applied as soon as the names that are new in it have been
-    /// looked up; what is said meanwhile takes its place.
+    /// Reads the file again. It is applied as soon as the names that are new in it have been looked up,
+    /// unless it changes once more before that.
     pub fn begin_reload(&mut self, asker: ReloadTrigger) {
         let mut earlier = self.pending.take();
         let mut askers = earlier.as_mut().map_or_else(Vec::new, |it| mem::take(&mut it.askers));
@@ -130,7 +130,7 @@ impl Service {
         for name in &missing {
             self.names.resolver.ask(name);
         }
-        // What they stand for holds until the answer comes.
+        // Known addresses stay until the answer comes.
         self.names.ask_again();
         Ok(Pending {
             config,
@@ -156,7 +156,7 @@ impl Service {
         }
     }
 
-    /// Waits no longer than is due; to be called once a second.
+    /// Gives up waiting at the deadline; to be called once a second.
     pub(super) fn hurry_reload(&mut self) {
         if let Some(pending) = &mut self.pending
             && Instant::now() >= pending.deadline
@@ -192,7 +192,7 @@ impl Service {
         let has_question =
             |asker: &ReloadTrigger| matches!(asker, ReloadTrigger::PendingRequest(_));
         match reloaded {
-            // Whoever has a question reads the answer.
+            // The client gets the answer; no one else needs a line in the log.
             Err(error) if !askers.iter().all(has_question) => {
                 let error = format!("{error:#}");
                 tracing::error!(error, "not reloaded; everything goes on as before");
@@ -231,10 +231,10 @@ impl Service {
         Ok(lines)
     }
 
-    /// Serves new connections by other settings from now on.
+    /// Serves new connections by new settings from now on.
     pub fn apply(&mut self, settings: Settings) -> Result<()> {
         movable(&self.settings, &settings)?;
-        // Workers first: they know a port before the first connection to it is led to them.
+        // Workers first, so that they know a port before its first connection is steered to them.
         let served = self.relay.apply(&settings);
         if let Err(error) = served.and_then(|()| self.steering.change(&settings)) {
             if let Err(back) = self.relay.apply(&self.settings) {

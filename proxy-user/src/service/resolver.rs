@@ -1,7 +1,6 @@
-//! Looks upstreams' names up beside everything else. The host's resolver takes as long as it likes, and
-//! can't be told to stop: each name is looked up on a thread of its own, and nobody waits for it longer
-//! than a [`DEADLINE`]. A thread that hangs holds nothing that anybody needs, and does not keep the
-//! process from ending.
+//! Looks up the names of upstreams without blocking the control loop. `getaddrinfo` takes as long as it
+//! likes and can't be cancelled, so each name is looked up on a thread of its own, and a wait ends after
+//! [`DEADLINE`]. A thread that hangs holds nothing that is needed, and does not keep the process alive.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -16,17 +15,17 @@ use crate::config::Found;
 use crate::config::settings::UpstreamName;
 use crate::sys::resolver::look_up;
 
-/// How long a name may take. The usual resolver asks the second server after five seconds, so that one
-/// that is dead is no reason to give up.
+/// How long a look-up may take. The usual resolver asks the second server after five seconds, so that one
+/// dead server does not fail the look-up.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Names that are looked up at once, those that hang included; the rest waits.
+/// Look-ups in flight at most, those that hang included; further names wait.
 const MAX_IN_FLIGHT: usize = 64;
 
-/// A name, and what came of looking it up.
+/// A name, and the addresses or the error that its look-up gave.
 pub type LookupResult = (UpstreamName, Result<Vec<SocketAddr>, String>);
 
-/// Why a name has no address, if nobody says so in time.
+/// The error of a look-up that did not end in time.
 pub fn timed_out() -> String {
     format!("no answer within {} s", DEADLINE.as_secs())
 }
@@ -57,8 +56,7 @@ impl Resolver {
         }
     }
 
-    /// The next answer, in the order in which they come. May be given up and asked again: none is lost
-    /// by that.
+    /// The next result, in the order in which they come. Cancel-safe.
     pub async fn next(&mut self) -> LookupResult {
         match self.answers.recv().await {
             Some(answer) => {
@@ -66,12 +64,12 @@ impl Resolver {
                 self.start();
                 answer
             }
-            // We have a sender ourselves.
+            // Never: we hold a sender ourselves.
             None => std::future::pending().await,
         }
     }
 
-    /// Looks all of these up, and returns at the deadline at the latest.
+    /// Looks up all of these names, and returns at the deadline at the latest.
     pub async fn look_up(&mut self, names: &BTreeSet<UpstreamName>) -> Found {
         let deadline = Instant::now() + DEADLINE;
         for name in names {
@@ -95,7 +93,7 @@ impl Resolver {
             let (to, asked) = (self.answer.clone(), name.clone());
             let work = move || {
                 let found = look_up(asked.host(), asked.port());
-                // Nobody may be left to hear of it.
+                // The run may have ended.
                 let _ = to.send((asked, found.map_err(|error| error.to_string())));
             };
             if let Err(error) = thread::Builder::new().name("resolver".to_owned()).spawn(work) {
@@ -106,7 +104,7 @@ impl Resolver {
     }
 }
 
-/// Looks names up for a command that has nothing else to do.
+/// Looks up names for a command that can wait.
 pub fn look_up_now(names: &BTreeSet<UpstreamName>) -> Result<Found> {
     if names.is_empty() {
         return Ok(Found::new());

@@ -1,4 +1,4 @@
-//! The account that a run gives of itself at its end.
+//! The summary that a run prints at its end.
 
 use std::fmt;
 
@@ -7,14 +7,14 @@ use proxy_common::abi::Stats;
 
 use crate::relay::Counts;
 
-/// Connections from the relay, packets from the eBPF programs.
+/// Counters of connections from the relay, of packets from the eBPF programs.
 #[derive(Debug)]
 pub struct Summary<'a> {
     /// What became of connections.
     pub counts: &'a Counts,
     /// What became of packets; `None` if the map could not be read.
     pub stats: Option<Stats>,
-    /// Packets that were turned away, by the reason's number; empty if the map could not be read.
+    /// Dropped packets by the reason's number; empty if the map could not be read.
     pub drops: &'a [u64],
 }
 

@@ -1,5 +1,5 @@
-//! The step from `optional` to `require` while it runs. It holds until the process ends or the file
-//! says something else than `optional`: a reload for another reason must not loosen a rule.
+//! The step from `optional` to `require` at run time. It lasts until the process ends or the file says
+//! something other than `optional`: a reload for another reason must not loosen a rule.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -17,8 +17,8 @@ use crate::operate::report::cutover::Cutover;
 pub struct Tightened(BTreeSet<String>);
 
 impl Tightened {
-    /// Keeps what was tightened so in new settings, but for what these say otherwise by themselves.
-    /// Returns what is kept, for when the settings hold.
+    /// Tightens new settings where the file still says `optional`. Returns what is still tightened, to be
+    /// kept when the settings are applied.
     #[must_use]
     pub fn keep(&self, settings: &mut Settings) -> Self {
         let is_optional = |name: &&String| {
@@ -32,7 +32,7 @@ impl Tightened {
         Self(kept)
     }
 
-    /// What differs from the file, in lines.
+    /// What differs from the file, a line for each rule.
     pub fn lines(&self) -> impl Iterator<Item = String> {
         self.0.iter().map(|name| {
             format!("rules.{name}.inbound.mode: still require, by `foreword cutover --tighten`")
@@ -40,11 +40,11 @@ impl Tightened {
     }
 }
 
-/// Has a rule require headers.
+/// Makes a rule require headers.
 fn require(settings: &mut Settings, name: &str) {
     for rule in settings.rules.iter_mut().filter(|rule| rule.name == name) {
         rule.inbound.mode = Mode::Require;
-        // No server speaks before the header.
+        // With `require`, no server speaks before the header.
         rule.inbound.server_first = ServerFirst::Wait;
     }
 }
@@ -72,8 +72,8 @@ impl Service {
         })
     }
 
-    /// Has a rule require headers from now on, if everybody sends them, or if it is forced.
-    /// Connections that are open go on. Says how to make it last.
+    /// Makes a rule require headers from now on, if all trusted sources send them or `force` is given.
+    /// Open connections go on. Returns lines that say how to make it last.
     pub fn tighten(
         &mut self,
         rule: Option<&str>,
