@@ -7,15 +7,15 @@ use crate::config::settings::ConnectionLimits;
 use crate::steer::advice::Advice;
 use crate::sys::place::Place;
 
-/// Descriptors of a run that has served no connection: programs, maps, listeners, some to spare.
+/// Descriptors of an idle run: programs, maps, listeners, and some to spare.
 const OWN: u64 = 192;
-/// Pipes for bulk that are kept back, whatever else is open; without one, bytes are copied.
+/// Pipes for splicing that are always possible; without one, bytes are copied.
 const PIPES: u64 = 16;
 const FILES_OF_A_PIPE: u64 = 2;
-/// Both sockets.
+/// Its two sockets.
 const FILES_OF_A_CONNECTION: u64 = 2;
 
-/// What may be open, and what that is enough for.
+/// The limit of open files, and the connections that it allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DescriptorBudget {
     files: u64,
@@ -35,7 +35,7 @@ impl DescriptorBudget {
         Ok(Self { files, connections })
     }
 
-    /// In a line.
+    /// One line: the limits of connections.
     pub fn describe(&self, limits: ConnectionLimits, limit: u64) -> String {
         let files = self.files;
         let of_one = limits.per_source.map_or_else(String::new, |per_source| {
@@ -45,7 +45,7 @@ impl DescriptorBudget {
         format!("{limit} connections at once{of_one} ({files} files may be open)")
     }
 
-    /// What was asked for and can't be had, and how to have it.
+    /// Advice if more connections are configured than there are descriptors for.
     pub fn shortage(&self, at: At<'_>, limits: ConnectionLimits, place: Place) -> Option<Advice> {
         let asked = u64::from(limits.connections?.get());
         let (files, allowed) = (self.files, self.connections);

@@ -1,4 +1,4 @@
-//! How much memory connections' buffers may take, of what there is.
+//! How much of the available memory the buffers of connections may take.
 
 use anyhow::{Context as _, Result};
 use bytesize::ByteSize;
@@ -20,7 +20,7 @@ pub struct MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// Looks.
+    /// Reads the available memory and the limits of socket buffers.
     pub fn look() -> Result<Self> {
         let available = memory::available().context("cannot tell how much memory there is")?;
         let longest = memory::longest_buffers().context("cannot tell how long buffers can be")?;
@@ -78,7 +78,7 @@ impl MemoryBudget {
         })
     }
 
-    /// In a line: the limit, and what it comes to.
+    /// One line: the limit, and the worst case.
     pub fn describe(&self, limit: MemoryLimit, connections: u64) -> String {
         let (of_one, all) = (self.of_one, self.worst(limit, connections));
         let (of_one, all) = (ByteSize(of_one), ByteSize(all));

@@ -1,6 +1,6 @@
-//! What some bytes are: a header, part by part, or why they are none.
+//! Bytes explained: a header part by part, or why they are not one.
 //!
-//! An [`Decoded`] is read by people ([`Display`](std::fmt::Display)) and by programs (serde). It
+//! A [`Decoded`] is read by people ([`Display`](std::fmt::Display)) and by programs (serde). It
 //! holds no byte of the input as it was: texts are escaped, values are in hex.
 
 mod text;
@@ -64,7 +64,7 @@ pub struct DecodedHeader {
     pub payload: Payload,
 }
 
-/// What is to be said of a checksum. A wrong one makes the header invalid.
+/// Whether a header has a checksum. A wrong one makes the header invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Checksum {

@@ -1,6 +1,6 @@
-//! What people look at PROXY headers with, away from the traffic.
+//! Tools for people to look at PROXY headers, away from traffic.
 //!
-//! [`decoded`] says what some bytes are; [`probe`] finds out what an upstream makes of a header.
+//! [`decoded`] explains bytes; [`probe`] finds out what an upstream makes of a header.
 //! Both stand on the same [`header`](crate::header) engine as the relay, so that they can't
 //! disagree with it. Everything here is pure except [`probe::exchange`], which connects. What
 //! others have sent is printed escaped or in hex, never as it is.

@@ -1,5 +1,5 @@
-//! What a run writes: its log to standard error, what it tells whoever started it to standard output.
-//! Each has an [`NonBlockingWriter`], so that nobody ever waits for either.
+//! Logs go to standard error, and lines for the terminal that started the run to standard output, each by a
+//! [`NonBlockingWriter`], so that a reader that is stuck or gone never delays traffic.
 
 pub mod non_blocking;
 
@@ -16,7 +16,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::non_blocking::NonBlockingWriter;
 
-/// How long the end of the process waits for what is not yet written.
+/// How long the end of the process waits for queued lines to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a line is written.
@@ -29,13 +29,13 @@ pub enum Format {
     Json,
 }
 
-/// Lines that nobody will read, since the start.
+/// Lines that were lost since the start.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct LostLines {
-    /// Of what was to be told.
+    /// Lines for standard output.
     pub stdout: u64,
-    /// Of the log.
+    /// Lines of the log.
     pub stderr: u64,
 }
 
@@ -48,8 +48,7 @@ struct Streams {
 
 static STREAMS: OnceLock<Streams> = OnceLock::new();
 
-/// Starts logging at info, or as `RUST_LOG` says. The libraries below us speak up from warnings on
-/// only. To be called once.
+/// Starts logging at level info (warn for libraries), or as `RUST_LOG` says. To be called once.
 pub fn start(format: Format) -> io::Result<()> {
     let stdout = NonBlockingWriter::open("stdout", io::stdout(), |lines| {
         report_lost("standard output", lines);
@@ -64,7 +63,7 @@ pub fn start(format: Format) -> io::Result<()> {
         .with_writer(|| Lines(&streams.stderr))
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        // They would be printed, which panics where nothing can be.
+        // They would go through `eprintln!`, which panics if standard error can't be written.
         .log_internal_errors(false);
     match format {
         Format::Text => lines.init(),
@@ -74,7 +73,7 @@ pub fn start(format: Format) -> io::Result<()> {
     Ok(())
 }
 
-/// The usual hook writes by itself, and a worker that panics would hang where nobody reads.
+/// The default hook writes directly, so that a worker that panics could hang on a pipe that no one reads.
 fn describe(panic: &panic::PanicHookInfo<'_>) -> String {
     let thread = thread::current();
     let text = format!("thread '{}' {panic}\n", thread.name().unwrap_or("?"));
@@ -89,14 +88,14 @@ fn report_lost(of: &str, lines: u64) {
     tracing::warn!(lines, "lines of {of} were lost: they could not be written, or nobody read");
 }
 
-/// Tells whoever started the run something on the way.
+/// Prints a line to standard output.
 pub fn say(line: fmt::Arguments<'_>) {
     if let Some(streams) = STREAMS.get() {
         streams.stdout.enqueue(format!("{line}\n").into_bytes());
     }
 }
 
-/// Says why the process ends. A command that is no run has nothing to delay by it.
+/// Prints why the process ends to standard error: directly, if logging has not started.
 pub fn fail(why: fmt::Arguments<'_>) {
     let line = format!("{why}\n");
     match STREAMS.get() {
@@ -107,7 +106,7 @@ pub fn fail(why: fmt::Arguments<'_>) {
     }
 }
 
-/// How many lines have been lost.
+/// The lines that were lost so far.
 pub fn lost() -> LostLines {
     STREAMS.get().map_or_else(LostLines::default, |streams| LostLines {
         stdout: streams.stdout.lost(),
@@ -115,7 +114,7 @@ pub fn lost() -> LostLines {
     })
 }
 
-/// Gives what is not yet written a last chance, and not for long: the process ends.
+/// Waits a moment for queued lines to be written, before the process ends.
 pub fn finish() {
     if let Some(Streams { stdout, stderr }) = STREAMS.get() {
         let until = Instant::now() + FLUSH_TIMEOUT;

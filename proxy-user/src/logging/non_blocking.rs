@@ -1,9 +1,8 @@
-//! Output that nobody waits for: what is to be written is put into a queue, and a thread of its own
-//! writes it.
+//! A writer that never blocks: lines go into a bounded queue, and a thread of its own writes them.
 //!
 //! A terminal, a pipe or a disk may take nothing for hours, or be gone, and that is no reason to
-//! delay or end a connection. So putting never waits and never fails, the queue is bounded in bytes,
-//! and what is lost is counted and told once the stream flows again. Only the thread waits, and it
+//! delay or end a connection. So `enqueue` never waits and never fails, the queue is bounded in bytes,
+//! and lost lines are counted and reported once the stream flows again. Only the thread waits, and it
 //! does not keep the process from ending. (`tracing-appender` does nearly this; but it panics where
 //! no thread can be had, bounds lines whatever their length, and prints to standard output when its
 //! queue is full at the end.)
@@ -21,9 +20,9 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd;
 
-/// What may wait to be written, in bytes: a thousand lines or more.
+/// Bytes that may be queued: a thousand lines or more.
 const MAX_QUEUED: usize = 1 << 18;
-/// How often a loss is told while more is put than can be written.
+/// How often losses are reported at most.
 const PERIOD: Duration = Duration::from_secs(1);
 
 thread_local! {
@@ -32,7 +31,7 @@ thread_local! {
     static REPORTS_LOSS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A stream that is written to by a thread of its own. Clones are the same one.
+/// A stream that a thread of its own writes to. Clones share the queue.
 #[derive(Clone, Debug)]
 pub struct NonBlockingWriter(Arc<Shared>);
 

@@ -1,4 +1,4 @@
-//! Which connections are made, in which order, and what they are called.
+//! Which connections are made, and in which order.
 
 use super::message::{HeaderKind, Request};
 use super::reply::{Kind, Reply};
@@ -35,7 +35,7 @@ pub enum ProbeStep {
 }
 
 impl ProbeStep {
-    /// Its name in the account.
+    /// Its name in the report.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Silence => "nothing sent",

@@ -1,4 +1,4 @@
-//! Asks runs over their sockets. Waits as long as an answer takes, and not for one that never comes.
+//! The client of admin sockets. Every wait is bounded.
 
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Write as _};
 use std::os::unix::net::UnixStream;
@@ -13,10 +13,10 @@ use serde::de::DeserializeOwned;
 use super::{Request, Response, socket};
 use crate::operate::report::{State, Status};
 
-/// Longer than a run takes to say that it has no answer.
+/// Longer than a run takes to report that it can't answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(35);
 
-/// How long one may take to say whether it takes new connections.
+/// How long a run may take to answer whether it takes new connections.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks the run that takes new connections.
@@ -24,7 +24,7 @@ pub fn ask<T: DeserializeOwned>(path: &Path, request: &Request) -> Result<T> {
     ask_within(path, request, ANSWER_TIMEOUT)
 }
 
-/// The same, with as long for an answer as is said.
+/// Asks the run that takes new connections, with a timeout for its answer.
 pub fn ask_within<T: DeserializeOwned>(
     path: &Path,
     request: &Request,
@@ -62,8 +62,8 @@ fn means_no_listener(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
 }
 
-/// Another run at a path that leads to nobody: the one that it led to is gone, and others have not
-/// noticed yet. One that takes new connections, if there is any.
+/// Another run at a path whose symlink is dangling, since the others have not noticed yet that its run is
+/// gone. Prefers one that takes new connections.
 fn another(path: &Path) -> Option<UnixStream> {
     let living = socket::instances(path).into_iter();
     let living: Vec<_> = living.filter(|socket| UnixStream::connect(socket).is_ok()).collect();
@@ -75,13 +75,13 @@ fn another(path: &Path) -> Option<UnixStream> {
     UnixStream::connect(chosen).ok()
 }
 
-/// Where the run of this container listens: the only one whose process can be seen from here. If
-/// none can be, or several, the path itself, which leads to the one that takes new connections.
+/// The socket of the run in this container: the only one whose process is visible from here. If none is, or
+/// several are, the path itself, which leads to the run that takes new connections.
 pub fn nearest(path: &Path) -> PathBuf {
     let can_be_seen = |socket: &PathBuf| {
         let stream = UnixStream::connect(socket).ok()?;
         let peer = getsockopt(&stream, PeerCredentials).ok()?;
-        // In another namespace of processes it has no number for us.
+        // A process in another PID namespace is shown as 0.
         (peer.pid() != 0).then_some(())
     };
     let mut near = socket::instances(path).into_iter().filter(|at| can_be_seen(at).is_some());
@@ -91,8 +91,8 @@ pub fn nearest(path: &Path) -> PathBuf {
     }
 }
 
-/// Asks all runs at a path, the ones that drain as well. Those that do not answer are left out, and
-/// named behind.
+/// Asks all runs at a path, draining ones included. Returns their answers, and the sockets that did not
+/// answer.
 pub fn ask_all<T: DeserializeOwned>(path: &Path, request: &Request) -> (Vec<T>, Vec<PathBuf>) {
     let mut sockets = socket::instances(path);
     if sockets.is_empty() && path.exists() {

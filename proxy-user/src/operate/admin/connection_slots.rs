@@ -4,9 +4,9 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Connections at once.
+/// Open connections at most.
 const MAX_CONNECTIONS: usize = 64;
-/// Of one source.
+/// Open connections of one source at most.
 const MAX_PER_SOURCE: usize = 16;
 
 /// The connections that have a slot. `T` is what a connection is ended by.
@@ -32,8 +32,8 @@ impl<T> ConnectionSlots<T> {
         Self { taken: Vec::new(), next: 0 }
     }
 
-    /// Gives a slot to a connection, which is made for the slot's number. Returns the connection
-    /// that has to go for it.
+    /// Gives a slot to a new connection, which `connect` makes for the slot's number. Returns the connection
+    /// that is evicted for it, if any.
     pub fn admit(&mut self, from: IpAddr, connect: impl FnOnce(u64) -> T) -> Option<T> {
         let source = source(from);
         let of_one = self.taken.iter().filter(|slot| slot.source == source).count();
@@ -52,7 +52,7 @@ impl<T> ConnectionSlots<T> {
         evicted
     }
 
-    /// Who has waited longest without asking; else who has asked first.
+    /// The oldest connection without a request; if all have one, the oldest of all.
     fn oldest(&self, among: impl Fn(&Slot<T>) -> bool) -> Option<usize> {
         let slots = self.taken.iter().enumerate().filter(|(_, slot)| among(slot));
         slots.min_by_key(|(_, slot)| (slot.has_request, slot.number)).map(|(at, _)| at)
@@ -65,7 +65,7 @@ impl<T> ConnectionSlots<T> {
         }
     }
 
-    /// Takes a slot back, if it is not taken back already.
+    /// Frees a slot, if it is still taken.
     pub fn release(&mut self, number: u64) {
         self.taken.retain(|slot| slot.number != number);
     }

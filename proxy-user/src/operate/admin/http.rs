@@ -1,4 +1,4 @@
-//! Metrics and probes over HTTP, for everybody who can connect: nothing can be changed here.
+//! Metrics and probes over HTTP, read-only, for everybody who can connect.
 //!
 //! `/metrics` is text as Prometheus reads it, `/healthz` says whether the run still answers and all of its
 //! workers come round, `/readyz` whether it takes new connections as well. A connection brings one
@@ -26,11 +26,11 @@ use super::connection_slots::ConnectionSlots;
 use super::snapshots::Snapshots;
 use crate::operate::report::{Status, metrics};
 
-/// How long a request's head may take.
+/// How long the head of a request may take.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may take in all, its answer included.
+/// How long a connection may last, its response included.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
-/// Before the next try, when nobody can be accepted.
+/// The pause after a failed `accept`.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// A server that runs until it is dropped.
@@ -52,7 +52,7 @@ impl Drop for HttpServer {
     }
 }
 
-/// Who is connections, for those who serve and the one that accepts.
+/// The slots, shared by the tasks that serve and the one that accepts.
 #[derive(Clone, Debug)]
 struct Connections(Arc<Mutex<ConnectionSlots<AbortHandle>>>);
 
@@ -62,7 +62,7 @@ impl Connections {
     }
 }
 
-/// A slot, until it is dropped.
+/// Releases its slot when dropped.
 struct SlotGuard {
     connections: Connections,
     number: u64,
@@ -87,7 +87,7 @@ async fn accept(listener: TcpListener, requests: RequestSender) {
                 if let Some(evicted) = evicted {
                     evicted.abort();
                 }
-                // However many come in a row: those who have asked are answered meanwhile.
+                // However many come in a row, the tasks with requests get their turn.
                 yield_now().await;
             }
             Err(error) => {
@@ -105,7 +105,7 @@ async fn converse(stream: TcpStream, slot: SlotGuard, snapshots: Arc<Snapshots>)
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).keep_alive(false);
-    // The client sees how it fails; nobody else needs to.
+    // The client sees the failure itself.
     let _ =
         timeout(CONNECTION_TIMEOUT, server.serve_connection(TokioIo::new(stream), service)).await;
 }
@@ -130,7 +130,7 @@ async fn respond(
     })
 }
 
-/// What a probe wants to know: whether anything is wrong, and what.
+/// The response to a probe: 200, or 503 with the reason.
 fn verdict(
     status: &Result<Status, String>,
     wrong: impl FnOnce(&Status) -> Option<String>,

@@ -1,5 +1,5 @@
-//! The listener for HTTP. It is ours alone: nobody else can listen at its address, so that no probe
-//! is answered by a stranger. A successor gets the listener itself, and no connection is lost.
+//! The HTTP listener. It is exclusive (no `SO_REUSEPORT`), so that no other process answers a probe. A
+//! successor gets the listener itself, and no connection is lost.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -9,14 +9,14 @@ use socket2::{Domain, Socket, Type};
 
 use crate::address::AdminAddr;
 
-/// Connections that the kernel keeps for us. One more would have to try again, a second later.
+/// Connections that the kernel queues for us. The SYN of one more is dropped, and sent again a second later.
 const BACKLOG: i32 = 1024;
 
-/// Listens.
+/// Binds and listens.
 pub fn bind(address: AdminAddr) -> io::Result<TcpListener> {
     let address = address.get();
     let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), None)?;
-    // What is left of earlier connections is no obstacle; another listener is.
+    // Earlier connections in TIME_WAIT are no obstacle; another listener is.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

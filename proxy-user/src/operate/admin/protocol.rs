@@ -1,4 +1,4 @@
-//! What is said over the socket: a client writes one line of JSON, an [`Request`], and gets one back, an
+//! The protocol of the admin socket: a client writes one line of JSON, a [`Request`], and gets one back, a
 //! [`Response`].
 
 use std::time::Duration;
@@ -12,56 +12,57 @@ use crate::config::word::OneLine;
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "ask")]
 pub enum Request {
-    /// How it stands: a [`Status`](super::report::Status).
+    /// The state of the run: a [`Status`](super::report::Status).
     Status,
-    /// The same, and it will be kept: counters of rules that are gone need not be told again.
+    /// The [`Status`](super::report::Status) for a client that stores it, so that the counters of rules that
+    /// are gone need not be repeated.
     Scrape,
-    /// What is open: a list of [`Connection`](super::report::connections::Connection)s.
+    /// The open connections: a list of [`Connection`](super::report::connections::Connection)s.
     Connections,
-    /// To read its configuration again: the lines of what has changed.
+    /// A reload of the configuration. The response is what has changed, in lines.
     Reload,
     /// Who sends headers: a list of [`Cutover`](super::report::cutover::Cutover)s.
     Cutover {
         /// Of this rule; `None`: of all.
         rule: Option<String>,
-        /// For how long nobody may have been without.
+        /// For how long no trusted source may have connected without a header.
         quiet: Duration,
     },
-    /// To require headers: what was done, in lines.
+    /// A rule shall require headers. The response is what was done, in lines.
     Tighten {
         /// Of this rule; `None`: of the only one.
         rule: Option<String>,
-        /// For how long nobody may have been without.
+        /// For how long no trusted source may have connected without a header.
         quiet: Duration,
-        /// Whether that does not matter.
+        /// Whether to do it even so.
         force: bool,
     },
 }
 
-/// What comes back.
+/// What a run answers.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Response {
-    /// What was asked for.
+    /// The answer, as JSON.
     Response(Value),
-    /// Why there is none.
+    /// Why there is no answer.
     Error(String),
 }
 
-/// A line that is no [`Request`], or no [`Response`]. What it says is one line, whatever was in the other.
+/// A line that is not a valid [`Request`] or [`Response`]. Its message is a single line, whatever the input.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", OneLine(&.0.to_string()))]
 pub struct MalformedLine(serde_json::Error);
 
 impl Request {
-    /// Understands a line, with or without its end.
+    /// Parses a line, with or without its line feed.
     pub fn read(line: &[u8]) -> Result<Self, MalformedLine> {
         serde_json::from_slice(line).map_err(MalformedLine)
     }
 }
 
 impl Response {
-    /// Understands a line, with or without its end.
+    /// Parses a line, with or without its line feed.
     pub fn read(line: &[u8]) -> Result<Self, MalformedLine> {
         serde_json::from_slice(line).map_err(MalformedLine)
     }

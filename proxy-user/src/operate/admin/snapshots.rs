@@ -1,5 +1,5 @@
-//! One status for all who ask for it at the same moment: a crowd at the metrics address costs the
-//! control loop no more than one of them. No answer is older than its request.
+//! Coalesces requests for the status: any number of them at the same moment costs the control loop one
+//! answer. No answer is older than its request.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::{Request, RequestSender, Response};
 use crate::operate::report::{Status, metrics};
 
-/// Where the status is had.
+/// Fetches the status, and shares it among concurrent requests.
 #[derive(Debug)]
 pub struct Snapshots {
     requests: RequestSender,
@@ -21,16 +21,16 @@ pub struct Snapshots {
 /// A status, or why there is none.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// When it was asked for.
+    /// When it was requested.
     asked: Instant,
     ask: Request,
-    /// What was answered.
+    /// The answer.
     pub status: Result<Status, String>,
     metrics: OnceLock<Result<Bytes, String>>,
 }
 
 impl Snapshots {
-    /// Asks by this sender.
+    /// Requests go through this sender.
     pub fn at(requests: RequestSender) -> Self {
         Self { requests, taken: Mutex::new(None) }
     }
@@ -40,7 +40,7 @@ impl Snapshots {
         self.snapshot(Request::Status).await
     }
 
-    /// The same for whoever keeps it.
+    /// The status for a scrape, which stores it (see [`Request::Scrape`]).
     pub async fn scrape(&self) -> Arc<Snapshot> {
         self.snapshot(Request::Scrape).await
     }
@@ -66,12 +66,12 @@ impl Snapshots {
 }
 
 impl Snapshot {
-    /// Whether it is an answer to this as well.
+    /// Whether it answers this request as well.
     fn serves(&self, ask: &Request) -> bool {
         self.ask == Request::Scrape || self.ask == *ask
     }
 
-    /// As text, which is written once for all.
+    /// As OpenMetrics text, encoded once.
     pub fn metrics(&self) -> Result<Bytes, String> {
         let written = self.metrics.get_or_init(|| {
             let text = metrics::encode(self.status.as_ref()?);

@@ -23,11 +23,11 @@ use tokio::time::{sleep, timeout};
 use super::{Request, RequestSender, Response};
 use crate::config::raw::defaults::ADMIN_SOCKET;
 
-/// Longest question.
+/// The longest request, in bytes.
 const MAX_REQUEST: u64 = 4096;
-/// How long a question may take to be written, and an answer to be read.
+/// How long a client may take to send its request, and to read the response.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Before the next try, when nobody can be accepted.
+/// The pause after a failed `accept`.
 const BACK_OFF: Duration = Duration::from_millis(100);
 /// The folder can be removed by an instance that ends while we begin.
 const ATTEMPTS: usize = 3;
@@ -51,18 +51,18 @@ impl AdminSocket {
         Ok(Self { path: path.to_owned(), own, serving })
     }
 
-    /// Has the path lead here from now on.
+    /// Points the path to this instance.
     pub fn lead(&self) -> Result<()> {
         let next = suffixed(&self.own, "link");
-        // Of one that has died in the middle of this.
+        // Left by one that died in the middle of this.
         let _ = fs::remove_file(&next);
         symlink(self.own.file_name().unwrap_or_default(), &next)
             .and_then(|()| fs::rename(&next, &self.path))
             .with_context(|| format!("cannot make {} a link", self.path.display()))
     }
 
-    /// Has the path lead here if it leads to nobody, because the instance that it led to has ended or
-    /// was killed. Whether it does so now.
+    /// Points the path to this instance if it is dangling, because the instance that it led to has ended.
+    /// Returns whether it did.
     pub fn lead_if_nobody_does(&self) -> Result<bool> {
         let leads_here = fs::read_link(&self.path).is_ok_and(|to| self.own.ends_with(to));
         let is_taken = self.path.exists() && !is_dead(&self.path);
@@ -112,7 +112,7 @@ fn suffixed(path: &Path, suffix: impl Display) -> PathBuf {
     suffixed.into()
 }
 
-/// Listens under another name first: what is bound and not yet listened to looks dead.
+/// Listens under another name first: a socket that is bound but does not listen yet looks dead.
 fn bind(path: &Path, own: &Path) -> io::Result<UnixListener> {
     let begun = suffixed(own, "new");
     let mut attempt = 1;
@@ -120,7 +120,7 @@ fn bind(path: &Path, own: &Path) -> io::Result<UnixListener> {
         if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
             DirBuilder::new().recursive(is_usual(path)).mode(0o700).create(folder)?;
         }
-        // Of one that has died in the middle of this.
+        // Left by one that died in the middle of this.
         let _ = fs::remove_file(&begun);
         match UnixListener::bind(&begun) {
             Ok(listener) => {
@@ -170,7 +170,7 @@ async fn serve(listener: UnixListener, requests: RequestSender) {
             Ok((stream, _)) => {
                 let requests = requests.clone();
                 tokio::spawn(async move {
-                    // The client sees how it fails; nobody else needs to.
+                    // The client sees the failure itself.
                     let _ = converse(stream, &requests).await;
                 });
             }
@@ -184,7 +184,7 @@ async fn serve(listener: UnixListener, requests: RequestSender) {
 
 async fn converse(mut stream: UnixStream, requests: &RequestSender) -> io::Result<()> {
     let allowed = may_ask(&stream);
-    // Read in any case: what is left unread would reset the answer.
+    // Read in any case: unread bytes would reset the connection before the response is read.
     let answer = match timeout(REQUEST_TIMEOUT, read(&mut stream)).await.map(|ask| allowed.and(ask))
     {
         Ok(Ok(ask)) => requests.ask(ask).await,
@@ -197,7 +197,7 @@ async fn converse(mut stream: UnixStream, requests: &RequestSender) -> io::Resul
         stream.write_all(&line).await?;
         stream.shutdown().await
     };
-    // An answer that nobody reads must not be kept.
+    // A response that the client does not read must not be kept.
     timeout(REQUEST_TIMEOUT, written).await.unwrap_or_else(|late| Err(late.into()))
 }
 

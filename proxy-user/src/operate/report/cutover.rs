@@ -1,4 +1,4 @@
-//! How far a rule's cut-over is, for a person or a program.
+//! How far the cut-over of a rule is.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -63,7 +63,8 @@ pub struct Source {
 }
 
 impl Cutover {
-    /// Judges what was noted; for `quiet`, nobody may have connected without a header.
+    /// Evaluates what workers have noted. A rule is ready if no trusted source has connected without a header
+    /// for `quiet`.
     pub fn judge(
         rule: &str,
         mode: Mode,
@@ -92,7 +93,7 @@ impl Cutover {
         }
     }
 
-    /// Whether requiring headers refuses nobody, as far as can be told.
+    /// Whether requiring headers would refuse no one, as far as can be told.
     pub fn is_ready(&self) -> bool {
         matches!(self.verdict, Verdict::ReadyForRequire | Verdict::Required)
     }

@@ -1,7 +1,7 @@
-//! What a run says of itself: made by the process, carried as JSON, shown by a command.
+//! Reports of a run as data: made by the process, carried as JSON, shown by a command.
 //!
-//! The two may be of different versions, with a takeover on its way: what one of them does not know
-//! is left out by it, and what is missing is empty.
+//! During an upgrade the two can be of different versions: unknown fields are ignored, and missing ones
+//! have defaults.
 
 pub mod connections;
 pub mod cutover;
@@ -19,11 +19,11 @@ use crate::address::UpstreamAddr;
 use crate::logging::LostLines;
 use crate::relay::{Counts, Stalled};
 
-/// A run, as it stands.
+/// The state of a run.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Status {
-    /// Of the program.
+    /// The program's version.
     pub version: String,
     /// The instance's number, which is in the names of its veth, cgroup and pins.
     pub instance: u32,
@@ -39,13 +39,13 @@ pub struct Status {
     pub reloads: Reloads,
     /// Worker threads.
     pub workers: usize,
-    /// Those of them that do not come round, so that their connections stand still.
+    /// Workers that have stalled, and their connections with them.
     pub stalled: Vec<StalledWorker>,
     /// Connections that may be open at once.
     pub limit: u64,
-    /// What their buffers are counted as, in bytes.
+    /// What the buffers of connections are counted as, in bytes.
     pub memory: u64,
-    /// What that may come to; `None`: any amount.
+    /// The limit for that; `None`: any amount.
     pub memory_limit: Option<u64>,
     /// Interfaces that it is attached to, or should be.
     pub interfaces: Vec<Interface>,
@@ -55,16 +55,16 @@ pub struct Status {
     pub packets: BTreeMap<String, u64>,
     /// Packets that were dropped, by reason.
     pub dropped_packets: BTreeMap<String, u64>,
-    /// Connections that no rule wanted, or that nobody could say whose they are.
+    /// Connections that matched no rule.
     pub unmatched: Traffic,
     /// Lines of output that could not be written.
     pub lost_lines: LostLines,
-    /// What somebody else took away in the kernel.
+    /// Objects of ours in the kernel that others removed.
     pub repairs: Repairs,
 }
 
 impl Status {
-    /// Why it is not healthy, if it is not.
+    /// Why the run is not healthy; `None`: it is.
     pub fn unhealthy_reason(&self) -> Option<String> {
         let words = |StalledWorker { worker, seconds }: &StalledWorker| {
             format!("worker {worker} has not come round for {seconds} s")
@@ -73,7 +73,7 @@ impl Status {
         (!stalled.is_empty()).then(|| stalled.join(", "))
     }
 
-    /// Why it is not ready for new connections, if it is not.
+    /// Why the run is not ready for new connections; `None`: it is.
     pub fn unready_reason(&self) -> Option<String> {
         let state = (self.state != State::Serving).then(|| self.state.name().to_owned());
         self.unhealthy_reason()
