@@ -19,8 +19,8 @@ use foreword::logging;
 use foreword::relay::{Pods, Workers};
 use foreword::service::config_file::ConfigFile;
 use foreword::service::resolver::look_up_now;
-use foreword::sys::capability;
 use foreword::sys::netns::Namespace;
+use foreword::sys::rlimit;
 use foreword::sys::socket::{self, Listeners};
 
 fn main() -> Result<()> {
@@ -30,7 +30,7 @@ fn main() -> Result<()> {
     let (file, settings) = ConfigFile::open(Path::new(config))?;
     let names = file.judge_names(&settings, &look_up_now(&settings.upstream_names())?)?;
     logging::start(logging::Format::Text).expect("there are threads");
-    let budget = DescriptorBudget::of(capability::raise_file_limit()?)?;
+    let budget = DescriptorBudget::of(rlimit::raise_open_files()?)?;
     let count = settings.workers.map_or(1, Into::into);
     let listen = || Ok(Listeners { v4: socket::listen(address.into())?, v6: None });
     let listeners: Result<Vec<_>> = (0..count).map(|_| listen()).collect();

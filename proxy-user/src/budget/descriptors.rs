@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::config::field::{self, At};
 use crate::config::settings::ConnectionLimits;
 use crate::steer::advice::Advice;
-use crate::sys::place::Place;
+use crate::sys::environment::Environment;
 
 /// Descriptors of an idle run: programs, maps, listeners, and some to spare.
 const OWN: u64 = 192;
@@ -46,7 +46,12 @@ impl DescriptorBudget {
     }
 
     /// Advice if more connections are configured than there are descriptors for.
-    pub fn shortage(&self, at: At<'_>, limits: ConnectionLimits, place: Place) -> Option<Advice> {
+    pub fn shortage(
+        &self,
+        at: At<'_>,
+        limits: ConnectionLimits,
+        environment: Environment,
+    ) -> Option<Advice> {
         let asked = u64::from(limits.connections?.get());
         let (files, allowed) = (self.files, self.connections);
         let needed = OWN + PIPES * FILES_OF_A_PIPE + asked * FILES_OF_A_CONNECTION;
@@ -55,7 +60,7 @@ impl DescriptorBudget {
             what: format!("{limit}: {files} files may be open, which is enough for {allowed}"),
             mend: format!(
                 "allow {needed} ({})",
-                place.pick([
+                environment.pick([
                     "LimitNOFILE= of systemd, or ulimit -n",
                     "LimitNOFILE= in the unit",
                     "--ulimit nofile=N:N of docker and podman",
@@ -81,8 +86,8 @@ mod tests {
     fn what_is_needed_is_enough() {
         let budget = DescriptorBudget::of(1024).unwrap();
         assert_eq!(budget.connections, 400);
-        assert_eq!(budget.shortage(At::File, asked(400), Place::Host), None);
-        let words = budget.shortage(At::File, asked(401), Place::Host).unwrap().to_string();
+        assert_eq!(budget.shortage(At::File, asked(400), Environment::Host), None);
+        let words = budget.shortage(At::File, asked(401), Environment::Host).unwrap().to_string();
         assert!(words.starts_with("limits.connections: 401: 1024 files may be open"), "{words}");
         assert!(words.contains("allow 1026"), "{words}");
         assert_eq!(DescriptorBudget::of(1026).unwrap().connections, 401);

@@ -5,7 +5,7 @@ use bytesize::ByteSize;
 
 use crate::config::settings::MemoryLimit;
 use crate::relay::{Ceilings, UNCOUNTED};
-use crate::sys::memory::{self, LongestBuffers, Memory, Owner};
+use crate::sys::memory::{self, BufferLimits, Memory, MemoryScope};
 use crate::sys::pipe;
 
 /// The part of the available memory that buffers may take by default.
@@ -23,12 +23,12 @@ impl MemoryBudget {
     /// Reads the available memory and the limits of socket buffers.
     pub fn look() -> Result<Self> {
         let available = memory::available().context("cannot tell how much memory there is")?;
-        let longest = memory::longest_buffers().context("cannot tell how long buffers can be")?;
+        let longest = memory::buffer_limits().context("cannot tell how long buffers can be")?;
         Ok(Self::of(available, longest))
     }
 
     /// From what there is, and what a socket's buffers may grow to.
-    pub fn of(available: Memory, longest: LongestBuffers) -> Self {
+    pub fn of(available: Memory, longest: BufferLimits) -> Self {
         let pipe = u64::try_from(pipe::CAPACITY).unwrap_or(0);
         // Two sockets, and a pipe in each direction.
         Self { available, of_one: 2 * (longest.receive + longest.send + pipe) }
@@ -55,9 +55,9 @@ impl MemoryBudget {
 
     /// How much memory there is, in words.
     pub fn available(&self) -> String {
-        let owner = match self.available.owner {
-            Owner::Machine => "machine",
-            Owner::Cgroup => "cgroup",
+        let owner = match self.available.scope {
+            MemoryScope::Machine => "machine",
+            MemoryScope::Cgroup => "cgroup",
         };
         format!("the {owner}'s {}", ByteSize(self.available.bytes))
     }
@@ -103,9 +103,8 @@ mod tests {
     use super::*;
 
     fn budget() -> MemoryBudget {
-        let available = Memory { bytes: 512 << 20, owner: Owner::Cgroup };
-        let budget =
-            MemoryBudget::of(available, LongestBuffers { receive: 6 << 20, send: 4 << 20 });
+        let available = Memory { bytes: 512 << 20, scope: MemoryScope::Cgroup };
+        let budget = MemoryBudget::of(available, BufferLimits { receive: 6 << 20, send: 4 << 20 });
         assert_eq!(budget.ceilings(7), Ceilings { connections: 7, memory: 128 << 20 });
         budget
     }

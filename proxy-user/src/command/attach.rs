@@ -8,7 +8,7 @@ use crate::config::{Settings, Written, validate};
 use crate::logging;
 use crate::service::{self, AfterTakeover, ConfigSource};
 use crate::steer::Steering;
-use crate::sys::slots::Slots;
+use crate::sys::low_fds::LowFds;
 
 /// Runs until a signal ends it.
 pub fn run(arguments: Attach) -> Result<(), Failure> {
@@ -16,7 +16,7 @@ pub fn run(arguments: Attach) -> Result<(), Failure> {
     let config = arguments.into_config()?;
     let settings = Settings { take_over, ..validate(&config, Written::Flags)? };
     // Before anything else opens a descriptor.
-    let slots = Slots::reserve(Steering::slots(&settings)).context("cannot open /dev/null")?;
+    let low_fds = LowFds::reserve(Steering::low_fds(&settings)).context("cannot open /dev/null")?;
     logging::start(log.into()).context("cannot start to log")?;
-    Ok(service::run(settings, ConfigSource::Flags(config), slots, AfterTakeover::Exit)?)
+    Ok(service::run(settings, ConfigSource::Flags(config), low_fds, AfterTakeover::Exit)?)
 }

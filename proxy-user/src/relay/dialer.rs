@@ -11,7 +11,7 @@ use super::addresses::Candidates;
 use super::health::is_upstreams;
 use crate::address::{ClientAddr, SourceAddr, UpstreamAddr, can_be_a_source};
 use crate::config::settings::{Source, Upstream};
-use crate::sys::netns::{Elsewhere, Namespace};
+use crate::sys::netns::{Namespace, NamespaceSwitch};
 use crate::sys::socket::{self, ConnectMode};
 
 /// Makes a worker's connections to upstreams.
@@ -20,7 +20,7 @@ pub struct Dialer {
     /// The mark of those that come from the host's namespace, if steering could meet them.
     mark: Option<u32>,
     /// Where a socket can have a client's address.
-    clients: Elsewhere,
+    clients: NamespaceSwitch,
     /// Which of a rule's own addresses comes next.
     turn: Cell<usize>,
 }
@@ -95,7 +95,7 @@ impl Targets<'_> {
 impl Dialer {
     /// From the calling thread's namespace, or from `private` under a client's address.
     pub fn new(mark: Option<u32>, private: &Namespace) -> Result<Self> {
-        let clients = Elsewhere::of(private).context("cannot keep hold of the namespaces")?;
+        let clients = NamespaceSwitch::to(private).context("cannot keep hold of the namespaces")?;
         Ok(Self { mark, clients, turn: Cell::new(0) })
     }
 
@@ -173,7 +173,7 @@ impl Dialer {
     ) -> io::Result<TcpStream> {
         let to = upstream.get();
         let connect_from = |from| {
-            let socket = self.clients.visit(|| socket::upstream_from(from, to, mode));
+            let socket = self.clients.run(|| socket::upstream_from(from, to, mode));
             socket.and_then(|socket| socket::connect(socket, to))
         };
         match connect_from(client.get()) {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::open_connection::OpenConnection;
 use super::rule_stats::ActiveRule;
-use crate::sys::poll::Bell;
+use crate::sys::poll::Waker;
 
 /// Something for a worker to do.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub enum Message {
 /// A worker's mailbox. Messages are handled in the order in which they were sent.
 #[derive(Clone, Debug)]
 pub struct Mailbox {
-    bell: Bell,
+    waker: Waker,
     messages: Arc<Mutex<Vec<Message>>>,
     is_pinged: Arc<AtomicBool>,
 }
@@ -34,19 +34,19 @@ pub struct Mailbox {
 impl Mailbox {
     /// An empty mailbox.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { bell: Bell::new()?, messages: Arc::default(), is_pinged: Arc::default() })
+        Ok(Self { waker: Waker::new()?, messages: Arc::default(), is_pinged: Arc::default() })
     }
 
     /// Sends a message.
     pub fn send(&self, message: Message) -> io::Result<()> {
         self.messages.lock().unwrap_or_else(PoisonError::into_inner).push(message);
-        self.bell.ring()
+        self.waker.wake()
     }
 
     /// Asks the worker for a sign of life: it answers by reading its mailbox.
     pub fn ping(&self) -> io::Result<()> {
         self.is_pinged.store(true, Ordering::Relaxed);
-        self.bell.ring()
+        self.waker.wake()
     }
 
     /// Whether a ping is still unanswered.
@@ -56,8 +56,8 @@ impl Mailbox {
 
     /// Takes all messages out, which also answers a [`Mailbox::ping`].
     pub fn receive(&self) -> Vec<Message> {
-        // Silenced first: a message that arrives from now on rings again.
-        self.bell.silence();
+        // Cleared first: a message that arrives from now on wakes the worker again.
+        self.waker.clear();
         self.is_pinged.store(false, Ordering::Relaxed);
         mem::take(&mut *self.messages.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -65,6 +65,6 @@ impl Mailbox {
 
 impl AsFd for Mailbox {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
+        self.waker.as_fd()
     }
 }

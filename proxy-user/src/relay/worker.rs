@@ -15,9 +15,9 @@ use super::mailbox::Mailbox;
 use super::resources::{Context, Resources};
 use super::session::{Fate, Session, Side};
 use super::wheel::{Tick, Wheel};
-use crate::sys::alarm::Alarm;
 use crate::sys::poll::Event;
 use crate::sys::socket::Listeners;
+use crate::sys::timer::Timer;
 
 mod accepting;
 mod deadlines;
@@ -49,9 +49,9 @@ pub struct Worker {
     born: Vec<u64>,
     births: u64,
     wheel: Wheel<Due>,
-    alarm: Alarm,
+    alarm: Timer,
     /// Wakes it now and then, so that the clock can tell a pause from a wait.
-    _pulse: Alarm,
+    _pulse: Timer,
     /// What the alarm is set to.
     wakes_at: Option<Tick>,
     /// Entries of the wheel that have come and are yet to be looked at.
@@ -71,9 +71,9 @@ impl Worker {
     pub fn new(resources: Resources, listeners: Listeners, mailbox: Mailbox) -> Result<Self> {
         let listeners: Vec<_> = [Some(listeners.v4), listeners.v6].into_iter().flatten().collect();
         resources.poller.add_level(&mailbox, MAILBOX).context("cannot watch the mailbox")?;
-        let alarm = Alarm::new().context("cannot make a timer")?;
+        let alarm = Timer::new().context("cannot make a timer")?;
         resources.poller.add(&alarm, ALARM).context("cannot watch the timer")?;
-        let pulse = Alarm::every(clock::PULSE).context("cannot make a timer")?;
+        let pulse = Timer::every(clock::PULSE).context("cannot make a timer")?;
         resources.poller.add(&pulse, PULSE).context("cannot watch a timer")?;
         let worker = Self {
             resources,

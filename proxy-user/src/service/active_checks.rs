@@ -143,7 +143,7 @@ impl Service {
         if is_new || self.settings.rules.iter().any(names) {
             return false;
         }
-        let aimed = self.steering.last_aimed_at(OriginalDst::new(address.get()));
+        let aimed = self.steering.last_refused(OriginalDst::new(address.get()));
         matches!(aimed, Ok(aimed) if aimed.is_none_or(|ago| ago >= UNUSED_FOR))
     }
 

@@ -16,8 +16,8 @@ use crate::logging;
 use crate::operate::admin::{PendingRequest, Request, Response};
 use crate::operate::report::connections::Connection;
 use crate::operate::report::{Interface, Repairs, Rule, StalledWorker, Status, Traffic};
-use crate::steer::pinned::Ends;
-use crate::steer::{self, Attached, Failure};
+use crate::steer::pinned::TrackedSide;
+use crate::steer::{self, AttachFailure, Attached};
 
 impl Service {
     /// Answers a request. A failure is reported to the client, and stops nothing.
@@ -120,10 +120,11 @@ impl Service {
     fn connections(&self) -> Result<Vec<Connection>> {
         let tracked = self.steering.tracked()?;
         let rtts: HashMap<_, _> =
-            tracked.iter().filter_map(|socket| Some((socket.ends, socket.rtt?))).collect();
+            tracked.iter().filter_map(|socket| Some((socket.side, socket.rtt?))).collect();
         let connections = self.relay.open_connections()?.into_iter().map(|connection| {
-            let ends = Ends::Inbound { peer: connection.peer, destination: connection.destination };
-            Connection::new(connection, rtts.get(&ends).copied())
+            let side =
+                TrackedSide::Inbound { peer: connection.peer, destination: connection.destination };
+            Connection::new(connection, rtts.get(&side).copied())
         });
         Ok(connections.collect())
     }
@@ -145,8 +146,8 @@ impl From<Attached<'_>> for Interface {
     }
 }
 
-impl From<&Failure> for Interface {
-    fn from(failure: &Failure) -> Self {
+impl From<&AttachFailure> for Interface {
+    fn from(failure: &AttachFailure) -> Self {
         Self {
             name: failure.interface.clone(),
             role: failure.role.name().to_owned(),

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::config::file::{Misread, parse};
 use crate::config::word::place;
 use crate::config::{Found, Invalid, Names, RawConfig, Settings, Written, validate};
-use crate::sys::file_watch::FolderWatch;
+use crate::sys::directory_watch::DirectoryWatch;
 
 /// The file is read once nothing has changed for so long, so that it is not read half written.
 const SETTLED: Duration = Duration::from_millis(100);
@@ -116,7 +116,7 @@ impl ConfigFile {
 
     /// Watches it. The first event is immediate, since it may have changed after it was read.
     pub fn watch(&self) -> io::Result<ConfigWatch> {
-        let folders = FolderWatch::new(&folders(&self.path))?;
+        let folders = DirectoryWatch::new(&folders(&self.path))?;
         Ok(ConfigWatch { folders, settled: Some(Instant::now()) })
     }
 }
@@ -149,7 +149,7 @@ fn folders(path: &Path) -> Vec<PathBuf> {
 /// Reports that a file may have changed.
 #[derive(Debug)]
 pub struct ConfigWatch {
-    folders: FolderWatch,
+    folders: DirectoryWatch,
     /// Something has changed, and may go on changing until then.
     settled: Option<Instant>,
 }
@@ -168,7 +168,7 @@ impl ConfigWatch {
 
     /// Watches what the file is now.
     pub fn renew(&mut self, file: &ConfigFile) -> io::Result<()> {
-        self.folders = FolderWatch::new(&folders(&file.path))?;
+        self.folders = DirectoryWatch::new(&folders(&file.path))?;
         Ok(())
     }
 }

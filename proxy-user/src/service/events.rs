@@ -11,7 +11,7 @@ use super::observer::Observer;
 use crate::config::times::BEAT;
 use crate::operate::admin::PendingRequest;
 use crate::steer::Successor;
-use crate::steer::watch::LinkNews;
+use crate::steer::link_monitor::LinkMonitor;
 
 /// How often counters are published and workers are checked.
 pub const SECOND: Duration = BEAT;
@@ -24,7 +24,7 @@ pub struct Events {
     pub looks: Ticks,
     pub signals: Signals,
     pub hang_ups: HangUps,
-    pub news: LinkNews,
+    pub news: LinkMonitor,
     pub observer: Observer,
     pub successors: mpsc::Receiver<Successor>,
     pub pending: mpsc::Receiver<PendingRequest>,

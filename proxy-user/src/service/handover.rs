@@ -34,7 +34,7 @@ impl Service {
             refuse(successor, &error).await;
             return Handover::Undone;
         }
-        if let Some(left) = self.steering.left_alone_by(&successor) {
+        if let Some(left) = self.steering.interfaces_left_by(&successor) {
             tracing::warn!("the successor does not steer {left}: nobody does from now on");
         }
         say(format_args!("succeeded: another Foreword takes new connections"));
@@ -139,7 +139,7 @@ impl Service {
                 () = events.looks.next() => self.observe(&mut events.observer),
                 () = events.news.next() => self.observe(&mut events.observer),
                 seen = events.observer.next() => {
-                    self.apply_observation(seen, Steering::keep_up_with, &mut events.observer);
+                    self.apply_observation(seen, Steering::repair_only, &mut events.observer);
                 }
                 () = events.seconds.next() => self.every_second(),
                 Some(request) = events.pending.recv() => self.answer(request),

@@ -50,11 +50,11 @@ use crate::logging::say;
 use crate::operate::admin::RequestSender;
 use crate::operate::report::{self, Reloads, State};
 use crate::relay::{Counts, Pods, Workers};
-use crate::steer::watch::LinkNews;
+use crate::steer::link_monitor::LinkMonitor;
 use crate::steer::{Observation, Steering, advice};
-use crate::sys::capability;
-use crate::sys::place::Place;
-use crate::sys::slots::Slots;
+use crate::sys::environment::Environment;
+use crate::sys::low_fds::LowFds;
+use crate::sys::{capability, rlimit};
 
 /// How often an interface that can't be attached to is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -126,12 +126,12 @@ impl ConfigSource {
 pub fn run(
     settings: Settings,
     words: ConfigSource,
-    slots: Slots,
+    low_fds: LowFds,
     after_takeover: AfterTakeover,
 ) -> Result<(), Failure> {
     require_privileges()?;
     // Before tokio, which panics if it can't open a descriptor for signals.
-    let files = capability::raise_file_limit().context("cannot raise the limit of open files")?;
+    let files = rlimit::raise_open_files().context("cannot raise the limit of open files")?;
     let budget = DescriptorBudget::of(files)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the control loop")?;
@@ -153,7 +153,7 @@ pub fn run(
         ConfigSource::Flags(_) => None,
         ConfigSource::File(file) => Some(file),
     };
-    let start = Start { settings, budget, names, resolver, file, slots, after_takeover };
+    let start = Start { settings, budget, names, resolver, file, low_fds, after_takeover };
     Ok(serve(&runtime, start, signals, hang_ups)?)
 }
 
@@ -164,12 +164,12 @@ struct Start {
     names: Names,
     resolver: Resolver,
     file: Option<ConfigFile>,
-    slots: Slots,
+    low_fds: LowFds,
     after_takeover: AfterTakeover,
 }
 
 fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -> Result<()> {
-    let Start { settings, budget, names, resolver, file, slots, after_takeover } = start;
+    let Start { settings, budget, names, resolver, file, low_fds, after_takeover } = start;
     let memory = MemoryBudget::look()?;
     // Before the first step, so that no netlink message is missed.
     let (announcements, successors) = mpsc::channel(1);
@@ -179,7 +179,7 @@ fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -
         looks: Ticks::every(LOOK),
         signals,
         hang_ups,
-        news: LinkNews::subscribe()?,
+        news: LinkMonitor::subscribe()?,
         observer: Observer::default(),
         successors,
         pending,
@@ -188,7 +188,7 @@ fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -
     let workers = workers.context("cannot count the CPUs")?.get();
     let reloading = file.map(Reloading::of).transpose()?;
     let http = settings.admin.http.map(|at| Http::prepare(at, requests.clone())).transpose()?;
-    let (mut steering, listeners) = Steering::start(&settings, workers, slots, announcements)?;
+    let (mut steering, listeners) = Steering::start(&settings, workers, low_fds, announcements)?;
     let mut admin = Admin { socket: open_socket(&settings, steering.instance(), requests)?, http };
     let mark = steering.upstream_mark();
     let relay = Workers::start(
@@ -223,7 +223,7 @@ fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -
     // Whoever reads `ready` finds everything in place.
     service.publish();
     service.announce(&names);
-    service.steering.keep_holds();
+    service.steering.persist_holds();
     service.steering.tell_serving();
     let stopped = runtime.block_on(service.live(&mut events));
     service.end();
@@ -249,7 +249,7 @@ fn serve_http(admin: &mut Admin, passed: Option<OwnedFd>, steering: &Steering) -
 
 /// Fails early if a capability is missing, rather than half-way through.
 pub fn require_privileges() -> Result<()> {
-    let missing = capability::missing().context("cannot read /proc/self/status")?;
+    let missing = capability::missing().context("cannot read the capabilities")?;
     let Some(first) = missing.first() else { return Ok(()) };
     let names: Vec<_> = missing.iter().map(|capability| capability.name).collect();
     let (names, are) = (names.join(" and "), if names.len() == 1 { "is" } else { "are" });
@@ -268,7 +268,11 @@ impl Service {
         lines.extend(rules.map(|rule| format!("rule      {}", describe(rule))));
         let mut advice = self.steering.advice(&self.settings, names, self.written());
         advice.extend(advice::on_long_headers(&self.settings.rules, self.written()));
-        advice.extend(self.budget.shortage(self.written(), self.settings.limits, Place::look()));
+        advice.extend(self.budget.shortage(
+            self.written(),
+            self.settings.limits,
+            Environment::detect(),
+        ));
         lines.extend(advice.iter().map(|advice| format!("warning   {advice}")));
         let open = advice::on_firewalls(&self.settings.rules, self.written());
         lines.extend(open.map(|advice| format!("note      {advice}")));
@@ -344,7 +348,7 @@ impl Service {
 
     /// Takes over what a stuck predecessor has released by now.
     fn finish_takeover(&mut self) {
-        let passed = self.steering.keep_up(self.admin.wanted());
+        let passed = self.steering.continue_takeover(self.admin.wanted());
         let passed = passed.unwrap_or_else(|error| {
             tracing::warn!(error = %format!("{error:#}"), "a takeover is not complete");
             None

@@ -20,7 +20,7 @@ use crate::config::{Found, RawConfig, Settings, difference};
 use crate::logging::say;
 use crate::operate::admin::{PendingRequest, Response};
 use crate::operate::report::State;
-use crate::sys::place::Place;
+use crate::sys::environment::Environment;
 
 /// The file, and the watch on it.
 #[derive(Debug)]
@@ -219,7 +219,7 @@ impl Service {
         let mut lines = difference::between(reloading.file.config(), &config);
         let tightened = self.tightened.keep(&mut settings);
         lines.extend(tightened.lines());
-        let shortage = self.budget.shortage(At::File, settings.limits, Place::look());
+        let shortage = self.budget.shortage(At::File, settings.limits, Environment::detect());
         lines.extend(shortage.map(|advice| advice.to_string()));
         names.iter().for_each(|(name, addresses)| self.relay.set_addresses(name, addresses));
         self.apply(settings)?;

@@ -6,11 +6,11 @@ use std::io::ErrorKind;
 use std::net::UdpSocket;
 
 use super::netlink::{self, LOOPBACK, Link};
-use super::sysctl;
 use crate::address::{SourceAddr, UpstreamAddr};
 use crate::config::Names;
 use crate::config::field::{self, At};
 use crate::config::settings::{Outbound, Rule};
+use crate::sys::sysctl;
 
 /// Something that will not work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,8 @@ impl fmt::Display for Advice {
 
 /// What the node's reverse-path filter keeps from the rules.
 pub fn on_filter(rules: &[Rule]) -> Option<Advice> {
-    let is_strict = || sysctl::get("ipv4/conf/all/rp_filter").as_deref() == Some("1");
+    let is_strict =
+        || matches!(sysctl::read("net/ipv4/conf/all/rp_filter"), Ok(Some(value)) if value == "1");
     (rules.iter().any(Rule::shows_clients) && is_strict()).then(|| Advice {
         what: "net.ipv4.conf.all.rp_filter is 1, so that servers on this node can't see IPv4 \
                clients (--source client)"
@@ -83,7 +84,7 @@ pub fn on_upstreams(
     at: At<'_>,
     is_watched: impl Fn(u32) -> bool,
 ) -> Vec<Advice> {
-    let links = netlink::here(async |handle| netlink::links(&handle).await).unwrap_or_default();
+    let links = netlink::run(async |handle| netlink::links(&handle).await).unwrap_or_default();
     let upstreams = rules.iter().filter(|rule| rule.shows_clients());
     let upstreams = upstreams.flat_map(|rule| names.addresses(&rule.upstream.address));
     upstreams.filter_map(|upstream| on_way(*upstream, at, &links, &is_watched)).collect()
@@ -118,7 +119,7 @@ fn on_way(
     is_watched: impl Fn(u32) -> bool,
 ) -> Option<Advice> {
     let to = upstream.get().ip();
-    let way = netlink::here(async |handle| netlink::routes::way_to(&handle, to).await);
+    let way = netlink::run(async |handle| netlink::routes::output_interface(&handle, to).await);
     let Ok(Some(way)) = way else {
         return Some(Advice {
             what: format!("there is no route to the upstream {upstream}"),

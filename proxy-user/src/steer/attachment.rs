@@ -9,16 +9,16 @@ use proxy_common::abi::INTERFACE_XDP;
 use proxy_common::names::{ANSWER, EGRESS, GUARD, STEER, SYNACK};
 
 use super::classifier::{Classifier, Order};
-use super::guard::{GuardUsed, attach_guard, once_free};
+use super::guard::{GuardUsed, attach_guard, retry_while_busy};
 use super::hold::{self, Hold};
 use super::hook::{self, Clsact, HookUsed};
+use super::instance::Instance;
 use super::interface::{NetworkInterface, Role};
-use super::lock::{self, DrainingMark, InterfaceLock, TakeoverSocket};
+use super::lock::{self, DrainingLock, InterfaceLock, TakeoverSocket};
 use super::object::Object;
-use super::pins::Instance;
-use super::reconcile::{Part, Place};
+use super::reconcile::{AttachPoint, Component};
 use crate::config::settings::GuardHook;
-use crate::sys::slots::Slots;
+use crate::sys::low_fds::LowFds;
 
 /// How long the kernel may take to free the place of a program that is gone.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -76,7 +76,7 @@ pub struct Attachment {
     sources: u32,
     /// `None`: a predecessor has it still, or a successor has it already.
     lock: Option<InterfaceLock>,
-    draining: Option<DrainingMark>,
+    draining: Option<DrainingLock>,
 }
 
 impl Attachment {
@@ -88,7 +88,7 @@ impl Attachment {
         sources: u32,
         lock: Option<InterfaceLock>,
         plan: Plan,
-        slots: &mut Slots,
+        low_fds: &mut LowFds,
         instance: &Instance,
     ) -> Result<Self> {
         let mut attachment = Self {
@@ -104,7 +104,7 @@ impl Attachment {
             draining: None,
         };
         attachment
-            .fill(object, plan, slots, instance)
+            .fill(object, plan, low_fds, instance)
             .with_context(|| format!("cannot attach to {}", attachment.interface))?;
         Ok(attachment)
     }
@@ -113,7 +113,7 @@ impl Attachment {
         &mut self,
         object: &mut Object,
         plan: Plan,
-        slots: &mut Slots,
+        low_fds: &mut LowFds,
         instance: &Instance,
     ) -> Result<()> {
         let owns = self.lock.is_some();
@@ -127,18 +127,18 @@ impl Attachment {
         }
         let is_protected = self.role == Role::Protected;
         if is_protected {
-            self.tell_of_sources(object, self.sources)?;
+            self.set_nic_flags(object, self.sources)?;
         }
         if is_protected && owns {
-            self.put_guard(object, plan, slots, Duration::ZERO)?;
+            self.place_guard(object, plan, low_fds, Duration::ZERO)?;
         } else if is_protected && plan.guard.is_some() {
             self.guard = Some(GuardUsed::Tc);
         }
         for name in plan.classifiers(self.role) {
-            self.attach_tc(object, name, plan, slots)?;
+            self.attach_tc(object, name, plan, low_fds)?;
         }
         if is_protected && owns {
-            self.put_hold(object, plan, Duration::ZERO)?;
+            self.place_hold(object, plan, Duration::ZERO)?;
         }
         Ok(())
     }
@@ -160,7 +160,7 @@ impl Attachment {
     }
 
     /// Whether it still is a predecessor's.
-    pub fn is_waiting(&self) -> bool {
+    pub fn awaits_lock(&self) -> bool {
         self.lock.is_none()
     }
 
@@ -170,7 +170,7 @@ impl Attachment {
         &mut self,
         object: &mut Object,
         plan: Plan,
-        slots: &mut Slots,
+        low_fds: &mut LowFds,
         by: &TakeoverSocket,
         patience: Duration,
     ) -> Result<bool> {
@@ -182,8 +182,8 @@ impl Attachment {
         // Of those before it that were killed, something may still be there.
         hook::clear(&self.interface, false);
         if self.role == Role::Protected {
-            let guard = self.put_guard(object, plan, slots, PATIENCE);
-            self.put_hold(object, plan, PATIENCE)?;
+            let guard = self.place_guard(object, plan, low_fds, PATIENCE);
+            self.place_hold(object, plan, PATIENCE)?;
             guard?;
         }
         Ok(true)
@@ -195,39 +195,39 @@ impl Attachment {
             return;
         }
         self.xdp = None;
-        self.draining = DrainingMark::set(self.interface.index());
+        self.draining = DrainingLock::set(self.interface.index());
         self.lock = None;
     }
 
-    fn put_guard(
+    fn place_guard(
         &mut self,
         object: &mut Object,
         plan: Plan,
-        slots: &mut Slots,
+        low_fds: &mut LowFds,
         patience: Duration,
     ) -> Result<()> {
         let Some(wanted) = plan.guard else { return Ok(()) };
-        let (used, link) = attach_guard(object, &self.interface, wanted, slots, patience)?;
+        let (used, link) = attach_guard(object, &self.interface, wanted, low_fds, patience)?;
         // Until steer is told, it looks as well.
         (self.guard, self.xdp) = (Some(used), link);
-        self.tell_of_sources(object, self.sources)
+        self.set_nic_flags(object, self.sources)
     }
 
     /// Tells steer what the interface's sources are.
-    pub fn tell_of_sources(&mut self, object: &mut Object, sources: u32) -> Result<()> {
+    pub fn set_nic_flags(&mut self, object: &mut Object, sources: u32) -> Result<()> {
         self.sources = sources;
         let guard = if self.xdp.is_some() { INTERFACE_XDP } else { 0 };
         object.set_interface(self.interface.index(), sources | guard)
     }
 
     /// Sees to it that our hold is there, beside an older one, which goes when ours is to be
-    /// [kept](Self::keep_hold).
-    fn put_hold(&mut self, object: &mut Object, plan: Plan, patience: Duration) -> Result<()> {
+    /// [kept](Self::persist_hold).
+    fn place_hold(&mut self, object: &mut Object, plan: Plan, patience: Duration) -> Result<()> {
         if !plan.hold {
             return Ok(());
         }
         let Self { hold, interface, .. } = self;
-        once_free(patience, &mut || {
+        retry_while_busy(patience, &mut || {
             match hold {
                 Some(hold) => hold.complete(object, interface, plan.hook)?,
                 None => *hold = Some(Hold::place(object, interface, plan.hook)?),
@@ -241,14 +241,14 @@ impl Attachment {
         object: &mut Object,
         name: &'static str,
         plan: Plan,
-        slots: &mut Slots,
+        low_fds: &mut LowFds,
     ) -> Result<()> {
         let interface = (self.interface.name(), self.interface.index());
         if plan.hook == HookUsed::Clsact {
             hook::ensure_clsact(&mut self.qdisc, interface.0, interface.1)?;
         }
         let order = self.order(name, plan);
-        let attached = Classifier::attach(object, name, interface, (plan.hook, order), slots)?;
+        let attached = Classifier::attach(object, name, interface, (plan.hook, order), low_fds)?;
         self.tc.push(attached);
         Ok(())
     }
@@ -262,15 +262,15 @@ impl Attachment {
     }
 
     /// What has to be on the interface, and where that is to be looked for.
-    pub fn expected(&self, object: &mut Object) -> Result<Vec<(Part, Place)>> {
+    pub fn expected(&self, object: &mut Object) -> Result<Vec<(Component, AttachPoint)>> {
         let index = self.interface.index();
         let tc = self.tc.iter().map(|classifier| {
-            (Part::Classifier { index, name: classifier.name }, classifier.place())
+            (Component::Classifier { index, name: classifier.name }, classifier.place())
         });
         let mut expected: Vec<_> = tc.collect();
         if self.xdp.is_some() {
             let program = object.program::<Xdp>(GUARD)?.info()?.id();
-            expected.push((Part::Guard { index }, Place::Xdp { index, program }));
+            expected.push((Component::Guard { index }, AttachPoint::Xdp { index, program }));
         }
         if self.hold.is_some() {
             expected.extend(hold::expected(object, index)?);
@@ -279,31 +279,31 @@ impl Attachment {
     }
 
     /// Attaches a program at TC again that somebody has detached.
-    pub fn attach_again(
+    pub fn reattach_tc(
         &mut self,
         object: &mut Object,
         name: &'static str,
         plan: Plan,
-        slots: &mut Slots,
+        low_fds: &mut LowFds,
     ) -> Result<()> {
         // What is left of the old one must not be taken for the new one.
         self.tc.retain(|classifier| classifier.name != name);
-        slots.refill();
-        self.attach_tc(object, name, plan, slots)
+        low_fds.refill();
+        self.attach_tc(object, name, plan, low_fds)
     }
 
     /// Has the guard stand again where somebody has detached it. If it can't, steer judges.
-    pub fn guard_again(
+    pub fn reattach_guard(
         &mut self,
         object: &mut Object,
         plan: Plan,
-        slots: &mut Slots,
+        low_fds: &mut LowFds,
     ) -> Result<()> {
         self.xdp = None;
         self.guard = Some(GuardUsed::Tc);
-        slots.refill();
-        self.tell_of_sources(object, self.sources)?;
-        self.put_guard(object, plan, slots, Duration::ZERO).or_else(|error| {
+        low_fds.refill();
+        self.set_nic_flags(object, self.sources)?;
+        self.place_guard(object, plan, low_fds, Duration::ZERO).or_else(|error| {
             tracing::warn!(
                 error = %format!("{error:#}"), interface = %self.interface,
                 "the guard stands in TC from now on"
@@ -313,14 +313,14 @@ impl Attachment {
     }
 
     /// Places the hold again, of which somebody has removed something.
-    pub fn hold_again(&mut self, object: &mut Object, plan: Plan) -> Result<()> {
-        self.put_hold(object, plan, Duration::ZERO)
+    pub fn reattach_hold(&mut self, object: &mut Object, plan: Plan) -> Result<()> {
+        self.place_hold(object, plan, Duration::ZERO)
     }
 
     /// From now on what is to outlive the process does, and what an earlier one has left for the
     /// time without one is gone. Of an interface that is a predecessor's or a successor's, nothing is
     /// touched.
-    pub fn keep_hold(&mut self) {
+    pub fn persist_hold(&mut self) {
         if self.lock.is_none() || self.role != Role::Protected {
             return;
         }

@@ -14,10 +14,10 @@ use proxy_common::names::STEER;
 
 use super::hook::HookUsed;
 use super::interface::NetworkInterface;
-use super::lock::folder;
+use super::lock::directory;
 use super::netlink::tc::{Filter, filters_on};
 use super::netlink::{self, Link};
-use super::{lock, pins, veth};
+use super::{instance, lock, veth};
 use crate::config::settings::Hook;
 
 /// What is left of a process that was killed goes within this time.
@@ -27,7 +27,7 @@ const RETRY: Duration = Duration::from_millis(20);
 
 /// A program at TC ingress, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place {
+struct IngressProgram {
     program: u32,
     /// Whether it goes with its process; a filter stays.
     is_link: bool,
@@ -49,7 +49,7 @@ pub fn require_before(interface: &NetworkInterface, successor: u32, own: u32) ->
 
 /// Refuses an interface whose lock is ours while a living Foreword steers it: that one has another
 /// folder of locks, and nothing would keep the two from each other's throats.
-pub fn require_no_stranger(interface: &NetworkInterface) -> Result<()> {
+pub fn require_no_unlocked_instance(interface: &NetworkInterface) -> Result<()> {
     // Its programs stay there until its connections have ended, and it has said so.
     if lock::is_draining(interface.index()) {
         return Ok(());
@@ -57,7 +57,7 @@ pub fn require_no_stranger(interface: &NetworkInterface) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     while is_steered(interface)? {
         if Instant::now() > deadline {
-            let run = folder::RUN;
+            let run = directory::RUN;
             bail!(
                 "{interface} is steered by a Foreword that has no lock in {run}: it runs in a \
                  container of its own, or this one does; mount the node's {run} at {run} in both \
@@ -77,19 +77,19 @@ fn is_steered(interface: &NetworkInterface) -> Result<bool> {
     if ours.peek().is_none() {
         return Ok(false);
     }
-    let links = netlink::here(async |handle| netlink::links(&handle).await)?;
+    let links = netlink::run(async |handle| netlink::links(&handle).await)?;
     Ok(ours.any(|(place, info)| place.is_link || is_alive(&info, &links)))
 }
 
 /// Whether a filter runs a program that is called as the filter is: names are anybody's to give.
-pub fn runs_its_namesake(filter: &Filter) -> bool {
+pub fn runs_program_of_its_name(filter: &Filter) -> bool {
     let name = filter.name.as_ref();
     filter.program.and_then(info).is_some_and(|info| info.name_as_str() == name.map(String::as_str))
 }
 
 /// Whether a filter that has one of our names runs a program of a process that is dead beyond doubt,
 /// whoever else of us is on the interface.
-pub fn is_of_the_dead(filter: &Filter, links: &[Link]) -> bool {
+pub fn is_orphaned(filter: &Filter, links: &[Link]) -> bool {
     let program = filter.program.and_then(info);
     let node = program.as_ref().and_then(node_of);
     node.is_some_and(|node| !has_living_owner(&node, links))
@@ -103,7 +103,7 @@ fn is_alive(program: &ProgramInfo, links: &[Link]) -> bool {
 /// Whether a node's veth is there, and nobody knows its instance to be dead.
 fn has_living_owner(node: &Node, links: &[Link]) -> bool {
     let link = links.iter().find(|link| link.index == node.veth);
-    link.and_then(veth::instance_of).is_some_and(|number| !pins::is_dead(number))
+    link.and_then(veth::instance_of).is_some_and(|number| !instance::is_dead(number))
 }
 
 /// What a program knows of its own node.
@@ -122,19 +122,21 @@ fn info(number: u32) -> Option<ProgramInfo> {
 }
 
 /// The programs at TC ingress, in the order in which packets meet them.
-fn ingress(name: &str, index: u32) -> Result<Vec<Place>> {
+fn ingress(name: &str, index: u32) -> Result<Vec<IngressProgram>> {
     let mut places = Vec::new();
     if matches!(HookUsed::choose(Hook::Auto), Ok(HookUsed::Tcx)) {
         // A program that goes between its number and itself spoils a whole answer.
         let query = || SchedClassifier::query_tcx(name, TcAttachType::Ingress);
         let queried = query().or_else(|_| query()).or_else(|_| query());
         let (_, programs) = queried.with_context(|| format!("cannot look at {name}"))?;
-        places.extend(programs.iter().map(|info| Place { program: info.id(), is_link: true }));
+        places.extend(
+            programs.iter().map(|info| IngressProgram { program: info.id(), is_link: true }),
+        );
     }
     let filters = filters_on(index);
     let filters = filters.with_context(|| format!("cannot look at the filters on {name}"))?;
     let at_ingress = filters.iter().filter(|filter| filter.direction == TcAttachType::Ingress);
     let numbers = at_ingress.filter_map(|filter| filter.program);
-    places.extend(numbers.map(|program| Place { program, is_link: false }));
+    places.extend(numbers.map(|program| IngressProgram { program, is_link: false }));
     Ok(places)
 }

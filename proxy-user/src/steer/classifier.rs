@@ -7,11 +7,11 @@ use aya::programs::links::FdLink;
 use aya::programs::{SchedClassifier, TcAttachType};
 
 use super::hook::{HookUsed, direction};
-use super::link::WatchedLink;
 use super::netlink::tc::{Filter, remove_filters};
 use super::object::Object;
-use super::reconcile::Place;
-use crate::sys::slots::Slots;
+use super::reconcile::AttachPoint;
+use super::watched_link::WatchedLink;
+use crate::sys::low_fds::LowFds;
 
 /// Where it stands among the programs that have the same hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Classifier {
         name: &'static str,
         (interface, index): (&str, u32),
         (hook, order): (HookUsed, Order),
-        slots: &mut Slots,
+        low_fds: &mut LowFds,
     ) -> Result<Self> {
         let direction = direction(name);
         let program: &mut SchedClassifier = object.program(name)?;
@@ -71,7 +71,7 @@ impl Classifier {
             Order::First => hook.first(),
             Order::Behind => hook.behind(),
         };
-        slots.free_one();
+        low_fds.release_one();
         // Where this fails, the kernel may have done it, and its answer been lost: then the value
         // that was to stand for a filter takes it away.
         let attached = program.attach_with_options(interface, direction, options)?;
@@ -91,11 +91,11 @@ impl Classifier {
     }
 
     /// Where it is to be looked for.
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> AttachPoint {
         match &self.link {
             Link::Tcx(link) => link.place(),
             Link::Filter(OwnFilter { index, program, direction }) => {
-                Place::Filter { index: *index, program: *program, direction: *direction }
+                AttachPoint::Filter { index: *index, program: *program, direction: *direction }
             }
         }
     }

@@ -13,7 +13,7 @@ impl Steering {
         let mut lines = vec![
             format!("steering  {} ({} ingress)", self.names(Role::Protected), self.plan.hook),
             format!("through   {} into a private network namespace", self.namespace.veth_name()),
-            format!("maps      {}", self.instance.folder().display()),
+            format!("maps      {}", self.instance.directory().display()),
         ];
         if self.attachments.values().any(|attachment| attachment.role == Role::Upstream) {
             lines.insert(1, format!("upstreams answer by {}", self.names(Role::Upstream)));

@@ -64,7 +64,7 @@ impl DownMap {
 }
 
 /// How long ago a first packet to a destination that is down was last refused; `None`: none was.
-pub fn last_aimed_at(object: &Object, destination: OriginalDst) -> Result<Option<Duration>> {
+pub fn last_refused(object: &Object, destination: OriginalDst) -> Result<Option<Duration>> {
     let map = HashMap::<_, DownKey, abi::Down>::try_from(object.map(maps::DOWN_UPSTREAMS.name)?)?;
     let Ok(abi::Down { last_refused_ns: at @ 1.. }) = map.get(&of_destination(destination), 0)
     else {

@@ -13,7 +13,7 @@ use proxy_common::names;
 use super::interface::NetworkInterface;
 use super::object::Object;
 use crate::config::settings::GuardHook;
-use crate::sys::slots::Slots;
+use crate::sys::low_fds::LowFds;
 
 /// How often it is tried to have a place that somebody has just left.
 const RETRY: Duration = Duration::from_millis(10);
@@ -45,7 +45,7 @@ pub fn attach_guard(
     object: &mut Object,
     interface: &NetworkInterface,
     wanted: GuardHook,
-    slots: &mut Slots,
+    low_fds: &mut LowFds,
     patience: Duration,
 ) -> Result<(GuardUsed, Option<XdpLink>)> {
     let (used, mode) = match wanted {
@@ -59,7 +59,7 @@ pub fn attach_guard(
         GuardHook::Auto if interface.suits_native_xdp() => (GuardUsed::Native, XdpMode::Driver),
         GuardHook::Auto | GuardHook::Tc => return Ok((GuardUsed::Tc, None)),
     };
-    match attach_xdp(object, interface, mode, slots, patience) {
+    match attach_xdp(object, interface, mode, low_fds, patience) {
         Ok(link) => Ok((used, Some(link))),
         Err(error) if wanted == GuardHook::Auto => {
             let error = format!("{error:#}");
@@ -77,19 +77,22 @@ fn attach_xdp(
     object: &mut Object,
     interface: &NetworkInterface,
     mode: XdpMode,
-    slots: &mut Slots,
+    low_fds: &mut LowFds,
     patience: Duration,
 ) -> Result<XdpLink> {
     let program: &mut Xdp = object.program(names::GUARD)?;
-    slots.free_one();
+    low_fds.release_one();
     let mut attach = || Ok(program.attach_to_if_index(interface.index(), mode)?);
-    let id = once_free(patience, &mut attach)?;
+    let id = retry_while_busy(patience, &mut attach)?;
     Ok(program.take_link(id)?)
 }
 
 /// Does what needs a place that somebody has just left: the kernel takes a link away a little after
 /// its last file is closed, be it a dead process's or our own.
-pub fn once_free<T>(patience: Duration, attempt: &mut dyn FnMut() -> Result<T>) -> Result<T> {
+pub fn retry_while_busy<T>(
+    patience: Duration,
+    attempt: &mut dyn FnMut() -> Result<T>,
+) -> Result<T> {
     let deadline = Instant::now() + patience;
     loop {
         let result = attempt();

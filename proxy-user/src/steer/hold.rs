@@ -30,11 +30,11 @@ use super::netlink::{
     tc::{Filter, filters_on},
 };
 use super::object::Object;
-use super::reconcile::{Part, Place};
+use super::reconcile::{AttachPoint, Component};
 use crate::sys::netns;
 
 /// Folder of links that earlier versions pinned, beside those of the instances.
-pub const FOLDER: &str = "hold";
+pub const DIRECTORY: &str = "hold";
 
 /// Our hold on an interface. Dropping it lifts it, unless it is to be kept.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl Half {
     /// An earlier version's pin. Indices are a namespace's own, pins are not: the namespace's number is
     /// part of the name.
     fn path(&self, index: u32) -> io::Result<PathBuf> {
-        Ok(folder().join(format!("{}-{index}{}", netns::own_inode()?, self.suffix)))
+        Ok(directory().join(format!("{}-{index}{}", netns::own_inode()?, self.suffix)))
     }
 
     fn lift(&self, index: u32, except: &[u32]) -> bool {
@@ -143,7 +143,7 @@ impl Half {
             filter.direction == direction(self.program)
                 && filter.name.as_deref() == Some(self.program)
                 && filter.program.is_none_or(|program| !except.contains(&program))
-                && chain::runs_its_namesake(filter)
+                && chain::runs_program_of_its_name(filter)
         };
         unpinned | hook::remove_filters(index, is_it)
     }
@@ -157,11 +157,11 @@ pub fn is_placed(index: u32) -> bool {
 }
 
 /// What has to be on the interface of this index, and where that is to be looked for.
-pub fn expected(object: &mut Object, index: u32) -> Result<[(Part, Place); 2]> {
+pub fn expected(object: &mut Object, index: u32) -> Result<[(Component, AttachPoint); 2]> {
     let [first, second] = HALVES.map(|half| {
         let (program, direction) = (half.program_id(object)?, direction(half.program));
-        let part = Part::Hold { index, name: half.program };
-        Ok::<_, anyhow::Error>((part, Place::Filter { index, program, direction }))
+        let part = Component::Hold { index, name: half.program };
+        Ok::<_, anyhow::Error>((part, AttachPoint::Filter { index, program, direction }))
     });
     Ok([first?, second?])
 }
@@ -176,7 +176,7 @@ fn lift_others(index: u32, except: &[u32]) -> bool {
     let lifted = HALVES.iter().fold(false, |lifted, half| lifted | half.lift(index, except));
     if lifted {
         // Fails as long as another hold is there, as it should.
-        let _ = fs::remove_dir(folder());
+        let _ = fs::remove_dir(directory());
     }
     lifted
 }
@@ -189,8 +189,8 @@ pub fn is_pinned(index: u32) -> io::Result<bool> {
 /// Lifts every hold that no living process is behind, and returns the interfaces.
 pub fn sweep() -> Result<Vec<String>> {
     let mut lifted = Vec::new();
-    for link in netlink::here(async |handle| netlink::links(&handle).await)? {
-        let Some(_kept) = lock::keep_free(link.index) else { continue };
+    for link in netlink::run(async |handle| netlink::links(&handle).await)? {
+        let Some(_kept) = lock::exclude_others(link.index) else { continue };
         if lift(link.index) {
             lifted.push(link.name);
         }
@@ -201,9 +201,9 @@ pub fn sweep() -> Result<Vec<String>> {
 
 /// Removes the pins of interfaces of this namespace that are gone: they hold nothing any more.
 fn remove_orphans() -> Result<()> {
-    let links = netlink::here(async |handle| netlink::links(&handle).await)?;
+    let links = netlink::run(async |handle| netlink::links(&handle).await)?;
     let prefix = format!("{}-", netns::own_inode()?);
-    let entries = match fs::read_dir(folder()) {
+    let entries = match fs::read_dir(directory()) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).context("cannot read the holds"),
@@ -217,10 +217,10 @@ fn remove_orphans() -> Result<()> {
             fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
         }
     }
-    let _ = fs::remove_dir(folder());
+    let _ = fs::remove_dir(directory());
     Ok(())
 }
 
-fn folder() -> PathBuf {
-    Path::new(BPFFS).join(PIN_FOLDER).join(FOLDER)
+fn directory() -> PathBuf {
+    Path::new(BPFFS).join(PIN_FOLDER).join(DIRECTORY)
 }

@@ -10,10 +10,10 @@ use aya::util::KernelVersion;
 use nix::errno::Errno;
 use proxy_common::names::{ANSWER, EGRESS, HOLD, HOLD_TX, RETURN, STEER, SYNACK};
 
+use super::instance::{self, Instance};
 use super::interface::NetworkInterface;
 use super::netlink::tc::{self, Filter};
 use super::netlink::{self, Link};
-use super::pins::{self, Instance};
 use super::{chain, lock};
 use crate::config::settings::Hook;
 
@@ -130,7 +130,7 @@ pub fn share_clsact(
     instance: &Instance,
     has_left: bool,
 ) -> Result<Option<Clsact>> {
-    let is_predecessors = has_left || pins::is_qdisc_noted(index);
+    let is_predecessors = has_left || instance::is_qdisc_noted(index);
     // Before it is there, so that a sweep finds it whenever we die.
     instance.note_qdisc(index)?;
     let added = Clsact::add(name, index)?;
@@ -166,7 +166,7 @@ impl Drop for Clsact {
 
 /// An empty qdisc does nothing, so failing to remove it is worth a line and no more.
 fn remove_unused_clsact(index: u32) {
-    let removed = netlink::here(async |handle| tc::remove_unused_clsact(&handle, index).await);
+    let removed = netlink::run(async |handle| tc::remove_unused_clsact(&handle, index).await);
     if let Err(error) = removed {
         tracing::warn!(error = %format!("{error:#}"), index, "a clsact qdisc was left behind");
     }
@@ -175,7 +175,7 @@ fn remove_unused_clsact(index: u32) {
 /// Removes the qdisc that a dead instance has noted, unless somebody has a filter on it, or may be
 /// about to: whoever has the interface's lock, if that is not the process itself.
 pub fn remove_stale_qdisc(index: u32, is_own: bool) {
-    let kept = lock::keep_free(index);
+    let kept = lock::exclude_others(index);
     if is_own || kept.is_some() {
         remove_unused_clsact(index);
     }
@@ -200,15 +200,15 @@ fn remove_stale_filters(index: u32, is_alone: bool, links: &[Link]) -> bool {
     remove_filters(index, |filter| {
         let is_ours = filter.name.as_deref().is_some_and(|it| can_be_stale(filter.direction, it));
         is_ours
-            && chain::runs_its_namesake(filter)
-            && (is_alone || chain::is_of_the_dead(filter, links))
+            && chain::runs_program_of_its_name(filter)
+            && (is_alone || chain::is_orphaned(filter, links))
     })
 }
 
 /// Clears an interface of them before there is anything of our own, and when a predecessor has let
 /// go of it.
 pub fn clear(interface: &NetworkInterface, is_alone: bool) {
-    let links = netlink::here(async |handle| netlink::links(&handle).await).unwrap_or_default();
+    let links = netlink::run(async |handle| netlink::links(&handle).await).unwrap_or_default();
     remove_stale_filters(interface.index(), is_alone, &links);
 }
 
@@ -220,11 +220,11 @@ pub fn can_be_stale(place: TcAttachType, name: &str) -> bool {
 /// Removes the filters that dead instances left, and returns the interfaces that had one.
 pub fn sweep() -> Result<Vec<String>> {
     let mut swept = Vec::new();
-    let links = netlink::here(async |handle| netlink::links(&handle).await)?;
+    let links = netlink::run(async |handle| netlink::links(&handle).await)?;
     // A lock is tried only where there is something to sweep: another instance may be about to
     // take it for good.
     for link in tc::links_with_filters()? {
-        let kept = lock::keep_free(link.index);
+        let kept = lock::exclude_others(link.index);
         if remove_stale_filters(link.index, kept.is_some(), &links) {
             swept.push(link.name);
         }

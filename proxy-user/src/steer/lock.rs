@@ -1,15 +1,15 @@
 //! The right to steer an interface, and how it is handed over.
 //!
-//! A lock is a [file](file) that is locked, in a [folder](folder) of root's alone; the kernel lets go
+//! A lock is a [file](file) that is locked, in a [directory](directory) of root's alone; the kernel lets go
 //! of it when its process ends. Locks are named by network namespace and interface index, since an
 //! index is a namespace's own. The owner of one listens at its [socket](socket), and a successor
-//! [asks](ask) for it there.
+//! [asks](predecessor) for it there.
 
-mod ask;
+pub mod directory;
 mod file;
-pub mod folder;
+mod predecessor;
+mod protocol;
 mod socket;
-mod talk;
 
 use std::net::SocketAddr;
 use std::thread::sleep;
@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-pub use self::ask::{Predecessor, Standing, by_pid};
 use self::file::{FileLock, is_taken};
 pub use self::file::{Owner, sweep};
-pub use self::socket::{Announcements, Successor, TakeoverSocket};
-pub use self::talk::Request;
+pub use self::predecessor::{Predecessor, PredecessorState, pid_suffix};
+pub use self::protocol::Request;
+pub use self::socket::{Successor, SuccessorSender, TakeoverSocket};
 use super::interface::NetworkInterface;
 use crate::sys::netns;
 
@@ -80,7 +80,7 @@ impl InterfaceLock {
         bail!(
             "{interface} is already steered by another Foreword{}; stop that one first, or take \
              over from it with --take-over",
-            owner.map_or(String::new(), |owner| by_pid(owner.pid))
+            owner.map_or(String::new(), |owner| pid_suffix(owner.pid))
         );
     }
 }
@@ -88,7 +88,7 @@ impl InterfaceLock {
 /// Keeps others from taking the lock of the interface of this index, as long as the result lives;
 /// `None` if somebody has it, or is not done with the interface. For clearing away what the dead
 /// have left.
-pub fn keep_free(index: u32) -> Option<impl Sized> {
+pub fn exclude_others(index: u32) -> Option<impl Sized> {
     let kept = FileLock::try_take(&name(index).ok()?, None).ok()??;
     (!is_draining(index)).then_some(kept)
 }
@@ -96,11 +96,11 @@ pub fn keep_free(index: u32) -> Option<impl Sized> {
 /// Says that a process which has handed its interface over still steers connections of its own
 /// there: filters of our name are then not only the dead's.
 #[derive(Debug)]
-pub struct DrainingMark {
+pub struct DrainingLock {
     _file: FileLock,
 }
 
-impl DrainingMark {
+impl DrainingLock {
     /// Sets it; `None` if that can't be done. Others may have set it as well.
     pub fn set(index: u32) -> Option<Self> {
         let set = || FileLock::try_share(&draining_name(index)?);

@@ -12,7 +12,7 @@ use proxy_common::abi::{
 use proxy_common::maps;
 
 use super::object::Object;
-use super::pinned::{Tracked, read};
+use super::pinned::{TrackedSocket, read};
 use crate::sys::socket::Listeners;
 
 /// Maps that are pinned for people to look at.
@@ -66,10 +66,10 @@ impl Object {
     }
 
     /// Pins the maps that are for people to look at.
-    pub fn pin(&self, folder: &Path) -> Result<()> {
+    pub fn pin(&self, directory: &Path) -> Result<()> {
         for name in SHOWN {
             let map = self.map(name)?;
-            map.pin(folder.join(name)).with_context(|| format!("cannot pin {name}"))?;
+            map.pin(directory.join(name)).with_context(|| format!("cannot pin {name}"))?;
         }
         Ok(())
     }
@@ -106,7 +106,7 @@ impl Object {
     }
 
     /// The sockets that the kernel knows as ours.
-    pub fn sockets(&self) -> Result<Vec<Tracked>> {
+    pub fn sockets(&self) -> Result<Vec<TrackedSocket>> {
         read::sockets(self.map(maps::CONNS.name)?)
     }
 

@@ -12,39 +12,39 @@
 //! for by [`Expected::observe`], and [`Steering::reconcile`] brings everything in line with that.
 
 pub mod advice;
-mod answers;
+mod asymmetric;
 mod attachment;
 mod chain;
 mod classifier;
 mod describe;
 mod down;
+mod fwmark;
 mod guard;
 mod hold;
 mod hook;
+mod host_sysctls;
+mod hotplug;
+mod instance;
 mod interface;
-mod late;
-mod link;
+pub mod link_monitor;
 mod lock;
 mod maps;
-mod mark;
 mod namespace;
 mod netlink;
 mod object;
 mod observe;
 mod packet_log;
-mod pieces;
 pub mod pinned;
-mod pins;
 mod pods;
 mod reconcile;
 mod repair;
 mod rules;
 pub mod survey;
 pub mod sweep;
-mod sysctl;
 mod takeover;
 mod veth;
-pub mod watch;
+mod veth_setup;
+mod watched_link;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -57,35 +57,35 @@ use self::advice::Advice;
 use self::attachment::{Attachment, Plan};
 pub use self::down::Down;
 use self::down::DownMap;
+use self::fwmark::Fwmark;
 pub use self::guard::GuardUsed;
 pub use self::hook::HookUsed;
+pub use self::hotplug::AttachFailure;
+use self::instance::Instance;
 pub use self::interface::Role;
 use self::interface::{NetworkInterface, Selection};
-pub use self::late::Failure;
-use self::lock::{Announcements, InterfaceLock, Predecessor, TakeoverSocket};
+use self::lock::{InterfaceLock, Predecessor, SuccessorSender, TakeoverSocket};
 pub use self::lock::{ListenerLock, Successor, listener_owner};
-use self::mark::Mark;
 use self::namespace::PrivateNamespace;
-use self::object::{Links, Object};
+use self::object::{Object, ProgramLinks};
 pub use self::observe::{Expected, Observation};
-use self::pinned::Tracked;
-use self::pins::Instance;
-use self::pods::Sources;
+use self::pinned::TrackedSocket;
+use self::pods::DefaultRoutes;
 pub use self::repair::Repairs;
 use crate::address::{OriginalDst, PeerAddr};
 use crate::config::field::At;
 use crate::config::settings::{self, Reply, WhenAbsent};
 use crate::config::{Names, Settings};
 use crate::sys::cgroup::Cgroup;
+use crate::sys::low_fds::LowFds;
 use crate::sys::netns::Namespace;
-use crate::sys::slots::Slots;
 use crate::sys::socket::Listeners;
 
 /// The MTU of the way inside while no interface is there: everybody's.
 const USUAL_MTU: u32 = 1500;
 
 /// Low descriptors kept for interfaces that come later; more get ordinary ones.
-const SLOTS_FOR_LATER: usize = 256;
+const LOW_FDS_FOR_HOTPLUG: usize = 256;
 
 /// An interface that steering is attached to.
 #[derive(Clone, Copy, Debug)]
@@ -106,33 +106,33 @@ pub struct Attached<'a> {
 pub struct Steering {
     // Fields are dropped in this order.
     attachments: BTreeMap<u32, Attachment>,
-    links: Links,
+    links: ProgramLinks,
     object: Object,
     namespace: PrivateNamespace,
     cgroup: Option<Cgroup>,
     instance: Instance,
-    slots: Slots,
+    low_fds: LowFds,
     settings: settings::Steering,
     plan: Plan,
     /// Interfaces that should be attached to, and can't be.
-    failures: BTreeMap<u32, Failure>,
+    failures: BTreeMap<u32, AttachFailure>,
     /// Why nothing can be steered, if so.
     broken: Option<String>,
     repairs: Repairs,
     /// Processes that were asked for what they have, until they need us no more.
     predecessors: Vec<Predecessor>,
     socket: TakeoverSocket,
-    mark: Option<Mark>,
+    mark: Option<Fwmark>,
     down: DownMap,
 }
 
 impl Steering {
     /// How many low descriptors it wants: so many are to be reserved before anything is opened.
-    pub fn slots(settings: &Settings) -> usize {
+    pub fn low_fds(settings: &Settings) -> usize {
         let steering = &settings.steering;
         let exact = steering.named().filter(|pattern| pattern.exact().is_some()).count();
-        let later = if exact < steering.named().count() { SLOTS_FOR_LATER } else { 0 };
-        Links::COUNT + exact * Plan::LINKS + later
+        let later = if exact < steering.named().count() { LOW_FDS_FOR_HOTPLUG } else { 0 };
+        ProgramLinks::COUNT + exact * Plan::LINKS + later
     }
 
     /// Builds it for `workers` workers, and returns the listeners of each. Needs a tokio runtime.
@@ -144,11 +144,11 @@ impl Steering {
     pub fn start(
         settings: &Settings,
         workers: usize,
-        mut slots: Slots,
-        announcements: Announcements,
+        mut low_fds: LowFds,
+        announcements: SuccessorSender,
     ) -> Result<(Self, Vec<Listeners>)> {
         let plan = plan(settings)?;
-        let links = netlink::here(async |handle| netlink::links(&handle).await)?;
+        let links = netlink::run(async |handle| netlink::links(&handle).await)?;
         interface::require_named(&settings.steering, &links)?;
         let selection = interface::select(&settings.steering, &links);
         let socket = TakeoverSocket::open(announcements)?;
@@ -160,7 +160,7 @@ impl Steering {
         let mut object = Object::load(plan, settings.steering.reply)?;
         let cgroup = enter_cgroup(&instance);
         let mtu = locked.iter().map(|((interface, _), _)| interface.mtu()).min();
-        let mark = on_loopback(&settings.steering).then(Mark::claim).transpose()?;
+        let mark = on_loopback(&settings.steering).then(Fwmark::claim).transpose()?;
         let namespace =
             PrivateNamespace::build(instance.number(), mtu.unwrap_or(USUAL_MTU), mark.is_some())?;
         let listeners = namespace.listeners(workers)?;
@@ -168,7 +168,7 @@ impl Steering {
             abi: ABI_VERSION,
             veth: namespace.veth_index(),
             private_ns: namespace.id(),
-            own_mark: mark.as_ref().map_or(0, Mark::value),
+            own_mark: mark.as_ref().map_or(0, Fwmark::value),
             flags: node_flags(settings.steering.reply, plan.answers),
             inner: namespace.inner_address(),
         })?;
@@ -176,14 +176,14 @@ impl Steering {
         if let Some(first) = listeners.first() {
             object.set_listeners(first)?;
         }
-        object.pin(instance.folder())?;
-        let mut links = Links::default();
+        object.pin(instance.directory())?;
+        let mut links = ProgramLinks::default();
         if let Some(cgroup) = &cgroup {
-            links.attach_track(&mut object, cgroup, &mut slots)?;
+            links.attach_track(&mut object, cgroup, &mut low_fds)?;
         }
-        links.attach_lookup(&mut object, &namespace, &mut slots)?;
+        links.attach_lookup(&mut object, &namespace, &mut low_fds)?;
         let veth = (namespace.veth_name(), namespace.veth_index());
-        links.attach_return(&mut object, veth, plan.hook, &mut slots)?;
+        links.attach_return(&mut object, veth, plan.hook, &mut low_fds)?;
         let mut steering = Self {
             attachments: BTreeMap::new(),
             links,
@@ -191,7 +191,7 @@ impl Steering {
             namespace,
             cgroup,
             instance,
-            slots,
+            low_fds,
             settings: settings.steering.clone(),
             plan,
             failures: BTreeMap::new(),
@@ -202,30 +202,30 @@ impl Steering {
             mark,
             down: DownMap::default(),
         };
-        let sources = Sources::look()?;
+        let routes = DefaultRoutes::read()?;
         for (interface, lock) in locked {
-            steering.attach(interface, &sources, lock)?;
+            steering.attach(interface, &routes, lock)?;
         }
         Ok((steering, listeners))
     }
 
     /// From now on the ports of rules that want it stay closed without us. To be called when
     /// nothing can fail any more.
-    pub fn keep_holds(&mut self) {
-        self.attachments.values_mut().for_each(Attachment::keep_hold);
+    pub fn persist_holds(&mut self) {
+        self.attachments.values_mut().for_each(Attachment::persist_hold);
     }
 
     fn attach(
         &mut self,
         interface: (NetworkInterface, Role),
-        sources: &Sources,
+        routes: &DefaultRoutes,
         lock: Option<InterfaceLock>,
     ) -> Result<()> {
         let index = interface.0.index();
-        let sources = sources.flags(&self.settings, &interface.0);
-        let Self { object, plan, slots, instance, .. } = self;
+        let sources = routes.nic_flags(&self.settings, &interface.0);
+        let Self { object, plan, low_fds, instance, .. } = self;
         let attachment =
-            Attachment::make(object, interface, sources, lock, *plan, slots, instance)?;
+            Attachment::make(object, interface, sources, lock, *plan, low_fds, instance)?;
         self.attachments.insert(index, attachment);
         Ok(())
     }
@@ -234,7 +234,7 @@ impl Steering {
     /// [movable](crate::config::change::movable). Those that are ours stay so, whatever ports are
     /// taken away. An error leaves everything as it was.
     pub fn change(&mut self, settings: &Settings) -> Result<()> {
-        let links = netlink::here(async |handle| netlink::links(&handle).await)?;
+        let links = netlink::run(async |handle| netlink::links(&handle).await)?;
         self.object.set_rules(settings)?;
         self.settings = settings.steering.clone();
         self.follow(&links);
@@ -247,8 +247,8 @@ impl Steering {
     }
 
     /// How long ago somebody has aimed at a destination that is down; `None`: nobody has since.
-    pub fn last_aimed_at(&self, destination: OriginalDst) -> Result<Option<Duration>> {
-        down::last_aimed_at(&self.object, destination)
+    pub fn last_refused(&self, destination: OriginalDst) -> Result<Option<Duration>> {
+        down::last_refused(&self.object, destination)
     }
 
     /// Lets new connections go past us from now on. The ones that are ours are still steered.
@@ -269,7 +269,7 @@ impl Steering {
 
     /// Clears away what earlier rules have left in the maps.
     pub fn tidy(&mut self) -> Result<()> {
-        self.object.forget_stale_ranges()
+        self.object.remove_stale_ranges()
     }
 
     /// The packet counters, added up over all CPUs.
@@ -283,7 +283,7 @@ impl Steering {
         if bypass.egress_ifindex == 0 {
             return Ok(None);
         }
-        let links = netlink::here(async |handle| netlink::links(&handle).await)?;
+        let links = netlink::run(async |handle| netlink::links(&handle).await)?;
         Ok(Some(describe::bypass(&bypass, &links)))
     }
 
@@ -294,7 +294,7 @@ impl Steering {
 
     /// The mark that upstream sockets must carry, if steering could meet them.
     pub fn upstream_mark(&self) -> Option<u32> {
-        self.mark.as_ref().map(Mark::value)
+        self.mark.as_ref().map(Fwmark::value)
     }
 
     /// The namespace in which a socket can have a client's address.
@@ -332,7 +332,7 @@ impl Steering {
     }
 
     /// The sockets that the kernel knows as ours.
-    pub fn tracked(&self) -> Result<Vec<Tracked>> {
+    pub fn tracked(&self) -> Result<Vec<TrackedSocket>> {
         self.object.sockets()
     }
 
@@ -368,7 +368,7 @@ fn lock_all(selection: Selection, take_over: bool, by: &TakeoverSocket) -> Resul
             Some(InterfaceLock::take(&entry.0, by)?)
         };
         if lock.is_some() {
-            chain::require_no_stranger(&entry.0)?;
+            chain::require_no_unlocked_instance(&entry.0)?;
         }
         Ok((entry, lock))
     };

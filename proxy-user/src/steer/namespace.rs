@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 
-use super::pieces::{Ends, Piece};
-use super::sysctl;
+use super::host_sysctls;
 use super::veth::Veth;
-use crate::sys::netns::Namespace;
+use super::veth_setup::{SetupItem, VethEnds};
+use crate::sys::netns::{Namespace, proc_net};
 use crate::sys::socket::Listeners;
 
 /// The namespace and the link that leads to it. It ends with its last socket.
@@ -23,16 +23,16 @@ pub struct PrivateNamespace {
 impl PrivateNamespace {
     /// Makes one for instance `number`, that speaks TCP as the host does. `mtu` is the smallest of
     /// its interfaces'; `meets_own_addresses` as in [`Veth::build`].
-    pub fn build(number: u32, mtu: u32, meets_own_addresses: bool) -> Result<Self> {
+    pub fn build(number: u32, mtu: u32, accepts_own_addresses: bool) -> Result<Self> {
         let namespace = Namespace::create().context("cannot make a network namespace")?;
-        let followed = sysctl::read_followed();
+        let followed = host_sysctls::read();
         namespace
             .run(|| {
-                sysctl::follow(&followed);
+                host_sysctls::apply(&followed);
                 Ok(())
             })
             .context("cannot enter the private namespace")?;
-        let veth = Veth::build(number, &namespace, mtu.min(MAX_VETH_MTU), meets_own_addresses)?;
+        let veth = Veth::build(number, &namespace, mtu.min(MAX_VETH_MTU), accepts_own_addresses)?;
         Ok(Self { veth, namespace })
     }
 
@@ -48,17 +48,17 @@ impl PrivateNamespace {
     }
 
     /// Makes pieces of the way inside again.
-    pub fn make(&self, pieces: &BTreeSet<Piece>) -> Result<()> {
-        self.veth.make(pieces, &self.namespace)
+    pub fn make(&self, items: &BTreeSet<SetupItem>) -> Result<()> {
+        self.veth.make(items, &self.namespace)
     }
 
     /// Both ends of the link, as they were last seen.
-    pub fn ends(&self) -> &Ends {
+    pub fn ends(&self) -> &VethEnds {
         self.veth.ends()
     }
 
     /// Takes in how they look now.
-    pub fn see(&mut self, ends: Ends) {
+    pub fn see(&mut self, ends: VethEnds) {
         self.veth.see(ends);
     }
 
@@ -72,8 +72,7 @@ impl PrivateNamespace {
     /// Whether it holds a TCP socket that is not listening and not merely waiting out its end
     /// (`TIME_WAIT`).
     pub fn is_busy(&self) -> Result<bool> {
-        let tables =
-            self.namespace.run(|| Ok([sysctl::proc_net("tcp")?, sysctl::proc_net("tcp6")?]));
+        let tables = self.namespace.run(|| Ok([proc_net("tcp")?, proc_net("tcp6")?]));
         let tables = tables.context("cannot read the private namespace's sockets")?;
         Ok(tables.iter().any(|table| has_live_socket(table)))
     }

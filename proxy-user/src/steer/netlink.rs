@@ -50,12 +50,12 @@ pub struct Link {
 }
 
 /// Talks to the kernel in the process's own namespace.
-pub fn here<T: Send>(talk: impl AsyncFnOnce(Handle) -> Result<T> + Send) -> Result<T> {
+pub fn run<T: Send>(talk: impl AsyncFnOnce(Handle) -> Result<T> + Send) -> Result<T> {
     on_own_thread(|| Ok(converse(talk))).context("no thread for netlink")?
 }
 
 /// Talks to the kernel in another namespace.
-pub fn inside<T: Send>(
+pub fn run_in<T: Send>(
     namespace: &Namespace,
     talk: impl AsyncFnOnce(Handle) -> Result<T> + Send,
 ) -> Result<T> {

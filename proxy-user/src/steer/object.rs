@@ -13,14 +13,14 @@ use proxy_common::{maps, names};
 use super::attachment::Plan;
 use super::classifier::{Classifier, Order};
 use super::hook::{Clsact, HookUsed, ensure_clsact};
-use super::link::WatchedLink;
 use super::namespace::PrivateNamespace;
 use super::packet_log::{PacketLog, Verbosity};
-use super::reconcile::{Part, Place};
+use super::reconcile::{AttachPoint, Component};
 use super::rules::{self, KernelMaps};
+use super::watched_link::WatchedLink;
 use crate::config::settings::{GuardHook, Reply};
 use crate::sys::cgroup::Cgroup;
-use crate::sys::slots::Slots;
+use crate::sys::low_fds::LowFds;
 
 /// What `proxy-ebpf` compiles to.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/foreword-ebpf"));
@@ -139,33 +139,33 @@ fn refused(name: &str, result: Result<(), ProgramError>) -> Result<()> {
 /// What ties the programs to what we have made ourselves. Dropped in the order of the fields:
 /// first nothing comes out any more, then nobody is looked up.
 #[derive(Debug, Default)]
-pub struct Links {
-    homeward: Option<Classifier>,
+pub struct ProgramLinks {
+    return_path: Option<Classifier>,
     lookup: Option<WatchedLink>,
     track: Option<WatchedLink>,
     /// The qdisc that we added to the veth.
     qdisc: Option<Clsact>,
 }
 
-impl Links {
+impl ProgramLinks {
     /// Descriptors that must close early when the process dies.
     pub const COUNT: usize = 3;
 
     /// What has to be attached, and where that is to be looked for.
-    pub fn expected(&self) -> impl Iterator<Item = (Part, Place)> {
-        let homeward = self.homeward.as_ref().map(|it| (Part::Return, it.place()));
-        let lookup = self.lookup.as_ref().map(|it| (Part::Lookup, it.place()));
-        let track = self.track.as_ref().map(|it| (Part::Track, it.place()));
-        homeward.into_iter().chain(lookup).chain(track)
+    pub fn expected(&self) -> impl Iterator<Item = (Component, AttachPoint)> {
+        let return_path = self.return_path.as_ref().map(|it| (Component::Return, it.place()));
+        let lookup = self.lookup.as_ref().map(|it| (Component::Lookup, it.place()));
+        let track = self.track.as_ref().map(|it| (Component::Track, it.place()));
+        return_path.into_iter().chain(lookup).chain(track)
     }
 
     /// Forgets what somebody else has detached, so that its descriptor is free before it is attached
     /// again.
-    pub fn forget(&mut self, part: Part) {
+    pub fn forget(&mut self, part: Component) {
         match part {
-            Part::Return => self.homeward = None,
-            Part::Lookup => self.lookup = None,
-            Part::Track => self.track = None,
+            Component::Return => self.return_path = None,
+            Component::Lookup => self.lookup = None,
+            Component::Track => self.track = None,
             _ => {}
         }
     }
@@ -176,15 +176,15 @@ impl Links {
         object: &mut Object,
         (veth, index): (&str, u32),
         hook: HookUsed,
-        slots: &mut Slots,
+        low_fds: &mut LowFds,
     ) -> Result<()> {
         if hook == HookUsed::Clsact {
             ensure_clsact(&mut self.qdisc, veth, index)?;
         }
         let how = (hook, Order::First);
-        let attached = Classifier::attach(object, names::RETURN, (veth, index), how, slots);
+        let attached = Classifier::attach(object, names::RETURN, (veth, index), how, low_fds);
         let attached = attached.with_context(|| format!("cannot attach to {veth}"))?;
-        self.homeward = Some(attached);
+        self.return_path = Some(attached);
         Ok(())
     }
 
@@ -193,10 +193,10 @@ impl Links {
         &mut self,
         object: &mut Object,
         namespace: &PrivateNamespace,
-        slots: &mut Slots,
+        low_fds: &mut LowFds,
     ) -> Result<()> {
         let program = object.program::<SkLookup>(names::LOOKUP)?;
-        slots.free_one();
+        low_fds.release_one();
         let id = program.attach(namespace.namespace()).context("cannot attach the lookup")?;
         self.lookup = Some(WatchedLink::of(FdLink::from(program.take_link(id)?))?);
         Ok(())
@@ -207,13 +207,13 @@ impl Links {
         &mut self,
         object: &mut Object,
         cgroup: &Cgroup,
-        slots: &mut Slots,
+        low_fds: &mut LowFds,
     ) -> Result<()> {
         let program = object.program::<SockOps>(names::TRACK)?;
-        let folder = cgroup.open().context("cannot open the process's cgroup")?;
-        slots.free_one();
+        let directory = cgroup.open().context("cannot open the process's cgroup")?;
+        low_fds.release_one();
         // A link allows others beside it whatever the mode, and takes no flag that says so.
-        let id = program.attach(folder, CgroupAttachMode::Single);
+        let id = program.attach(directory, CgroupAttachMode::Single);
         let link = program.take_link(id.context("cannot attach to the cgroup")?)?;
         self.track = Some(WatchedLink::of(FdLink::try_from(link)?)?);
         Ok(())

@@ -10,7 +10,7 @@ use aya::maps::{Map, MapData};
 use proxy_common::abi::{Address, Conn, ROLE_INBOUND, ReasonCount, Stats};
 use proxy_common::maps;
 
-use super::pins;
+use super::instance;
 use crate::address::{OriginalDst, PeerAddr, UpstreamAddr};
 
 /// An instance, by what it has pinned.
@@ -25,14 +25,14 @@ pub struct Pinned {
     /// What became of connections and packets, as last published.
     pub reasons: Vec<ReasonCount>,
     /// The sockets that were open when the kernel last noted it.
-    pub sockets: Vec<Tracked>,
+    pub sockets: Vec<TrackedSocket>,
 }
 
 /// A socket of ours, as the kernel noted it.
 #[derive(Clone, Copy, Debug)]
-pub struct Tracked {
+pub struct TrackedSocket {
     /// Whom it connects.
-    pub ends: Ends,
+    pub side: TrackedSide,
     /// The state of TCP, by its name in the kernel.
     pub state: &'static str,
     /// Since it was established.
@@ -43,7 +43,7 @@ pub struct Tracked {
 
 /// Whom a socket of ours connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Ends {
+pub enum TrackedSide {
     /// A client or load balancer with us.
     Inbound {
         /// Who connected.
@@ -58,18 +58,21 @@ pub enum Ends {
     },
 }
 
-impl Tracked {
+impl TrackedSocket {
     fn new(conn: &Conn, now: Duration) -> Self {
         let remote = socket(conn.remote, conn.remote_port);
-        let ends = if conn.role == ROLE_INBOUND {
+        let side = if conn.role == ROLE_INBOUND {
             let local = socket(conn.local, conn.local_port);
-            Ends::Inbound { peer: PeerAddr::new(remote), destination: OriginalDst::new(local) }
+            TrackedSide::Inbound {
+                peer: PeerAddr::new(remote),
+                destination: OriginalDst::new(local),
+            }
         } else {
-            Ends::Outbound { upstream: UpstreamAddr::new(remote) }
+            TrackedSide::Outbound { upstream: UpstreamAddr::new(remote) }
         };
         let state = usize::try_from(conn.state).ok().and_then(|state| STATES.get(state));
         Self {
-            ends,
+            side,
             state: state.unwrap_or(&"unknown"),
             age: now.saturating_sub(Duration::from_nanos(conn.since_ns)),
             rtt: (conn.srtt_us > 0).then(|| Duration::from_micros(conn.srtt_us)),
@@ -102,26 +105,26 @@ fn socket(address: Address, port: u32) -> SocketAddr {
 
 /// All instances whose maps can be read, in the order of their numbers.
 pub fn instances() -> Result<Vec<Pinned>> {
-    let mut numbers = pins::numbers()?;
+    let mut numbers = instance::numbers()?;
     numbers.sort_unstable();
     // One that ends meanwhile takes its pins away: it is none then.
     Ok(numbers.into_iter().filter_map(|number| look(number).ok()).collect())
 }
 
 fn look(instance: u32) -> Result<Pinned> {
-    let folder = pins::folder(instance);
-    fs::metadata(&folder)?;
+    let directory = instance::directory(instance);
+    fs::metadata(&directory)?;
     Ok(Pinned {
         instance,
-        is_alive: pins::is_alive(instance),
-        stats: read::stats(&Map::PerCpuArray(open(&folder, maps::STATS.name)?))?,
-        reasons: read::reasons(&Map::Array(open(&folder, maps::REASONS.name)?))?,
-        sockets: read::sockets(&Map::HashMap(open(&folder, maps::CONNS.name)?))?,
+        is_alive: instance::is_alive(instance),
+        stats: read::stats(&Map::PerCpuArray(open(&directory, maps::STATS.name)?))?,
+        reasons: read::reasons(&Map::Array(open(&directory, maps::REASONS.name)?))?,
+        sockets: read::sockets(&Map::HashMap(open(&directory, maps::CONNS.name)?))?,
     })
 }
 
-fn open(folder: &Path, name: &str) -> Result<MapData> {
-    MapData::from_pin(folder.join(name)).with_context(|| format!("cannot open the map {name}"))
+fn open(directory: &Path, name: &str) -> Result<MapData> {
+    MapData::from_pin(directory.join(name)).with_context(|| format!("cannot open the map {name}"))
 }
 
 /// How the maps for sight are read, whoever has them.
@@ -131,7 +134,7 @@ pub(super) mod read {
     use nix::time::{ClockId, clock_gettime};
     use proxy_common::abi::{Conn, ConnKey, ReasonCount, Stats};
 
-    use super::Tracked;
+    use super::TrackedSocket;
 
     /// The packet counters, added up over all CPUs.
     pub fn stats(map: &Map) -> Result<Stats> {
@@ -147,9 +150,9 @@ pub(super) mod read {
     }
 
     /// Sockets that are open. One that closes meanwhile is left out.
-    pub fn sockets(map: &Map) -> Result<Vec<Tracked>> {
+    pub fn sockets(map: &Map) -> Result<Vec<TrackedSocket>> {
         let now = clock_gettime(ClockId::CLOCK_MONOTONIC)?.into();
         let conns = HashMap::<_, ConnKey, Conn>::try_from(map)?;
-        Ok(conns.iter().filter_map(|entry| Some(Tracked::new(&entry.ok()?.1, now))).collect())
+        Ok(conns.iter().filter_map(|entry| Some(TrackedSocket::new(&entry.ok()?.1, now))).collect())
     }
 }

@@ -40,21 +40,20 @@ fn connection(peer: PeerAddr, destination: OriginalDst) -> FourTuple {
 
 /// What the settings and the routing table say of the sources behind protected interfaces.
 #[derive(Clone, Debug, Default)]
-pub struct Sources {
+pub struct DefaultRoutes {
     /// The interfaces that a default route leads to.
     defaults: Vec<u32>,
 }
 
-impl Sources {
+impl DefaultRoutes {
     /// Looks at the routing table.
-    pub fn look() -> Result<Self> {
-        let defaults =
-            netlink::here(async |handle| netlink::routes::default_routes(&handle).await)?;
+    pub fn read() -> Result<Self> {
+        let defaults = netlink::run(async |handle| netlink::routes::default_routes(&handle).await)?;
         Ok(Self { defaults })
     }
 
     /// The flags of an interface, but for the guard's.
-    pub fn flags(&self, settings: &Steering, interface: &NetworkInterface) -> u32 {
+    pub fn nic_flags(&self, settings: &Steering, interface: &NetworkInterface) -> u32 {
         let mut flags = 0;
         if settings.trusted_interfaces.iter().any(|pattern| interface.is_called(pattern)) {
             flags |= INTERFACE_TRUSTED;

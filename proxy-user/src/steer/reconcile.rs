@@ -9,17 +9,17 @@ use std::fmt;
 use aya::programs::TcAttachType;
 use proxy_common::names::{GUARD, LOOKUP, RETURN, TRACK};
 
-use super::pieces::Piece;
-use crate::sys::bpf_link::BpfLink;
+use super::veth_setup::SetupItem;
+use crate::sys::fdinfo::BpfLink;
 
 /// Something of ours in the kernel. In the order in which what is missing is made again: each needs
 /// those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Part {
+pub enum Component {
     /// The pair of links between the node and the private namespace.
     Veth,
     /// What the pair and the namespace are made of besides.
-    Piece(Piece),
+    Setup(SetupItem),
     /// `foreword_lookup`, in the private namespace.
     Lookup,
     /// `foreword_return`, on the veth's host end.
@@ -47,7 +47,7 @@ pub enum Part {
     },
 }
 
-impl Part {
+impl Component {
     /// The interface that it is on, if it is on one of the node's own.
     pub fn interface(self) -> Option<u32> {
         match self {
@@ -62,17 +62,17 @@ impl Part {
     pub fn kind(self) -> &'static str {
         match self {
             Self::Veth => "veth",
-            Self::Piece(piece) => piece.kind(),
+            Self::Setup(item) => item.kind(),
             _ => "program",
         }
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Veth => f.write_str("the veth"),
-            Self::Piece(piece) => piece.fmt(f),
+            Self::Setup(item) => item.fmt(f),
             Self::Lookup => f.write_str(LOOKUP),
             Self::Return => f.write_str(RETURN),
             Self::Track => f.write_str(TRACK),
@@ -84,7 +84,7 @@ impl fmt::Display for Part {
 
 /// How an attached program is recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum AttachPoint {
     /// By its link.
     Link(BpfLink),
     /// By a filter on an interface that runs the program of this id.
@@ -106,10 +106,10 @@ pub enum Place {
 }
 
 /// What is missing, in the order in which it is to be made again.
-pub fn missing(expected: &BTreeSet<Part>, observed: &BTreeSet<Part>) -> Vec<Part> {
-    let has_veth = observed.contains(&Part::Veth) || !expected.contains(&Part::Veth);
+pub fn missing(expected: &BTreeSet<Component>, observed: &BTreeSet<Component>) -> Vec<Component> {
+    let has_veth = observed.contains(&Component::Veth) || !expected.contains(&Component::Veth);
     // Making the veth makes all of these.
-    let comes_with_it = |part: &Part| matches!(part, Part::Piece(_) | Part::Return);
+    let comes_with_it = |part: &Component| matches!(part, Component::Setup(_) | Component::Return);
     let missing = expected.difference(observed).copied();
     missing.filter(|part| has_veth || !comes_with_it(part)).collect()
 }
@@ -120,15 +120,21 @@ mod tests {
 
     use super::*;
 
-    const STEERED: Part = Part::Classifier { index: 2, name: STEER };
+    const STEERED: Component = Component::Classifier { index: 2, name: STEER };
 
-    fn all() -> BTreeSet<Part> {
-        let pieces = [Piece::HostUp, Piece::InnerUp].map(Part::Piece);
-        let rest = [Part::Veth, Part::Lookup, Part::Return, Part::Guard { index: 2 }, STEERED];
-        pieces.into_iter().chain(rest).collect()
+    fn all() -> BTreeSet<Component> {
+        let items = [SetupItem::HostUp, SetupItem::InnerUp].map(Component::Setup);
+        let rest = [
+            Component::Veth,
+            Component::Lookup,
+            Component::Return,
+            Component::Guard { index: 2 },
+            STEERED,
+        ];
+        items.into_iter().chain(rest).collect()
     }
 
-    fn without(parts: &[Part]) -> Vec<Part> {
+    fn without(parts: &[Component]) -> Vec<Component> {
         let mut observed = all();
         observed.retain(|part| !parts.contains(part));
         missing(&all(), &observed)
@@ -138,32 +144,40 @@ mod tests {
     fn nothing_is_missing_where_everything_is_there() {
         assert_eq!(without(&[]), []);
         let mut more = all();
-        more.insert(Part::Hold { index: 2, name: HOLD });
+        more.insert(Component::Hold { index: 2, name: HOLD });
         assert_eq!(missing(&all(), &more), [], "what nobody expects is nobody's");
     }
 
     #[test]
     fn what_others_need_is_made_first() {
-        let inner = Part::Piece(Piece::InnerUp);
-        assert_eq!(without(&[STEERED, Part::Lookup, inner]), [inner, Part::Lookup, STEERED]);
+        let inner = Component::Setup(SetupItem::InnerUp);
         assert_eq!(
-            without(&[STEERED, Part::Guard { index: 2 }]),
-            [Part::Guard { index: 2 }, STEERED],
+            without(&[STEERED, Component::Lookup, inner]),
+            [inner, Component::Lookup, STEERED]
+        );
+        assert_eq!(
+            without(&[STEERED, Component::Guard { index: 2 }]),
+            [Component::Guard { index: 2 }, STEERED],
             "nobody is steered past the guard"
         );
     }
 
     #[test]
     fn a_veth_is_made_with_everything_that_hangs_on_it() {
-        let gone = [Part::Veth, Part::Piece(Piece::HostUp), Part::Return, Part::Lookup];
-        assert_eq!(without(&gone), [Part::Veth, Part::Lookup]);
+        let gone = [
+            Component::Veth,
+            Component::Setup(SetupItem::HostUp),
+            Component::Return,
+            Component::Lookup,
+        ];
+        assert_eq!(without(&gone), [Component::Veth, Component::Lookup]);
     }
 
     #[test]
     fn only_what_is_on_an_interface_is_an_interfaces() {
         assert_eq!(STEERED.interface(), Some(2));
-        assert_eq!(Part::Return.interface(), None);
-        assert_eq!((STEERED.kind(), Part::Veth.kind()), ("program", "veth"));
-        assert_eq!(Part::Piece(Piece::HostUp).kind(), "veth");
+        assert_eq!(Component::Return.interface(), None);
+        assert_eq!((STEERED.kind(), Component::Veth.kind()), ("program", "veth"));
+        assert_eq!(Component::Setup(SetupItem::HostUp).kind(), "veth");
     }
 }

@@ -11,10 +11,10 @@ use proxy_common::abi::Node;
 use proxy_common::names::RETURN;
 
 use super::Steering;
-use super::late::Failure;
+use super::hotplug::AttachFailure;
 use super::netlink;
 use super::observe::{Expected, Observation};
-use super::reconcile::Part;
+use super::reconcile::Component;
 
 /// How often something of ours was made again, by its kind, or could not be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,13 +42,13 @@ impl Steering {
 
     /// Brings everything in line with what was observed, interfaces that have come included.
     pub fn reconcile(&mut self, observation: &Observation) {
-        self.keep_up_with(observation);
+        self.repair_only(observation);
         if observation.missing.is_empty() {
             self.follow(&observation.links);
             return;
         }
         // Where something is missing, an interface may just be going.
-        match netlink::here(async |handle| netlink::links(&handle).await) {
+        match netlink::run(async |handle| netlink::links(&handle).await) {
             Ok(links) => self.follow(&links),
             Err(error) => {
                 tracing::warn!(error = %format!("{error:#}"), "cannot look at the interfaces");
@@ -57,8 +57,8 @@ impl Steering {
     }
 
     /// Keeps what is there, for a run that takes no new interfaces any more.
-    pub fn keep_up_with(&mut self, observation: &Observation) {
-        self.take_in(&observation.links);
+    pub fn repair_only(&mut self, observation: &Observation) {
+        self.refresh(&observation.links);
         self.see(observation);
         self.fit();
         if observation.missing.is_empty() && self.broken.is_none() {
@@ -99,11 +99,11 @@ impl Steering {
         })
     }
 
-    fn repair(&mut self, missing: &[Part]) {
+    fn repair(&mut self, missing: &[Component]) {
         let mut held = BTreeSet::new();
         for &part in missing {
             // One repair makes all of a hold.
-            if matches!(part, Part::Hold { index, .. } if !held.insert(index)) {
+            if matches!(part, Component::Hold { index, .. } if !held.insert(index)) {
                 continue;
             }
             // It may have failed as a whole.
@@ -118,7 +118,7 @@ impl Steering {
                     *self.repairs.made.entry(part.kind()).or_default() += 1;
                 }
                 Err(_) if part.interface().is_some_and(has_gone) => {
-                    part.interface().into_iter().for_each(|index| self.let_go(index));
+                    part.interface().into_iter().for_each(|index| self.detach(index));
                 }
                 Err(error) => {
                     *self.repairs.failed.entry(part.kind()).or_default() += 1;
@@ -134,56 +134,58 @@ impl Steering {
         }
     }
 
-    fn make(&mut self, part: Part) -> Result<()> {
-        let Self { object, plan, slots, namespace, links, attachments, cgroup, .. } = self;
+    fn make(&mut self, part: Component) -> Result<()> {
+        let Self { object, plan, low_fds, namespace, links, attachments, cgroup, .. } = self;
         match part {
-            Part::Veth => {
+            Component::Veth => {
                 namespace.rebuild()?;
                 self.tell_of_veth()?;
-                self.make(Part::Return).with_context(|| format!("no {RETURN}"))
+                self.make(Component::Return).with_context(|| format!("no {RETURN}"))
             }
-            Part::Piece(piece) => namespace.make(&BTreeSet::from([piece])),
-            Part::Lookup => {
+            Component::Setup(item) => namespace.make(&BTreeSet::from([item])),
+            Component::Lookup => {
                 links.forget(part);
-                slots.refill();
-                links.attach_lookup(object, namespace, slots)
+                low_fds.refill();
+                links.attach_lookup(object, namespace, low_fds)
             }
-            Part::Return => {
+            Component::Return => {
                 // What is left of the old one must not be taken for the new one.
                 links.forget(part);
-                slots.refill();
+                low_fds.refill();
                 let veth = (namespace.veth_name(), namespace.veth_index());
-                links.attach_return(object, veth, plan.hook, slots)
+                links.attach_return(object, veth, plan.hook, low_fds)
             }
-            Part::Track => {
+            Component::Track => {
                 links.forget(part);
-                slots.refill();
-                cgroup.as_ref().map_or(Ok(()), |cgroup| links.attach_track(object, cgroup, slots))
+                low_fds.refill();
+                cgroup.as_ref().map_or(Ok(()), |cgroup| links.attach_track(object, cgroup, low_fds))
             }
-            Part::Guard { index } => match attachments.get_mut(&index) {
-                Some(on) => on.guard_again(object, *plan, slots),
+            Component::Guard { index } => match attachments.get_mut(&index) {
+                Some(on) => on.reattach_guard(object, *plan, low_fds),
                 None => Ok(()),
             },
-            Part::Classifier { index, name } => match attachments.get_mut(&index) {
-                Some(on) => on.attach_again(object, name, *plan, slots),
+            Component::Classifier { index, name } => match attachments.get_mut(&index) {
+                Some(on) => on.reattach_tc(object, name, *plan, low_fds),
                 None => Ok(()),
             },
-            Part::Hold { index, .. } => match attachments.get_mut(&index) {
-                Some(on) => on.hold_again(object, *plan),
+            Component::Hold { index, .. } => match attachments.get_mut(&index) {
+                Some(on) => on.reattach_hold(object, *plan),
                 None => Ok(()),
             },
         }
     }
 
     /// Does without something. Says whether nothing is steered any more.
-    fn give_up(&mut self, part: Part, why: String) -> bool {
+    fn give_up(&mut self, part: Component, why: String) -> bool {
         match part {
-            Part::Track | Part::Hold { .. } | Part::Guard { .. } => tracing::error!("{why}"),
-            Part::Classifier { index, .. } => {
+            Component::Track | Component::Hold { .. } | Component::Guard { .. } => {
+                tracing::error!("{why}");
+            }
+            Component::Classifier { index, .. } => {
                 tracing::error!("{why}: this interface is not steered");
                 self.fail(index, &why);
             }
-            Part::Veth | Part::Piece(_) | Part::Lookup | Part::Return => {
+            Component::Veth | Component::Setup(_) | Component::Lookup | Component::Return => {
                 // It is tried over and over, and worth a line when there is something new to say.
                 if self.broken.as_ref() != Some(&why) {
                     tracing::error!("{why}: nothing is steered until it can");
@@ -202,10 +204,10 @@ impl Steering {
     fn fail(&mut self, index: u32, why: &str) {
         let Some(attachment) = self.attachments.remove(&index) else { return };
         let interface = attachment.interface.name().to_owned();
-        let failure = Failure { interface, role: attachment.role, why: why.to_owned() };
+        let failure = AttachFailure { interface, role: attachment.role, why: why.to_owned() };
         self.failures.insert(index, failure);
         drop(attachment);
-        self.slots.refill();
+        self.low_fds.refill();
     }
 
     /// How often something was repaired.
@@ -216,6 +218,5 @@ impl Steering {
 
 /// Whether there is no interface of this index any more.
 fn has_gone(index: u32) -> bool {
-    netlink::here(async |handle| netlink::link_at(&handle, index).await)
-        .is_ok_and(|it| it.is_none())
+    netlink::run(async |handle| netlink::link_at(&handle, index).await).is_ok_and(|it| it.is_none())
 }

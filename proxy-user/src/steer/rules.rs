@@ -23,11 +23,11 @@ impl Object {
     /// as they were.
     pub fn set_rules(&mut self, settings: &Settings) -> Result<()> {
         let (rules, mut maps) = self.rules();
-        rules.serve(&mut maps, settings).context("the eBPF maps do not take the rules")
+        rules.apply(&mut maps, settings).context("the eBPF maps do not take the rules")
     }
 
     /// Removes the ranges that no rule has any more, once no packet can be about to ask for them.
-    pub fn forget_stale_ranges(&mut self) -> Result<()> {
+    pub fn remove_stale_ranges(&mut self) -> Result<()> {
         let (rules, mut maps) = self.rules();
         rules.tidy(&mut maps)
     }

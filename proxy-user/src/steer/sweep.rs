@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::{hold, hook, lock, netlink, pins, veth};
+use super::{hold, hook, instance, lock, netlink, veth};
 use crate::sys::cgroup;
 
 /// What was removed.
@@ -42,8 +42,8 @@ impl fmt::Display for Swept {
         for link in &self.links {
             writeln!(f, "removed the link {link}")?;
         }
-        for folder in self.pins.iter().chain(&self.cgroups) {
-            writeln!(f, "removed {}", folder.display())?;
+        for directory in self.pins.iter().chain(&self.cgroups) {
+            writeln!(f, "removed {}", directory.display())?;
         }
         Ok(())
     }
@@ -61,9 +61,9 @@ pub fn everything() -> Result<Swept> {
 /// has the locks of itself.
 pub fn dead_instances(own: &[u32]) -> Result<Swept> {
     lock::sweep();
-    let is_stale = |number| !pins::is_alive(number);
+    let is_stale = |number| !instance::is_alive(number);
     let filters = hook::sweep()?;
-    let links = netlink::here(async |handle| {
+    let links = netlink::run(async |handle| {
         let mut removed = Vec::new();
         for link in netlink::links(&handle).await? {
             // The kernel removes a dead namespace's links, too, and may have been faster.
@@ -77,6 +77,6 @@ pub fn dead_instances(own: &[u32]) -> Result<Swept> {
     })?;
     // Without cgroup2 there is nothing there to sweep.
     let cgroups = cgroup::sweep(is_stale).unwrap_or_default();
-    let pins = pins::sweep(|index| hook::remove_stale_qdisc(index, own.contains(&index)))?;
+    let pins = instance::sweep(|index| hook::remove_stale_qdisc(index, own.contains(&index)))?;
     Ok(Swept { pins, links, cgroups, filters, holds: Vec::new() })
 }

@@ -17,10 +17,10 @@ use proxy_common::names::STEER;
 
 use super::attachment::Attachment;
 use super::interface::Role;
-use super::lock::{self, ListenerLock, Owner, Predecessor, Request, Standing, Successor};
+use super::lock::{self, ListenerLock, Owner, Predecessor, PredecessorState, Request, Successor};
 use super::{Steering, chain};
 use crate::config::times::{LONGEST_TAKEOVER, STUCK};
-use crate::sys::program;
+use crate::sys::fdinfo;
 
 /// How long a dead successor's locks may take to be free.
 const DYING: Duration = Duration::from_secs(2);
@@ -33,17 +33,17 @@ impl Steering {
     /// everything else works.
     ///
     /// A predecessor that does not answer at all is left alone, and asked for news by
-    /// [`Steering::keep_up`]: new connections are ours in any case. One that refuses is an error.
+    /// [`Steering::continue_takeover`]: new connections are ours in any case. One that refuses is an error.
     pub fn take_over(&mut self, listener: Option<SocketAddr>) -> Result<Option<OwnedFd>> {
         let deadline = Instant::now() + LONGEST_TAKEOVER;
         let mut passed = None;
         loop {
             let wanted = listener.filter(|_| passed.is_none());
-            passed = passed.or(self.pursue(wanted, STUCK)?);
-            if !self.is_missing_anything(listener.filter(|_| passed.is_none()))? {
+            passed = passed.or(self.ask_predecessors(wanted, STUCK)?);
+            if !self.is_incomplete(listener.filter(|_| passed.is_none()))? {
                 return Ok(passed);
             }
-            if self.warn_of_the_stuck() {
+            if self.warn_of_stuck() {
                 return Ok(passed);
             }
             if Instant::now() > deadline {
@@ -55,37 +55,37 @@ impl Steering {
 
     /// Whether somebody who was asked has not answered yet.
     pub fn awaits_predecessor(&self) -> bool {
-        self.predecessors.iter().any(|asked| asked.standing() == Standing::Silent)
+        self.predecessors.iter().any(|asked| asked.state() == PredecessorState::Silent)
     }
 
     /// Tells predecessors that we serve, and that they can drain.
     pub fn tell_serving(&self) {
         let released =
-            self.predecessors.iter().filter(|asked| asked.standing() == Standing::Released);
+            self.predecessors.iter().filter(|asked| asked.state() == PredecessorState::Released);
         released.for_each(Predecessor::tell_serving);
     }
 
     /// Looks whether a predecessor that was stuck has answered by now, or has ended. A listener that
     /// it passes on is returned.
-    pub fn keep_up(&mut self, listener: Option<SocketAddr>) -> Result<Option<OwnedFd>> {
+    pub fn continue_takeover(&mut self, listener: Option<SocketAddr>) -> Result<Option<OwnedFd>> {
         self.predecessors
-            .retain_mut(|asked| asked.standing() != Standing::Released || !asked.has_ended());
-        if !self.is_missing_anything(listener)? {
+            .retain_mut(|asked| asked.state() != PredecessorState::Released || !asked.has_ended());
+        if !self.is_incomplete(listener)? {
             return Ok(None);
         }
-        let passed = self.pursue(listener, Duration::ZERO)?;
-        self.keep_holds();
+        let passed = self.ask_predecessors(listener, Duration::ZERO)?;
+        self.persist_holds();
         self.tell_serving();
         Ok(passed)
     }
 
     /// Asks everybody who has something that we want, and takes what is free by then.
-    fn pursue(
+    fn ask_predecessors(
         &mut self,
         listener: Option<SocketAddr>,
         patience: Duration,
     ) -> Result<Option<OwnedFd>> {
-        self.forget_the_gone();
+        self.forget_ended();
         let interfaces = self.attachments.keys().copied().collect();
         let request = Request { interfaces, listener };
         for owner in self.owners(listener)? {
@@ -98,18 +98,18 @@ impl Steering {
         let deadline = Instant::now() + patience;
         let mut passed = None;
         for asked in &mut self.predecessors {
-            passed = passed.or(asked.hear(deadline).with_context(|| {
-                let names = self.attachments.values().filter(|one| one.is_waiting());
+            passed = passed.or(asked.await_answer(deadline).with_context(|| {
+                let names = self.attachments.values().filter(|one| one.awaits_lock());
                 format!("cannot take {} over", listed(names))
             })?);
         }
-        self.forget_the_gone();
+        self.forget_ended();
         self.settle()?;
         Ok(passed)
     }
 
-    fn forget_the_gone(&mut self) {
-        self.predecessors.retain(|asked| asked.standing() != Standing::Gone);
+    fn forget_ended(&mut self) {
+        self.predecessors.retain(|asked| asked.state() != PredecessorState::Gone);
     }
 
     /// Ends the conversations with predecessors: one that could still serve again does.
@@ -120,16 +120,16 @@ impl Steering {
     /// Takes what nobody has, or whoever had it has released.
     fn settle(&mut self) -> Result<()> {
         for (index, attachment) in &mut self.attachments {
-            if !attachment.is_waiting() {
+            if !attachment.awaits_lock() {
                 continue;
             }
             let owner = lock::owner(*index)?;
             let is_stuck = |asked: &Predecessor| {
-                asked.standing() == Standing::Silent && Some(&asked.owner) == owner.as_ref()
+                asked.state() == PredecessorState::Silent && Some(&asked.owner) == owner.as_ref()
             };
             if !self.predecessors.iter().any(is_stuck) {
-                let Self { object, plan, slots, socket, .. } = self;
-                attachment.settle(object, *plan, slots, socket, Duration::ZERO)?;
+                let Self { object, plan, low_fds, socket, .. } = self;
+                attachment.settle(object, *plan, low_fds, socket, Duration::ZERO)?;
             }
         }
         Ok(())
@@ -139,7 +139,7 @@ impl Steering {
     fn owners(&self, listener: Option<SocketAddr>) -> Result<BTreeSet<Owner>> {
         let mut owners = BTreeSet::new();
         for (index, attachment) in &self.attachments {
-            if attachment.is_waiting() {
+            if attachment.awaits_lock() {
                 owners.extend(lock::owner(*index)?);
             }
         }
@@ -149,26 +149,27 @@ impl Steering {
         Ok(owners)
     }
 
-    fn is_missing_anything(&self, listener: Option<SocketAddr>) -> Result<bool> {
+    fn is_incomplete(&self, listener: Option<SocketAddr>) -> Result<bool> {
         let has_listener =
             |address| Ok::<_, anyhow::Error>(lock::listener_owner(address)?.is_some());
-        Ok(self.attachments.values().any(Attachment::is_waiting)
+        Ok(self.attachments.values().any(Attachment::awaits_lock)
             || listener.map_or(Ok(false), has_listener)?)
     }
 
     fn missing(&self) -> String {
-        listed(self.attachments.values().filter(|attachment| attachment.is_waiting()))
+        listed(self.attachments.values().filter(|attachment| attachment.awaits_lock()))
     }
 
     /// Says who has not answered, and whether there is anybody.
-    fn warn_of_the_stuck(&self) -> bool {
-        let stuck = self.predecessors.iter().filter(|asked| asked.standing() == Standing::Silent);
+    fn warn_of_stuck(&self) -> bool {
+        let stuck =
+            self.predecessors.iter().filter(|asked| asked.state() == PredecessorState::Silent);
         stuck
             .map(|asked| {
                 tracing::warn!(
                     "the Foreword that was there{} is stuck: it does not answer; new connections \
                      are taken here, its own wait for it; end it if it does not wake up",
-                    asked.by_pid()
+                    asked.pid_suffix()
                 );
             })
             .count()
@@ -179,7 +180,7 @@ impl Steering {
     /// stands before our own on each interface that we share.
     pub fn judge(&mut self, successor: &Successor) -> Result<()> {
         let shown = successor.program.as_ref().context("it has shown no program of its own")?;
-        let theirs = program::id(shown)?.context("what it has shown is no program")?;
+        let theirs = fdinfo::program_id(shown)?.context("what it has shown is no program")?;
         let steer: &mut SchedClassifier = self.object.program(STEER)?;
         let ours = steer.info()?.id();
         let asked = self
@@ -197,7 +198,7 @@ impl Steering {
     }
 
     /// The interfaces that nobody steers when a successor has taken over that does not ask for them.
-    pub fn left_alone_by(&self, successor: &Successor) -> Option<String> {
+    pub fn interfaces_left_by(&self, successor: &Successor) -> Option<String> {
         let left: Vec<_> = self
             .attachments
             .iter()
@@ -219,16 +220,16 @@ impl Steering {
     /// again; what is not has somebody else by now.
     pub fn take_back(&mut self) -> bool {
         let mut any = false;
-        let Self { attachments, object, plan, slots, socket, .. } = self;
+        let Self { attachments, object, plan, low_fds, socket, .. } = self;
         for attachment in attachments.values_mut() {
-            match attachment.settle(object, *plan, slots, socket, DYING) {
+            match attachment.settle(object, *plan, low_fds, socket, DYING) {
                 Ok(true) => any = true,
                 Ok(false) => tracing::warn!(
                     interface = %attachment.interface, "another Foreword steers it by now"
                 ),
                 // It is steered all the same, and that is worth more than what failed.
                 Err(error) => {
-                    any |= !attachment.is_waiting();
+                    any |= !attachment.awaits_lock();
                     tracing::error!(
                         error = %format!("{error:#}"), interface = %attachment.interface,
                         "cannot take everything back"
@@ -236,7 +237,7 @@ impl Steering {
                 }
             }
         }
-        self.keep_holds();
+        self.persist_holds();
         any
     }
 
@@ -251,7 +252,7 @@ impl Steering {
 }
 
 fn is_asked(asked: &Predecessor, owner: &Owner) -> bool {
-    asked.owner == *owner && asked.standing() == Standing::Silent
+    asked.owner == *owner && asked.state() == PredecessorState::Silent
 }
 
 fn listed<'a>(attachments: impl IntoIterator<Item = &'a Attachment>) -> String {

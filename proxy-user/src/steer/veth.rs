@@ -7,7 +7,7 @@ use proxy_common::names::{VETH_INDEX_BASE, VETH_INDICES, VETH_INNER, VETH_PREFIX
 use rtnetlink::Handle;
 
 use super::netlink::{self, Link};
-use super::pieces::{ALIAS, Ends, Piece};
+use super::veth_setup::{ALIAS, SetupItem, VethEnds};
 use crate::sys::netns::Namespace;
 
 /// The name of instance `number`'s host end.
@@ -25,7 +25,7 @@ pub fn instance_of(link: &Link) -> Option<u32> {
 #[derive(Debug)]
 pub struct Veth {
     number: u32,
-    ends: Ends,
+    ends: VethEnds,
     /// The private namespace's id, as the host's namespace sees it.
     pub namespace_id: u32,
 }
@@ -37,14 +37,14 @@ impl Veth {
         number: u32,
         namespace: &Namespace,
         mtu: u32,
-        meets_own_addresses: bool,
+        accepts_own_addresses: bool,
     ) -> Result<Self> {
-        let ends = make_pair(number, namespace, mtu, meets_own_addresses)?;
+        let ends = make_pair(number, namespace, mtu, accepts_own_addresses)?;
         let namespace_id = ends.host.peer_namespace;
         let namespace_id = namespace_id.context("the kernel gave the namespace no id")?;
         // From now on an error deletes it.
         let veth = Self { number, ends, namespace_id };
-        veth.ends.make(&veth.ends.pieces(), namespace)?;
+        veth.ends.make(&veth.ends.items(), namespace)?;
         Ok(veth)
     }
 
@@ -53,43 +53,43 @@ impl Veth {
     pub fn rebuild(&mut self, namespace: &Namespace) -> Result<()> {
         // One end may be somewhere else, with the name that the new one is to have here.
         let index = self.ends.host.index;
-        let _ = netlink::here(async |handle| netlink::delete(&handle, index).await);
-        let _ = netlink::inside(namespace, async |handle| {
+        let _ = netlink::run(async |handle| netlink::delete(&handle, index).await);
+        let _ = netlink::run_in(namespace, async |handle| {
             let inner = require(&handle, VETH_INNER).await?;
             netlink::delete(&handle, inner.index).await
         });
-        let Ends { host, meets_own_addresses, .. } = &self.ends;
-        self.ends = make_pair(self.number, namespace, host.mtu, *meets_own_addresses)?;
+        let VethEnds { host, accepts_own_addresses, .. } = &self.ends;
+        self.ends = make_pair(self.number, namespace, host.mtu, *accepts_own_addresses)?;
         self.namespace_id =
             self.ends.host.peer_namespace.context("the kernel gave the namespace no id")?;
-        self.ends.make(&self.ends.pieces(), namespace)
+        self.ends.make(&self.ends.items(), namespace)
     }
 
     /// Gives both ends this MTU, in bytes, where they have another one; says whether they had.
     pub fn set_mtu(&mut self, mtu: u32, namespace: &Namespace) -> Result<bool> {
-        let Ends { host, inner, .. } = &mut self.ends;
+        let VethEnds { host, inner, .. } = &mut self.ends;
         if host.mtu == mtu && inner.mtu == mtu {
             return Ok(false);
         }
         let (outside, inside) = (host.index, inner.index);
-        netlink::inside(namespace, async |handle| netlink::set_mtu(&handle, inside, mtu).await)?;
-        netlink::here(async |handle| netlink::set_mtu(&handle, outside, mtu).await)?;
+        netlink::run_in(namespace, async |handle| netlink::set_mtu(&handle, inside, mtu).await)?;
+        netlink::run(async |handle| netlink::set_mtu(&handle, outside, mtu).await)?;
         (host.mtu, inner.mtu) = (mtu, mtu);
         Ok(true)
     }
 
     /// Makes pieces of it again.
-    pub fn make(&self, pieces: &BTreeSet<Piece>, namespace: &Namespace) -> Result<()> {
-        self.ends.make(pieces, namespace)
+    pub fn make(&self, items: &BTreeSet<SetupItem>, namespace: &Namespace) -> Result<()> {
+        self.ends.make(items, namespace)
     }
 
     /// Both ends, as they were last seen.
-    pub fn ends(&self) -> &Ends {
+    pub fn ends(&self) -> &VethEnds {
         &self.ends
     }
 
     /// Takes in how they look now: somebody may have changed a name, an address or an MTU.
-    pub fn see(&mut self, ends: Ends) {
+    pub fn see(&mut self, ends: VethEnds) {
         self.ends = ends;
     }
 }
@@ -98,7 +98,7 @@ impl Drop for Veth {
     fn drop(&mut self) {
         let (Link { index, name, .. }, namespace) = (&self.ends.host, Some(self.namespace_id));
         let deleted =
-            netlink::here(async |handle| match netlink::link_at(&handle, *index).await? {
+            netlink::run(async |handle| match netlink::link_at(&handle, *index).await? {
                 Some(link) if link.peer_namespace == namespace => {
                     netlink::delete(&handle, *index).await
                 }
@@ -119,15 +119,15 @@ fn make_pair(
     number: u32,
     namespace: &Namespace,
     mtu: u32,
-    meets_own_addresses: bool,
-) -> Result<Ends> {
+    accepts_own_addresses: bool,
+) -> Result<VethEnds> {
     let name = host_end(number);
-    let host = netlink::here(async |handle| {
+    let host = netlink::run(async |handle| {
         add(&handle, &name, number, mtu, namespace).await?;
         require(&handle, &name).await
     })?;
-    let inner = netlink::inside(namespace, async |handle| require(&handle, VETH_INNER).await)?;
-    Ok(Ends { host, inner, meets_own_addresses })
+    let inner = netlink::run_in(namespace, async |handle| require(&handle, VETH_INNER).await)?;
+    Ok(VethEnds { host, inner, accepts_own_addresses })
 }
 
 /// Makes the pair, with an index that the programs know for one of our host ends.

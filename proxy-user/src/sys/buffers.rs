@@ -1,8 +1,8 @@
-//! A TCP socket's buffers: how long they may get.
+//! How large a TCP socket's buffers may get.
 //!
-//! The kernel lets both grow as bytes move, and never takes back what the peer may count on: a receive
-//! buffer that is cut is still owed in the window that was announced, and what comes in it then is
-//! dropped, to be sent again later and later. So buffers can be kept from growing, and nothing more.
+//! The kernel lets both grow as bytes move. Shrinking one is no option: a receive buffer below the
+//! announced window makes the kernel drop what the peer may still send, and the peer backs off more
+//! with each retransmission. So buffers can be kept from growing, and nothing more.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -12,7 +12,7 @@ use nix::sys::socket::{getsockopt, setsockopt};
 use nix::{libc, setsockopt_impl, sockopt_impl};
 
 sockopt_impl!(
-    /// Which of a socket's buffers the kernel's autotuning leaves alone.
+    /// Which of a socket's buffers are exempt from the kernel's autotuning.
     BufLock,
     SetOnly,
     libc::SOL_SOCKET,
@@ -23,18 +23,17 @@ sockopt_impl!(
 /// `SOCK_SNDBUF_LOCK | SOCK_RCVBUF_LOCK`.
 const BOTH: libc::c_int = 1 | 2;
 
-/// How many bytes the kernel keeps at most that have come and are not yet read, its own cost included.
+/// How many received and unread bytes the kernel keeps at most, with its own overhead.
 pub fn receive_size(socket: &impl AsFd) -> io::Result<u64> {
     Ok(getsockopt(socket, RcvBuf)? as u64)
 }
 
-/// How many bytes the kernel keeps at most that are written and not yet acknowledged, its own cost
-/// included.
+/// How many written and unacknowledged bytes the kernel keeps at most, with its own overhead.
 pub fn send_size(socket: &impl AsFd) -> io::Result<u64> {
     Ok(getsockopt(socket, SndBuf)? as u64)
 }
 
-/// Has both stay as long as they are, or lets them grow again. Linux 5.15 and newer can do that.
+/// Keeps both from growing, or lets them grow again. This needs Linux 5.15.
 pub fn keep_from_growing(socket: &impl AsFd, locked: bool) -> io::Result<()> {
     Ok(setsockopt(socket, BufLock, &if locked { BOTH } else { 0 })?)
 }

@@ -1,26 +1,28 @@
 //! The cgroup that this process's sockets belong to.
 //!
-//! A socket belongs to the cgroup that its maker was in, and an accepted one to its listener's. So
-//! the process enters a cgroup of its own before it makes any, and sockops attached there sees
-//! ours and nobody else's.
+//! A socket belongs to the cgroup that the process was in when it made it, and an accepted socket to
+//! its listener's. So the process enters a cgroup of its own before it makes any, and a sockops
+//! program attached there sees our sockets and nobody else's.
 
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use procfs::ProcessCGroups;
+use procfs::process::{MountInfos, Process};
 use proxy_common::names::CGROUP_PREFIX;
 
-/// A cgroup that sockops can be attached to.
+/// A cgroup that sockops programs can be attached to.
 #[derive(Debug)]
 pub struct Cgroup {
     path: PathBuf,
-    /// Where the process came from, if `path` was made for it.
+    /// The cgroup that the process came from, if `path` was made for it.
     parent: Option<PathBuf>,
 }
 
 impl Cgroup {
-    /// Makes a cgroup for instance `number` below the process's own and enters it. Where that
-    /// isn't allowed, as in most containers, the process's own is taken as it is.
+    /// Makes a cgroup for instance `number` below the process's own and enters it. Where that isn't
+    /// allowed, as in most containers, the process stays in its own.
     pub fn enter(number: u32) -> io::Result<Self> {
         let own = own_cgroup()?;
         let path = own.join(format!("{CGROUP_PREFIX}{number}"));
@@ -34,7 +36,7 @@ impl Cgroup {
         }
     }
 
-    /// The folder, for attaching programs.
+    /// Opens its directory, to attach programs.
     pub fn open(&self) -> io::Result<File> {
         File::open(&self.path)
     }
@@ -51,33 +53,33 @@ impl Drop for Cgroup {
 }
 
 fn move_self_to(cgroup: &Path) -> io::Result<()> {
-    // 0 stands for whoever writes.
+    // 0 stands for the process that writes.
     fs::write(cgroup.join("cgroup.procs"), "0")
 }
 
 /// Where cgroup2 is mounted.
 pub fn mount_point() -> io::Result<PathBuf> {
-    Ok(mount()?.1)
+    Ok(mount()?.point)
 }
 
-/// Removes the empty cgroups that `is_stale` says belong to nobody, wherever they are, and returns
-/// them. A cgroup with a process in it is never removed: the kernel refuses.
+/// Removes the cgroups of instances that are `stale`, and returns their paths. The kernel refuses to
+/// remove a cgroup with a process in it.
 pub fn sweep(is_stale: impl Fn(u32) -> bool) -> io::Result<Vec<PathBuf>> {
     let stale = stale(is_stale)?;
     Ok(stale.into_iter().filter(|path| fs::remove_dir(path).is_ok()).collect())
 }
 
-/// The cgroups that `is_stale` says belong to nobody, wherever they are.
+/// The cgroups of instances that are `stale`, anywhere in the hierarchy.
 pub fn stale(is_stale: impl Fn(u32) -> bool) -> io::Result<Vec<PathBuf>> {
     let mut stale = Vec::new();
-    let mut folders = vec![mount()?.1];
-    while let Some(folder) = folders.pop() {
-        // A cgroup can end while we look.
-        let Ok(entries) = fs::read_dir(folder) else { continue };
+    let mut directories = vec![mount_point()?];
+    while let Some(directory) = directories.pop() {
+        // A cgroup may be removed while we look.
+        let Ok(entries) = fs::read_dir(directory) else { continue };
         for path in entries.filter_map(Result::ok).map(|entry| entry.path()) {
             match instance_of(&path) {
                 Some(number) if is_stale(number) => stale.push(path),
-                None if path.is_dir() => folders.push(path),
+                None if path.is_dir() => directories.push(path),
                 _ => {}
             }
         }
@@ -85,14 +87,19 @@ pub fn stale(is_stale: impl Fn(u32) -> bool) -> io::Result<Vec<PathBuf>> {
     Ok(stale)
 }
 
-/// The least that this process's cgroup, or one around it, may take of memory, in bytes; `None`: any
-/// amount, or nobody can tell.
+/// The smallest memory limit of this process's cgroup and its ancestors, in bytes; `None` if there
+/// is no limit, or none that can be seen.
 pub fn memory_limit() -> Option<u64> {
-    let (own, root) = (own_cgroup().ok()?, mount().ok()?.1);
-    let inside = own.ancestors().take_while(|folder| folder.starts_with(&root));
-    let limits = inside.filter_map(|folder| fs::read_to_string(folder.join("memory.max")).ok());
-    // The word for any amount is `max`.
+    let (own, root) = (own_cgroup().ok()?, mount_point().ok()?);
+    let inside = own.ancestors().take_while(|directory| directory.starts_with(&root));
+    let limits = inside.filter_map(|path| fs::read_to_string(path.join("memory.max")).ok());
+    // `max`, the word for no limit, is not a number.
     limits.filter_map(|limit| limit.trim().parse().ok()).min()
+}
+
+/// The paths of this process's cgroups, of every hierarchy.
+pub fn own_paths() -> io::Result<Vec<String>> {
+    Ok(membership()?.0.into_iter().map(|cgroup| cgroup.pathname).collect())
 }
 
 /// The number of the instance that a cgroup was made for.
@@ -100,42 +107,48 @@ fn instance_of(cgroup: &Path) -> Option<u32> {
     cgroup.file_name()?.to_str()?.strip_prefix(CGROUP_PREFIX)?.parse().ok()
 }
 
-/// The folder of the cgroup (v2) that this process is in.
+/// The directory of the cgroup2 that this process is in.
 fn own_cgroup() -> io::Result<PathBuf> {
-    let (root, mount_point) = mount()?;
-    let membership = fs::read_to_string("/proc/self/cgroup")?;
-    below_mount(&root, &mount_point, &membership).ok_or_else(not_mounted)
+    mount()?.directory_of(&membership()?).ok_or_else(not_mounted)
 }
 
-/// The part of the hierarchy that is mounted, and where.
-fn mount() -> io::Result<(PathBuf, PathBuf)> {
-    let mountinfo = fs::read_to_string("/proc/self/mountinfo")?;
-    find_mount(&mountinfo).ok_or_else(not_mounted)
+fn membership() -> io::Result<ProcessCGroups> {
+    Process::myself().and_then(|process| process.cgroups()).map_err(io::Error::other)
+}
+
+fn mount() -> io::Result<Mount> {
+    let mounts = Process::myself().and_then(|process| process.mountinfo());
+    Mount::find(mounts.map_err(io::Error::other)?).ok_or_else(not_mounted)
 }
 
 fn not_mounted() -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, "no cgroup2 file system shows this process's cgroup")
 }
 
-/// Finds the mount in the text of `/proc/self/mountinfo`: cgroup2 is not always mounted at
-/// `/sys/fs/cgroup`, and a mount can show a part of the hierarchy only.
-fn find_mount(mountinfo: &str) -> Option<(PathBuf, PathBuf)> {
-    mountinfo.lines().find_map(|line| {
-        let (mount, file_system) = line.split_once(" - ")?;
-        let mut fields = mount.split(' ').skip(3);
-        let (root, mount_point) = (fields.next()?, fields.next()?);
-        file_system.starts_with("cgroup2 ").then(|| (root.into(), mount_point.into()))
-    })
+/// A mount of cgroup2. It isn't always at `/sys/fs/cgroup`, and may show a part of the hierarchy only.
+struct Mount {
+    /// The part of the hierarchy that is mounted.
+    root: PathBuf,
+    point: PathBuf,
 }
 
-/// Where the cgroup named in `/proc/self/cgroup` is found below a mount.
-fn below_mount(root: &Path, mount_point: &Path, membership: &str) -> Option<PathBuf> {
-    let path = membership.lines().find_map(|line| line.strip_prefix("0::"))?;
-    Some(mount_point.join(Path::new(path).strip_prefix(root).ok()?))
+impl Mount {
+    fn find(mounts: MountInfos) -> Option<Self> {
+        let mount = mounts.into_iter().find(|mount| mount.fs_type == "cgroup2")?;
+        Some(Self { root: mount.root.into(), point: mount.mount_point })
+    }
+
+    /// Where the process's cgroup is found below this mount.
+    fn directory_of(&self, membership: &ProcessCGroups) -> Option<PathBuf> {
+        let unified = membership.0.iter().find(|cgroup| cgroup.hierarchy == 0)?;
+        Some(self.point.join(Path::new(&unified.pathname).strip_prefix(&self.root).ok()?))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use procfs::FromBufRead as _;
+
     use super::*;
 
     const HYBRID: &str = "\
@@ -145,8 +158,8 @@ mod tests {
 ";
 
     fn locate(mountinfo: &str, membership: &str) -> Option<PathBuf> {
-        let (root, mount_point) = find_mount(mountinfo)?;
-        below_mount(&root, &mount_point, membership)
+        let mount = Mount::find(MountInfos::from_buf_read(mountinfo.as_bytes()).unwrap())?;
+        mount.directory_of(&ProcessCGroups::from_buf_read(membership.as_bytes()).unwrap())
     }
 
     #[test]

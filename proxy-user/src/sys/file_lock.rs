@@ -1,5 +1,5 @@
-//! Locks on whole files that belong to the open file (`F_OFD_SETLK`): the kernel lets go of them when
-//! that is closed, however its process ends, and can be asked about them without taking one.
+//! Locks on whole files that belong to the open file description (`F_OFD_SETLK`). The kernel releases
+//! them when that is closed, however the process ends, and says whether somebody has one without our taking it.
 
 use std::fs::File;
 use std::io;
@@ -8,17 +8,17 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{self, c_int, c_short};
 
-/// Whether others can have the lock as well.
+/// Whether a lock can be shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
-    /// All who share it.
+    /// With everybody else who shares it.
     Shared,
-    /// Nobody.
+    /// With nobody.
     Exclusive,
 }
 
-/// Takes the lock, or what this open file has of it already with another sharing; says whether it
-/// was to be had. The file must be open for writing, and for a shared lock for reading.
+/// Takes the lock, or converts the one that this open file has already; returns whether that was
+/// possible. The file must be open for writing, and for a shared lock also for reading.
 pub fn try_lock(file: &File, sharing: Sharing) -> io::Result<bool> {
     match fcntl(file, FcntlArg::F_OFD_SETLK(&whole(sharing))) {
         Ok(_) => Ok(true),
@@ -58,13 +58,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_is_an_open_files_and_goes_with_it() {
+    fn a_lock_belongs_to_an_open_file_and_goes_with_it() {
         let scratch = tempfile::NamedTempFile::new().unwrap();
         let open = || File::options().read(true).write(true).open(scratch.path()).unwrap();
         let (first, second) = (open(), open());
         assert!(!is_locked(&first).unwrap());
         assert!(try_lock(&first, Sharing::Exclusive).unwrap());
-        assert!(!is_locked(&first).unwrap(), "its own is no obstacle");
+        assert!(!is_locked(&first).unwrap(), "one's own lock does not count");
         assert!(is_locked(&second).unwrap());
         assert!(!try_lock(&second, Sharing::Shared).unwrap());
         drop(first);
@@ -73,6 +73,9 @@ mod tests {
         assert!(try_lock(&third, Sharing::Shared).unwrap());
         assert!(!try_lock(&third, Sharing::Exclusive).unwrap());
         drop(second);
-        assert!(try_lock(&third, Sharing::Exclusive).unwrap(), "the last one can have it alone");
+        assert!(
+            try_lock(&third, Sharing::Exclusive).unwrap(),
+            "the last one can make it exclusive"
+        );
     }
 }

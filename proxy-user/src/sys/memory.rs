@@ -1,60 +1,54 @@
-//! How much memory this process has a share in.
+//! How much memory this process may use, and how large its sockets' buffers may grow.
 
-use std::fs;
 use std::io;
 
-use super::cgroup;
+use procfs::{Current as _, Meminfo};
 
-/// Whose memory it is.
+use super::{cgroup, sysctl};
+
+/// Who shares an amount of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub enum MemoryScope {
     /// All processes of the machine.
     Machine,
-    /// Those of the process's cgroup, or of one around it.
+    /// Those of the process's cgroup, or of one of its ancestors.
     Cgroup,
 }
 
-/// So much memory, and whose.
+/// An amount of memory, and who shares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
     /// In bytes.
     pub bytes: u64,
     /// Who shares it.
-    pub owner: Owner,
+    pub scope: MemoryScope,
 }
 
-/// The narrowest bound that holds for this process: the machine's memory, or what a cgroup may take.
+/// The tightest limit on this process: the machine's memory or a cgroup's.
 pub fn available() -> io::Result<Memory> {
-    let bytes = total(&fs::read_to_string("/proc/meminfo")?).ok_or(io::ErrorKind::InvalidData)?;
-    let machine = Memory { bytes, owner: Owner::Machine };
-    let cgroup = cgroup::memory_limit().map(|bytes| Memory { bytes, owner: Owner::Cgroup });
+    let bytes = Meminfo::current().map_err(io::Error::other)?.mem_total;
+    let machine = Memory { bytes, scope: MemoryScope::Machine };
+    let cgroup = cgroup::memory_limit().map(|bytes| Memory { bytes, scope: MemoryScope::Cgroup });
     Ok(cgroup.filter(|cgroup| cgroup.bytes < machine.bytes).unwrap_or(machine))
 }
 
-/// The machine's memory, from the text of `/proc/meminfo`.
-fn total(meminfo: &str) -> Option<u64> {
-    let value = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    let kibibytes: u64 = value.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
-}
-
-/// The most that a TCP socket's two buffers may grow to, in the calling thread's namespace.
+/// How large a TCP socket's two buffers may grow in the calling thread's namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LongestBuffers {
-    /// For what is received, in bytes.
+pub struct BufferLimits {
+    /// The receive buffer, in bytes.
     pub receive: u64,
-    /// For what is sent, in bytes.
+    /// The send buffer, in bytes.
     pub send: u64,
 }
 
-/// Reads them.
-pub fn longest_buffers() -> io::Result<LongestBuffers> {
-    let read = |name| {
-        let text = fs::read_to_string(format!("/proc/sys/net/ipv4/{name}"))?;
-        let longest = text.split_whitespace().nth(2).and_then(|word| word.parse().ok());
-        longest.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+/// Reads the maxima of `tcp_rmem` and `tcp_wmem`.
+pub fn buffer_limits() -> io::Result<BufferLimits> {
+    let read = |name: &str| {
+        let text = sysctl::read(&format!("net/ipv4/{name}"))?.ok_or(io::ErrorKind::NotFound)?;
+        let max = text.split_whitespace().nth(2).and_then(|word| word.parse().ok());
+        max.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
     };
-    Ok(LongestBuffers { receive: read("tcp_rmem")?, send: read("tcp_wmem")? })
+    Ok(BufferLimits { receive: read("tcp_rmem")?, send: read("tcp_wmem")? })
 }
 
 #[cfg(test)]
@@ -62,8 +56,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_machines_memory_is_counted_in_bytes() {
-        assert_eq!(total("MemFree: 1 kB\nMemTotal:       16384 kB\n"), Some(16 << 20));
-        assert_eq!(total("MemFree: 1 kB\n"), None);
+    fn memory_is_counted_in_bytes() {
+        let available = available().unwrap().bytes;
+        assert!(available > 16 << 20, "{available}");
+        let limits = buffer_limits().unwrap();
+        assert!(limits.receive >= 4096 && limits.send >= 4096, "{limits:?}");
     }
 }

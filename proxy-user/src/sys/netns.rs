@@ -1,10 +1,11 @@
-//! Network namespaces without a name: made, entered for a moment, gone with their last user.
+//! Network namespaces without a name, which end with their last user.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::panic;
+use std::path::Path;
 use std::thread;
 
 use nix::sched::{CloneFlags, setns, unshare};
@@ -12,19 +13,28 @@ use nix::sched::{CloneFlags, setns, unshare};
 /// The calling thread's namespace.
 const OWN: &str = "/proc/thread-self/ns/net";
 
-/// The number by which the kernel tells the calling thread's namespace from others.
+/// The inode number that identifies the calling thread's namespace.
 pub fn own_inode() -> io::Result<u64> {
     Ok(fs::metadata(OWN)?.ino())
 }
 
-/// A network namespace, kept alive by the file that stands for it.
+/// The text of a file of the calling thread's namespace in `/proc/net`; empty if there is none. (What
+/// `procfs` reads there is the main thread's namespace.)
+pub fn proc_net(name: &str) -> io::Result<String> {
+    match fs::read_to_string(Path::new("/proc/thread-self/net").join(name)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        result => result,
+    }
+}
+
+/// A network namespace, kept alive by an open file.
 #[derive(Debug)]
 pub struct Namespace {
     file: File,
 }
 
 impl Namespace {
-    /// Makes an empty one. It has no name anywhere: neither `ip netns` nor a path shows it.
+    /// Makes an empty one. It has no name: neither `ip netns` nor a path shows it.
     pub fn create() -> io::Result<Self> {
         let file = on_own_thread(|| {
             unshare(CloneFlags::CLONE_NEWNET)?;
@@ -33,13 +43,13 @@ impl Namespace {
         Ok(Self { file })
     }
 
-    /// The same namespace, for somebody else, who keeps it alive as well.
+    /// Another handle to the namespace, which keeps it alive, too.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self { file: self.file.try_clone()? })
     }
 
-    /// Runs `work` on a thread of its own that has entered the namespace. Sockets made there stay
-    /// there, whoever uses them afterwards.
+    /// Runs `work` in the namespace, on a thread of its own. Sockets made there belong to the
+    /// namespace, wherever they are used afterwards.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
         on_own_thread(|| {
             setns(&self.file, CloneFlags::CLONE_NEWNET)?;
@@ -48,34 +58,34 @@ impl Namespace {
     }
 }
 
-/// A second namespace for a thread that works in the first: entered for a moment at a time.
+/// Switches a thread between its own namespace and another one.
 #[derive(Debug)]
-pub struct Elsewhere {
-    home: File,
-    there: File,
+pub struct NamespaceSwitch {
+    own: File,
+    other: File,
 }
 
-impl Elsewhere {
-    /// From the calling thread's namespace to another one.
-    pub fn of(there: &Namespace) -> io::Result<Self> {
-        Ok(Self { home: File::open(OWN)?, there: there.file.try_clone()? })
+impl NamespaceSwitch {
+    /// From the calling thread's namespace to `other`.
+    pub fn to(other: &Namespace) -> io::Result<Self> {
+        Ok(Self { own: File::open(OWN)?, other: other.file.try_clone()? })
     }
 
-    /// Runs `work` in the other namespace, on the calling thread, which is back afterwards.
-    pub fn visit<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
-        setns(&self.there, CloneFlags::CLONE_NEWNET)?;
-        let _return = ReturnHome(&self.home);
+    /// Runs `work` in the other namespace, on the calling thread, and switches back.
+    pub fn run<T>(&self, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+        setns(&self.other, CloneFlags::CLONE_NEWNET)?;
+        let _back = SwitchBack(&self.own);
         work()
     }
 }
 
-/// Brings the thread home, also when the work panics.
-struct ReturnHome<'a>(&'a File);
+/// Switches back even if the work panics.
+struct SwitchBack<'a>(&'a File);
 
-impl Drop for ReturnHome<'_> {
+impl Drop for SwitchBack<'_> {
     fn drop(&mut self) {
         if setns(self.0, CloneFlags::CLONE_NEWNET).is_err() {
-            // Whatever this thread did next would happen in the wrong place.
+            // Whatever this thread did next would happen in the wrong namespace.
             std::process::abort();
         }
     }
@@ -87,7 +97,7 @@ impl AsFd for Namespace {
     }
 }
 
-/// Runs `work` on a thread that ends with it, so that no other code meets its namespace.
+/// Runs `work` on a thread that ends with it, so that no other code runs in its namespace.
 pub fn on_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io::Result<T> {
     thread::scope(|scope| match thread::Builder::new().spawn_scoped(scope, work)?.join() {
         Ok(result) => result,

@@ -1,5 +1,5 @@
-//! Looks names up as every program on this host does (`getaddrinfo`): `/etc/hosts`, DNS, and whatever
-//! else `nsswitch.conf` names. In the network namespace of the calling thread.
+//! Looks up names as every program on this host does (`getaddrinfo`): in `/etc/hosts`, DNS, and
+//! whatever else `nsswitch.conf` lists, in the calling thread's network namespace.
 
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs as _};
@@ -7,7 +7,7 @@ use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, ToSocketAddrs as _};
 use nix::net::if_::if_nametoindex;
 
 /// Finds the addresses of a host, or the scope of a link-local address such as `fe80::1%eth0`. It
-/// returns when the resolver does, which can be never.
+/// returns when the resolver does, which may be never.
 pub fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     match host.split_once('%') {
         Some((address, interface)) => {
@@ -19,7 +19,7 @@ pub fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     }
 }
 
-/// An interface's index, by its name or by itself.
+/// An interface's index, from its name or from the index itself.
 fn index_of(interface: &str) -> io::Result<u32> {
     let none = || io::Error::other(format!("there is no interface {interface}"));
     if_nametoindex(interface).or_else(|_| interface.parse().map_err(|_| none()))

@@ -13,9 +13,9 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 /// The listeners' port. They are alone in the private namespace, so any one will do.
 const LISTENER_PORT: u16 = 15001;
-/// Connections that wait to be accepted; the kernel caps it at `somaxconn`.
+/// Connections that wait to be accepted; the kernel caps this at `somaxconn`.
 const BACKLOG: i32 = 4096;
-/// A dead peer is noticed after two hours and a bit, as everywhere; the idle time is far shorter.
+/// How long a connection is idle before the kernel probes the peer. The default is two hours.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
 
 /// One worker's listeners, one for each address family that the kernel has.
@@ -28,9 +28,9 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// Opens them in the calling thread's namespace. They are bound to loopback, out of anybody's
-    /// reach, and transparent, so that steered connections keep their original destination. Each
-    /// worker's join the same reuse-port groups.
+    /// Opens them in the calling thread's namespace. They are bound to loopback, where nobody else can
+    /// reach them, and transparent, so that steered connections keep their original destination. All
+    /// workers' listeners join the same reuse-port groups.
     pub fn open() -> io::Result<Self> {
         let v4 = listen((Ipv4Addr::LOCALHOST, LISTENER_PORT).into())?;
         let v6 = match listen((Ipv6Addr::LOCALHOST, LISTENER_PORT).into()) {
@@ -42,7 +42,7 @@ impl Listeners {
     }
 }
 
-/// A listener that takes what is sent to it for any address.
+/// Opens a listener that accepts connections to any address.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let domain = Domain::for_address(address);
     let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
@@ -53,8 +53,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_ip_transparent_v4(true)?;
     }
     socket.set_reuse_port(true)?;
-    // Accepted sockets inherit these. An urgent byte is one of the stream's (RFC 6093): without
-    // being asked, the kernel takes it out.
+    // Accepted sockets inherit these. An urgent byte is part of the stream (RFC 6093), but by
+    // default the kernel takes it out.
     socket.set_out_of_band_inline(true)?;
     reset_on_close(&socket)?;
     socket.set_tcp_nodelay(true)?;
@@ -80,9 +80,9 @@ fn is_one_of(error: &io::Error, codes: &[Errno]) -> bool {
     error.raw_os_error().is_some_and(|code| codes.contains(&Errno::from_raw(code)))
 }
 
-/// Accepts a connection that is there, with who has made it.
+/// Accepts a waiting connection; returns it with its peer.
 pub fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-    // In one call, where the standard library makes two.
+    // One system call, where the standard library makes two.
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (socket, peer) = acceptfrom_with(listener, flags)?;
     let peer = peer.and_then(|peer| peer.try_into().ok());
@@ -102,8 +102,8 @@ pub enum ConnectMode {
     FastOpen,
 }
 
-/// A socket that is to connect to an upstream; with a mark, if steering has to know it. Like an
-/// accepted one it resets its connection, whoever closes it, until [`end_on_close`].
+/// A socket to connect to an upstream with, marked if steering has to recognise it. Like an accepted
+/// socket, it resets its connection when it is closed, until [`end_on_close`].
 pub fn upstream(to: SocketAddr, mark: Option<u32>, mode: ConnectMode) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking();
     let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
@@ -121,19 +121,19 @@ pub fn upstream(to: SocketAddr, mark: Option<u32>, mode: ConnectMode) -> io::Res
     Ok(socket)
 }
 
-/// Writes bytes behind which nothing but the end of data comes, and at once: they wait for it, to
-/// leave in one packet with it.
+/// Writes the last bytes before the end of data. They wait for it, to leave in one packet with the
+/// FIN.
 pub fn send_before_end(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     Ok(send(socket, bytes, SendFlags::MORE | SendFlags::NOSIGNAL)?)
 }
 
-/// Has small writes leave at once, whatever is still unacknowledged. Accepted sockets do so by
-/// their listener's example.
+/// Sends small writes at once, whatever is still unacknowledged (`TCP_NODELAY`). Accepted sockets
+/// inherit this from their listener.
 pub fn send_at_once(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_tcp_nodelay(true)
 }
 
-/// The same from one of this node's addresses, at any port.
+/// An [`upstream`] socket that connects from one of this node's addresses, at any port.
 pub fn upstream_at(
     from: IpAddr,
     to: SocketAddr,
@@ -141,14 +141,14 @@ pub fn upstream_at(
     mode: ConnectMode,
 ) -> io::Result<Socket> {
     let socket = upstream(to, mark, mode)?;
-    // The kernel chooses at connect, when it knows with whom a port must not be shared.
+    // The kernel chooses the port at connect, when it knows which the four-tuple leaves free.
     setsockopt(&socket, IpBindAddressNoPort, &true)?;
     socket.bind(&SocketAddr::new(from, 0).into())?;
     Ok(socket)
 }
 
-/// Whether there is an address of this node's to connect from. Where there is, a connect that finds no
-/// local address has found no port.
+/// Whether this node has an address to connect from. If it has, a connect that fails for want of a
+/// local address has run out of ports.
 pub fn has_source(to: SocketAddr) -> bool {
     let open = || -> io::Result<()> {
         let probe = Socket::new(Domain::for_address(to), Type::DGRAM, None)?;
@@ -158,8 +158,8 @@ pub fn has_source(to: SocketAddr) -> bool {
     !matches!(open(), Err(error) if is_one_of(&error, &[Errno::EADDRNOTAVAIL]))
 }
 
-/// The same with somebody else's address as its own. Of the calling thread's namespace, which must
-/// deliver such addresses locally.
+/// An [`upstream`] socket with somebody else's address. It is made in the calling thread's namespace,
+/// which must deliver that address locally.
 pub fn upstream_from(from: SocketAddr, to: SocketAddr, mode: ConnectMode) -> io::Result<Socket> {
     let socket = upstream(to, None, mode)?;
     if from.is_ipv6() {
@@ -170,14 +170,14 @@ pub fn upstream_from(from: SocketAddr, to: SocketAddr, mode: ConnectMode) -> io:
     // Several connections of one client may go to different upstreams from one port.
     socket.set_reuse_address(true)?;
     if from.port() == 0 {
-        // The kernel chooses at connect, when it knows with whom a port must not be shared.
+        // The kernel chooses the port at connect, when it knows which the four-tuple leaves free.
         setsockopt(&socket, IpBindAddressNoPort, &true)?;
     }
     socket.bind(&from.into())?;
     Ok(socket)
 }
 
-/// Begins to connect. That it has come about, or hasn't, is told by the first write.
+/// Begins to connect. The first write tells whether that has succeeded.
 pub fn connect(socket: Socket, to: SocketAddr) -> io::Result<TcpStream> {
     match socket.connect(&to.into()) {
         Err(error) if !is_in_progress(&error) => Err(error),
@@ -185,30 +185,29 @@ pub fn connect(socket: Socket, to: SocketAddr) -> io::Result<TcpStream> {
     }
 }
 
-/// Whether an error says that a connection is still being made.
+/// Whether an error says that a connection is still being established.
 pub fn is_in_progress(error: &io::Error) -> bool {
     is_one_of(error, &[Errno::EINPROGRESS])
 }
 
-/// Has the kernel ask a silent peer now and then whether it is still there. Accepted sockets do
-/// so by their listener's example.
+/// Has the kernel probe an idle peer (`SO_KEEPALIVE`). Accepted sockets inherit this from their
+/// listener.
 pub fn keep_alive(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE_IDLE))
 }
 
-/// Whether an error says that a port is taken, and another one would do.
+/// Whether an error says that a port is in use, so that another one might do.
 pub fn is_port_taken(error: &io::Error) -> bool {
     is_one_of(error, &[Errno::EADDRINUSE, Errno::EADDRNOTAVAIL])
 }
 
-/// Makes the coming close a reset, even if it is the kernel that closes what a dead process had:
-/// the peer learns that the connection was cut, not ended.
+/// Makes the close a reset, even if it is the kernel that closes a dead process's sockets: the peer
+/// learns that the connection was cut.
 fn reset_on_close(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_linger(Some(Duration::ZERO))
 }
 
-/// Makes the coming close an orderly one: the kernel goes on sending what was written, and the end
-/// of data, until the peer has both.
+/// Makes the close an orderly one: the kernel keeps sending what was written, and then the FIN.
 pub fn end_on_close(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_linger(None)
 }

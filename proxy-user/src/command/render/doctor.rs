@@ -71,7 +71,7 @@ mod tests {
     use crate::operate::doctor::intent::Intent;
     use crate::operate::doctor::judge;
     use crate::operate::doctor::tests::{broken, broken_interface, healthy, hidden, program, set};
-    use crate::steer::survey::programs::Slot;
+    use crate::steer::survey::programs::TcHook;
 
     use super::*;
 
@@ -86,7 +86,7 @@ mod tests {
         let name = "a\nb\u{1b}[2J";
         let report = broken_interface(|nic| {
             nic.name = name.to_owned();
-            nic.ingress.tcx = Ok(vec![program(name, Slot::Tcx)]);
+            nic.ingress.tcx = Ok(vec![program(name, TcHook::Tcx)]);
         });
         let text = describe(&report);
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");

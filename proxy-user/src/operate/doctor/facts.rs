@@ -7,18 +7,18 @@ use std::thread;
 use super::intent::Intent;
 use crate::budget::MemoryBudget;
 use crate::steer::survey::{self, Survey};
-use crate::sys::place::Place;
-use crate::sys::unseen::{Seen, Unseen};
-use crate::sys::{capability, cgroup, kernel};
+use crate::sys::environment::Environment;
+use crate::sys::fact::{Fact, Unknown};
+use crate::sys::{capability, cgroup, kernel, rlimit, sysctl};
 
 /// A value below `/proc/sys`; `None` if it does not exist here.
-pub type Setting = Seen<Option<String>>;
+pub type Setting = Fact<Option<String>>;
 
 /// The node, and this process on it.
 #[derive(Clone, Debug)]
 pub struct Facts {
     /// Where this process runs, which decides what can be done about the rest.
-    pub place: Place,
+    pub environment: Environment,
     /// The kernel.
     pub kernel: Kernel,
     /// This process.
@@ -26,7 +26,7 @@ pub struct Facts {
     /// Settings of the kernel.
     pub settings: Settings,
     /// Where cgroup2 is mounted.
-    pub cgroup: Seen<PathBuf>,
+    pub cgroup: Fact<PathBuf>,
     /// What steering meets.
     pub survey: Survey,
 }
@@ -35,24 +35,24 @@ pub struct Facts {
 #[derive(Clone, Debug)]
 pub struct Kernel {
     /// Its release.
-    pub release: Seen<String>,
+    pub release: Fact<String>,
     /// Its lockdown mode; `None` if it shows none.
-    pub lockdown: Seen<Option<String>>,
+    pub lockdown: Fact<Option<String>>,
 }
 
 /// What this process may do, as a Foreword started in the same way could.
 #[derive(Clone, Debug)]
 pub struct Process {
     /// The capabilities that are missing, by name.
-    pub missing: Seen<Vec<&'static str>>,
+    pub missing: Fact<Vec<&'static str>>,
     /// Whether it has `CAP_SYS_RESOURCE`.
     pub has_resource: bool,
     /// How many files it may open: as it is, and at most.
-    pub files: Seen<(u64, u64)>,
+    pub files: Fact<(u64, u64)>,
     /// How much memory there is for it.
-    pub memory: Seen<MemoryBudget>,
+    pub memory: Fact<MemoryBudget>,
     /// How many CPUs it may use.
-    pub cpus: Seen<usize>,
+    pub cpus: Fact<usize>,
 }
 
 /// Values below `/proc/sys`.
@@ -92,7 +92,7 @@ impl Facts {
     /// Looks at everything that matters to what is meant.
     pub fn gather(intent: &Intent) -> Self {
         Self {
-            place: Place::look(),
+            environment: Environment::detect(),
             kernel: Kernel { release: kernel::release(), lockdown: kernel::lockdown() },
             process: Process::look(),
             settings: Settings::read(),
@@ -104,12 +104,12 @@ impl Facts {
 
 impl Process {
     fn look() -> Self {
-        let missing = capability::missing().map_err(Into::into);
+        let missing = capability::missing().map_err(Unknown::because);
         Self {
             missing: missing.map(|all| all.iter().map(|capability| capability.name).collect()),
-            has_resource: capability::has_resource().unwrap_or(false),
-            files: capability::file_limits().map_err(|error| io::Error::from(error).into()),
-            memory: MemoryBudget::look().map_err(|error| Unseen::because(format!("{error:#}"))),
+            has_resource: capability::has_sys_resource().unwrap_or(false),
+            files: rlimit::open_files().map_err(|error| io::Error::from(error).into()),
+            memory: MemoryBudget::look().map_err(|error| Unknown::because(format!("{error:#}"))),
             cpus: thread::available_parallelism().map(Into::into).map_err(Into::into),
         }
     }
@@ -117,7 +117,7 @@ impl Process {
 
 impl Settings {
     fn read() -> Self {
-        let read = kernel::setting;
+        let read = |name| Ok(sysctl::read(name)?);
         Self {
             jit: read("net/core/bpf_jit_enable"),
             jit_harden: read("net/core/bpf_jit_harden"),

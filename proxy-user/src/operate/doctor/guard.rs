@@ -21,7 +21,7 @@ pub fn judge(interface: &Interface, wanted: GuardHook) -> Finding {
                 "its driver has no XDP, and guardHook: native asks for it",
                 "write guardHook: auto",
             ),
-            Err(unseen) => Finding::unseen(CHECK, "whether its driver has XDP", unseen),
+            Err(unknown) => Finding::unknown(CHECK, "whether its driver has XDP", unknown),
         },
     }
 }
@@ -36,8 +36,8 @@ fn by_itself(interface: &Interface) -> String {
         }
         Ok(true) => "stands in XDP, in the driver (in TC, if that refuses)",
         Ok(false) => "stands in TC: the driver has no XDP",
-        Err(unseen) => {
-            return format!("stands in XDP if the driver has it, which is unknown ({unseen})");
+        Err(unknown) => {
+            return format!("stands in XDP if the driver has it, which is unknown ({unknown})");
         }
     }
     .to_owned()

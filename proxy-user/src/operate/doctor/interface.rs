@@ -4,15 +4,15 @@ use super::intent::Intent;
 use super::{Finding, Section, guard, order};
 use crate::config::settings::{GuardHook, InterfacePattern};
 use crate::steer::survey::Survey;
-use crate::steer::survey::interfaces::{Interface, Role, Steerer};
-use crate::sys::place::Place;
+use crate::steer::survey::interfaces::{Interface, Role, SteeredBy};
+use crate::sys::environment::Environment;
 
 const CHECK: &str = "interface";
 
 /// What IPv6 asks of a link, in bytes.
 const LEAST_MTU: u32 = 1280;
 
-pub fn judge(survey: &Survey, intent: &Intent, place: Place) -> Vec<Option<Section>> {
+pub fn judge(survey: &Survey, intent: &Intent, environment: Environment) -> Vec<Option<Section>> {
     let absent = survey.absent.iter();
     let mut sections: Vec<_> = absent
         .map(|pattern| Section::on(&pattern.to_string(), vec![absence(pattern, &survey.names)]))
@@ -23,12 +23,13 @@ pub fn judge(survey: &Survey, intent: &Intent, place: Place) -> Vec<Option<Secti
                 sections.push(Section::new("interfaces", vec![none()]));
             }
             let tcx = intent.uses_tcx(survey.features.tcx);
-            let of =
-                |it: &Interface| Section::on(&it.name, one(it, tcx, intent.guard_hook(), place));
+            let of = |it: &Interface| {
+                Section::on(&it.name, one(it, tcx, intent.guard_hook(), environment))
+            };
             sections.extend(interfaces.iter().map(of));
         }
-        Err(unseen) => {
-            let finding = Finding::unseen(CHECK, "the interfaces", unseen);
+        Err(unknown) => {
+            let finding = Finding::unknown(CHECK, "the interfaces", unknown);
             sections.push(Section::new("interfaces", vec![finding]));
         }
     }
@@ -54,27 +55,27 @@ fn one(
     interface: &Interface,
     uses_tcx: bool,
     wanted: Option<GuardHook>,
-    place: Place,
+    environment: Environment,
 ) -> Vec<Finding> {
-    let mut findings = vec![state(interface, place)];
+    let mut findings = vec![state(interface, environment)];
     if interface.role == Role::Protected {
         findings.extend(wanted.map(|wanted| guard::judge(interface, wanted)));
     }
     findings.extend(vlans(interface));
-    findings.extend(steered(interface, place));
+    findings.extend(steered(interface, environment));
     findings.extend(held(interface));
-    findings.extend(order::judge(interface, uses_tcx, place));
+    findings.extend(order::judge(interface, uses_tcx, environment));
     findings
 }
 
-fn state(interface: &Interface, place: Place) -> Finding {
+fn state(interface: &Interface, environment: Environment) -> Finding {
     let Interface { mtu, framing, name, .. } = interface;
     if !interface.is_ethernet {
         let what = format!("its frames don't begin as Ethernet's ({framing}), and are not steered");
         return Finding::fatal(CHECK, what, "name an interface with Ethernet's framing");
     }
     if !interface.is_up {
-        let fix = place.command(&format!("ip link set {name} up"));
+        let fix = environment.command(&format!("ip link set {name} up"));
         return Finding::warning(CHECK, "it is down: nothing arrives by it", fix);
     }
     if *mtu < LEAST_MTU {
@@ -82,7 +83,7 @@ fn state(interface: &Interface, place: Place) -> Finding {
         return Finding::warning(
             CHECK,
             what,
-            place.command(&format!("ip link set {name} mtu {LEAST_MTU} or more")),
+            environment.command(&format!("ip link set {name} mtu {LEAST_MTU} or more")),
         );
     }
     let device = match (&interface.kind, &interface.driver) {
@@ -108,18 +109,18 @@ fn vlans(interface: &Interface) -> Option<Finding> {
     })
 }
 
-fn steered(interface: &Interface, place: Place) -> Option<Finding> {
+fn steered(interface: &Interface, environment: Environment) -> Option<Finding> {
     const CHECK: &str = "steered";
-    let who = match &interface.steerer {
-        Ok(Steerer::Nobody) => return None,
-        Ok(Steerer::Process(0)) => "of another pid namespace".to_owned(),
-        Ok(Steerer::Process(pid)) => format!("(pid {pid})"),
-        Ok(Steerer::Elsewhere) => {
+    let who = match &interface.steered_by {
+        Ok(SteeredBy::Nobody) => return None,
+        Ok(SteeredBy::Process(0)) => "of another pid namespace".to_owned(),
+        Ok(SteeredBy::Process(pid)) => format!("(pid {pid})"),
+        Ok(SteeredBy::Elsewhere) => {
             return Some(Finding::fatal(
                 CHECK,
                 "by a Foreword that has no lock in /run/foreword: it runs in a container of its \
                  own, or this is one; a second one would be refused",
-                place.pick([
+                environment.pick([
                     "mount the node's /run/foreword at /run/foreword in its container (hostPath, or \
                      --volume)",
                     "mount the node's /run/foreword at /run/foreword in its container, and keep \
@@ -129,11 +130,13 @@ fn steered(interface: &Interface, place: Place) -> Option<Finding> {
                 ]),
             ));
         }
-        Err(unseen) => return Some(Finding::unseen(CHECK, "whether a Foreword steers it", unseen)),
+        Err(unknown) => {
+            return Some(Finding::unknown(CHECK, "whether a Foreword steers it", unknown));
+        }
     };
     let what = format!(
         "steered by a Foreword {who}; a second one succeeds it ({})",
-        place.pick([
+        environment.pick([
             "`foreword run`, or attach with --take-over",
             "another instance of the unit, or attach with --take-over",
             "another container of it, or attach with --take-over",
@@ -145,7 +148,8 @@ fn steered(interface: &Interface, place: Place) -> Option<Finding> {
 
 fn held(interface: &Interface) -> Option<Finding> {
     const CHECK: &str = "hold";
-    let is_steered = matches!(interface.steerer, Ok(Steerer::Process(_) | Steerer::Elsewhere));
+    let is_steered =
+        matches!(interface.steered_by, Ok(SteeredBy::Process(_) | SteeredBy::Elsewhere));
     match (&interface.hold, is_steered) {
         (Ok(false), _) => None,
         (Ok(true), true) => Some(Finding::ok(CHECK, "ports stay closed if Foreword ends")),
@@ -154,6 +158,6 @@ fn held(interface: &Interface) -> Option<Finding> {
             "no Foreword runs, and new connections to held ports are dropped (--when-absent drop)",
             "start it again, or open them with `foreword cleanup`",
         )),
-        (Err(unseen), _) => Some(Finding::unseen(CHECK, "whether ports are held", unseen)),
+        (Err(unknown), _) => Some(Finding::unknown(CHECK, "whether ports are held", unknown)),
     }
 }

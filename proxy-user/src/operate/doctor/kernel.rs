@@ -4,8 +4,8 @@ use super::Finding;
 use super::facts::Facts;
 use super::intent::Intent;
 use crate::config::settings::Hook;
-use crate::sys::place::Place;
-use crate::sys::unseen::Seen;
+use crate::sys::environment::Environment;
+use crate::sys::fact::Fact;
 
 /// The oldest kernel with everything that is needed.
 const OLDEST: (u32, u32) = (5, 10);
@@ -14,7 +14,7 @@ const NEWER: &str = "run a kernel of 5.10 or newer; from 6.6 on it has everythin
 /// What is said about a feature.
 struct Feature<'a> {
     check: &'static str,
-    seen: &'a Seen<bool>,
+    seen: &'a Fact<bool>,
     /// What Foreword does with it.
     use_: &'static str,
 }
@@ -40,20 +40,20 @@ pub fn judge(facts: &Facts, intent: &Intent) -> Vec<Finding> {
         },
     ];
     findings.extend(needed.iter().map(feature));
-    findings.push(veth(&features.veth, facts.place));
+    findings.push(veth(&features.veth, facts.environment));
     findings.push(tcx(features.tcx, intent.hook()));
-    let clsact = || clsact(&features.clsact, facts.place);
+    let clsact = || clsact(&features.clsact, facts.environment);
     findings.extend((!intent.uses_tcx(features.tcx)).then(clsact));
     findings.push(btf(&features.btf));
     findings.push(lockdown(&facts.kernel.lockdown));
     findings
 }
 
-fn release(release: &Seen<String>) -> Finding {
+fn release(release: &Fact<String>) -> Finding {
     const CHECK: &str = "kernel";
     let release = match release {
         Ok(release) => release,
-        Err(unseen) => return Finding::unseen(CHECK, "the kernel's release", unseen),
+        Err(unknown) => return Finding::unknown(CHECK, "the kernel's release", unknown),
     };
     match version(release) {
         Some(version) if version >= OLDEST => Finding::ok(CHECK, format!("Linux {release}")),
@@ -79,17 +79,17 @@ fn feature(feature: &Feature<'_>) -> Finding {
         Ok(false) => {
             Finding::fatal(check, format!("the kernel lacks what is needed to {use_}"), NEWER)
         }
-        Err(unseen) => Finding::unseen(check, &format!("what is needed to {use_}"), unseen),
+        Err(unknown) => Finding::unknown(check, &format!("what is needed to {use_}"), unknown),
     }
 }
 
-fn veth(seen: &Seen<bool>, place: Place) -> Finding {
-    let fix = place.command("install the kernel's module veth (CONFIG_VETH)");
+fn veth(seen: &Fact<bool>, environment: Environment) -> Finding {
+    let fix = environment.command("install the kernel's module veth (CONFIG_VETH)");
     part("veth", seen, "reach the private network namespace", &fix)
 }
 
-fn clsact(seen: &Seen<bool>, place: Place) -> Finding {
-    let fix = place.command(
+fn clsact(seen: &Fact<bool>, environment: Environment) -> Finding {
+    let fix = environment.command(
         "install the kernel's modules sch_ingress and cls_bpf (CONFIG_NET_CLS_BPF), or run a kernel of \
          6.6 or newer",
     );
@@ -97,16 +97,16 @@ fn clsact(seen: &Seen<bool>, place: Place) -> Finding {
 }
 
 /// What is said of a part of the kernel that can be a module.
-fn part(check: &'static str, seen: &Seen<bool>, use_: &str, fix: &str) -> Finding {
+fn part(check: &'static str, seen: &Fact<bool>, use_: &str, fix: &str) -> Finding {
     match seen {
         Ok(true) => Finding::ok(check, format!("the kernel has it (to {use_})")),
         Ok(false) => {
             Finding::fatal(check, format!("the kernel lacks what is needed to {use_}"), fix)
         }
         // Only using it would tell.
-        Err(unseen) => Finding::note(
+        Err(unknown) => Finding::note(
             check,
-            format!("whether the kernel has it (to {use_}) is unknown: {unseen}"),
+            format!("whether the kernel has it (to {use_}) is unknown: {unknown}"),
             format!("nothing, unless attach fails for want of it; then {fix}"),
         ),
     }
@@ -139,7 +139,7 @@ fn tcx(has_tcx: bool, hook: Hook) -> Finding {
     }
 }
 
-fn btf(seen: &Seen<bool>) -> Finding {
+fn btf(seen: &Fact<bool>) -> Finding {
     const CHECK: &str = "btf";
     match seen {
         Ok(true) => Finding::ok(CHECK, "bpftool shows maps with their fields' names"),
@@ -148,11 +148,11 @@ fn btf(seen: &Seen<bool>) -> Finding {
             "the kernel takes no BTF: bpftool shows bytes without names",
             "nothing; it is for people who look at maps",
         ),
-        Err(unseen) => Finding::unseen(CHECK, "whether the kernel takes BTF", unseen),
+        Err(unknown) => Finding::unknown(CHECK, "whether the kernel takes BTF", unknown),
     }
 }
 
-fn lockdown(seen: &Seen<Option<String>>) -> Finding {
+fn lockdown(seen: &Fact<Option<String>>) -> Finding {
     const CHECK: &str = "lockdown";
     match seen.as_ref().map(Option::as_deref) {
         Ok(Some("confidentiality")) => Finding::note(
@@ -162,6 +162,6 @@ fn lockdown(seen: &Seen<Option<String>>) -> Finding {
         ),
         Ok(Some(mode)) => Finding::ok(CHECK, format!("{mode}: nothing that is needed is refused")),
         Ok(None) => Finding::ok(CHECK, "the kernel shows none"),
-        Err(unseen) => Finding::unseen(CHECK, "the lockdown mode", unseen),
+        Err(unknown) => Finding::unknown(CHECK, "the lockdown mode", unknown),
     }
 }

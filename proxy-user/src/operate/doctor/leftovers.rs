@@ -5,29 +5,29 @@ use super::{Finding, tunnels};
 use crate::steer::survey::Survey;
 use crate::steer::survey::leftovers::Leftovers;
 use crate::steer::survey::services::Services;
-use crate::sys::place::Place;
-use crate::sys::unseen::Seen;
+use crate::sys::environment::Environment;
+use crate::sys::fact::Fact;
 
-pub fn judge(survey: &Survey, intent: &Intent, place: Place) -> Vec<Finding> {
+pub fn judge(survey: &Survey, intent: &Intent, environment: Environment) -> Vec<Finding> {
     let mut findings = vec![leftovers(&survey.leftovers)];
     match &survey.tunnels {
-        Ok(tunnels) => findings.extend(tunnels::judge(tunnels, intent, place)),
-        Err(unseen) => {
-            findings.push(Finding::unseen("tunnels", "whether there are tunnels", unseen));
+        Ok(tunnels) => findings.extend(tunnels::judge(tunnels, intent, environment)),
+        Err(unknown) => {
+            findings.push(Finding::unknown("tunnels", "whether there are tunnels", unknown));
         }
     }
     findings.extend(services(&survey.services));
     findings
 }
 
-fn leftovers(seen: &Seen<Leftovers>) -> Finding {
+fn leftovers(seen: &Fact<Leftovers>) -> Finding {
     const CHECK: &str = "leftovers";
     let left = match seen {
         Ok(left) if left.is_empty() => {
             return Finding::ok(CHECK, "no killed instance has left anything");
         }
         Ok(left) => left,
-        Err(unseen) => return Finding::unseen(CHECK, "what killed instances have left", unseen),
+        Err(unknown) => return Finding::unknown(CHECK, "what killed instances have left", unknown),
     };
     let folders = left.pins.iter().chain(&left.cgroups).map(|path| path.display().to_string());
     let links = left.links.iter().map(|link| format!("the link {link}"));
@@ -49,9 +49,9 @@ fn services(services: &Services) -> Vec<Finding> {
         match seen {
             Ok(true) => findings.push(Finding::ok(CHECK, format!("kube-proxy ({mode}): {works}"))),
             Ok(false) => {}
-            Err(unseen) => {
+            Err(unknown) => {
                 let what = format!("whether kube-proxy is there ({mode})");
-                findings.push(Finding::unseen(CHECK, &what, unseen));
+                findings.push(Finding::unknown(CHECK, &what, unknown));
             }
         }
     }

@@ -26,8 +26,8 @@ use serde::Serialize;
 
 use self::facts::Facts;
 use self::intent::Intent;
-use crate::sys::place::Place;
-use crate::sys::unseen::Unseen;
+use crate::sys::environment::Environment;
+use crate::sys::fact::Unknown;
 
 /// How bad something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -100,14 +100,14 @@ impl Finding {
         Self::bad(Severity::Fatal, check, what, fix)
     }
 
-    fn unseen(check: &'static str, what: &str, why: &Unseen) -> Self {
+    fn unknown(check: &'static str, what: &str, why: &Unknown) -> Self {
         Self::note(check, format!("{what} could not be seen: {why}"), AS_ROOT)
     }
 
     /// What everybody can do who has not seen something depends on where they are.
-    fn fit(self, place: Place) -> Self {
+    fn fit(self, environment: Environment) -> Self {
         let fix = self.fix.map(|fix| match fix.as_str() {
-            AS_ROOT => place.pick([
+            AS_ROOT => environment.pick([
                 AS_ROOT,
                 "run doctor as root, and in the unit's own circumstances, if that is for want of \
                  privileges",
@@ -136,8 +136,8 @@ impl Section {
         (!findings.is_empty()).then(|| Self { about: about.into(), findings })
     }
 
-    fn fit(self, place: Place) -> Self {
-        let findings = self.findings.into_iter().map(|finding| finding.fit(place)).collect();
+    fn fit(self, environment: Environment) -> Self {
+        let findings = self.findings.into_iter().map(|finding| finding.fit(environment)).collect();
         Self { findings, ..self }
     }
 
@@ -177,11 +177,12 @@ pub fn judge(facts: &Facts, intent: &Intent) -> Report {
         Section::new("this process", process::judge(facts, intent)),
         Section::new("sysctls", settings::judge(facts, intent)),
     ];
-    let (survey, place) = (&facts.survey, facts.place);
-    sections.extend(interface::judge(survey, intent, place));
+    let (survey, environment) = (&facts.survey, facts.environment);
+    sections.extend(interface::judge(survey, intent, environment));
     sections.push(Section::new("rules", rules::judge(survey, intent)));
-    sections.push(Section::new("others on this node", leftovers::judge(survey, intent, place)));
-    let sections = sections.into_iter().flatten().map(|section| section.fit(place));
+    sections
+        .push(Section::new("others on this node", leftovers::judge(survey, intent, environment)));
+    let sections = sections.into_iter().flatten().map(|section| section.fit(environment));
     let sections: Vec<_> = sections.collect();
     let verdicts = sections.iter().flat_map(|section| &section.findings).map(|it| it.severity);
     Report { severity: verdicts.max().unwrap_or(Severity::Ok), sections }

@@ -4,8 +4,8 @@ use proxy_common::names::{ANSWER, GUARD, STEER};
 
 use super::Finding;
 use crate::steer::survey::interfaces::{Interface, Role};
-use crate::steer::survey::programs::{Chain, OUR_PRIORITY, Program, Slot, XdpPlace, XdpProgram};
-use crate::sys::place::Place;
+use crate::steer::survey::programs::{Chain, OUR_PRIORITY, Program, TcHook, XdpMode, XdpProgram};
+use crate::sys::environment::Environment;
 
 const INGRESS: &str = "ingress";
 const EGRESS: &str = "egress";
@@ -21,16 +21,17 @@ const OWNERS: [(&str, &str); 6] = [
     ("xdp_dispatcher", "libxdp"),
 ];
 
-pub fn judge(interface: &Interface, uses_tcx: bool, place: Place) -> Vec<Finding> {
+pub fn judge(interface: &Interface, uses_tcx: bool, environment: Environment) -> Vec<Finding> {
     let Interface { ingress: inward, egress: outward, .. } = interface;
     let ours = match interface.role {
         Role::Protected => STEER,
         Role::Upstream => ANSWER,
     };
     let mut findings: Vec<_> = interface.xdp.iter().map(xdp).collect();
-    findings
-        .push(unseen(INGRESS, inward).unwrap_or_else(|| ingress(inward, ours, uses_tcx, place)));
-    findings.extend(unseen(EGRESS, outward).or_else(|| egress(outward)));
+    findings.push(
+        unknown(INGRESS, inward).unwrap_or_else(|| ingress(inward, ours, uses_tcx, environment)),
+    );
+    findings.extend(unknown(EGRESS, outward).or_else(|| egress(outward)));
     findings
 }
 
@@ -62,12 +63,12 @@ struct Order<'a> {
 impl<'a> Order<'a> {
     fn of(chain: &'a Chain, ours: &str, uses_tcx: bool) -> Self {
         let at = chain.programs().position(|program| program.name == ours);
-        let slot = at.and_then(|at| chain.programs().nth(at)).map(|program| program.slot);
-        let is_before = |(place, program): (usize, &Program)| match (at, program.slot) {
-            (Some(at), _) => place < at,
+        let hook = at.and_then(|at| chain.programs().nth(at)).map(|program| program.hook);
+        let is_before = |(position, program): (usize, &Program)| match (at, program.hook) {
+            (Some(at), _) => position < at,
             // Where it will stand: first by its own way, and tcx comes before filters.
-            (None, Slot::Tcx) => !uses_tcx,
-            (None, Slot::Clsact(priority)) => !uses_tcx && priority <= OUR_PRIORITY,
+            (None, TcHook::Tcx) => !uses_tcx,
+            (None, TcHook::Clsact(priority)) => !uses_tcx && priority <= OUR_PRIORITY,
         };
         let others = chain.programs().enumerate().filter(|(_, program)| !is_ours(&program.name));
         let (before, behind): (Vec<_>, Vec<_>) = others.partition(|entry| is_before(*entry));
@@ -76,13 +77,13 @@ impl<'a> Order<'a> {
             before: programs(before).collect(),
             behind: programs(behind).collect(),
             is_attached: at.is_some(),
-            by_tcx: slot.map_or(uses_tcx, |slot| slot == Slot::Tcx),
+            by_tcx: hook.map_or(uses_tcx, |hook| hook == TcHook::Tcx),
         }
     }
 
-    fn fix(&self, place: Place) -> String {
+    fn fix(&self, environment: Environment) -> String {
         if self.by_tcx {
-            let how = place.pick([
+            let how = environment.pick([
                 "a second `foreword run`, or attach with --take-over",
                 "another instance of the unit",
                 "another container of it",
@@ -93,7 +94,7 @@ impl<'a> Order<'a> {
                  connection)"
             );
         }
-        if self.before.iter().all(|program| program.slot == Slot::Tcx) {
+        if self.before.iter().all(|program| program.hook == TcHook::Tcx) {
             return "attach by tcx as well (--hook auto)".to_owned();
         }
         format!(
@@ -102,7 +103,7 @@ impl<'a> Order<'a> {
     }
 }
 
-fn ingress(chain: &Chain, ours: &str, uses_tcx: bool, place: Place) -> Finding {
+fn ingress(chain: &Chain, ours: &str, uses_tcx: bool, environment: Environment) -> Finding {
     let order = Order::of(chain, ours, uses_tcx);
     let Order { before, behind, is_attached, .. } = &order;
     let runs = if *is_attached { "runs" } else { "will run" };
@@ -113,7 +114,7 @@ fn ingress(chain: &Chain, ours: &str, uses_tcx: bool, place: Place) -> Finding {
         let after =
             if others.is_empty() { String::new() } else { format!("; it {runs} before {others}") };
         let what = format!("{names} {run} before {ours}, which gets only what they pass on{after}");
-        return Finding::warning(INGRESS, what, order.fix(place));
+        return Finding::warning(INGRESS, what, order.fix(environment));
     }
     let what = match (others.is_empty(), is_attached) {
         (true, true) => format!("{ours} runs, and no program of others"),
@@ -134,33 +135,33 @@ fn egress(chain: &Chain) -> Option<Finding> {
 
 /// There is room for one, and it comes before everything.
 fn xdp(program: &XdpProgram) -> Finding {
-    let place = match program.place {
-        XdpPlace::Hardware => "in the card",
-        XdpPlace::Driver => "in the driver",
-        XdpPlace::Generic => "in generic XDP",
+    let mode = match program.mode {
+        XdpMode::Hardware => "in the card",
+        XdpMode::Driver => "in the driver",
+        XdpMode::Generic => "in generic XDP",
     };
     let name = match &program.name {
         Ok(name) if name == GUARD => {
-            return Finding::ok(XDP, format!("{GUARD} stands {place}, before everything"));
+            return Finding::ok(XDP, format!("{GUARD} stands {mode}, before everything"));
         }
         Ok(name) => named(name),
-        Err(unseen) => format!("a program whose name could not be seen ({unseen})"),
+        Err(unknown) => format!("a program whose name could not be seen ({unknown})"),
     };
     Finding::note(
         XDP,
-        format!("{name} runs {place}, before {STEER}: what it drops or redirects never gets there"),
+        format!("{name} runs {mode}, before {STEER}: what it drops or redirects never gets there"),
         "leave --guard-hook as it is, or tc, since XDP has room for one; if it balances the \
          protected ports itself, switch that off there",
     )
 }
 
 /// The finding of a chain that could not be seen whole: nothing can be said of its order.
-fn unseen(check: &'static str, chain: &Chain) -> Option<Finding> {
+fn unknown(check: &'static str, chain: &Chain) -> Option<Finding> {
     let halves = [("tcx", &chain.tcx), ("clsact", &chain.clsact)];
     let (half, why) = halves.iter().find_map(|(half, seen)| Some((half, seen.as_ref().err()?)))?;
     let others = match list(chain.programs()) {
         names if names.is_empty() => String::new(),
         names => format!(" (besides {names})"),
     };
-    Some(Finding::unseen(check, &format!("the programs on {half}{others}"), why))
+    Some(Finding::unknown(check, &format!("the programs on {half}{others}"), why))
 }

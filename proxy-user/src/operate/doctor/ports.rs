@@ -18,7 +18,9 @@ pub fn judge(facts: &Facts) -> Option<Finding> {
     let settings = &facts.settings;
     let range = match &settings.local_ports {
         Ok(range) => ports(range.as_deref()?)?,
-        Err(unseen) => return Some(Finding::unseen(CHECK, "net.ipv4.ip_local_port_range", unseen)),
+        Err(unknown) => {
+            return Some(Finding::unknown(CHECK, "net.ipv4.ip_local_port_range", unknown));
+        }
     };
     let (first, last) = (*range.start(), *range.end());
     let count = range.count() as u64 - reserved(&settings.reserved_ports, first..=last);
@@ -34,7 +36,7 @@ pub fn judge(facts: &Facts) -> Option<Finding> {
     if rate >= PLENTY {
         return Some(Finding::ok(CHECK, what));
     }
-    let node = if facts.place.is_inside() { "on the node, " } else { "" };
+    let node = if facts.environment.is_inside() { "on the node, " } else { "" };
     let fix = format!(
         "where that is too few, give rules more of the node's addresses (upstream.sourceAddresses: \
          each has as many ports), or, {node}widen net.ipv4.ip_local_port_range or set \

@@ -9,9 +9,9 @@ use crate::budget::DescriptorBudget;
 use crate::config::field::At;
 use crate::config::settings::MemoryLimit;
 use crate::steer::advice::Advice;
+use crate::sys::environment::Environment;
+use crate::sys::fact::Fact;
 use crate::sys::pipe::CAPACITY;
-use crate::sys::place::Place;
-use crate::sys::unseen::Seen;
 
 /// Fewer connections than that deserve a word.
 const FEW_CONNECTIONS: u64 = 1000;
@@ -20,18 +20,18 @@ const PAGE: u64 = 4096;
 
 pub fn judge(facts: &Facts, intent: &Intent) -> Vec<Finding> {
     let mut findings = vec![
-        capabilities(&facts.process.missing, facts.place),
+        capabilities(&facts.process.missing, facts.environment),
         cgroup(facts),
-        bpffs(&facts.survey.bpffs, facts.place),
-        files(&facts.process.files, intent, facts.place),
-        pipes(&facts.process, &facts.settings, facts.place),
+        bpffs(&facts.survey.bpffs, facts.environment),
+        files(&facts.process.files, intent, facts.environment),
+        pipes(&facts.process, &facts.settings, facts.environment),
         workers(&facts.process.cpus, intent.workers),
     ];
     findings.extend(memory(&facts.process, intent));
     findings
 }
 
-fn capabilities(missing: &Seen<Vec<&'static str>>, place: Place) -> Finding {
+fn capabilities(missing: &Fact<Vec<&'static str>>, environment: Environment) -> Finding {
     const CHECK: &str = "capabilities";
     match missing {
         Ok(missing) if missing.is_empty() => {
@@ -46,7 +46,7 @@ fn capabilities(missing: &Seen<Vec<&'static str>>, place: Place) -> Finding {
                     _ => format!("{} are", missing.join(" and ")),
                 }
             ),
-            place.pick([
+            environment.pick([
                 "run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN",
                 "leave User= out of the unit, and have CAP_NET_ADMIN and CAP_SYS_ADMIN in its \
                  CapabilityBoundingSet=, as scripts/systemd has it",
@@ -55,7 +55,7 @@ fn capabilities(missing: &Seen<Vec<&'static str>>, place: Place) -> Finding {
                  securityContext, as scripts/kubernetes/base has it",
             ]),
         ),
-        Err(unseen) => Finding::unseen(CHECK, "the capabilities", unseen),
+        Err(unknown) => Finding::unknown(CHECK, "the capabilities", unknown),
     }
 }
 
@@ -66,7 +66,7 @@ fn cgroup(facts: &Facts) -> Finding {
         Err(_) => Finding::warning(
             CHECK,
             "no cgroup2 file system is mounted: live connections are not shown",
-            facts.place.pick([
+            facts.environment.pick([
                 "mount -t cgroup2 none /sys/fs/cgroup",
                 "mount -t cgroup2 none /sys/fs/cgroup, and start the unit again",
                 "run the container on a host that was booted with cgroup v2, or pass the host's \
@@ -78,14 +78,14 @@ fn cgroup(facts: &Facts) -> Finding {
     }
 }
 
-fn bpffs(mounted: &Seen<bool>, place: Place) -> Finding {
+fn bpffs(mounted: &Fact<bool>, environment: Environment) -> Finding {
     const CHECK: &str = "bpffs";
     match mounted {
         Ok(true) => Finding::ok(CHECK, "mounted at /sys/fs/bpf"),
         Ok(false) => Finding::note(
             CHECK,
             "not mounted at /sys/fs/bpf; attach mounts it there",
-            place.pick([
+            environment.pick([
                 "nothing; or mount -t bpf bpf /sys/fs/bpf, before it starts",
                 "nothing; or systemctl start sys-fs-bpf.mount, for maps that bpftool sees from \
                  outside the unit",
@@ -93,10 +93,10 @@ fn bpffs(mounted: &Seen<bool>, place: Place) -> Finding {
                 "mount the node's /sys/fs/bpf as a hostPath volume, as scripts/kubernetes/base does",
             ]),
         ),
-        Err(unseen) => Finding::fatal(
+        Err(unknown) => Finding::fatal(
             CHECK,
-            format!("cannot look at /sys/fs/bpf: {unseen}"),
-            if place.is_inside() {
+            format!("cannot look at /sys/fs/bpf: {unknown}"),
+            if environment.is_inside() {
                 "have the container runtime mount /sys, on a kernel with CONFIG_BPF_SYSCALL, which \
                  makes that folder"
             } else {
@@ -106,9 +106,9 @@ fn bpffs(mounted: &Seen<bool>, place: Place) -> Finding {
     }
 }
 
-fn files(limits: &Seen<(u64, u64)>, intent: &Intent, place: Place) -> Finding {
+fn files(limits: &Fact<(u64, u64)>, intent: &Intent, environment: Environment) -> Finding {
     const CHECK: &str = "files";
-    let fix = place.pick([
+    let fix = environment.pick([
         "raise the hard limit (ulimit -Hn, or LimitNOFILE= of systemd)",
         "raise LimitNOFILE= in the unit",
         "raise the container's limit (--ulimit nofile=1048576:1048576)",
@@ -117,13 +117,14 @@ fn files(limits: &Seen<(u64, u64)>, intent: &Intent, place: Place) -> Finding {
     ]);
     let (soft, hard) = match limits {
         Ok(limits) => *limits,
-        Err(unseen) => return Finding::unseen(CHECK, "the limit of open files", unseen),
+        Err(unknown) => return Finding::unknown(CHECK, "the limit of open files", unknown),
     };
     let budget = match DescriptorBudget::of(hard) {
         Ok(budget) => budget,
         Err(error) => return Finding::fatal(CHECK, error.to_string(), fix),
     };
-    if let Some(Advice { what, mend: fix }) = budget.shortage(At::File, intent.limits, place) {
+    if let Some(Advice { what, mend: fix }) = budget.shortage(At::File, intent.limits, environment)
+    {
         return Finding::warning(CHECK, what, fix);
     }
     let connections = budget.connections;
@@ -146,7 +147,7 @@ fn memory(process: &Process, intent: &Intent) -> Option<Finding> {
     let allowed = DescriptorBudget::of(files).ok()?.connections;
     let budget = match &process.memory {
         Ok(budget) => budget,
-        Err(unseen) => return Some(Finding::unseen(CHECK, "how much memory there is", unseen)),
+        Err(unknown) => return Some(Finding::unknown(CHECK, "how much memory there is", unknown)),
     };
     let asked = intent.limits.connections.map(|limit| u64::from(limit.get()));
     let connections = asked.map_or(allowed, |asked| asked.min(allowed));
@@ -167,7 +168,7 @@ fn memory(process: &Process, intent: &Intent) -> Option<Finding> {
     })
 }
 
-fn pipes(process: &Process, settings: &Settings, place: Place) -> Finding {
+fn pipes(process: &Process, settings: &Settings, environment: Environment) -> Finding {
     const CHECK: &str = "pipes";
     let wanted = u64::try_from(CAPACITY).unwrap_or(0);
     let Some(longest) = number(&settings.pipe_size) else {
@@ -186,7 +187,7 @@ fn pipes(process: &Process, settings: &Settings, place: Place) -> Finding {
             ),
             format!(
                 "{} or more, or add CAP_SYS_RESOURCE",
-                place.command(&format!("sysctl fs.pipe-max-size={wanted}"))
+                environment.command(&format!("sysctl fs.pipe-max-size={wanted}"))
             ),
         );
     }
@@ -213,7 +214,7 @@ fn number(setting: &Setting) -> Option<u64> {
     setting.as_ref().ok()?.as_deref()?.parse().ok()
 }
 
-fn workers(cpus: &Seen<usize>, workers: Option<NonZeroUsize>) -> Finding {
+fn workers(cpus: &Fact<usize>, workers: Option<NonZeroUsize>) -> Finding {
     const CHECK: &str = "cpus";
     match (cpus, workers) {
         (Ok(cpus), None) => Finding::ok(CHECK, format!("{cpus} allowed: a worker on each")),
@@ -225,6 +226,6 @@ fn workers(cpus: &Seen<usize>, workers: Option<NonZeroUsize>) -> Finding {
             format!("{cpus} allowed, for {workers} workers: some share a CPU"),
             "leave workers out: there is one for each CPU then",
         ),
-        (Err(unseen), _) => Finding::unseen(CHECK, "how many CPUs are allowed", unseen),
+        (Err(unknown), _) => Finding::unknown(CHECK, "how many CPUs are allowed", unknown),
     }
 }

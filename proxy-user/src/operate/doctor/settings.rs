@@ -3,16 +3,16 @@
 use super::facts::{Facts, Setting};
 use super::intent::Intent;
 use super::{Finding, ports};
-use crate::sys::place::Place;
+use crate::sys::environment::Environment;
 
 pub fn judge(facts: &Facts, intent: &Intent) -> Vec<Finding> {
-    let (settings, place) = (&facts.settings, facts.place);
+    let (settings, environment) = (&facts.settings, facts.environment);
     let all = [
-        Some(jit(&settings.jit, place)),
+        Some(jit(&settings.jit, environment)),
         jit_harden(&settings.jit_harden),
-        unprivileged(&settings.unprivileged_bpf, place),
-        stats(&settings.bpf_stats, place),
-        syncookies(&settings.syncookies, place),
+        unprivileged(&settings.unprivileged_bpf, environment),
+        stats(&settings.bpf_stats, environment),
+        syncookies(&settings.syncookies, environment),
         rp_filter(&settings.rp_filter, intent),
         src_valid_mark(&settings.src_valid_mark),
         Some(forwarding(&settings.forwarding)),
@@ -26,16 +26,16 @@ fn word(setting: &Setting) -> Option<&str> {
     setting.as_ref().ok()?.as_deref()
 }
 
-fn jit(setting: &Setting, place: Place) -> Finding {
+fn jit(setting: &Setting, environment: Environment) -> Finding {
     const CHECK: &str = "bpf-jit";
     match (word(setting), setting) {
         (Some("0"), _) => Finding::warning(
             CHECK,
             "net.core.bpf_jit_enable is 0: programs are interpreted, at several times the cost",
-            place.command("sysctl net.core.bpf_jit_enable=1"),
+            environment.command("sysctl net.core.bpf_jit_enable=1"),
         ),
         (Some(_), _) => Finding::ok(CHECK, "programs are compiled"),
-        (None, Err(unseen)) => Finding::unseen(CHECK, "net.core.bpf_jit_enable", unseen),
+        (None, Err(unknown)) => Finding::unknown(CHECK, "net.core.bpf_jit_enable", unknown),
         (None, Ok(_)) => Finding::note(
             CHECK,
             "net.core.bpf_jit_enable is shown in the node's own network namespace only",
@@ -55,36 +55,36 @@ fn jit_harden(setting: &Setting) -> Option<Finding> {
     })
 }
 
-fn unprivileged(setting: &Setting, place: Place) -> Option<Finding> {
+fn unprivileged(setting: &Setting, environment: Environment) -> Option<Finding> {
     const CHECK: &str = "bpf-users";
     Some(match word(setting)? {
         "0" => Finding::note(
             CHECK,
             "kernel.unprivileged_bpf_disabled is 0: any user may load some kinds of programs, \
              which Foreword has no need of",
-            place.command("sysctl kernel.unprivileged_bpf_disabled=2"),
+            environment.command("sysctl kernel.unprivileged_bpf_disabled=2"),
         ),
         _ => Finding::ok(CHECK, "only privileged users may load programs, and Foreword is one"),
     })
 }
 
-fn stats(setting: &Setting, place: Place) -> Option<Finding> {
+fn stats(setting: &Setting, environment: Environment) -> Option<Finding> {
     (word(setting)? == "1").then(|| {
         Finding::note(
             "bpf-stats",
             "kernel.bpf_stats_enabled is 1: the kernel takes the time of each program's run",
-            place.command("sysctl kernel.bpf_stats_enabled=0, when nobody measures"),
+            environment.command("sysctl kernel.bpf_stats_enabled=0, when nobody measures"),
         )
     })
 }
 
-fn syncookies(setting: &Setting, place: Place) -> Option<Finding> {
+fn syncookies(setting: &Setting, environment: Environment) -> Option<Finding> {
     const CHECK: &str = "syncookies";
     Some(match word(setting)? {
         "0" => Finding::warning(
             CHECK,
             "net.ipv4.tcp_syncookies is 0: a flood of first packets shuts clients out",
-            place.command("sysctl net.ipv4.tcp_syncookies=1"),
+            environment.command("sysctl net.ipv4.tcp_syncookies=1"),
         ),
         "2" => Finding::note(
             CHECK,

@@ -3,26 +3,26 @@
 use super::Finding;
 use super::intent::Intent;
 use crate::config::settings::Rule;
-use crate::steer::survey::tunnels::{Carrier, Tunnel, Tunnels};
-use crate::sys::place::Place;
+use crate::steer::survey::tunnels::{Tunnel, Tunnels, Underlay};
+use crate::sys::environment::Environment;
 
 const CHECK: &str = "tunnels";
 
-pub fn judge(tunnels: &Tunnels, intent: &Intent, place: Place) -> Vec<Finding> {
+pub fn judge(tunnels: &Tunnels, intent: &Intent, environment: Environment) -> Vec<Finding> {
     let unsteered = tunnels.links.iter().filter(|it| is_unsteered(it));
-    let labels = tunnels.mpls.iter().map(|interface| on_mpls(interface, intent, place));
+    let labels = tunnels.mpls.iter().map(|interface| on_mpls(interface, intent, environment));
     unsteered.map(|tunnel| on_link(tunnel, intent)).chain(labels).collect()
 }
 
 /// A tunnel whose outer packets pass an interface of ours, and whose inner ones do not.
 fn is_unsteered(tunnel: &Tunnel) -> bool {
-    !tunnel.is_protected && tunnel.carrier != Carrier::Unprotected
+    !tunnel.is_protected && tunnel.carrier != Underlay::Unprotected
 }
 
 fn on_link(tunnel: &Tunnel, intent: &Intent) -> Finding {
     let Tunnel { name, kind, .. } = tunnel;
     let way = match &tunnel.carrier {
-        Carrier::Protected(interface) => format!(" by {interface}"),
+        Underlay::Protected(interface) => format!(" by {interface}"),
         _ => String::new(),
     };
     let what = format!(
@@ -39,13 +39,13 @@ fn on_link(tunnel: &Tunnel, intent: &Intent) -> Finding {
     finding(intent, what, fix)
 }
 
-fn on_mpls(interface: &str, intent: &Intent, place: Place) -> Finding {
+fn on_mpls(interface: &str, intent: &Intent, environment: Environment) -> Finding {
     let what = format!(
         "{interface} takes packets with MPLS labels, and what is behind a label is not steered: {}",
         consequence(intent)
     );
     let fix = format!("sysctl net.mpls.conf.{interface}.input=0, unless it is needed");
-    finding(intent, what, place.command(&fix))
+    finding(intent, what, environment.command(&fix))
 }
 
 /// Where a rule turns somebody away, whoever gets past it matters.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::connections::Connection;
-use crate::steer::pinned::{Ends, Pinned, Tracked};
+use crate::steer::pinned::{Pinned, TrackedSide, TrackedSocket};
 
 /// An instance that does not answer.
 #[derive(Clone, Debug, Serialize)]
@@ -38,7 +38,7 @@ impl From<Pinned> for Leftover {
             counts.filter(|(_, count)| *count > 0).collect()
         };
         let packets = pinned.stats.named().map(|(name, count)| (name.to_owned(), count));
-        let inbound = |socket: &&Tracked| matches!(socket.ends, Ends::Inbound { .. });
+        let inbound = |socket: &&TrackedSocket| matches!(socket.side, TrackedSide::Inbound { .. });
         Self {
             instance: pinned.instance,
             is_alive: pinned.is_alive,
@@ -53,7 +53,7 @@ impl From<Pinned> for Leftover {
 /// The connections with us that the kernel has noted. It knows nothing of rules and clients.
 pub fn connections(pinned: &Pinned) -> impl Iterator<Item = Connection> + '_ {
     pinned.sockets.iter().filter_map(|socket| {
-        let Ends::Inbound { peer, destination } = socket.ends else { return None };
+        let TrackedSide::Inbound { peer, destination } = socket.side else { return None };
         let number = |count: u128| u64::try_from(count).unwrap_or(u64::MAX);
         Some(Connection {
             state: socket.state.to_owned(),

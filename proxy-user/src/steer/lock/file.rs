@@ -1,4 +1,4 @@
-//! A lock as a file of the [folder](super::folder). The lock on the file is the truth; what stands in
+//! A lock as a file of the [directory](super::directory). The lock on the file is the truth; what stands in
 //! it says who has it, and by which socket that one can be talked to.
 
 use std::fs::{self, File};
@@ -10,7 +10,7 @@ use std::process;
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::OFlag;
 
-use super::folder;
+use super::directory;
 use crate::sys::file_lock::{Sharing, is_locked, try_lock};
 
 /// Somebody may remove the file that we have opened, again and again, but not for ever.
@@ -48,7 +48,7 @@ impl FileLock {
 
     fn try_lock(name: &str, sharing: Sharing) -> Result<Option<Self>> {
         for _ in 0..ATTEMPTS {
-            let path = folder::folder()?.join(name);
+            let path = directory::directory()?.join(name);
             let file = match open(&path) {
                 // The folder has gone with the last file in it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -61,7 +61,7 @@ impl FileLock {
             }
             // Its owner removed it after we had opened it.
         }
-        bail!("{name} is made and removed all the time, in {}", folder::path().display())
+        bail!("{name} is made and removed all the time, in {}", directory::path().display())
     }
 
     fn sign(&self, socket: Option<&str>) -> io::Result<()> {
@@ -78,8 +78,8 @@ impl Drop for FileLock {
         if try_lock(&self.file, Sharing::Exclusive).unwrap_or(false) {
             let _ = fs::remove_file(&self.path);
             // Each fails as long as something else is there, as it should.
-            let _ = fs::remove_dir(folder::path());
-            let _ = fs::remove_dir(folder::RUN);
+            let _ = fs::remove_dir(directory::path());
+            let _ = fs::remove_dir(directory::RUN);
         }
     }
 }
@@ -102,7 +102,7 @@ pub fn is_taken(name: &str) -> Result<bool> {
 
 /// Removes what the dead have left: a file without an owner keeps nobody from anything.
 pub fn sweep() {
-    let entries = fs::read_dir(folder::path()).into_iter().flatten().flatten();
+    let entries = fs::read_dir(directory::path()).into_iter().flatten().flatten();
     for name in entries.filter_map(|entry| entry.file_name().into_string().ok()) {
         if is_lock(&name)
             && matches!(is_taken(&name), Ok(false))
@@ -123,7 +123,7 @@ fn is_lock(name: &str) -> bool {
 }
 
 fn look(name: &str) -> Result<Option<File>> {
-    let path = folder::path().join(name);
+    let path = directory::path().join(name);
     match File::open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         file => Ok(Some(file.with_context(|| format!("cannot look at {}", path.display()))?)),

@@ -1,4 +1,4 @@
-//! Where successors ask: one socket for each process, in the [folder](super::folder).
+//! Where successors ask: one socket for each process, in the [directory](super::directory).
 //!
 //! Who connects is looked at before anything is spent. Of those who say nothing there are few at
 //! once, each for a moment, and no error ends the listening.
@@ -21,10 +21,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::directory;
 use super::file::FileLock;
-use super::folder;
-use super::talk::{Answer, Incoming, Received, Request, SERVING, line};
-use crate::sys::passing;
+use super::protocol::{Answer, LineReader, Received, Request, SERVING, line};
+use crate::sys::scm_rights;
 
 /// Processes that share the folder, at most.
 const MOST_PROCESSES: u32 = 4096;
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const BACK_OFF: Duration = Duration::from_millis(100);
 
 /// Where successors are announced.
-pub type Announcements = mpsc::Sender<Successor>;
+pub type SuccessorSender = mpsc::Sender<Successor>;
 
 /// A process's socket, which is listened to until it is dropped.
 #[derive(Debug)]
@@ -50,7 +50,7 @@ pub struct TakeoverSocket {
 
 impl TakeoverSocket {
     /// Listens. Needs a tokio runtime, in which successors are listened for.
-    pub fn open(to: Announcements) -> Result<Self> {
+    pub fn open(to: SuccessorSender) -> Result<Self> {
         for number in 0..MOST_PROCESSES {
             let name = format!("{}{number}", super::PROCESS);
             let Some(lock) = FileLock::try_take(&name, None)? else { continue };
@@ -62,7 +62,7 @@ impl TakeoverSocket {
             let listening = tokio::spawn(listen(listener, to));
             return Ok(Self { name, path, listening, _lock: lock });
         }
-        bail!("{} is full of living processes", folder::path().display())
+        bail!("{} is full of living processes", directory::path().display())
     }
 
     /// Its name, for others to find it by.
@@ -80,10 +80,10 @@ impl Drop for TakeoverSocket {
 
 /// The path of the socket of this name.
 pub fn path(name: &str) -> PathBuf {
-    folder::path().join(format!("{name}.sock"))
+    directory::path().join(format!("{name}.sock"))
 }
 
-async fn listen(listener: UnixListener, to: Announcements) {
+async fn listen(listener: UnixListener, to: SuccessorSender) {
     let mut silent: VecDeque<JoinHandle<()>> = VecDeque::new();
     let mut reserve = Reserve::default();
     loop {
@@ -130,8 +130,8 @@ fn is_own(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == geteuid().as_raw())
 }
 
-async fn hear(stream: UnixStream, to: Announcements) {
-    let mut incoming = Incoming::default();
+async fn hear(stream: UnixStream, to: SuccessorSender) {
+    let mut incoming = LineReader::default();
     let heard = timeout(PATIENCE, receive(&stream, &mut incoming)).await;
     if let Ok(Ok(Some((request, program)))) = heard {
         let _ = to.send(Successor { request, program, stream, incoming }).await;
@@ -141,13 +141,13 @@ async fn hear(stream: UnixStream, to: Announcements) {
 /// A whole message, with the file that came with it; `None` at the end.
 async fn receive<T: DeserializeOwned>(
     stream: &UnixStream,
-    incoming: &mut Incoming,
+    incoming: &mut LineReader,
 ) -> io::Result<Option<(T, Option<OwnedFd>)>> {
     loop {
         let read = || incoming.receive(stream);
         match stream.async_io(Interest::READABLE, read).await? {
             Received::Message(message, file) => return Ok(Some((message, file))),
-            Received::Part => {}
+            Received::Component => {}
             Received::End => return Ok(None),
         }
     }
@@ -161,7 +161,7 @@ pub struct Successor {
     /// What it has shown: the file of its own program, if it is as it says.
     pub program: Option<OwnedFd>,
     stream: UnixStream,
-    incoming: Incoming,
+    incoming: LineReader,
 }
 
 impl Successor {
@@ -187,7 +187,7 @@ impl Successor {
     ) -> io::Result<()> {
         let line = line(message)?;
         // An answer is short, and the socket empty: it goes as a whole or not at all.
-        let send = || passing::send(self.stream.as_fd(), &line, file);
+        let send = || scm_rights::send(self.stream.as_fd(), &line, file);
         match timeout(PATIENCE, self.stream.async_io(Interest::WRITABLE, send)).await {
             Ok(Ok(length)) if length == line.len() => Ok(()),
             Ok(Ok(_)) => Err(io::Error::from(io::ErrorKind::WriteZero)),

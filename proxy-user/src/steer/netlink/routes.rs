@@ -70,7 +70,7 @@ pub async fn set_neighbour(
 }
 
 /// Sends everything for which there is no other route to the neighbour `gateway`.
-pub async fn route_all_via(handle: &Handle, index: u32, gateway: IpAddr) -> Result<()> {
+pub async fn add_default_route(handle: &Handle, index: u32, gateway: IpAddr) -> Result<()> {
     // The kernel takes no gateway that it has for a local address, as it then has all of IPv4: those are
     // local again in a moment.
     let is_local =
@@ -89,7 +89,7 @@ pub async fn route_all_via(handle: &Handle, index: u32, gateway: IpAddr) -> Resu
     };
     let added = made(handle.route().add(route).execute().await, "cannot set a default route");
     if is_local {
-        deliver_all(handle, Family::V4).await?;
+        add_local_route(handle, Family::V4).await?;
     }
     added
 }
@@ -122,7 +122,7 @@ fn is_general(message: &RuleMessage) -> bool {
 }
 
 /// Has a table decide about whatever comes in by the link `inner`, and in IPv4 about nothing else.
-pub async fn ask_table(handle: &Handle, family: Family, inner: &str) -> Result<()> {
+pub async fn add_rule(handle: &Handle, family: Family, inner: &str) -> Result<()> {
     let rule = handle.rule().add().input_interface(inner).action(RuleAction::ToTable);
     // Whatever rules there are: the kernel's own choice is behind the main table where that is the first.
     let rule = rule.table_id(family.table().into()).priority(FIRST);
@@ -139,7 +139,7 @@ pub async fn ask_table(handle: &Handle, family: Family, inner: &str) -> Result<(
 }
 
 /// Delivers to local sockets whatever that table is asked about, whoever it is addressed to.
-pub async fn deliver_all(handle: &Handle, family: Family) -> Result<()> {
+pub async fn add_local_route(handle: &Handle, family: Family) -> Result<()> {
     made(handle.route().add(everything(family)).execute().await, "cannot add the local route")
 }
 
@@ -214,8 +214,8 @@ impl Tables {
         })
     }
 
-    /// As [`route_all_via`] sets it.
-    pub fn has_route_via(&self, index: u32, gateway: IpAddr) -> bool {
+    /// As [`add_default_route`] sets it.
+    pub fn has_default_route(&self, index: u32, gateway: IpAddr) -> bool {
         self.routes.iter().any(|message| {
             message.header.destination_prefix_length == 0
                 && message.header.table == RouteHeader::RT_TABLE_MAIN
@@ -226,7 +226,7 @@ impl Tables {
         })
     }
 
-    /// As [`ask_table`] sets it.
+    /// As [`add_rule`] sets it.
     pub fn has_rule(&self, family: Family, inner: &str) -> bool {
         let mut of_family =
             self.rules.iter().filter(|message| message.header.family == family.number());
@@ -240,7 +240,7 @@ impl Tables {
     }
 
     /// As [`deliver_all`] sets it.
-    pub fn delivers_all(&self, family: Family) -> bool {
+    pub fn has_local_route(&self, family: Family) -> bool {
         self.routes.iter().any(|message| {
             message.header.address_family == family.number()
                 && message.header.kind == RouteType::Local
@@ -251,7 +251,7 @@ impl Tables {
 }
 
 /// The interface by which an address is reached, `lo` for one of our own; `None` without a route.
-pub async fn way_to(handle: &Handle, address: IpAddr) -> Result<Option<u32>> {
+pub async fn output_interface(handle: &Handle, address: IpAddr) -> Result<Option<u32>> {
     let query = match address {
         IpAddr::V4(v4) => RouteMessageBuilder::<Ipv4Addr>::new().destination_prefix(v4, 32).build(),
         IpAddr::V6(v6) => {

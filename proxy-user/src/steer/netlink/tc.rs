@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use rtnetlink::Handle;
 use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 
-use super::{Link, here, is_refusal, links, refusal};
+use super::{Link, is_refusal, links, refusal, run};
 
 /// A filter on clsact, anybody's.
 #[derive(Clone, Debug)]
@@ -86,12 +86,12 @@ pub async fn filters(handle: &Handle, index: u32) -> Result<Vec<Filter>> {
 
 /// [`filters`] in a conversation of its own.
 pub fn filters_on(index: u32) -> Result<Vec<Filter>> {
-    here(async |handle| filters(&handle, index).await)
+    run(async |handle| filters(&handle, index).await)
 }
 
 /// Removes the filters on a link that are meant; says whether there were any.
 pub fn remove_filters(index: u32, is_meant: impl Fn(&Filter) -> bool + Sync) -> Result<bool> {
-    here(async |handle| {
+    run(async |handle| {
         let mut meant = filters(&handle, index).await?;
         meant.retain(|filter| is_meant(filter));
         for filter in &meant {
@@ -118,7 +118,7 @@ async fn remove(handle: &Handle, filter: &Filter) -> Result<()> {
 
 /// The links of the process's own namespace that have a filter of anybody's on their clsact.
 pub fn links_with_filters() -> Result<Vec<Link>> {
-    here(async |handle| {
+    run(async |handle| {
         let mut filtered = Vec::new();
         for link in links(&handle).await? {
             if has_filter(&handle, link.index).await? {

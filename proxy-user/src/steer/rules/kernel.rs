@@ -26,8 +26,8 @@ impl Maps for KernelMaps<'_> {
         match table {
             Table::Trust | Table::Pods => capacity::SOURCES,
             Table::Destinations => capacity::DESTINATIONS,
-            Table::Marks => PORT_WORDS,
-            Table::Backs | Table::Held | Table::Ports => capacity::PORTS,
+            Table::PortBits => PORT_WORDS,
+            Table::UpstreamPorts | Table::Held | Table::Ports => capacity::PORTS,
         }
     }
 
@@ -41,14 +41,14 @@ impl Maps for KernelMaps<'_> {
                 let mut map = LpmTrie::<_, DestinationKey, Rule>::try_from(map)?;
                 map.insert(&destination(range), rule, 0)?;
             }
-            (Key::Back(port), Value::Member) => {
+            (Key::UpstreamPort(port), Value::Member) => {
                 HashMap::<_, PortKey, u32>::try_from(map)?.insert(PortKey { port }, 1, 0)?;
             }
             (Key::Held(port), Value::Member) => {
                 let mut map = HashMap::<_, PortKey, Hold>::try_from(map)?;
                 map.insert(PortKey { port }, Hold::default(), 0)?;
             }
-            (Key::Mark(word), Value::Bits(bits)) => {
+            (Key::PortBits(word), Value::Bits(bits)) => {
                 Array::<_, u64>::try_from(map)?.set(word, bits, 0)?;
             }
             (Key::Port(port), Value::Rule(rule)) => {
@@ -69,14 +69,14 @@ impl Maps for KernelMaps<'_> {
                 let mut map = LpmTrie::<_, DestinationKey, Rule>::try_from(map)?;
                 map.remove(&destination(range))?;
             }
-            Key::Back(port) => {
+            Key::UpstreamPort(port) => {
                 HashMap::<_, PortKey, u32>::try_from(map)?.remove(&PortKey { port })?;
             }
             Key::Held(port) => {
                 HashMap::<_, PortKey, Hold>::try_from(map)?.remove(&PortKey { port })?;
             }
             // An array's entries are there for ever.
-            Key::Mark(word) => Array::<_, u64>::try_from(map)?.set(word, 0, 0)?,
+            Key::PortBits(word) => Array::<_, u64>::try_from(map)?.set(word, 0, 0)?,
             Key::Port(port) => {
                 HashMap::<_, PortKey, Rule>::try_from(map)?.remove(&PortKey { port })?;
             }

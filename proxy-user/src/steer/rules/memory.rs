@@ -75,8 +75,8 @@ impl Maps for MemoryMaps {
     fn capacity(&self, table: Table) -> usize {
         match table {
             Table::Trust | Table::Pods | Table::Destinations => self.ranges,
-            Table::Marks => 1 << 10,
-            Table::Backs | Table::Held | Table::Ports => 1 << 16,
+            Table::PortBits => 1 << 10,
+            Table::UpstreamPorts | Table::Held | Table::Ports => 1 << 16,
         }
     }
 
@@ -114,7 +114,7 @@ impl Maps for MemoryMaps {
 
 /// What the programs make of a connection's first packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Judged {
+pub struct Decision {
     /// The rule, without the numbers, that are one generation's.
     pub flags: u32,
     pub syn_limit: u32,
@@ -128,9 +128,9 @@ pub fn judge(
     port: u16,
     destination: Address,
     source: Address,
-) -> Option<Judged> {
+) -> Option<Decision> {
     let mark = proxy_common::abi::port_bit(port);
-    match entries.get(&Key::Mark(mark.0)) {
+    match entries.get(&Key::PortBits(mark.0)) {
         Some(Value::Bits(bits)) if bits & mark.1 != 0 => {}
         _ => return None,
     }
@@ -142,7 +142,7 @@ pub fn judge(
         }
     }
     let is_trusted = longest(entries, rule.rule, source, Key::Trust).is_some();
-    Some(Judged {
+    Some(Decision {
         flags: rule.flags & !RULE_BY_DESTINATION,
         syn_limit: rule.syn_limit,
         may_open: rule.flags & RULE_TRUSTED_ONLY == 0 || is_trusted,

@@ -35,11 +35,11 @@ pub enum Table {
     /// `foreword_dests`: rules by destination.
     Destinations,
     /// `foreword_backs`: ports that upstreams answer from.
-    Backs,
+    UpstreamPorts,
     /// `foreword_held`: ports that stay closed while nobody steers them.
     Held,
     /// `foreword_ports`: a bit for each port with a rule.
-    Marks,
+    PortBits,
     /// `foreword_rules`: rules by port.
     Ports,
 }
@@ -51,9 +51,9 @@ impl Table {
             Self::Trust => maps::TRUSTED.name,
             Self::Pods => maps::PODS.name,
             Self::Destinations => maps::DESTINATIONS.name,
-            Self::Backs => maps::UPSTREAM_PORTS.name,
+            Self::UpstreamPorts => maps::UPSTREAM_PORTS.name,
             Self::Held => maps::HELD_PORTS.name,
-            Self::Marks => maps::RULED_PORTS.name,
+            Self::PortBits => maps::RULED_PORTS.name,
             Self::Ports => maps::RULES.name,
         }
     }
@@ -66,11 +66,11 @@ pub enum Key {
     Trust(Range),
     Pod(Range),
     Destination(Range),
-    Back(u16),
+    UpstreamPort(u16),
     /// Port 0 stands for packets of which the port can't be read.
     Held(u16),
     /// The number of a word of 64 ports.
-    Mark(u32),
+    PortBits(u32),
     Port(u16),
 }
 
@@ -81,9 +81,9 @@ impl Key {
             Self::Trust(_) => Table::Trust,
             Self::Pod(_) => Table::Pods,
             Self::Destination(_) => Table::Destinations,
-            Self::Back(_) => Table::Backs,
+            Self::UpstreamPort(_) => Table::UpstreamPorts,
             Self::Held(_) => Table::Held,
-            Self::Mark(_) => Table::Marks,
+            Self::PortBits(_) => Table::PortBits,
             Self::Port(_) => Table::Ports,
         }
     }
@@ -164,7 +164,7 @@ impl Tables {
     pub fn of(settings: &Settings, numbers: &mut Numbers) -> Self {
         let mut tables = Self::default();
         // Said even if no rule restricts anything: an earlier one may have.
-        tables.add(Key::Mark(port_bit(ANY_PORT).0), Value::Bits(0));
+        tables.add(Key::PortBits(port_bit(ANY_PORT).0), Value::Bits(0));
         let mut ports: BTreeMap<u16, PortRules<'_>> = BTreeMap::new();
         for rule in &settings.rules {
             let upstream = numbers.of_upstream(&rule.upstream.address);
@@ -180,7 +180,7 @@ impl Tables {
             if rule.restricts() {
                 tables.mark(ANY_PORT);
             }
-            tables.add_backs(rule);
+            tables.add_upstream_ports(rule);
             for port in rule.ports.iter() {
                 if rule.when_absent == WhenAbsent::Drop {
                     tables.add(Key::Held(port), Value::Member);
@@ -223,25 +223,25 @@ impl Tables {
 
     fn mark(&mut self, port: u16) {
         let (word, bit) = port_bit(port);
-        let bits = self.0.entry(Key::Mark(word)).or_insert(Value::Bits(0));
+        let bits = self.0.entry(Key::PortBits(word)).or_insert(Value::Bits(0));
         if let Value::Bits(bits) = bits {
             *bits |= bit;
         }
     }
 
     /// The ports that the upstream answers clients from.
-    fn add_backs(&mut self, rule: &settings::Rule) {
+    fn add_upstream_ports(&mut self, rule: &settings::Rule) {
         if !rule.shows_clients() {
             return;
         }
         match &rule.upstream.address {
             UpstreamAddress::Original => {
-                rule.ports.iter().for_each(|port| self.add(Key::Back(port), Value::Member));
+                rule.ports.iter().for_each(|port| self.add(Key::UpstreamPort(port), Value::Member));
             }
             UpstreamAddress::Fixed(address) => {
-                self.add(Key::Back(address.get().port()), Value::Member);
+                self.add(Key::UpstreamPort(address.get().port()), Value::Member);
             }
-            UpstreamAddress::Named(name) => self.add(Key::Back(name.port()), Value::Member),
+            UpstreamAddress::Named(name) => self.add(Key::UpstreamPort(name.port()), Value::Member),
         }
     }
 
@@ -254,9 +254,12 @@ impl Tables {
                     self.0.entry(*key).or_insert(Value::Rule(RETIRED));
                     self.mark(port);
                 }
-                Key::Back(_) => self.add(*key, Value::Member),
-                Key::Trust(_) | Key::Pod(_) | Key::Destination(_) | Key::Held(_) | Key::Mark(_) => {
-                }
+                Key::UpstreamPort(_) => self.add(*key, Value::Member),
+                Key::Trust(_)
+                | Key::Pod(_)
+                | Key::Destination(_)
+                | Key::Held(_)
+                | Key::PortBits(_) => {}
             }
         }
     }
@@ -266,7 +269,7 @@ impl Tables {
         let (any, bit) = port_bit(ANY_PORT);
         let retire = |(key, value): (&Key, &Value)| match (key, value) {
             (Key::Port(_), _) => (*key, Value::Rule(RETIRED)),
-            (Key::Mark(word), Value::Bits(bits)) if *word == any => {
+            (Key::PortBits(word), Value::Bits(bits)) if *word == any => {
                 (*key, Value::Bits(bits & !bit))
             }
             _ => (*key, *value),

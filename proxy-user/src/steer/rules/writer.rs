@@ -18,7 +18,7 @@ use crate::config::settings::UpstreamAddress;
 
 /// For how long a program may still look for the ranges of a rule that it has read before it was
 /// exchanged. They run for microseconds, on a CPU that may be taken away from them meanwhile.
-const GRACE: Duration = Duration::from_millis(100);
+const GRACE_PERIOD: Duration = Duration::from_millis(100);
 
 /// The maps that rules are written to.
 pub trait Maps {
@@ -36,19 +36,19 @@ pub struct Writer {
     written: Tables,
     numbers: Numbers,
     /// When rules were last exchanged.
-    exchanged: Option<Instant>,
+    swapped_at: Option<Instant>,
     /// What entries of a change that failed are to be again, in the order of its writes.
-    owed: Vec<(Key, Option<Value>)>,
+    undo: Vec<(Key, Option<Value>)>,
 }
 
 impl Writer {
     /// Has the maps say what the settings say. An error leaves them as they were.
-    pub fn serve(&mut self, maps: &mut impl Maps, settings: &Settings) -> Result<()> {
+    pub fn apply(&mut self, maps: &mut impl Maps, settings: &Settings) -> Result<()> {
         // What a change that failed has left is nobody's rule, and not to be kept.
-        self.go_back(maps)?;
+        self.roll_back(maps)?;
         let mut wanted = Tables::of(settings, &mut self.numbers);
         wanted.keep(&self.written);
-        self.exchange(maps, &wanted)
+        self.swap(maps, &wanted)
     }
 
     /// The number by which the maps know an upstream; 0: it is what clients aim at.
@@ -58,26 +58,26 @@ impl Writer {
 
     /// Has no port any rule. An error leaves the maps as they were.
     pub fn retire_all(&mut self, maps: &mut impl Maps) -> Result<()> {
-        self.go_back(maps)?;
-        self.exchange(maps, &self.written.retired())
+        self.roll_back(maps)?;
+        self.swap(maps, &self.written.retired())
     }
 
     /// Removes what no port's rule refers to any more, unless it may still be asked for.
     pub fn tidy(&mut self, maps: &mut impl Maps) -> Result<()> {
-        self.go_back(maps)?;
-        let is_asked_for = self.exchanged.is_some_and(|at| at.elapsed() < GRACE);
+        self.roll_back(maps)?;
+        let is_asked_for = self.swapped_at.is_some_and(|at| at.elapsed() < GRACE_PERIOD);
         if is_asked_for { Ok(()) } else { self.remove_stale(maps) }
     }
 
     /// Needs nothing to be owed.
-    fn exchange(&mut self, maps: &mut impl Maps, wanted: &Tables) -> Result<()> {
+    fn swap(&mut self, maps: &mut impl Maps, wanted: &Tables) -> Result<()> {
         self.make_room(maps, wanted)?;
         let result = self.write(maps, wanted);
-        if self.owed.iter().any(|(key, _)| key.table() == Table::Ports) {
-            self.exchanged = Some(Instant::now());
+        if self.undo.iter().any(|(key, _)| key.table() == Table::Ports) {
+            self.swapped_at = Some(Instant::now());
         }
         if result.is_ok() {
-            self.owed.clear();
+            self.undo.clear();
         } else if let Err(error) = self.tidy(maps) {
             let error = format!("{error:#}");
             tracing::error!(error, "the rules are not all as they were; it is tried again");
@@ -88,8 +88,8 @@ impl Writer {
     /// Sees to it that all that is wanted fits in beside what is there. Two generations always do.
     fn make_room(&mut self, maps: &mut impl Maps, wanted: &Tables) -> Result<()> {
         if self.overfull(maps, wanted).is_some() {
-            if let Some(exchanged) = self.exchanged {
-                sleep(GRACE.saturating_sub(exchanged.elapsed()));
+            if let Some(swapped_at) = self.swapped_at {
+                sleep(GRACE_PERIOD.saturating_sub(swapped_at.elapsed()));
             }
             self.remove_stale(maps)?;
         }
@@ -120,28 +120,28 @@ impl Writer {
             let before = self.written.0.get(&key).copied();
             if before != Some(value) {
                 self.set(maps, key, value)?;
-                self.owed.push((key, before));
+                self.undo.push((key, before));
             }
         }
         let held = |key: &Key| key.table() == Table::Held && !wanted.0.contains_key(key);
-        let let_go: Vec<_> = self.written.0.keys().copied().filter(held).collect();
-        for key in let_go {
+        let detach: Vec<_> = self.written.0.keys().copied().filter(held).collect();
+        for key in detach {
             self.remove(maps, key)?;
-            self.owed.push((key, Some(Value::Member)));
+            self.undo.push((key, Some(Value::Member)));
         }
         Ok(())
     }
 
     /// Takes the writes of a change that failed back, the last one first. Ranges are left to be found
     /// stale.
-    fn go_back(&mut self, maps: &mut impl Maps) -> Result<()> {
-        while let Some(&(key, before)) = self.owed.last() {
+    fn roll_back(&mut self, maps: &mut impl Maps) -> Result<()> {
+        while let Some(&(key, before)) = self.undo.last() {
             match before {
                 _ if key.owner().is_some() => {}
                 Some(value) => self.set(maps, key, value)?,
                 None => self.remove(maps, key)?,
             }
-            self.owed.pop();
+            self.undo.pop();
         }
         Ok(())
     }

@@ -11,8 +11,8 @@ use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage}
 
 use super::super::hook::HookUsed;
 use crate::config::settings::Hook;
+use crate::sys::fact::{Fact, Unknown};
 use crate::sys::kernel;
-use crate::sys::unseen::{Seen, Unseen};
 
 /// How often a program is offered to the verifier at most.
 const OFFERS: u32 = 5;
@@ -21,19 +21,19 @@ const OFFERS: u32 = 5;
 #[derive(Clone, Debug)]
 pub struct Features {
     /// Programs that choose a socket for a packet.
-    pub sk_lookup: Seen<bool>,
+    pub sk_lookup: Fact<bool>,
     /// TC programs with links, which end with their process.
     pub tcx: bool,
     /// Redirects to the other end of a veth.
-    pub redirect_peer: Seen<bool>,
+    pub redirect_peer: Fact<bool>,
     /// Redirects by the neighbour table.
-    pub redirect_neigh: Seen<bool>,
+    pub redirect_neigh: Fact<bool>,
     /// Maps whose fields have names.
-    pub btf: Seen<bool>,
+    pub btf: Fact<bool>,
     /// Virtual links in pairs.
-    pub veth: Seen<bool>,
+    pub veth: Fact<bool>,
     /// Filters on clsact that are eBPF.
-    pub clsact: Seen<bool>,
+    pub clsact: Fact<bool>,
 }
 
 impl Features {
@@ -43,7 +43,7 @@ impl Features {
         let sk_lookup = offer(|| is_program_supported(ProgramType::SkLookup));
         let btf = match &sk_lookup {
             // Whoever may not load a program may not load BTF: its absence would mean nothing.
-            Err(unseen) => Err(unseen.clone()),
+            Err(unknown) => Err(unknown.clone()),
             Ok(_) => Ok(aya::features().btf().is_some()),
         };
         Self {
@@ -60,7 +60,7 @@ impl Features {
 
 /// Offers a program to the verifier, which gives up when a signal comes in between: that says
 /// nothing, and is tried again.
-fn offer(probe: impl Fn() -> Result<bool, ProgramError>) -> Seen<bool> {
+fn offer(probe: impl Fn() -> Result<bool, ProgramError>) -> Fact<bool> {
     let was_disturbed = |result: &Result<bool, ProgramError>| match result {
         Err(ProgramError::SyscallError(error)) => {
             matches!(error.io_error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
@@ -78,16 +78,16 @@ fn offer(probe: impl Fn() -> Result<bool, ProgramError>) -> Seen<bool> {
 }
 
 /// The kernel's own word, without the library's around it.
-pub fn readable<T>(result: Result<T, ProgramError>) -> Seen<T> {
+pub fn readable<T>(result: Result<T, ProgramError>) -> Fact<T> {
     result.map_err(|error| match error {
         ProgramError::SyscallError(error) => error.io_error.into(),
-        other => Unseen::because(other),
+        other => Unknown::because(other),
     })
 }
 
 /// Whether the kernel has a part that can be a module: it is there, or on the kernel's lists. Using
 /// it would tell for sure, and change something.
-fn part(module: &str) -> Seen<bool> {
+fn part(module: &str) -> Fact<bool> {
     if Path::new("/sys/module").join(module).is_dir() {
         return Ok(true);
     }
@@ -96,7 +96,7 @@ fn part(module: &str) -> Seen<bool> {
     let texts = lists.map(fs::read_to_string).into_iter().collect::<io::Result<Vec<_>>>();
     let texts = texts.map_err(|_| {
         let modules = modules.display();
-        Unseen::because(format!("it is not in use, and there is no list of modules in {modules}"))
+        Unknown::because(format!("it is not in use, and there is no list of modules in {modules}"))
     })?;
     // One line each: a path, perhaps compressed, perhaps with what it depends on.
     let file = format!("/{module}.ko");

@@ -12,14 +12,14 @@ pub use super::super::interface::Role;
 use super::super::interface::{NetworkInterface, Selection};
 use super::super::netlink::{LOOPBACK, Link, read_link};
 use super::super::{hold, lock, veth};
-use super::programs::{self, Chain, Names, XdpProgram};
+use super::programs::{self, Chain, ProgramNames, XdpProgram};
 use super::xdp;
 use crate::config::settings::Hook;
-use crate::sys::unseen::{Seen, Unseen};
+use crate::sys::fact::{Fact, Unknown};
 
 /// Who steers an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Steerer {
+pub enum SteeredBy {
     /// No Foreword.
     Nobody,
     /// The one with this process id; 0 for one in another pid namespace.
@@ -50,7 +50,7 @@ pub struct Interface {
     /// The sub-interfaces for its VLANs.
     pub vlans: Vec<String>,
     /// Whether its driver runs XDP programs.
-    pub native_xdp: Seen<bool>,
+    pub native_xdp: Fact<bool>,
     /// Whether the guard would stand there by itself, if the driver can.
     pub suits_native_xdp: bool,
     /// What packets meet that come in.
@@ -60,9 +60,9 @@ pub struct Interface {
     /// What packets meet first of all.
     pub xdp: Vec<XdpProgram>,
     /// Who steers it.
-    pub steerer: Seen<Steerer>,
+    pub steered_by: Fact<SteeredBy>,
     /// Whether ports are to stay closed while nobody steers it.
-    pub hold: Seen<bool>,
+    pub hold: Fact<bool>,
 }
 
 /// Looks at the selected interfaces, or at all that are up and have Ethernet's framing, but for
@@ -99,8 +99,8 @@ fn is_likely(message: &LinkMessage, link: &Link) -> bool {
 /// What is known before an interface is looked at.
 struct Context<'a> {
     links: &'a [Link],
-    programs: &'a Names,
-    native: &'a Seen<BTreeMap<u32, bool>>,
+    programs: &'a ProgramNames,
+    native: &'a Fact<BTreeMap<u32, bool>>,
     has_tcx: bool,
 }
 
@@ -109,7 +109,7 @@ impl Context<'_> {
         let [ingress, egress] = programs::chains(link.index, &link.name, self.has_tcx);
         let vlans = self.links.iter().filter(|other| other.lower == Some(link.index));
         let native = self.native.clone().and_then(|native| {
-            native.get(&link.index).copied().ok_or_else(|| Unseen::because("the kernel is silent"))
+            native.get(&link.index).copied().ok_or_else(|| Unknown::because("the kernel is silent"))
         });
         Interface {
             role,
@@ -122,7 +122,7 @@ impl Context<'_> {
             vlans: vlans.map(|vlan| vlan.name.clone()).collect(),
             native_xdp: native,
             suits_native_xdp: NetworkInterface::among(self.links, link).suits_native_xdp(),
-            steerer: steerer(link.index, &ingress),
+            steered_by: steered_by(link.index, &ingress),
             hold: held(link.index, &ingress),
             ingress,
             egress,
@@ -166,7 +166,7 @@ fn driver(message: &LinkMessage) -> Option<String> {
     Some(driver.file_name()?.to_string_lossy().into_owned())
 }
 
-fn xdp_programs(message: &LinkMessage, names: &Names) -> Vec<XdpProgram> {
+fn xdp_programs(message: &LinkMessage, names: &ProgramNames) -> Vec<XdpProgram> {
     let found = message.attributes.iter().find_map(|attribute| match attribute {
         LinkAttribute::Xdp(attributes) => Some(programs::xdp(attributes, names)),
         _ => None,
@@ -176,18 +176,18 @@ fn xdp_programs(message: &LinkMessage, names: &Names) -> Vec<XdpProgram> {
 
 /// Whoever has the lock. Or else a tcx link says that there is somebody, unless it is of one that
 /// drains: it lives as long as its process.
-fn steerer(index: u32, ingress: &Chain) -> Seen<Steerer> {
-    let holder = lock::holder(index).map_err(|error| Unseen::because(format!("{error:#}")))?;
+fn steered_by(index: u32, ingress: &Chain) -> Fact<SteeredBy> {
+    let holder = lock::holder(index).map_err(|error| Unknown::because(format!("{error:#}")))?;
     let is_there = ingress.tcx.iter().flatten().any(|program| program.name == STEER);
     Ok(match holder {
-        Some(pid) => Steerer::Process(pid),
-        None if is_there && !lock::is_draining(index) => Steerer::Elsewhere,
-        None => Steerer::Nobody,
+        Some(pid) => SteeredBy::Process(pid),
+        None if is_there && !lock::is_draining(index) => SteeredBy::Elsewhere,
+        None => SteeredBy::Nobody,
     })
 }
 
 /// A hold is a filter, or a link that an earlier version has pinned.
-fn held(index: u32, ingress: &Chain) -> Seen<bool> {
+fn held(index: u32, ingress: &Chain) -> Fact<bool> {
     if ingress.programs().any(|program| program.name == HOLD) {
         return Ok(true);
     }

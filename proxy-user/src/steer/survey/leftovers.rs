@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use aya::programs::TcAttachType;
 
 use super::super::netlink::Link;
-use super::super::{hook, lock, pins, veth};
+use super::super::{hook, instance, lock, veth};
 use super::programs;
 use crate::sys::cgroup;
-use crate::sys::unseen::{Seen, Unseen};
+use crate::sys::fact::{Fact, Unknown};
 
 /// What instances that were killed have left behind. All of it is idle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,9 +25,9 @@ pub struct Leftovers {
 
 impl Leftovers {
     /// Looks for everything. Who may not see which instances are alive can't tell what is left.
-    pub fn find(links: &[Link]) -> Seen<Self> {
-        let pins = pins::dead().map_err(|error| Unseen::because(format!("{error:#}")))?;
-        let is_stale = |number| !pins::is_alive(number);
+    pub fn find(links: &[Link]) -> Fact<Self> {
+        let pins = instance::dead().map_err(|error| Unknown::because(format!("{error:#}")))?;
+        let is_stale = |number| !instance::is_alive(number);
         let stale = links.iter().filter(|link| veth::instance_of(link).is_some_and(is_stale));
         let filtered = links.iter().filter(|link| has_stale_filter(link));
         Ok(Self {
@@ -46,7 +46,7 @@ impl Leftovers {
 
 fn has_stale_filter(link: &Link) -> bool {
     let [ingress, egress] = programs::filters(link.index);
-    let ours = |filters: Seen<Vec<programs::Program>>, place| {
+    let ours = |filters: Fact<Vec<programs::Program>>, place| {
         filters.iter().flatten().any(|filter| hook::can_be_stale(place, &filter.name))
     };
     (ours(ingress, TcAttachType::Ingress) || ours(egress, TcAttachType::Egress))

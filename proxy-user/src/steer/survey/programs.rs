@@ -8,11 +8,11 @@ use netlink_packet_route::link::{LinkXdp, XdpAttached};
 use super::features::readable;
 use crate::steer::hook::PRIORITY;
 use crate::steer::netlink::tc::{Filter, filters_on};
-use crate::sys::unseen::{Seen, Unseen};
+use crate::sys::fact::{Fact, Unknown};
 
 /// How a program is attached to TC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
+pub enum TcHook {
     /// By a tcx link; these run before all filters.
     Tcx,
     /// As a filter on clsact, lower priorities first.
@@ -28,16 +28,16 @@ pub struct Program {
     /// Its name; of a filter without one, what kind it is.
     pub name: String,
     /// How it is attached.
-    pub slot: Slot,
+    pub hook: TcHook,
 }
 
 /// What a packet meets in one direction: the first half, then the second.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Chain {
     /// By tcx.
-    pub tcx: Seen<Vec<Program>>,
+    pub tcx: Fact<Vec<Program>>,
     /// On clsact.
-    pub clsact: Seen<Vec<Program>>,
+    pub clsact: Fact<Vec<Program>>,
 }
 
 impl Chain {
@@ -49,7 +49,7 @@ impl Chain {
 
 /// Where an XDP program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum XdpPlace {
+pub enum XdpMode {
     /// In the card.
     Hardware,
     /// In the driver.
@@ -62,16 +62,16 @@ pub enum XdpPlace {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct XdpProgram {
     /// Its name.
-    pub name: Seen<String>,
+    pub name: Fact<String>,
     /// Where it runs.
-    pub place: XdpPlace,
+    pub mode: XdpMode,
 }
 
-/// Names of loaded programs by id.
-pub type Names = Seen<BTreeMap<u32, String>>;
+/// The names of loaded programs by id.
+pub type ProgramNames = Fact<BTreeMap<u32, String>>;
 
 /// The names of all programs that are loaded.
-pub fn names() -> Names {
+pub fn names() -> ProgramNames {
     let mut names = BTreeMap::new();
     for program in loaded_programs() {
         match readable(program) {
@@ -80,7 +80,7 @@ pub fn names() -> Names {
                 names.insert(program.id(), name);
             }
             // Of nothing seen, the reason; of some that went while we looked, nothing.
-            Err(unseen) if names.is_empty() => return Err(unseen),
+            Err(unknown) if names.is_empty() => return Err(unknown),
             Err(_) => {}
         }
     }
@@ -97,23 +97,23 @@ pub fn chains(index: u32, interface: &str, has_tcx: bool) -> [Chain; 2] {
     ]
 }
 
-fn tcx(interface: &str, place: TcAttachType) -> Seen<Vec<Program>> {
+fn tcx(interface: &str, place: TcAttachType) -> Fact<Vec<Program>> {
     let (_, programs) = readable(SchedClassifier::query_tcx(interface, place))?;
     let name =
         |program: &aya::programs::ProgramInfo| String::from_utf8_lossy(program.name()).into_owned();
-    Ok(programs.iter().map(|info| Program { name: name(info), slot: Slot::Tcx }).collect())
+    Ok(programs.iter().map(|info| Program { name: name(info), hook: TcHook::Tcx }).collect())
 }
 
 /// The filters on a link's clsact: on its ingress and on its egress.
-pub fn filters(index: u32) -> [Seen<Vec<Program>>; 2] {
+pub fn filters(index: u32) -> [Fact<Vec<Program>>; 2] {
     match filters_on(index) {
         Ok(filters) => [TcAttachType::Ingress, TcAttachType::Egress].map(|direction| {
             let of_direction = filters.iter().filter(|filter| filter.direction == direction);
             Ok(of_direction.filter_map(program).collect())
         }),
         Err(error) => {
-            let unseen = Unseen::because(format!("{error:#}"));
-            [Err(unseen.clone()), Err(unseen)]
+            let unknown = Unknown::because(format!("{error:#}"));
+            [Err(unknown.clone()), Err(unknown)]
         }
     }
 }
@@ -122,30 +122,30 @@ pub fn filters(index: u32) -> [Seen<Vec<Program>>; 2] {
 fn program(filter: &Filter) -> Option<Program> {
     let kind = || Some(format!("a {} filter", filter.kind.as_ref()?));
     let name = filter.name.clone().or_else(kind)?;
-    Some(Program { name, slot: Slot::Clsact(filter.priority()) })
+    Some(Program { name, hook: TcHook::Clsact(filter.priority()) })
 }
 
 /// The XDP programs that a link says it has.
-pub fn xdp(attributes: &[LinkXdp], names: &Names) -> Vec<XdpProgram> {
+pub fn xdp(attributes: &[LinkXdp], names: &ProgramNames) -> Vec<XdpProgram> {
     let whole = attributes.iter().find_map(|attribute| match attribute {
-        LinkXdp::Attached(XdpAttached::Driver) => Some(XdpPlace::Driver),
-        LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(XdpPlace::Generic),
-        LinkXdp::Attached(XdpAttached::Hardware) => Some(XdpPlace::Hardware),
+        LinkXdp::Attached(XdpAttached::Driver) => Some(XdpMode::Driver),
+        LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(XdpMode::Generic),
+        LinkXdp::Attached(XdpAttached::Hardware) => Some(XdpMode::Hardware),
         _ => None,
     });
     let programs = attributes.iter().filter_map(|attribute| match attribute {
         // Of a single program, the kernel says the same thing twice.
         LinkXdp::ProgId(id) => Some((*id, whole?)),
-        LinkXdp::DrvProgId(id) if whole.is_none() => Some((*id, XdpPlace::Driver)),
-        LinkXdp::SkbProgId(id) if whole.is_none() => Some((*id, XdpPlace::Generic)),
-        LinkXdp::HwProgId(id) if whole.is_none() => Some((*id, XdpPlace::Hardware)),
+        LinkXdp::DrvProgId(id) if whole.is_none() => Some((*id, XdpMode::Driver)),
+        LinkXdp::SkbProgId(id) if whole.is_none() => Some((*id, XdpMode::Generic)),
+        LinkXdp::HwProgId(id) if whole.is_none() => Some((*id, XdpMode::Hardware)),
         _ => None,
     });
-    let program = |(id, place)| XdpProgram { name: name_of(id, names), place };
+    let program = |(id, mode)| XdpProgram { name: name_of(id, names), mode };
     programs.map(program).collect()
 }
 
-fn name_of(id: u32, names: &Names) -> Seen<String> {
+fn name_of(id: u32, names: &ProgramNames) -> Fact<String> {
     let name = names.as_ref().map_err(Clone::clone)?.get(&id);
-    name.cloned().ok_or_else(|| Unseen::because("it has gone"))
+    name.cloned().ok_or_else(|| Unknown::because("it has gone"))
 }

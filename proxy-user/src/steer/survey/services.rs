@@ -6,9 +6,9 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
 
 use super::super::netlink::Link;
-use super::super::sysctl;
 use super::dump::{Attributes, dump, text};
-use crate::sys::unseen::{Seen, Unseen};
+use crate::sys::fact::{Fact, Unknown};
+use crate::sys::netns::proc_net;
 
 /// Numbers of `include/uapi/linux/netfilter/nfnetlink.h` and `nf_tables.h`.
 const GET_CHAIN: u16 = (10 << 8) | 4;
@@ -25,9 +25,9 @@ const NFTABLES_TABLE: &str = "kube-proxy";
 #[derive(Clone, Debug)]
 pub struct Services {
     /// kube-proxy's chains, in iptables of either kind.
-    pub iptables: Seen<bool>,
+    pub iptables: Fact<bool>,
     /// kube-proxy's table in nftables.
-    pub nftables: Seen<bool>,
+    pub nftables: Fact<bool>,
     /// kube-proxy's interface, in ipvs mode.
     pub ipvs: bool,
     /// An interface of Cilium's, which balances with eBPF.
@@ -51,7 +51,7 @@ impl Services {
         let chains = nft_chains();
         let has = |is_it: fn(&NftChain) -> bool| match &chains {
             Ok(chains) => Ok(chains.iter().any(is_it)),
-            Err(unseen) => Err(unseen.clone()),
+            Err(unknown) => Err(unknown.clone()),
         };
         let iptables = match has(|chain| chain.name == IPTABLES_CHAIN) {
             Ok(false) => is_in_legacy_iptables(),
@@ -66,7 +66,7 @@ impl Services {
     }
 }
 
-fn nft_chains() -> Seen<Vec<NftChain>> {
+fn nft_chains() -> Fact<Vec<NftChain>> {
     match dump(NETLINK_NETFILTER, GET_CHAIN, &ANY_FAMILY) {
         Ok(messages) => Ok(messages.iter().map(|message| nft_chain(message)).collect()),
         Err(error) if is_no_nftables(&error) => Ok(Vec::new()),
@@ -94,11 +94,11 @@ fn is_no_nftables(error: &std::io::Error) -> bool {
 
 /// Legacy iptables has no way to list chains but its own. Its tool is run only where a table is
 /// there already: it would make one.
-fn is_in_legacy_iptables() -> Seen<bool> {
+fn is_in_legacy_iptables() -> Fact<bool> {
     for (names, tool) in
         [("ip_tables_names", "iptables-legacy-save"), ("ip6_tables_names", "ip6tables-legacy-save")]
     {
-        let tables = sysctl::proc_net(names)?;
+        let tables = proc_net(names)?;
         if tables.lines().any(|table| table == "nat") && has_legacy_chain(tool)? {
             return Ok(true);
         }
@@ -106,9 +106,9 @@ fn is_in_legacy_iptables() -> Seen<bool> {
     Ok(false)
 }
 
-fn has_legacy_chain(tool: &str) -> Seen<bool> {
+fn has_legacy_chain(tool: &str) -> Fact<bool> {
     let output = Command::new(tool).args(["-t", "nat"]).output().map_err(|error| {
-        Unseen::because(format!("there is a legacy iptables, and {tool} does not run: {error}"))
+        Unknown::because(format!("there is a legacy iptables, and {tool} does not run: {error}"))
     })?;
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().any(|line| line.starts_with(&format!(":{IPTABLES_CHAIN} "))))

@@ -7,8 +7,8 @@ use netlink_packet_route::link::{
 
 use super::super::interface::{Role, Selection};
 use super::super::netlink::{Link, read_link};
-use super::super::sysctl;
 use super::interfaces::{is_ethernet, is_up, role};
+use crate::sys::sysctl;
 
 /// Everything of that kind that is in use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,12 +31,12 @@ pub struct Tunnel {
     /// Whether it is steered itself.
     pub is_protected: bool,
     /// By which interfaces the outer packets come.
-    pub carrier: Carrier,
+    pub carrier: Underlay,
 }
 
 /// By which interfaces a tunnel's outer packets come.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Carrier {
+pub enum Underlay {
     /// By any: it is not bound to one.
     Any,
     /// By this protected one.
@@ -64,8 +64,7 @@ pub fn look(messages: &[LinkMessage], selection: Option<&Selection>) -> Tunnels 
             carrier: carrier(message, &protected),
         })
     });
-    let takes_mpls =
-        |name: &str| sysctl::get(&format!("mpls/conf/{name}/input")).as_deref() == Some("1");
+    let takes_mpls = |name: &str| matches!(sysctl::read(&format!("net/mpls/conf/{name}/input")), Ok(Some(value)) if value == "1");
     Tunnels {
         links: tunnels.collect(),
         mpls: protected.iter().map(|it| it.name.clone()).filter(|it| takes_mpls(it)).collect(),
@@ -105,15 +104,15 @@ fn tunnel_kind(message: &LinkMessage) -> Option<String> {
     is_tunnel.then(|| kind.to_string())
 }
 
-fn carrier(message: &LinkMessage, protected: &[&Link]) -> Carrier {
+fn carrier(message: &LinkMessage, protected: &[&Link]) -> Underlay {
     let is_elsewhere =
         message.attributes.iter().any(|it| matches!(it, LinkAttribute::LinkNetNsId(_)));
     match lower(message) {
-        _ if is_elsewhere => Carrier::Unprotected,
-        None => Carrier::Any,
+        _ if is_elsewhere => Underlay::Unprotected,
+        None => Underlay::Any,
         Some(index) => match protected.iter().find(|link| link.index == index) {
-            Some(link) => Carrier::Protected(link.name.clone()),
-            None => Carrier::Unprotected,
+            Some(link) => Underlay::Protected(link.name.clone()),
+            None => Underlay::Unprotected,
         },
     }
 }

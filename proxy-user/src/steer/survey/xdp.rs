@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use netlink_sys::protocols::NETLINK_GENERIC;
 
 use super::dump::{Attributes, dump, text};
-use crate::sys::unseen::{Seen, Unseen};
+use crate::sys::fact::{Fact, Unknown};
 
 /// Numbers of `include/uapi/linux/genetlink.h` and `netdev.h`.
 const CONTROL: u16 = 16;
@@ -20,11 +20,11 @@ const BASIC: u64 = 1;
 const HEADER: usize = 4;
 
 /// Interfaces by index, each with whether its driver runs XDP programs.
-pub fn native() -> Seen<BTreeMap<u32, bool>> {
+pub fn native() -> Fact<BTreeMap<u32, bool>> {
     let families = dump(NETLINK_GENERIC, CONTROL, &GET_FAMILY)?;
     let family = families.iter().find_map(|message| family_id(attributes(message)));
     let Some(family) = family else {
-        return Err(Unseen::because("this kernel (before 6.3) does not tell"));
+        return Err(Unknown::because("this kernel (before 6.3) does not tell"));
     };
     let devices = dump(NETLINK_GENERIC, family, &GET_DEVICES)?;
     Ok(devices.iter().filter_map(|message| device(attributes(message))).collect())

@@ -8,7 +8,7 @@ use super::{assert_bad, assert_fine, healthy, hidden, program, set};
 use crate::config::{Written, file, validate};
 use crate::steer::advice::Advice;
 use crate::steer::survey::interfaces::Role;
-use crate::steer::survey::programs::{Slot, XdpPlace, XdpProgram};
+use crate::steer::survey::programs::{TcHook, XdpMode, XdpProgram};
 
 /// A file with these lines, and a rule with these of its own.
 fn intent(lines: &str, of_rule: &str) -> Intent {
@@ -43,7 +43,7 @@ fn a_hook_that_the_kernel_lacks_is_fatal() {
     assert_bad(&judged(|_| {}, &clsact), Note, "tcx", &["clsact filters"]);
     let theirs = |facts: &mut Facts| {
         let interfaces = facts.survey.interfaces.as_mut().expect("one");
-        interfaces[0].ingress.tcx = Ok(vec![program("theirs", Slot::Tcx)]);
+        interfaces[0].ingress.tcx = Ok(vec![program("theirs", TcHook::Tcx)]);
     };
     let report = judged(theirs, &clsact);
     let order = report.findings().find(|finding| finding.check == "ingress").expect("one");
@@ -70,7 +70,7 @@ fn a_guard_stands_where_it_is_asked_to_or_is_fatal() {
 
     let with = |name: &str, hook: &str| {
         let intent = intent(&format!("guardHook: {hook}"), "");
-        let program = XdpProgram { name: Ok(name.to_owned()), place: XdpPlace::Driver };
+        let program = XdpProgram { name: Ok(name.to_owned()), mode: XdpMode::Driver };
         let occupy = |facts: &mut Facts| {
             facts.survey.interfaces.as_mut().expect("one")[0].xdp = vec![program];
         };
@@ -166,8 +166,8 @@ fn an_upstreams_interface_has_no_guard_and_another_program() {
             let interface = &mut facts.survey.interfaces.as_mut().expect("one")[0];
             interface.role = Role::Upstream;
             interface.ingress.tcx = Ok(vec![
-                program("cil_from_contai", Slot::Tcx),
-                program("foreword_answer", Slot::Tcx),
+                program("cil_from_contai", TcHook::Tcx),
+                program("foreword_answer", TcHook::Tcx),
             ]);
         },
         &intent("", ""),

@@ -3,8 +3,8 @@
 use super::super::Severity::{Fatal, Note, Warning};
 use super::{assert_bad, assert_fine, broken, broken_interface, hidden, program};
 use crate::config::validate::interfaces;
-use crate::steer::survey::interfaces::Steerer;
-use crate::steer::survey::programs::{Slot, XdpPlace, XdpProgram};
+use crate::steer::survey::interfaces::SteeredBy;
+use crate::steer::survey::programs::{TcHook, XdpMode, XdpProgram};
 
 #[test]
 fn an_absent_interface_is_fatal_and_the_others_are_named() {
@@ -61,19 +61,19 @@ fn vlans_are_to_be_named_themselves() {
 
 #[test]
 fn a_hold_is_a_warning_while_nobody_steers() {
-    let held = |steerer| {
+    let held = |steered_by| {
         broken_interface(|nic| {
             nic.hold = Ok(true);
-            nic.steerer = Ok(steerer);
+            nic.steered_by = Ok(steered_by);
         })
     };
-    assert_bad(&held(Steerer::Nobody), Warning, "hold", &["are dropped", "foreword cleanup"]);
-    assert_fine(&held(Steerer::Process(7)), "hold", &["stay closed"]);
-    assert_fine(&held(Steerer::Process(7)), "steered", &["(pid 7)", "--take-over"]);
-    assert_fine(&held(Steerer::Process(0)), "steered", &["another pid namespace"]);
-    let report = broken_interface(|nic| nic.steerer = hidden());
+    assert_bad(&held(SteeredBy::Nobody), Warning, "hold", &["are dropped", "foreword cleanup"]);
+    assert_fine(&held(SteeredBy::Process(7)), "hold", &["stay closed"]);
+    assert_fine(&held(SteeredBy::Process(7)), "steered", &["(pid 7)", "--take-over"]);
+    assert_fine(&held(SteeredBy::Process(0)), "steered", &["another pid namespace"]);
+    let report = broken_interface(|nic| nic.steered_by = hidden());
     assert_bad(&report, Note, "steered", &["made up"]);
-    let report = broken_interface(|nic| nic.steerer = Ok(Steerer::Elsewhere));
+    let report = broken_interface(|nic| nic.steered_by = Ok(SteeredBy::Elsewhere));
     assert_bad(&report, Fatal, "steered", &["no lock in /run/foreword", "hostPath"]);
     let report = broken_interface(|nic| nic.hold = hidden());
     assert_bad(&report, Note, "hold", &["made up"]);
@@ -82,15 +82,17 @@ fn a_hold_is_a_warning_while_nobody_steers() {
 #[test]
 fn what_runs_behind_steer_is_fine() {
     let report = broken_interface(|nic| {
-        nic.ingress.tcx =
-            Ok(vec![program("foreword_steer", Slot::Tcx), program("cil_from_netdev", Slot::Tcx)]);
-        nic.ingress.clsact = Ok(vec![program("cali_tc_preambl", Slot::Clsact(1))]);
+        nic.ingress.tcx = Ok(vec![
+            program("foreword_steer", TcHook::Tcx),
+            program("cil_from_netdev", TcHook::Tcx),
+        ]);
+        nic.ingress.clsact = Ok(vec![program("cali_tc_preambl", TcHook::Clsact(1))]);
     });
     let order = "foreword_steer runs before cil_from_netdev (Cilium), cali_tc_preambl (Calico)";
     assert_fine(&report, "ingress", &[order]);
     let alone = broken_interface(|nic| {
         nic.ingress.tcx =
-            Ok(vec![program("foreword_steer", Slot::Tcx), program("foreword_hold", Slot::Tcx)]);
+            Ok(vec![program("foreword_steer", TcHook::Tcx), program("foreword_hold", TcHook::Tcx)]);
     });
     assert_fine(&alone, "ingress", &["foreword_steer runs, and no program of others"]);
 }
@@ -99,9 +101,9 @@ fn what_runs_behind_steer_is_fine() {
 fn what_runs_before_steer_is_a_warning() {
     let report = broken_interface(|nic| {
         nic.ingress.tcx = Ok(vec![
-            program("cil_from_netdev", Slot::Tcx),
-            program("foreword_steer", Slot::Tcx),
-            program("handle_ingress", Slot::Tcx),
+            program("cil_from_netdev", TcHook::Tcx),
+            program("foreword_steer", TcHook::Tcx),
+            program("handle_ingress", TcHook::Tcx),
         ]);
     });
     let before = "cil_from_netdev (Cilium) runs before foreword_steer";
@@ -109,54 +111,54 @@ fn what_runs_before_steer_is_a_warning() {
     assert_bad(&report, Warning, "ingress", &[before, behind, "--take-over"]);
     let on_clsact = broken_interface(|nic| {
         nic.ingress.clsact = Ok(vec![
-            program("theirs", Slot::Clsact(3)),
-            program("foreword_steer", Slot::Clsact(20)),
+            program("theirs", TcHook::Clsact(3)),
+            program("foreword_steer", TcHook::Clsact(20)),
         ]);
     });
     assert_bad(&on_clsact, Warning, "ingress", &["theirs runs before", "priority above 20"]);
     let by_tcx = broken_interface(|nic| {
-        nic.ingress.tcx = Ok(vec![program("theirs", Slot::Tcx)]);
-        nic.ingress.clsact = Ok(vec![program("foreword_steer", Slot::Clsact(20))]);
+        nic.ingress.tcx = Ok(vec![program("theirs", TcHook::Tcx)]);
+        nic.ingress.clsact = Ok(vec![program("foreword_steer", TcHook::Clsact(20))]);
     });
     assert_bad(&by_tcx, Warning, "ingress", &["theirs runs before", "tcx as well"]);
 }
 
 #[test]
 fn before_an_attach_the_order_is_foretold() {
-    let will_be = |has_tcx, slot| {
+    let will_be = |has_tcx, hook| {
         broken(|facts| {
             let mut nic = super::healthy_interface();
             let half =
-                if slot == Slot::Tcx { &mut nic.ingress.tcx } else { &mut nic.ingress.clsact };
-            *half = Ok(vec![program("theirs", slot)]);
+                if hook == TcHook::Tcx { &mut nic.ingress.tcx } else { &mut nic.ingress.clsact };
+            *half = Ok(vec![program("theirs", hook)]);
             facts.survey.interfaces = Ok(vec![nic]);
             facts.survey.features.tcx = has_tcx;
         })
     };
-    for slot in [Slot::Tcx, Slot::Clsact(1), Slot::Clsact(21)] {
+    for hook in [TcHook::Tcx, TcHook::Clsact(1), TcHook::Clsact(21)] {
         let words = ["foreword_steer will run before theirs"];
-        assert_fine(&will_be(true, slot), "ingress", &words);
+        assert_fine(&will_be(true, hook), "ingress", &words);
     }
-    let ingress = |slot| {
-        let report = will_be(false, slot);
+    let ingress = |hook| {
+        let report = will_be(false, hook);
         let finding = report.findings().find(|finding| finding.check == "ingress");
         finding.cloned().expect("there is always one")
     };
-    let before = ingress(Slot::Clsact(20));
+    let before = ingress(TcHook::Clsact(20));
     assert_eq!(before.severity, Warning, "{before:?}");
     assert!(before.what.contains("theirs runs before foreword_steer"), "{before:?}");
-    let behind = ingress(Slot::Clsact(21));
+    let behind = ingress(TcHook::Clsact(21));
     assert!(behind.what.contains("foreword_steer will run before theirs"), "{behind:?}");
 }
 
 #[test]
 fn programs_at_egress_are_named() {
     let report = broken_interface(|nic| {
-        nic.egress.tcx = Ok(vec![program("foreword_egress", Slot::Tcx)]);
+        nic.egress.tcx = Ok(vec![program("foreword_egress", TcHook::Tcx)]);
     });
     assert!(report.findings().all(|finding| finding.check != "egress"), "ours is no news");
     let report = broken_interface(|nic| {
-        nic.egress.tcx = Ok(vec![program("cil_to_netdev", Slot::Tcx)]);
+        nic.egress.tcx = Ok(vec![program("cil_to_netdev", TcHook::Tcx)]);
     });
     assert_fine(&report, "egress", &["cil_to_netdev (Cilium)"]);
 }
@@ -173,18 +175,18 @@ fn programs_that_could_not_be_seen_are_not_absent() {
 
 #[test]
 fn xdp_is_ours_or_a_note() {
-    let with = |name: Result<&str, ()>, place| {
+    let with = |name: Result<&str, ()>, mode| {
         broken_interface(|nic| {
             let name = name.map_or_else(|()| hidden(), |name| Ok(name.to_owned()));
-            nic.xdp = vec![XdpProgram { name, place }];
+            nic.xdp = vec![XdpProgram { name, mode }];
         })
     };
-    let ours = with(Ok("foreword_guard"), XdpPlace::Driver);
+    let ours = with(Ok("foreword_guard"), XdpMode::Driver);
     assert_fine(&ours, "xdp", &["foreword_guard stands in the driver"]);
-    let theirs = with(Ok("cil_xdp_entry"), XdpPlace::Driver);
+    let theirs = with(Ok("cil_xdp_entry"), XdpMode::Driver);
     let words = ["cil_xdp_entry (Cilium) runs in the driver", "before foreword_steer"];
     assert_bad(&theirs, Note, "xdp", &words);
-    assert_bad(&with(Ok("x"), XdpPlace::Generic), Note, "xdp", &["generic XDP"]);
-    assert_bad(&with(Ok("x"), XdpPlace::Hardware), Note, "xdp", &["in the card"]);
-    assert_bad(&with(Err(()), XdpPlace::Driver), Note, "xdp", &["name could not be seen"]);
+    assert_bad(&with(Ok("x"), XdpMode::Generic), Note, "xdp", &["generic XDP"]);
+    assert_bad(&with(Ok("x"), XdpMode::Hardware), Note, "xdp", &["in the card"]);
+    assert_bad(&with(Err(()), XdpMode::Driver), Note, "xdp", &["name could not be seen"]);
 }

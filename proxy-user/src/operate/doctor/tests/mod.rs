@@ -1,10 +1,10 @@
 //! Every severity, from made-up facts. The healthy node is the same for all; each test breaks one
 //! thing about it, and asserts that this finding alone changes.
 
+mod environments;
 mod intents;
 mod interfaces;
 mod node;
-mod places;
 mod tunnels;
 
 use super::facts::{Facts, Kernel, Process, Settings};
@@ -13,37 +13,37 @@ use super::{Finding, Report, Severity, judge};
 use crate::budget::MemoryBudget;
 use crate::steer::survey::Survey;
 use crate::steer::survey::features::Features;
-use crate::steer::survey::interfaces::{Interface, Role, Steerer};
+use crate::steer::survey::interfaces::{Interface, Role, SteeredBy};
 use crate::steer::survey::leftovers::Leftovers;
-use crate::steer::survey::programs::{Chain, Program, Slot};
+use crate::steer::survey::programs::{Chain, Program, TcHook};
 use crate::steer::survey::services::Services;
 use crate::steer::survey::tunnels::Tunnels;
-use crate::sys::memory::{LongestBuffers, Memory, Owner};
-use crate::sys::place::Place;
-use crate::sys::unseen::{Seen, Unseen};
+use crate::sys::environment::Environment;
+use crate::sys::fact::{Fact, Unknown};
+use crate::sys::memory::{BufferLimits, Memory, MemoryScope};
 
 /// A value of a kernel setting.
 #[allow(clippy::unnecessary_wraps, reason = "it is what the facts hold")]
-pub(crate) fn set(value: &str) -> Seen<Option<String>> {
+pub(crate) fn set(value: &str) -> Fact<Option<String>> {
     Ok(Some(value.to_owned()))
 }
 
-pub(crate) fn hidden<T>() -> Seen<T> {
-    Err(Unseen::because("made up"))
+pub(crate) fn hidden<T>() -> Fact<T> {
+    Err(Unknown::because("made up"))
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "it is what the facts hold")]
-fn memory(bytes: u64) -> Seen<MemoryBudget> {
-    let available = Memory { bytes, owner: Owner::Cgroup };
-    Ok(MemoryBudget::of(available, LongestBuffers { receive: 6 << 20, send: 4 << 20 }))
+fn memory(bytes: u64) -> Fact<MemoryBudget> {
+    let available = Memory { bytes, scope: MemoryScope::Cgroup };
+    Ok(MemoryBudget::of(available, BufferLimits { receive: 6 << 20, send: 4 << 20 }))
 }
 
 fn empty_chain() -> Chain {
     Chain { tcx: Ok(Vec::new()), clsact: Ok(Vec::new()) }
 }
 
-pub(crate) fn program(name: &str, slot: Slot) -> Program {
-    Program { name: name.to_owned(), slot }
+pub(crate) fn program(name: &str, hook: TcHook) -> Program {
+    Program { name: name.to_owned(), hook }
 }
 
 fn healthy_interface() -> Interface {
@@ -62,14 +62,14 @@ fn healthy_interface() -> Interface {
         ingress: empty_chain(),
         egress: empty_chain(),
         xdp: Vec::new(),
-        steerer: Ok(Steerer::Nobody),
+        steered_by: Ok(SteeredBy::Nobody),
         hold: Ok(false),
     }
 }
 
 pub(crate) fn healthy() -> Facts {
     Facts {
-        place: Place::Host,
+        environment: Environment::Host,
         kernel: Kernel { release: Ok("6.12.3-cloud-amd64".to_owned()), lockdown: Ok(None) },
         process: Process {
             missing: Ok(Vec::new()),

@@ -3,7 +3,7 @@
 use super::super::Severity::{self, Fatal, Note, Warning};
 use super::{assert_bad, assert_fine, broken, hidden, memory, only_bad, set};
 use crate::steer::survey::leftovers::Leftovers;
-use crate::sys::unseen::Seen;
+use crate::sys::fact::Fact;
 
 #[test]
 fn the_release_decides_by_its_version() {
@@ -43,7 +43,7 @@ fn without_tcx_it_says_what_clsact_means() {
 
 #[test]
 fn what_filters_need_matters_only_without_tcx() {
-    let clsact = |tcx, seen: Seen<bool>| {
+    let clsact = |tcx, seen: Fact<bool>| {
         let report = broken(|facts| {
             facts.survey.features.tcx = tcx;
             facts.survey.features.clsact = seen;
@@ -63,8 +63,8 @@ fn only_confidentiality_is_worth_a_note() {
     assert_bad(&lockdown("confidentiality"), Note, "lockdown", &["lockdown=integrity"]);
     assert_fine(&lockdown("integrity"), "lockdown", &["integrity"]);
     assert_fine(&lockdown("none"), "lockdown", &["none"]);
-    let unseen = broken(|facts| facts.kernel.lockdown = hidden());
-    assert_bad(&unseen, Note, "lockdown", &["made up"]);
+    let unknown = broken(|facts| facts.kernel.lockdown = hidden());
+    assert_bad(&unknown, Note, "lockdown", &["made up"]);
 }
 
 #[test]
@@ -75,8 +75,8 @@ fn missing_capabilities_are_fatal_and_named() {
     assert_bad(&one, Fatal, "capabilities", &["CAP_NET_ADMIN is missing", "as root"]);
     let both = without(&["CAP_NET_ADMIN", "CAP_SYS_ADMIN"]);
     assert_bad(&both, Fatal, "capabilities", &["CAP_NET_ADMIN and CAP_SYS_ADMIN are missing"]);
-    let unseen = broken(|facts| facts.process.missing = hidden());
-    assert_bad(&unseen, Note, "capabilities", &["made up"]);
+    let unknown = broken(|facts| facts.process.missing = hidden());
+    assert_bad(&unknown, Note, "capabilities", &["made up"]);
 }
 
 #[test]
@@ -96,8 +96,8 @@ fn the_limit_of_files_is_told_in_connections() {
     assert_bad(&with(226), Warning, "files", &[": 1 connections"]);
     assert_bad(&with(2222), Warning, "files", &[": 999 connections"]);
     assert_fine(&with(2224), "files", &[": 1000 connections"]);
-    let unseen = broken(|facts| facts.process.files = hidden());
-    assert_bad(&unseen, Note, "files", &["made up"]);
+    let unknown = broken(|facts| facts.process.files = hidden());
+    assert_bad(&unknown, Note, "files", &["made up"]);
 }
 
 #[test]
@@ -125,8 +125,8 @@ fn short_pipes_are_a_warning_unless_a_capability_lifts_the_limit() {
     assert_fine(&short(true), "pipes", &["512 KiB", "does not bind us"]);
     let exact = broken(|facts| facts.settings.pipe_size = set("524288"));
     assert_fine(&exact, "pipes", &["does not bind us"]);
-    let unseen = broken(|facts| facts.settings.pipe_size = hidden());
-    assert_bad(&unseen, Note, "pipes", &["could not be seen"]);
+    let unknown = broken(|facts| facts.settings.pipe_size = hidden());
+    assert_bad(&unknown, Note, "pipes", &["could not be seen"]);
 }
 
 #[test]
@@ -194,8 +194,8 @@ fn everything_that_was_left_is_named() {
     });
     let words = ["a filter on eth1", "the link fwd7", "foreword/7", "foreword.7", "cleanup"];
     assert_bad(&report, Note, "leftovers", &words);
-    let unseen = broken(|facts| facts.survey.leftovers = hidden());
-    assert_bad(&unseen, Note, "leftovers", &["made up", "root"]);
+    let unknown = broken(|facts| facts.survey.leftovers = hidden());
+    assert_bad(&unknown, Note, "leftovers", &["made up", "root"]);
 }
 
 #[test]

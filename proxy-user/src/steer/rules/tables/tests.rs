@@ -47,11 +47,11 @@ fn a_rule_is_its_ports_and_its_ranges() {
     let members = |wanted: Table| tables.0.keys().filter(move |key| key.table() == wanted);
     // Both ports, and packets that can't be read.
     assert_eq!(members(Table::Held).count(), 3);
-    assert_eq!(members(Table::Backs).count(), 0);
+    assert_eq!(members(Table::UpstreamPorts).count(), 0);
     assert!(members(Table::Trust).all(|key| key.owner() == Some(rule.rule)));
     assert_eq!(members(Table::Trust).count(), 2);
-    assert_eq!(tables.0[&Key::Mark(1)], Value::Bits(1 << (81 - 64)));
-    assert_eq!(tables.0[&Key::Mark(1000)], Value::Bits(1));
+    assert_eq!(tables.0[&Key::PortBits(1)], Value::Bits(1 << (81 - 64)));
+    assert_eq!(tables.0[&Key::PortBits(1000)], Value::Bits(1));
     assert_eq!(tables.stale(), []);
 }
 
@@ -100,7 +100,7 @@ fn a_port_that_is_gone_is_retired_and_its_ranges_are_stale() {
     let mut after = Tables::of(&settings(OPEN), &mut numbers);
     after.keep(&before);
     assert_eq!(port(&after, 81), RETIRED);
-    assert_eq!(after.0[&Key::Mark(1)], Value::Bits(1 << (80 - 64) | 1 << (81 - 64)));
+    assert_eq!(after.0[&Key::PortBits(1)], Value::Bits(1 << (80 - 64) | 1 << (81 - 64)));
     assert!(!after.0.contains_key(&Key::Held(81)), "it is open while nobody is there");
     let mut all = after.clone();
     all.0.extend(before.0.iter().filter(|(key, _)| key.table() == Table::Trust));
@@ -115,9 +115,9 @@ fn upstreams_that_see_clients_answer_from_their_ports() {
         [("{ source: client }", 80), ("{ source: client, address: '203.0.113.9:8080' }", 8080)]
     {
         let tables = tables(&rule(upstream));
-        let backs: Vec<_> =
-            tables.0.keys().filter(|key| key.table() == Table::Backs).copied().collect();
-        assert_eq!(backs, [Key::Back(back)], "{upstream}");
+        let upstream_ports: Vec<_> =
+            tables.0.keys().filter(|key| key.table() == Table::UpstreamPorts).copied().collect();
+        assert_eq!(upstream_ports, [Key::UpstreamPort(back)], "{upstream}");
     }
 }
 

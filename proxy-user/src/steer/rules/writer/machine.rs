@@ -83,7 +83,7 @@ struct Machine {
     /// Ports that stay closed while nobody steers; those are kept when the rules are retired.
     held: BTreeSet<u16>,
     /// Ports of upstreams that have answered clients.
-    backs: BTreeSet<u16>,
+    upstream_ports: BTreeSet<u16>,
     /// Those of a change that failed and could not be taken back yet.
     stuck: Option<Rules>,
     /// How many writes of it were owed when the step began.
@@ -98,15 +98,15 @@ impl Machine {
         let needed = self.rules.ranges().into_iter().zip(wanted.ranges());
         let fits = needed.map(|(old, new)| old + new).all(|ranges| ranges <= ROOM);
         // Before they can be looked for, there would be a wait.
-        self.writer.exchanged = None;
+        self.writer.swapped_at = None;
         self.fail(fault);
-        let result = self.writer.serve(&mut self.maps, &settings);
+        let result = self.writer.apply(&mut self.maps, &settings);
         self.assert_never_mixed(&before, Some(&wanted));
         match result {
             Ok(()) => {
                 assert!(fits, "{wanted:?} beside {:?}", self.rules);
                 self.held = wanted.held();
-                self.backs.extend(wanted.backs());
+                self.upstream_ports.extend(wanted.upstream_ports());
                 (self.rules, self.stuck) = (wanted, None);
             }
             Err(error) if self.maps.has_failed() => {
@@ -125,7 +125,7 @@ impl Machine {
 
     fn retire_all(&mut self, fault: Fault) {
         let before = self.maps.entries.clone();
-        self.writer.exchanged = None;
+        self.writer.swapped_at = None;
         self.fail(fault);
         let result = self.writer.retire_all(&mut self.maps);
         self.assert_never_mixed(&before, Some(&Rules::default()));
@@ -139,7 +139,7 @@ impl Machine {
     fn tidy(&mut self, fault: Fault, is_early: bool) {
         let before = self.maps.entries.clone();
         // A time to come has not passed yet, however slow the machine is.
-        self.writer.exchanged = is_early.then(|| Instant::now() + Duration::from_secs(3600));
+        self.writer.swapped_at = is_early.then(|| Instant::now() + Duration::from_secs(3600));
         self.fail(fault);
         let result = self.writer.tidy(&mut self.maps);
         self.assert_never_mixed(&before, None);
@@ -157,7 +157,7 @@ impl Machine {
 
     /// From now on these writes of a step fail.
     fn fail(&mut self, fault: Fault) {
-        let debts = self.writer.owed.iter().filter(|(key, _)| key.owner().is_none());
+        let debts = self.writer.undo.iter().filter(|(key, _)| key.owner().is_none());
         self.debts = debts.count();
         self.maps.fail(fault);
     }
@@ -197,8 +197,8 @@ impl Machine {
             let stays = others().all(|rules| rules.held().contains(port));
             assert!(!stays || entries.contains_key(&Key::Held(*port)), "{port} is not held");
         }
-        for port in &self.backs {
-            assert!(entries.contains_key(&Key::Back(*port)), "{port} is not led back");
+        for port in &self.upstream_ports {
+            assert!(entries.contains_key(&Key::UpstreamPort(*port)), "{port} is not led back");
         }
     }
 
@@ -210,7 +210,7 @@ impl Machine {
         self.assert_whole(&self.maps.entries, None);
         if self.stuck.is_none() {
             let (word, bit) = port_bit(UNREADABLE);
-            let mark = self.maps.entries.get(&Key::Mark(word));
+            let mark = self.maps.entries.get(&Key::PortBits(word));
             let is_dropped = matches!(mark, Some(Value::Bits(bits)) if bits & bit != 0);
             assert_eq!(is_dropped, self.rules.drops_unreadable(), "what can't be read");
             let held = self.maps.entries.keys().filter_map(|key| match key {
@@ -232,7 +232,7 @@ impl StateMachineTest for Machine {
             maps: MemoryMaps::new(ROOM),
             rules: Rules::default(),
             held: BTreeSet::new(),
-            backs: BTreeSet::new(),
+            upstream_ports: BTreeSet::new(),
             stuck: None,
             debts: 0,
         }

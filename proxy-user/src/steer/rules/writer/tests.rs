@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::memory::{Fault, Judged, MemoryMaps, judge};
+use super::super::memory::{Decision, Fault, MemoryMaps, judge};
 use super::*;
 use crate::config::file::parse;
 use crate::config::{Written, validate};
@@ -51,7 +51,7 @@ fn after() -> Settings {
 
 /// What first packets meet, of all ports, destinations and sources that the settings above tell
 /// apart.
-fn judged(entries: &BTreeMap<Key, Value>) -> Vec<Option<Judged>> {
+fn judged(entries: &BTreeMap<Key, Value>) -> Vec<Option<Decision>> {
     let mapped = |text: &str| text.parse::<std::net::Ipv4Addr>().unwrap().to_ipv6_mapped().octets();
     let mut judged = Vec::new();
     for port in [79, 80, 81, 443, 8443, 9443] {
@@ -73,19 +73,19 @@ pub(super) fn in_force(entries: &BTreeMap<Key, Value>) -> BTreeMap<Key, Value> {
 /// Maps that say what [`before`] does, and nothing else.
 fn started() -> (Writer, MemoryMaps) {
     let (mut writer, mut maps) = (Writer::default(), MemoryMaps::new(ROOM));
-    writer.serve(&mut maps, &before()).unwrap();
+    writer.apply(&mut maps, &before()).unwrap();
     (writer, maps)
 }
 
 /// As if no packet were about any more that has seen earlier rules.
 fn settle(writer: &mut Writer, maps: &mut MemoryMaps) {
-    writer.exchanged = None;
+    writer.swapped_at = None;
     writer.tidy(maps).unwrap();
 }
 
-fn new() -> Vec<Option<Judged>> {
+fn new() -> Vec<Option<Decision>> {
     let (mut writer, mut maps) = started();
-    writer.serve(&mut maps, &after()).unwrap();
+    writer.apply(&mut maps, &after()).unwrap();
     judged(&maps.entries)
 }
 
@@ -94,7 +94,7 @@ fn each_packet_meets_the_old_rules_or_the_new_ones() {
     let (mut writer, mut maps) = started();
     let old = judged(&maps.entries);
     maps.fail(Fault::None);
-    writer.serve(&mut maps, &after()).unwrap();
+    writer.apply(&mut maps, &after()).unwrap();
     settle(&mut writer, &mut maps);
     let new = new();
     assert_ne!(old, new);
@@ -112,7 +112,7 @@ fn a_write_that_fails_changes_nothing() {
         let (mut writer, mut maps) = started();
         let was = maps.entries.clone();
         maps.fail(Fault::At(number));
-        let result = writer.serve(&mut maps, &after());
+        let result = writer.apply(&mut maps, &after());
         if result.is_ok() {
             assert!(number > 15, "all of {number} writes were tried");
             break;
@@ -121,7 +121,7 @@ fn a_write_that_fails_changes_nothing() {
         settle(&mut writer, &mut maps);
         assert_eq!(maps.entries, was, "write {number}");
         maps.fail(Fault::None);
-        writer.serve(&mut maps, &after()).unwrap();
+        writer.apply(&mut maps, &after()).unwrap();
         assert_eq!(judged(&maps.entries), new(), "write {number}, and again");
     }
 }
@@ -135,12 +135,12 @@ fn maps_that_stop_taking_writes_are_mended_later() {
         let (mut writer, mut maps) = started();
         let (was, old) = (maps.entries.clone(), judged(&maps.entries));
         maps.fail(Fault::From(number));
-        if writer.serve(&mut maps, &after()).is_ok() {
+        if writer.apply(&mut maps, &after()).is_ok() {
             break;
         }
         let written = maps.writes;
-        writer.serve(&mut maps, &after()).unwrap_err();
-        assert_eq!(maps.writes, written + 1, "write {number}: what is owed comes first");
+        writer.apply(&mut maps, &after()).unwrap_err();
+        assert_eq!(maps.writes, written + 1, "write {number}: what is undo comes first");
         for (packet, met) in judged(&maps.entries).into_iter().enumerate() {
             let whole = met == old[packet] || met == new[packet];
             assert!(whole, "write {number}, packet {packet}: {met:?}");
@@ -150,8 +150,8 @@ fn maps_that_stop_taking_writes_are_mended_later() {
         let mut mended = (writer.clone(), maps.clone());
         settle(&mut mended.0, &mut mended.1);
         assert_eq!(mended.1.entries, was, "write {number}");
-        writer.exchanged = None;
-        writer.serve(&mut maps, &after()).unwrap();
+        writer.swapped_at = None;
+        writer.apply(&mut maps, &after()).unwrap();
         assert_eq!(judged(&maps.entries), new, "write {number}, and again");
     }
 }
@@ -160,8 +160,8 @@ fn maps_that_stop_taking_writes_are_mended_later() {
 fn two_full_generations_fit_one_after_the_other() {
     let (mut writer, mut maps) = (Writer::default(), MemoryMaps::new(ROOM));
     for generation in 0..20 {
-        writer.serve(&mut maps, &settings(&closed("80", &ranges(generation), ""))).unwrap();
-        writer.exchanged = None;
+        writer.apply(&mut maps, &settings(&closed("80", &ranges(generation), ""))).unwrap();
+        writer.swapped_at = None;
     }
     settle(&mut writer, &mut maps);
     let ranges = maps.entries.keys().filter(|key| key.table() == Table::Trust).count();
@@ -174,7 +174,7 @@ fn what_does_not_fit_is_refused_before_anything_is_written() {
     maps.fail(Fault::None);
     let mut many: Vec<_> = ranges(2);
     many.extend((0..=ROOM).map(|n| format!("10.9.{n}.0/24")));
-    let error = writer.serve(&mut maps, &settings(&closed("80", &many, ""))).unwrap_err();
+    let error = writer.apply(&mut maps, &settings(&closed("80", &many, ""))).unwrap_err();
     assert!(format!("{error:#}").contains("foreword_trust would have"), "{error:#}");
     assert_eq!(maps.writes, 0);
 }

@@ -146,7 +146,7 @@ impl Rules {
         self.ports(|terms| terms.is_held)
     }
 
-    pub(super) fn backs(&self) -> BTreeSet<u16> {
+    pub(super) fn upstream_ports(&self) -> BTreeSet<u16> {
         self.ports(|terms| terms.shows_clients)
     }
 }

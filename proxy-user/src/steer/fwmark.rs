@@ -13,21 +13,21 @@ use anyhow::{Context as _, Result};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
-use super::lock::folder;
+use super::lock::directory;
 use crate::sys::netns;
 
 /// A mark, for as long as it is used.
 #[derive(Debug)]
-pub struct Mark {
+pub struct Fwmark {
     value: u32,
     /// Locked as long as an instance uses what is written there.
     _file: Flock<File>,
 }
 
-impl Mark {
+impl Fwmark {
     /// The mark of the instances that are there in this network namespace, or a new one.
     pub fn claim() -> Result<Self> {
-        let path = folder::folder()?.join(format!("mark-{}", netns::own_inode()?));
+        let path = directory::directory()?.join(format!("mark-{}", netns::own_inode()?));
         Self::claim_in(&|| {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create(true).truncate(false).mode(0o600);
@@ -86,16 +86,16 @@ mod tests {
             let file = OpenOptions::new().read(true).write(true).open(scratch.path());
             file.context("a file of ours")
         };
-        let first = Mark::claim_in(&open).unwrap();
-        let second = Mark::claim_in(&open).unwrap();
+        let first = Fwmark::claim_in(&open).unwrap();
+        let second = Fwmark::claim_in(&open).unwrap();
         assert_ne!(first.value(), 0);
         assert_eq!(first.value(), second.value());
         let before = first.value();
         drop(first);
-        let third = Mark::claim_in(&open).unwrap();
+        let third = Fwmark::claim_in(&open).unwrap();
         assert_eq!(third.value(), before, "the second is still there");
         drop((second, third));
         // Of two random numbers; once in four thousand million times they are the same.
-        assert_ne!(Mark::claim_in(&open).unwrap().value(), before);
+        assert_ne!(Fwmark::claim_in(&open).unwrap().value(), before);
     }
 }

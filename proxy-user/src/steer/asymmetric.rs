@@ -14,7 +14,7 @@ pub fn advice(
     links: &[Link],
     is_protected: impl Fn(u32) -> bool,
 ) -> Option<Advice> {
-    let defaults = netlink::here(async |handle| netlink::routes::default_routes(&handle).await);
+    let defaults = netlink::run(async |handle| netlink::routes::default_routes(&handle).await);
     judge(rules, at, links, &defaults.unwrap_or_default(), is_protected)
 }
 

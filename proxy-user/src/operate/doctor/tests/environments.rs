@@ -4,11 +4,11 @@ use super::super::{Severity, judge};
 use super::{Report, broken, empty_chain, healthy, healthy_interface, hidden, program, set};
 use crate::operate::doctor::facts::Facts;
 use crate::operate::doctor::intent::Intent;
-use crate::steer::survey::interfaces::Steerer;
-use crate::steer::survey::programs::Slot;
+use crate::steer::survey::interfaces::SteeredBy;
+use crate::steer::survey::programs::TcHook;
 use crate::steer::survey::tunnels::Tunnels;
-use crate::sys::place::Place;
-use crate::sys::unseen::Unseen;
+use crate::sys::environment::Environment;
+use crate::sys::fact::Unknown;
 
 /// Beginnings of commands that change the node, and of what a process does to itself.
 const COMMANDS: [&str; 7] = [
@@ -22,12 +22,12 @@ const COMMANDS: [&str; 7] = [
 ];
 
 /// Everything that there is advice on is wrong.
-fn wretched(place: Place) -> Facts {
+fn wretched(environment: Environment) -> Facts {
     let mut facts = healthy();
-    facts.place = place;
+    facts.environment = environment;
     facts.process.missing = Ok(vec!["CAP_NET_ADMIN"]);
     facts.process.files = Ok((256, 1000));
-    facts.cgroup = Err(Unseen::because("not mounted"));
+    facts.cgroup = Err(Unknown::because("not mounted"));
     facts.survey.bpffs = Ok(false);
     facts.survey.features.tcx = false;
     facts.survey.features.veth = Ok(false);
@@ -45,17 +45,17 @@ fn wretched(place: Place) -> Facts {
     down.is_up = false;
     let mut narrow = healthy_interface();
     narrow.mtu = 576;
-    narrow.steerer = Ok(Steerer::Elsewhere);
+    narrow.steered_by = Ok(SteeredBy::Elsewhere);
     let mut behind = healthy_interface();
     behind.ingress = empty_chain();
     behind.ingress.tcx =
-        Ok(vec![program("cil_from_netdev", Slot::Tcx), program("foreword_steer", Slot::Tcx)]);
+        Ok(vec![program("cil_from_netdev", TcHook::Tcx), program("foreword_steer", TcHook::Tcx)]);
     facts.survey.interfaces = Ok(vec![down, narrow, behind]);
     facts
 }
 
-fn report(place: Place) -> Report {
-    judge(&wretched(place), &Intent::default())
+fn report(environment: Environment) -> Report {
+    judge(&wretched(environment), &Intent::default())
 }
 
 /// The advice on a check, all of it.
@@ -67,15 +67,15 @@ fn advice(report: &Report, check: &str) -> String {
 
 #[test]
 fn nothing_is_advised_that_a_container_cannot_do() {
-    for place in [Place::Container, Place::Pod] {
-        let report = report(place);
+    for environment in [Environment::Container, Environment::Pod] {
+        let report = report(environment);
         assert!(report.findings().filter(|it| it.severity != Severity::Ok).count() > 15);
         for finding in report.findings() {
             let fix = finding.fix.as_deref().unwrap_or_default();
             let is_command = COMMANDS.iter().any(|command| fix.contains(command));
             assert!(
                 !is_command || fix.contains("on the node"),
-                "{place:?} {}: {fix}",
+                "{environment:?} {}: {fix}",
                 finding.check
             );
         }
@@ -84,7 +84,7 @@ fn nothing_is_advised_that_a_container_cannot_do() {
 
 #[test]
 fn a_host_is_told_commands_as_they_are_typed() {
-    let report = report(Place::Host);
+    let report = report(Environment::Host);
     for (check, command) in [
         ("cgroup2", "mount -t cgroup2 none /sys/fs/cgroup"),
         ("bpf-jit", "sysctl net.core.bpf_jit_enable=1"),
@@ -110,21 +110,21 @@ fn each_place_is_told_what_there_is_there() {
         ),
         ("services", ["as root", "in the unit", "podman exec", "kubectl exec"]),
     ] {
-        for (place, word) in Place::ALL.into_iter().zip(words) {
-            let advice = advice(&report(place), check);
-            assert!(advice.contains(word), "{place:?} {check}: {word} is not in {advice}");
+        for (environment, word) in Environment::ALL.into_iter().zip(words) {
+            let advice = advice(&report(environment), check);
+            assert!(advice.contains(word), "{environment:?} {check}: {word} is not in {advice}");
         }
     }
 }
 
 #[test]
 fn a_place_changes_no_verdict() {
-    let verdicts = |place| {
-        let report = report(place);
+    let verdicts = |environment| {
+        let report = report(environment);
         report.findings().map(|it| (it.check, it.severity)).collect::<Vec<_>>()
     };
-    for place in Place::ALL {
-        assert_eq!(verdicts(place), verdicts(Place::Host), "{place:?}");
-        assert_eq!(broken(|facts| facts.place = place).severity, Severity::Ok);
+    for environment in Environment::ALL {
+        assert_eq!(verdicts(environment), verdicts(Environment::Host), "{environment:?}");
+        assert_eq!(broken(|facts| facts.environment = environment).severity, Severity::Ok);
     }
 }

@@ -29,7 +29,7 @@ pub fn path() -> &'static Path {
 }
 
 /// The folder, made if it was not there, and nobody else's to write to.
-pub fn folder() -> Result<PathBuf> {
+pub fn directory() -> Result<PathBuf> {
     let (run, locks) = (Path::new(RUN), Path::new(LOCKS));
     make(run, locks).with_context(|| {
         format!(
@@ -54,8 +54,8 @@ fn make(run: &Path, locks: &Path) -> io::Result<()> {
     result
 }
 
-fn create(folder: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(folder) {
+fn create(directory: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(directory) {
         // Of what kind it is will be seen.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
@@ -63,10 +63,11 @@ fn create(folder: &Path) -> io::Result<()> {
 }
 
 /// Refuses a folder that isn't one, isn't ours, or has one of these bits in its mode.
-fn require_private(folder: &Path, forbidden: u32) -> Result<()> {
-    let shown = folder.display();
+fn require_private(directory: &Path, forbidden: u32) -> Result<()> {
+    let shown = directory.display();
     // The folder above is root's alone, so nothing is exchanged between this look and what follows.
-    let found = fs::symlink_metadata(folder).with_context(|| format!("cannot look at {shown}"))?;
+    let found =
+        fs::symlink_metadata(directory).with_context(|| format!("cannot look at {shown}"))?;
     if !found.is_dir() {
         let kind = if found.is_symlink() { "a symbolic link" } else { "no folder" };
         bail!("{shown} is {kind}; remove it, and it is made as it has to be");
@@ -96,17 +97,17 @@ mod tests {
     #[test]
     fn what_others_could_write_to_is_refused() {
         let scratch = tempfile::tempdir().unwrap();
-        let folder = scratch.path().join("locks");
-        create(&folder).unwrap();
-        require_private(&folder, OPEN_TO_OTHERS).unwrap();
+        let directory = scratch.path().join("locks");
+        create(&directory).unwrap();
+        require_private(&directory, OPEN_TO_OTHERS).unwrap();
         for mode in [0o701, 0o710, 0o720, 0o770, 0o777, 0o1777] {
-            fs::set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
-            let refusal = require_private(&folder, OPEN_TO_OTHERS).unwrap_err().to_string();
+            fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+            let refusal = require_private(&directory, OPEN_TO_OTHERS).unwrap_err().to_string();
             assert!(refusal.contains(&format!("{mode:04o}")), "{refusal}");
         }
         for mode in [0o755, 0o750] {
-            fs::set_permissions(&folder, Permissions::from_mode(mode)).unwrap();
-            require_private(&folder, WRITABLE_BY_OTHERS).unwrap();
+            fs::set_permissions(&directory, Permissions::from_mode(mode)).unwrap();
+            require_private(&directory, WRITABLE_BY_OTHERS).unwrap();
         }
     }
 

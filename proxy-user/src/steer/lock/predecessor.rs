@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::file::Owner;
+use super::protocol::{Answer, LineReader, Received, Request, SERVING, line};
 use super::socket;
-use super::talk::{Answer, Incoming, Received, Request, SERVING, line};
-use crate::sys::passing;
+use crate::sys::scm_rights;
 
 /// Shortest time for which an answer is waited for: the kernel takes none for ever.
 const LEAST: Duration = Duration::from_millis(1);
@@ -21,13 +21,13 @@ pub struct Predecessor {
     /// Who it is.
     pub owner: Owner,
     stream: UnixStream,
-    incoming: Incoming,
-    standing: Standing,
+    incoming: LineReader,
+    state: PredecessorState,
 }
 
 /// How it has answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum PredecessorState {
     /// Not at all so far.
     Silent,
     /// It has let go.
@@ -42,38 +42,38 @@ impl Predecessor {
         let Some(name) = &owner.socket else { return Ok(None) };
         let Ok(stream) = UnixStream::connect(socket::path(name)) else { return Ok(None) };
         // A question fits into the socket's buffer, so that this does not block.
-        match passing::send(&stream, &line(request)?, Some(steer)) {
+        match scm_rights::send(&stream, &line(request)?, Some(steer)) {
             Ok(_) => {}
             Err(error) if is_end(&error) => return Ok(None),
             Err(error) => return Err(error).context("cannot ask the Foreword that is there"),
         }
-        let (incoming, standing) = (Incoming::default(), Standing::Silent);
-        Ok(Some(Self { owner, stream, incoming, standing }))
+        let (incoming, state) = (LineReader::default(), PredecessorState::Silent);
+        Ok(Some(Self { owner, stream, incoming, state }))
     }
 
     /// How it has answered, once more.
-    pub fn standing(&self) -> Standing {
-        self.standing
+    pub fn state(&self) -> PredecessorState {
+        self.state
     }
 
     /// Waits for its answer until the deadline. A listener may come with it. A refusal is an error,
     /// in its own words.
-    pub fn hear(&mut self, deadline: Instant) -> Result<Option<OwnedFd>> {
-        while self.standing == Standing::Silent {
+    pub fn await_answer(&mut self, deadline: Instant) -> Result<Option<OwnedFd>> {
+        while self.state == PredecessorState::Silent {
             let patience = deadline.saturating_duration_since(Instant::now()).max(LEAST);
             self.stream.set_read_timeout(Some(patience))?;
             match self.incoming.receive(&self.stream) {
                 Ok(Received::Message(Answer::Released, listener)) => {
-                    self.standing = Standing::Released;
+                    self.state = PredecessorState::Released;
                     return Ok(listener);
                 }
                 Ok(Received::Message(Answer::Refused(why), _)) => {
-                    self.standing = Standing::Gone;
-                    bail!("the Foreword that is there{} refuses: {why}", self.by_pid());
+                    self.state = PredecessorState::Gone;
+                    bail!("the Foreword that is there{} refuses: {why}", self.pid_suffix());
                 }
-                Ok(Received::End) => self.standing = Standing::Gone,
-                Ok(Received::Part) => {}
-                Err(error) if is_end(&error) => self.standing = Standing::Gone,
+                Ok(Received::End) => self.state = PredecessorState::Gone,
+                Ok(Received::Component) => {}
+                Err(error) if is_end(&error) => self.state = PredecessorState::Gone,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if is_nothing_yet(&error) => {
                     if Instant::now() >= deadline {
@@ -81,7 +81,7 @@ impl Predecessor {
                     }
                 }
                 Err(error) => {
-                    self.standing = Standing::Gone;
+                    self.state = PredecessorState::Gone;
                     return Err(error).context("cannot understand the Foreword that is there");
                 }
             }
@@ -92,7 +92,7 @@ impl Predecessor {
     /// Tells it that we serve. It may be gone.
     pub fn tell_serving(&self) {
         if let Ok(line) = line(&SERVING) {
-            let _ = passing::send(self.stream.as_fd(), &line, None);
+            let _ = scm_rights::send(self.stream.as_fd(), &line, None);
         }
     }
 
@@ -106,13 +106,13 @@ impl Predecessor {
     }
 
     /// Its pid in brackets, where that is known.
-    pub fn by_pid(&self) -> String {
-        by_pid(self.owner.pid)
+    pub fn pid_suffix(&self) -> String {
+        pid_suffix(self.owner.pid)
     }
 }
 
 /// A pid in brackets, if it is one of our namespace.
-pub fn by_pid(pid: i32) -> String {
+pub fn pid_suffix(pid: i32) -> String {
     if pid == 0 { String::new() } else { format!(" (pid {pid})") }
 }
 

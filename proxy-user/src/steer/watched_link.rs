@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result};
 use aya::programs::links::FdLink;
 
-use super::reconcile::Place;
-use crate::sys::bpf_link::BpfLink;
+use super::reconcile::AttachPoint;
+use crate::sys::fdinfo::BpfLink;
 
 /// A link, and how to see whether somebody has detached it.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ impl WatchedLink {
     }
 
     /// Where it is to be looked for.
-    pub fn place(&self) -> Place {
-        Place::Link(self.place)
+    pub fn place(&self) -> AttachPoint {
+        AttachPoint::Link(self.place)
     }
 }

@@ -1,7 +1,7 @@
-//! Waking whoever waits at a poller, at a time.
+//! Timers that a poller waits for (`timerfd`).
 //!
-//! A time limit to each wait has the kernel start a timer and stop it again, most often for
-//! nothing; an alarm stays set from wait to wait.
+//! A timeout on each `epoll_wait` makes the kernel start and cancel a timer every time, mostly for
+//! nothing. A timer of its own stays armed from wait to wait.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,30 +10,30 @@ use std::time::Duration;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-/// A zero would be no alarm.
+/// An expiration of zero would disarm the timer.
 const AT_ONCE: Duration = Duration::from_nanos(1);
 
-/// An alarm, to be watched by a poller; it rings once for each time that it is set, or again and again.
+/// A timer for a poller. It expires once each time it is set, or periodically.
 #[derive(Debug)]
-pub struct Alarm(TimerFd);
+pub struct Timer(TimerFd);
 
-impl Alarm {
-    /// One that is not set.
+impl Timer {
+    /// Makes a timer that is not armed.
     pub fn new() -> io::Result<Self> {
         let flags = TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK;
         Ok(Self(TimerFd::new(ClockId::CLOCK_MONOTONIC, flags)?))
     }
 
-    /// One that rings again and again.
-    pub fn every(time: Duration) -> io::Result<Self> {
-        let alarm = Self::new()?;
-        alarm
-            .0
-            .set(Expiration::Interval(TimeSpec::from_duration(time)), TimerSetTimeFlags::empty())?;
-        Ok(alarm)
+    /// Makes a timer that expires every `period`.
+    pub fn every(period: Duration) -> io::Result<Self> {
+        let timer = Self::new()?;
+        let expiration = Expiration::Interval(TimeSpec::from_duration(period));
+        timer.0.set(expiration, TimerSetTimeFlags::empty())?;
+        Ok(timer)
     }
 
-    /// Has it ring after so long, whatever it was set to before; `None`: never.
+    /// Arms the timer to expire once after this long, whatever it was set to before; `None` disarms
+    /// it.
     pub fn set(&self, after: Option<Duration>) -> io::Result<()> {
         match after {
             Some(after) => {
@@ -46,7 +46,7 @@ impl Alarm {
     }
 }
 
-impl AsFd for Alarm {
+impl AsFd for Timer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }

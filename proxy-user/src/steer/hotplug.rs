@@ -8,12 +8,12 @@ use super::attachment::Attachment;
 use super::interface::{self, NetworkInterface, Role};
 use super::lock::InterfaceLock;
 use super::netlink::Link;
-use super::pods::Sources;
+use super::pods::DefaultRoutes;
 use super::{Steering, chain};
 
 /// An interface that is ours by the settings, and can't be attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub struct AttachFailure {
     /// Its name.
     pub interface: String,
     /// What it is for.
@@ -24,22 +24,22 @@ pub struct Failure {
 
 impl Steering {
     /// Brings what is attached in line with these links: lets go of interfaces that are gone, and
-    /// attaches to those that are there and weren't. One that can't be attached to is a [`Failure`],
+    /// attaches to those that are there and weren't. One that can't be attached to is a [`AttachFailure`],
     /// and is tried again with the next look.
     pub(super) fn follow(&mut self, links: &[Link]) {
-        self.take_in(links);
+        self.refresh(links);
         let mut selection = interface::select(&self.settings, links);
         selection.retain(|index, _| !self.attachments.contains_key(index));
         self.failures.retain(|index, _| selection.contains_key(index));
         for (interface, role) in selection.into_values() {
-            self.try_late((interface, role));
+            self.try_attach((interface, role));
         }
         self.fit();
     }
 
     /// Takes in how the interfaces look now that are attached to, and lets go of those that are gone or
     /// no longer meant. A new name makes no other interface.
-    pub(super) fn take_in(&mut self, links: &[Link]) {
+    pub(super) fn refresh(&mut self, links: &[Link]) {
         let mut gone = Vec::new();
         for (index, attachment) in &mut self.attachments {
             let renewed = attachment.interface.renewed(links);
@@ -49,29 +49,29 @@ impl Steering {
             }
         }
         for index in gone {
-            self.let_go(index);
+            self.detach(index);
         }
-        if let Err(error) = self.look_at_sources() {
+        if let Err(error) = self.refresh_nic_flags() {
             let error = format!("{error:#}");
             tracing::warn!(error, "what is behind which interface stays as it was known");
         }
     }
 
     /// Takes everything off an interface that is gone or no longer meant, the hold as well.
-    pub(super) fn let_go(&mut self, index: u32) {
+    pub(super) fn detach(&mut self, index: u32) {
         let Some(attachment) = self.attachments.remove(&index) else { return };
         tracing::warn!(interface = %attachment.interface, "an interface has gone");
         attachment.abandon();
-        self.slots.refill();
+        self.low_fds.refill();
     }
 
     /// A default route may lead by another interface now.
-    fn look_at_sources(&mut self) -> Result<()> {
-        let sources = Sources::look()?;
+    fn refresh_nic_flags(&mut self) -> Result<()> {
+        let routes = DefaultRoutes::read()?;
         for attachment in self.attachments.values_mut() {
             if attachment.role == Role::Protected {
-                let flags = sources.flags(&self.settings, &attachment.interface);
-                attachment.tell_of_sources(&mut self.object, flags)?;
+                let flags = routes.nic_flags(&self.settings, &attachment.interface);
+                attachment.set_nic_flags(&mut self.object, flags)?;
             }
         }
         Ok(())
@@ -79,7 +79,7 @@ impl Steering {
 
     /// The way inside is as wide as the narrowest interface: what comes out of it has to fit.
     pub(super) fn fit(&mut self) {
-        let Some(mtu) = narrowest(&self.attachments) else { return };
+        let Some(mtu) = smallest_mtu(&self.attachments) else { return };
         match self.namespace.fit(mtu) {
             Ok(true) => tracing::info!(mtu, "the way inside follows the interfaces' MTU"),
             Ok(false) => {}
@@ -91,19 +91,19 @@ impl Steering {
     }
 
     /// The interfaces that should be steered and are not.
-    pub fn failures(&self) -> impl Iterator<Item = &Failure> {
+    pub fn failures(&self) -> impl Iterator<Item = &AttachFailure> {
         self.failures.values()
     }
 
-    fn try_late(&mut self, (interface, role): (NetworkInterface, Role)) {
+    fn try_attach(&mut self, (interface, role): (NetworkInterface, Role)) {
         let (index, name) = (interface.index(), interface.name().to_owned());
-        match self.attach_late((interface, role)) {
+        match self.attach_hotplugged((interface, role)) {
             Ok(()) => {
                 self.failures.remove(&index);
                 tracing::info!(interface = name, "an interface has come");
             }
             Err(error) => {
-                let failure = Failure { interface: name, role, why: format!("{error:#}") };
+                let failure = AttachFailure { interface: name, role, why: format!("{error:#}") };
                 // It is tried over and over, and worth a line when there is something new to say.
                 if self.failures.get(&index) != Some(&failure) {
                     tracing::error!(
@@ -117,24 +117,24 @@ impl Steering {
         }
     }
 
-    fn attach_late(&mut self, (interface, role): (NetworkInterface, Role)) -> Result<()> {
+    fn attach_hotplugged(&mut self, (interface, role): (NetworkInterface, Role)) -> Result<()> {
         if let Some(why) = &self.broken {
             bail!("{why}");
         }
         let lock = InterfaceLock::take(&interface, &self.socket)?;
-        chain::require_no_stranger(&interface)?;
+        chain::require_no_unlocked_instance(&interface)?;
         // Before the first connection comes by it.
         let narrower =
-            narrowest(&self.attachments).map_or(interface.mtu(), |mtu| mtu.min(interface.mtu()));
+            smallest_mtu(&self.attachments).map_or(interface.mtu(), |mtu| mtu.min(interface.mtu()));
         self.namespace.fit(narrower)?;
         let index = interface.index();
-        self.attach((interface, role), &Sources::look()?, Some(lock))?;
-        self.attachments.get_mut(&index).into_iter().for_each(Attachment::keep_hold);
+        self.attach((interface, role), &DefaultRoutes::read()?, Some(lock))?;
+        self.attachments.get_mut(&index).into_iter().for_each(Attachment::persist_hold);
         Ok(())
     }
 }
 
 /// The smallest MTU of what is attached to.
-fn narrowest(attachments: &BTreeMap<u32, Attachment>) -> Option<u32> {
+fn smallest_mtu(attachments: &BTreeMap<u32, Attachment>) -> Option<u32> {
     attachments.values().map(|attachment| attachment.interface.mtu()).min()
 }

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::sys::passing::receive;
+use crate::sys::scm_rights::receive;
 
 /// That the successor serves.
 pub const SERVING: &str = "serving";
@@ -48,7 +48,7 @@ pub fn line(message: &impl Serialize) -> io::Result<Vec<u8>> {
 
 /// A line that is being received.
 #[derive(Debug, Default)]
-pub struct Incoming {
+pub struct LineReader {
     bytes: Vec<u8>,
     file: Option<OwnedFd>,
 }
@@ -59,12 +59,12 @@ pub enum Received<T> {
     /// All, and the file that came with it.
     Message(T, Option<OwnedFd>),
     /// A part.
-    Part,
+    Component,
     /// Nothing more will come.
     End,
 }
 
-impl Incoming {
+impl LineReader {
     /// Receives once. A line that is too long, or says nothing that we know, is an error.
     pub fn receive<T: DeserializeOwned>(&mut self, socket: impl AsFd) -> io::Result<Received<T>> {
         let mut bytes = [0; 4096];
@@ -78,7 +78,7 @@ impl Incoming {
             return if self.bytes.len() > LONGEST {
                 Err(io::Error::other("a line that does not end"))
             } else {
-                Ok(Received::Part)
+                Ok(Received::Component)
             };
         };
         let line: Vec<_> = self.bytes.drain(..=end).collect();

@@ -22,13 +22,13 @@ const MESSAGE: usize = 4096;
 
 /// A subscription. It says that something has changed, not what: a message may be lost, and
 /// whoever looks again sees everything.
-pub struct LinkNews {
+pub struct LinkMonitor {
     socket: TokioSocket,
     /// Some has come, and more is let come. Kept here, so that who stops waiting loses none.
     has_come: bool,
 }
 
-impl LinkNews {
+impl LinkMonitor {
     /// Subscribes, in the namespace of the calling thread. Needs a tokio runtime.
     pub fn subscribe() -> Result<Self> {
         Self::open().context("cannot listen for news of interfaces")

@@ -12,9 +12,9 @@ use rtnetlink::Handle;
 pub use super::netlink::routes::Family;
 use super::netlink::routes::{self, Tables};
 use super::netlink::{self, LOOPBACK, Link};
-use super::sysctl;
 use crate::address::PRIVATE_LINK;
 use crate::sys::netns::Namespace;
+use crate::sys::sysctl;
 
 /// The host end's addresses as the private namespace knows them, and the inner end's own, for what the
 /// namespace sends in its own name. Nobody else knows them.
@@ -43,7 +43,7 @@ const OF_HOST_END: [Sysctl; 5] = [
     Sysctl { path: "ipv6/conf/%/accept_ra", value: "0" },
     Sysctl { path: "ipv6/conf/%/accept_dad", value: "0" },
 ];
-const MEETS_OWN_ADDRESSES: Sysctl = Sysctl { path: "ipv4/conf/%/accept_local", value: "1" };
+const ACCEPT_OWN_ADDRESSES: Sysctl = Sysctl { path: "ipv4/conf/%/accept_local", value: "1" };
 const INSIDE: [Sysctl; 6] = [
     Sysctl { path: "ipv4/conf/%/rp_filter", value: "0" },
     Sysctl { path: "ipv4/conf/all/rp_filter", value: "0" },
@@ -55,7 +55,7 @@ const INSIDE: [Sysctl; 6] = [
 
 impl Sysctl {
     fn name(self, end: &str) -> String {
-        self.path.replace('%', end)
+        format!("net/{}", self.path.replace('%', end))
     }
 
     fn is_ipv6(self) -> bool {
@@ -64,17 +64,19 @@ impl Sysctl {
 
     /// Also where this kernel has no such thing.
     fn holds(self, end: &str) -> bool {
-        sysctl::get(&self.name(end)).is_none_or(|value| value == self.value)
+        !matches!(sysctl::read(&self.name(end)), Ok(Some(value)) if value != self.value)
     }
 
     fn set(self, end: &str) -> Result<()> {
-        sysctl::set(&self.name(end), self.value)
+        let name = self.name(end);
+        sysctl::write(&name, self.value)
+            .with_context(|| format!("cannot set {name} to {}", self.value))
     }
 }
 
 /// A piece, in the order in which they are made. Those of the host end come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Piece {
+pub enum SetupItem {
     /// What tells a host end from others' links.
     HostAlias,
     /// A sysctl of the host end.
@@ -99,7 +101,7 @@ pub enum Piece {
     LocalRoute(Family),
 }
 
-impl Piece {
+impl SetupItem {
     /// The kind of thing that it is, for counters.
     pub fn kind(self) -> &'static str {
         match self {
@@ -118,7 +120,7 @@ impl Piece {
     }
 }
 
-impl fmt::Display for Piece {
+impl fmt::Display for SetupItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = |family: &Family| if *family == Family::V4 { "IPv4" } else { "IPv6" };
         match self {
@@ -149,28 +151,28 @@ impl fmt::Display for Piece {
 
 /// The two ends of a veth, as they were last seen.
 #[derive(Clone, Debug)]
-pub struct Ends {
+pub struct VethEnds {
     /// The host end.
     pub host: Link,
     /// The end in the private namespace.
     pub inner: Link,
     /// Packets with one of the node's own addresses as their source are to be taken, too.
-    pub meets_own_addresses: bool,
+    pub accepts_own_addresses: bool,
 }
 
-impl Ends {
+impl VethEnds {
     /// The pieces that belong to them.
-    pub fn pieces(&self) -> BTreeSet<Piece> {
-        let has_ipv6 = sysctl::has_ipv6() && self.host.mtu >= LEAST_IPV6_MTU;
-        pieces(self.meets_own_addresses, has_ipv6)
+    pub fn items(&self) -> BTreeSet<SetupItem> {
+        let has_ipv6 = has_ipv6() && self.host.mtu >= LEAST_IPV6_MTU;
+        items(self.accepts_own_addresses, has_ipv6)
     }
 
     /// Which of these pieces are there.
-    pub fn observe(&self, namespace: &Namespace) -> Result<BTreeSet<Piece>> {
-        let mut pieces = self.pieces();
+    pub fn observe(&self, namespace: &Namespace) -> Result<BTreeSet<SetupItem>> {
+        let mut items = self.items();
         let (host, inner) = (&self.host, &self.inner);
-        let seen = netlink::inside(namespace, async |handle| {
-            let families = if sysctl::has_ipv6() { &BOTH[..] } else { &BOTH[..1] };
+        let seen = netlink::run_in(namespace, async |handle| {
+            let families = if has_ipv6() { &BOTH[..] } else { &BOTH[..1] };
             let tables = Tables::read(&handle, families).await?;
             let loopback = netlink::link(&handle, "lo").await?;
             let is_up = loopback.is_some_and(|loopback| loopback.is_up);
@@ -179,56 +181,58 @@ impl Ends {
             Ok((tables, is_up, sysctls))
         });
         let (tables, is_loopback_up, sysctls) = seen.context("cannot look at the way inside")?;
-        pieces.retain(|piece| match piece {
-            Piece::HostAlias => host.alias == ALIAS,
-            Piece::HostSysctl(sysctl) => sysctl.holds(&host.name),
-            Piece::HostUp => host.is_up,
-            Piece::Sysctl(sysctl) => sysctls.contains(sysctl),
-            Piece::LoopbackUp => is_loopback_up,
-            Piece::InnerUp => inner.is_up,
-            Piece::InnerAddress => tables.has_address(inner.index, INNER_V4),
-            Piece::Neighbour(family) => {
+        items.retain(|item| match item {
+            SetupItem::HostAlias => host.alias == ALIAS,
+            SetupItem::HostSysctl(sysctl) => sysctl.holds(&host.name),
+            SetupItem::HostUp => host.is_up,
+            SetupItem::Sysctl(sysctl) => sysctls.contains(sysctl),
+            SetupItem::LoopbackUp => is_loopback_up,
+            SetupItem::InnerUp => inner.is_up,
+            SetupItem::InnerAddress => tables.has_address(inner.index, INNER_V4),
+            SetupItem::Neighbour(family) => {
                 tables.has_neighbour(inner.index, gateway(*family), &host.address)
             }
-            Piece::DefaultRoute(family) => tables.has_route_via(inner.index, gateway(*family)),
-            Piece::Rule(family) => tables.has_rule(*family, VETH_INNER),
-            Piece::LocalRoute(family) => tables.delivers_all(*family),
+            SetupItem::DefaultRoute(family) => {
+                tables.has_default_route(inner.index, gateway(*family))
+            }
+            SetupItem::Rule(family) => tables.has_rule(*family, VETH_INNER),
+            SetupItem::LocalRoute(family) => tables.has_local_route(*family),
         });
-        Ok(pieces)
+        Ok(items)
     }
 
     /// Makes these pieces, whatever there was of them.
-    pub fn make(&self, pieces: &BTreeSet<Piece>, namespace: &Namespace) -> Result<()> {
+    pub fn make(&self, items: &BTreeSet<SetupItem>, namespace: &Namespace) -> Result<()> {
         let (inside, outside): (Vec<_>, Vec<_>) =
-            pieces.iter().copied().partition(|piece| piece.is_inside());
+            items.iter().copied().partition(|item| item.is_inside());
         if !outside.is_empty() {
-            netlink::here(async |handle| self.make_each(&handle, &outside).await)?;
+            netlink::run(async |handle| self.make_each(&handle, &outside).await)?;
         }
         if !inside.is_empty() {
-            netlink::inside(namespace, async |handle| self.make_each(&handle, &inside).await)?;
+            netlink::run_in(namespace, async |handle| self.make_each(&handle, &inside).await)?;
         }
         Ok(())
     }
 
-    async fn make_each(&self, handle: &Handle, pieces: &[Piece]) -> Result<()> {
+    async fn make_each(&self, handle: &Handle, items: &[SetupItem]) -> Result<()> {
         let (host, inner) = (&self.host, self.inner.index);
-        for piece in pieces {
-            match *piece {
-                Piece::HostAlias => netlink::set_alias(handle, host.index, ALIAS).await,
-                Piece::HostSysctl(sysctl) => sysctl.set(&host.name),
-                Piece::HostUp => netlink::set_up(handle, host.index).await,
-                Piece::Sysctl(sysctl) => sysctl.set(VETH_INNER),
-                Piece::LoopbackUp => netlink::set_up(handle, LOOPBACK).await,
-                Piece::InnerUp => netlink::set_up(handle, inner).await,
-                Piece::InnerAddress => routes::add_address(handle, inner, INNER_V4).await,
-                Piece::Neighbour(family) => {
+        for item in items {
+            match *item {
+                SetupItem::HostAlias => netlink::set_alias(handle, host.index, ALIAS).await,
+                SetupItem::HostSysctl(sysctl) => sysctl.set(&host.name),
+                SetupItem::HostUp => netlink::set_up(handle, host.index).await,
+                SetupItem::Sysctl(sysctl) => sysctl.set(VETH_INNER),
+                SetupItem::LoopbackUp => netlink::set_up(handle, LOOPBACK).await,
+                SetupItem::InnerUp => netlink::set_up(handle, inner).await,
+                SetupItem::InnerAddress => routes::add_address(handle, inner, INNER_V4).await,
+                SetupItem::Neighbour(family) => {
                     routes::set_neighbour(handle, inner, gateway(family), &host.address).await
                 }
-                Piece::DefaultRoute(family) => {
-                    routes::route_all_via(handle, inner, gateway(family)).await
+                SetupItem::DefaultRoute(family) => {
+                    routes::add_default_route(handle, inner, gateway(family)).await
                 }
-                Piece::Rule(family) => routes::ask_table(handle, family, VETH_INNER).await,
-                Piece::LocalRoute(family) => routes::deliver_all(handle, family).await,
+                SetupItem::Rule(family) => routes::add_rule(handle, family, VETH_INNER).await,
+                SetupItem::LocalRoute(family) => routes::add_local_route(handle, family).await,
             }?;
         }
         Ok(())
@@ -237,25 +241,34 @@ impl Ends {
 
 const BOTH: [Family; 2] = [Family::V4, Family::V6];
 
-fn pieces(meets_own_addresses: bool, has_ipv6: bool) -> BTreeSet<Piece> {
+fn items(accepts_own_addresses: bool, has_ipv6: bool) -> BTreeSet<SetupItem> {
     let is_had = |sysctl: &Sysctl| has_ipv6 || !sysctl.is_ipv6();
-    let mut pieces =
-        BTreeSet::from([Piece::HostAlias, Piece::HostUp, Piece::LoopbackUp, Piece::InnerUp]);
-    pieces.insert(Piece::InnerAddress);
-    pieces.extend(OF_HOST_END.into_iter().filter(is_had).map(Piece::HostSysctl));
-    if meets_own_addresses {
-        pieces.insert(Piece::HostSysctl(MEETS_OWN_ADDRESSES));
+    let mut items = BTreeSet::from([
+        SetupItem::HostAlias,
+        SetupItem::HostUp,
+        SetupItem::LoopbackUp,
+        SetupItem::InnerUp,
+    ]);
+    items.insert(SetupItem::InnerAddress);
+    items.extend(OF_HOST_END.into_iter().filter(is_had).map(SetupItem::HostSysctl));
+    if accepts_own_addresses {
+        items.insert(SetupItem::HostSysctl(ACCEPT_OWN_ADDRESSES));
     }
-    pieces.extend(INSIDE.into_iter().filter(is_had).map(Piece::Sysctl));
+    items.extend(INSIDE.into_iter().filter(is_had).map(SetupItem::Sysctl));
     for family in BOTH.into_iter().filter(|family| has_ipv6 || *family == Family::V4) {
-        pieces.extend([
-            Piece::Neighbour(family),
-            Piece::DefaultRoute(family),
-            Piece::Rule(family),
-            Piece::LocalRoute(family),
+        items.extend([
+            SetupItem::Neighbour(family),
+            SetupItem::DefaultRoute(family),
+            SetupItem::Rule(family),
+            SetupItem::LocalRoute(family),
         ]);
     }
-    pieces
+    items
+}
+
+/// Whether this kernel has IPv6.
+fn has_ipv6() -> bool {
+    sysctl::exists("net/ipv6")
 }
 
 fn gateway(family: Family) -> IpAddr {
@@ -271,24 +284,26 @@ mod tests {
 
     #[test]
     fn without_ipv6_nothing_of_it_is_expected() {
-        let is_ipv6 = |piece: &Piece| match piece {
-            Piece::HostSysctl(sysctl) | Piece::Sysctl(sysctl) => sysctl.is_ipv6(),
-            Piece::Neighbour(family)
-            | Piece::DefaultRoute(family)
-            | Piece::Rule(family)
-            | Piece::LocalRoute(family) => *family == Family::V6,
+        let is_ipv6 = |item: &SetupItem| match item {
+            SetupItem::HostSysctl(sysctl) | SetupItem::Sysctl(sysctl) => sysctl.is_ipv6(),
+            SetupItem::Neighbour(family)
+            | SetupItem::DefaultRoute(family)
+            | SetupItem::Rule(family)
+            | SetupItem::LocalRoute(family) => *family == Family::V6,
             _ => false,
         };
-        assert!(!pieces(true, false).iter().any(is_ipv6));
-        assert_eq!(pieces(true, true).iter().filter(|piece| is_ipv6(piece)).count(), 9);
+        assert!(!items(true, false).iter().any(is_ipv6));
+        assert_eq!(items(true, true).iter().filter(|item| is_ipv6(item)).count(), 9);
     }
 
     #[test]
     fn a_link_is_up_before_what_it_would_lose_by_being_down() {
-        let pieces: Vec<_> = pieces(false, true).into_iter().collect();
-        let place = |wanted| pieces.iter().position(|piece| *piece == wanted);
-        assert!(place(Piece::InnerUp) < place(Piece::Neighbour(Family::V4)));
-        assert!(place(Piece::Neighbour(Family::V6)) < place(Piece::DefaultRoute(Family::V6)));
-        assert!(place(Piece::HostUp) < place(Piece::InnerUp), "the host end comes first");
+        let items: Vec<_> = items(false, true).into_iter().collect();
+        let place = |wanted| items.iter().position(|item| *item == wanted);
+        assert!(place(SetupItem::InnerUp) < place(SetupItem::Neighbour(Family::V4)));
+        assert!(
+            place(SetupItem::Neighbour(Family::V6)) < place(SetupItem::DefaultRoute(Family::V6))
+        );
+        assert!(place(SetupItem::HostUp) < place(SetupItem::InnerUp), "the host end comes first");
     }
 }

@@ -27,7 +27,7 @@ const ATTEMPTS: u32 = 64;
 #[derive(Debug)]
 pub struct Instance {
     number: u32,
-    folder: PathBuf,
+    directory: PathBuf,
     _lock: Flock<File>,
 }
 
@@ -36,10 +36,11 @@ impl Instance {
     pub fn claim() -> Result<Self> {
         mount_bpffs()?;
         for number in (process::id()..).take(ATTEMPTS as usize) {
-            let folder = folder(number);
-            create_private(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-            if let Some(lock) = lock(&folder)? {
-                return Ok(Self { number, folder, _lock: lock });
+            let directory = directory(number);
+            create_private(&directory)
+                .with_context(|| format!("cannot make {}", directory.display()))?;
+            if let Some(lock) = lock(&directory)? {
+                return Ok(Self { number, directory, _lock: lock });
             }
         }
         anyhow::bail!("{} is full of living instances", root().display())
@@ -53,39 +54,39 @@ impl Instance {
     /// Notes that an interface of this namespace has a qdisc on our account, so that a sweep finds
     /// it even before a filter is there. The kernel lets nothing but folders stand beside pins.
     pub fn note_qdisc(&self, index: u32) -> Result<()> {
-        let path = self.folder.join(format!("{}{index}", qdisc_prefix()?));
+        let path = self.directory.join(format!("{}{index}", qdisc_prefix()?));
         create_private(&path).with_context(|| format!("cannot make {}", path.display()))
     }
 
     /// Takes the note back: somebody else has added that qdisc.
     pub fn forget_qdisc(&self, index: u32) -> Result<()> {
-        let path = self.folder.join(format!("{}{index}", qdisc_prefix()?));
+        let path = self.directory.join(format!("{}{index}", qdisc_prefix()?));
         fs::remove_dir(&path).with_context(|| format!("cannot remove {}", path.display()))
     }
 
     /// Where its maps are pinned.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        if let Err(error) = remove(&self.folder) {
-            tracing::warn!(%error, folder = %self.folder.display(), "these pins were left behind");
+        if let Err(error) = remove(&self.directory) {
+            tracing::warn!(%error, directory = %self.directory.display(), "these pins were left behind");
         }
     }
 }
 
 /// Whether a living process holds instance `number`.
 pub fn is_alive(number: u32) -> bool {
-    let folder = folder(number);
-    folder.is_dir() && !matches!(lock(&folder), Ok(Some(_)))
+    let directory = directory(number);
+    directory.is_dir() && !matches!(lock(&directory), Ok(Some(_)))
 }
 
 /// Whether instance `number` has left its folder behind: then it is dead beyond doubt.
 pub fn is_dead(number: u32) -> bool {
-    matches!(lock(&folder(number)), Ok(Some(_)))
+    matches!(lock(&directory(number)), Ok(Some(_)))
 }
 
 /// The numbers of all instances that have a folder, dead or alive.
@@ -98,7 +99,7 @@ pub fn numbers() -> io::Result<Vec<u32>> {
 }
 
 /// Where an instance pins its maps.
-pub fn folder(number: u32) -> PathBuf {
+pub fn directory(number: u32) -> PathBuf {
     root().join(number.to_string())
 }
 
@@ -108,29 +109,31 @@ fn qdisc_prefix() -> io::Result<String> {
 }
 
 /// The interfaces of this namespace that an instance has noted a qdisc on.
-fn noted_qdiscs(folder: &Path) -> io::Result<Vec<u32>> {
+fn noted_qdiscs(directory: &Path) -> io::Result<Vec<u32>> {
     let prefix = qdisc_prefix()?;
     let names =
-        fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        fs::read_dir(directory)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     Ok(names.filter_map(|name| name.strip_prefix(&prefix)?.parse().ok()).collect())
 }
 
 /// Whether any instance has noted a qdisc on an interface of this namespace.
 pub fn is_qdisc_noted(index: u32) -> bool {
-    let folders = folders().unwrap_or_default();
-    folders.iter().any(|folder| noted_qdiscs(folder).is_ok_and(|noted| noted.contains(&index)))
+    let directories = directories().unwrap_or_default();
+    directories
+        .iter()
+        .any(|directory| noted_qdiscs(directory).is_ok_and(|noted| noted.contains(&index)))
 }
 
 /// Removes the folders of instances that nobody holds, and returns them. The interfaces that they
 /// have noted a qdisc on are told to `qdisc`.
 pub fn sweep(mut qdisc: impl FnMut(u32)) -> Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
-    for folder in folders()? {
+    for directory in directories()? {
         // Held while it is removed, so that nobody claims it half-way.
-        if let Some(_held) = lock(&folder)? {
-            noted_qdiscs(&folder).unwrap_or_default().into_iter().for_each(&mut qdisc);
-            remove(&folder).with_context(|| format!("cannot remove {}", folder.display()))?;
-            removed.push(folder);
+        if let Some(_held) = lock(&directory)? {
+            noted_qdiscs(&directory).unwrap_or_default().into_iter().for_each(&mut qdisc);
+            remove(&directory).with_context(|| format!("cannot remove {}", directory.display()))?;
+            removed.push(directory);
         }
     }
     Ok(removed)
@@ -138,13 +141,13 @@ pub fn sweep(mut qdisc: impl FnMut(u32)) -> Result<Vec<PathBuf>> {
 
 /// The folders of instances that nobody holds.
 pub fn dead() -> Result<Vec<PathBuf>> {
-    let mut dead = folders()?;
-    dead.retain(|folder| matches!(lock(folder), Ok(Some(_))));
+    let mut dead = directories()?;
+    dead.retain(|directory| matches!(lock(directory), Ok(Some(_))));
     Ok(dead)
 }
 
 /// The folders of all instances.
-fn folders() -> Result<Vec<PathBuf>> {
+fn directories() -> Result<Vec<PathBuf>> {
     let root = root();
     let entries = match fs::read_dir(&root) {
         Ok(entries) => entries,
@@ -153,8 +156,10 @@ fn folders() -> Result<Vec<PathBuf>> {
             return Err(error).with_context(|| format!("cannot read {}", root.display()));
         }
     };
-    let folders = entries.map(|entry| Ok(entry?.path()));
-    folders.filter(|path| !path.as_ref().is_ok_and(|path| path.ends_with(hold::FOLDER))).collect()
+    let directories = entries.map(|entry| Ok(entry?.path()));
+    directories
+        .filter(|path| !path.as_ref().is_ok_and(|path| path.ends_with(hold::DIRECTORY)))
+        .collect()
 }
 
 fn root() -> PathBuf {
@@ -162,8 +167,8 @@ fn root() -> PathBuf {
 }
 
 /// Removes a folder of pins, and the folder of all instances if it was the last.
-fn remove(folder: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(folder)? {
+fn remove(directory: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             fs::remove_dir(entry.path())?;
@@ -171,30 +176,30 @@ fn remove(folder: &Path) -> io::Result<()> {
             fs::remove_file(entry.path())?;
         }
     }
-    fs::remove_dir(folder)?;
+    fs::remove_dir(directory)?;
     // Fails as long as another instance is there, as it should.
     let _ = fs::remove_dir(root());
     Ok(())
 }
 
 /// Locks a folder, or says that somebody else has, or that it is gone.
-fn lock(folder: &Path) -> Result<Option<Flock<File>>> {
-    let file = match File::open(folder) {
+fn lock(directory: &Path) -> Result<Option<Flock<File>>> {
+    let file = match File::open(directory) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => {
-            return Err(error).with_context(|| format!("cannot open {}", folder.display()));
+            return Err(error).with_context(|| format!("cannot open {}", directory.display()));
         }
     };
     let opened = file.metadata().map(|metadata| metadata.ino());
     let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
     // A sweep may have removed the folder between the two steps.
-    let there = fs::metadata(folder).map(|metadata| metadata.ino());
+    let there = fs::metadata(directory).map(|metadata| metadata.ino());
     Ok(matches!((opened, there), (Ok(a), Ok(b)) if a == b).then_some(lock))
 }
 
-fn create_private(folder: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder)
+fn create_private(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
 /// Whether bpffs is mounted at its usual place.

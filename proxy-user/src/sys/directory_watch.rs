@@ -1,4 +1,4 @@
-//! Folders that are watched for changes of what is in them: inotify.
+//! Watching directories for changes to what is in them (inotify).
 
 use std::future::pending;
 use std::io;
@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use tokio::io::unix::AsyncFd;
 
-/// Some folders that are watched. Needs a tokio runtime.
+/// A watch on some directories. Needs a tokio runtime.
 #[derive(Debug)]
-pub struct FolderWatch(AsyncFd<Source>);
+pub struct DirectoryWatch(AsyncFd<Source>);
 
 #[derive(Debug)]
 struct Source(Inotify);
@@ -27,18 +27,18 @@ impl AsFd for Source {
     }
 }
 
-impl FolderWatch {
-    /// Watches for files that are written, renamed, made or removed there.
-    pub fn new(folders: &[PathBuf]) -> io::Result<Self> {
+impl DirectoryWatch {
+    /// Watches for files that are written, renamed, created or removed there.
+    pub fn new(directories: &[PathBuf]) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
         let changes = AddWatchFlags::IN_CLOSE_WRITE
             | AddWatchFlags::IN_MOVED_TO
             | AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_DELETE;
-        for folder in folders {
-            inotify.add_watch(folder, changes)?;
+        for directory in directories {
+            inotify.add_watch(directory, changes)?;
         }
-        #[allow(deprecated, reason = "its successor is unsafe; a `Source` keeps its descriptor")]
+        #[allow(deprecated, reason = "its replacement is unsafe; a `Source` keeps its descriptor")]
         let watched = AsyncFd::new(Source(inotify))?;
         Ok(Self(watched))
     }
@@ -47,7 +47,7 @@ impl FolderWatch {
     pub async fn changed(&mut self) {
         loop {
             let Ok(mut ready) = self.0.readable().await else {
-                // The runtime ends, and the wait with it.
+                // The runtime is shutting down.
                 return pending().await;
             };
             if ready.try_io(|source| Ok(source.get_ref().0.read_events()?)).is_ok() {
@@ -56,9 +56,9 @@ impl FolderWatch {
         }
     }
 
-    /// Forgets what has changed so far.
+    /// Discards the changes so far.
     pub fn forget(&mut self) {
-        // Fails when there is nothing, and for no other reason.
+        // Fails only when there is nothing to read.
         let _ = self.0.get_ref().0.read_events();
     }
 }
