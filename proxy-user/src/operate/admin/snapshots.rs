@@ -71,7 +71,7 @@ impl Snapshot {
         self.ask == Request::Scrape || self.ask == *ask
     }
 
-    /// As OpenMetrics text, encoded once.
+    /// As `OpenMetrics` text, encoded once.
     pub fn metrics(&self) -> Result<Bytes, String> {
         let written = self.metrics.get_or_init(|| {
             let text = metrics::encode(self.status.as_ref()?);
