@@ -2,10 +2,8 @@
 //!
 //! An input is a file's text.
 
-use foreword::config::word::Position;
-use foreword::config::{
-    Invalid, RawConfig, Settings, Written, difference, explain, file, validate,
-};
+use foreword::config::value::Position;
+use foreword::config::{Invalid, RawConfig, Settings, Syntax, difference, explain, file, validate};
 
 use serde_json::Value;
 
@@ -26,7 +24,7 @@ pub fn check(data: &[u8]) {
         rule.outbound.tlvs.add.sort_by_key(|tlv| tlv.key.clone());
     }
     let again = check_written(&raw);
-    match validate(&raw, Written::File) {
+    match validate(&raw, Syntax::File) {
         Ok(settings) => check_settings(&settings, &again),
         Err(invalid) => check_refusal(text, &invalid),
     }
@@ -49,7 +47,7 @@ fn check_written(raw: &RawConfig) -> RawConfig {
 
 /// The same words mean the same, and each fact of it can be told.
 fn check_settings(settings: &Settings, again: &RawConfig) {
-    let same = validate(again, Written::File).expect("the same words are as valid");
+    let same = validate(again, Syntax::File).expect("the same words are as valid");
     assert_eq!(*settings, same);
     for line in explain::explain(settings) {
         check_line(&line);
@@ -66,7 +64,7 @@ fn check_refusal(text: &str, invalid: &Invalid) {
     let line = invalid.to_string();
     check_line(&line);
     let named = match invalid {
-        Invalid::Missing { field, fix } | Invalid::Value { field, fix, .. } => [field, fix],
+        Invalid::Missing { field, fix, .. } | Invalid::Value { field, fix, .. } => [field, fix],
         Invalid::Range { field, .. } => [field, field],
         Invalid::TrustsNobody { wanted, everybody, .. } => [wanted, everybody],
     };

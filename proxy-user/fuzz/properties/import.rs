@@ -3,7 +3,8 @@
 //! An input is what `foreword import` reads.
 
 use foreword::config::import::{Blanks, Import, Reader};
-use foreword::config::{Invalid, RawConfig, Written, file, validate};
+use foreword::config::raw::RawRule;
+use foreword::config::{Invalid, RawConfig, Syntax, file, validate};
 
 use super::words::check_line;
 
@@ -20,7 +21,7 @@ pub fn check(data: &[u8]) {
     }
     let blank = check_written(&import);
     if !import.is_complete() {
-        validate(&blank, Written::File).expect_err("a blank is refused");
+        validate(&blank, Syntax::File).expect_err("a blank is refused");
     }
     import.fill(blanks(&blank)).expect("blanks are what can be filled in");
     assert!(import.is_complete());
@@ -37,10 +38,12 @@ fn check_written(import: &Import) -> RawConfig {
 /// Everything that a file leaves blank, with a port of its own for each rule.
 fn blanks(raw: &RawConfig) -> Blanks {
     let open = raw.rules.iter().filter(|rule| rule.ports.is_empty());
-    let reads = raw.rules.iter().any(|rule| &*rule.inbound.mode != "off");
+    let is_off = |rule: &RawRule| rule.inbound.mode.as_deref() == Some("off");
+    let reads = !raw.rules.iter().all(is_off);
+    let name = |rule: &RawRule| rule.name.as_deref().expect("an import names its rules").to_owned();
     Blanks {
         interfaces: vec!["eth0".to_owned()],
-        ports: open.zip(60_000..).map(|(rule, port)| format!("{}={port}", &*rule.name)).collect(),
+        ports: open.zip(60_000..).map(|(rule, port)| format!("{}={port}", name(rule))).collect(),
         trusted: if reads { vec!["10.0.0.0/28".to_owned()] } else { Vec::new() },
     }
 }
@@ -48,7 +51,7 @@ fn blanks(raw: &RawConfig) -> Blanks {
 /// It says what the documents do. These can ask for one port twice, and for nothing else that makes
 /// no sense.
 fn check_valid(raw: &RawConfig) {
-    match validate(raw, Written::File) {
+    match validate(raw, Syntax::File) {
         Ok(settings) => assert_eq!(settings.rules.len(), raw.rules.len()),
         Err(Invalid::Value { field, .. }) if field.ends_with("ports") => {}
         Err(invalid) => panic!("{invalid}"),

@@ -4,14 +4,23 @@
 //! policy's own.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::sync::LazyLock;
 
 use arbitrary::{Arbitrary, Unstructured};
 use foreword::address::{Cidr, OriginalDst, PeerAddr};
-use foreword::config::settings::{Inbound, Mode, ServerFirst, Untrusted};
-use foreword::header::{Endpoints, Limits, Origin};
+use foreword::config::settings::{Inbound, Mode, Untrusted};
+use foreword::config::{Syntax, file, validate};
+use foreword::header::{Endpoints, Origin};
 use foreword::policy::{Action, decide, effective_origin};
 use proxy_common::Reason;
+
+/// What policy doesn't look at.
+static DEFAULT: LazyLock<Inbound> = LazyLock::new(|| {
+    let text = "{ interfaces: [a], rules: [{ name: a, ports: [1], inbound: { mode: 'off' }, outbound: { \
+                version: none } }] }";
+    let raw = file::parse(text).expect("it is YAML");
+    validate(&raw, Syntax::File).expect("it is valid").rules.remove(0).inbound
+});
 
 /// More would only take longer.
 const MOST_RANGES: usize = 8;
@@ -81,10 +90,7 @@ impl Case {
             trusted: self.ranges.iter().map(|range| range.written()).collect(),
             hairpin: self.hairpin.iter().map(|range| range.written()).collect(),
             untrusted: if self.direct { Untrusted::Direct } else { Untrusted::Refuse },
-            limits: Limits::default(),
-            timeout: Duration::from_secs(5),
-            server_first: ServerFirst::Wait,
-            reject_second: false,
+            ..DEFAULT.clone()
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::config::field::{self, At};
+use crate::config::field::{Syntax, field};
 use crate::config::settings::ConnectionLimits;
 use crate::steer::advice::Advice;
 use crate::sys::environment::Environment;
@@ -48,14 +48,14 @@ impl DescriptorBudget {
     /// Advice if more connections are configured than there are descriptors for.
     pub fn shortage(
         &self,
-        at: At<'_>,
+        at: Syntax,
         limits: ConnectionLimits,
         environment: Environment,
     ) -> Option<Advice> {
         let asked = u64::from(limits.connections?.get());
         let (files, allowed) = (self.files, self.connections);
         let needed = OWN + PIPES * FILES_OF_A_PIPE + asked * FILES_OF_A_CONNECTION;
-        let limit = at.write(field::MAX_CONNECTIONS, &asked.to_string());
+        let limit = at.write(field!(limits.connections), &asked.to_string());
         (asked > allowed).then(|| Advice {
             what: format!("{limit}: {files} files may be open, which is enough for {allowed}"),
             mend: format!(
@@ -86,8 +86,9 @@ mod tests {
     fn what_is_needed_is_enough() {
         let budget = DescriptorBudget::of(1024).unwrap();
         assert_eq!(budget.connections, 400);
-        assert_eq!(budget.shortage(At::File, asked(400), Environment::Host), None);
-        let words = budget.shortage(At::File, asked(401), Environment::Host).unwrap().to_string();
+        assert_eq!(budget.shortage(Syntax::File, asked(400), Environment::Host), None);
+        let words =
+            budget.shortage(Syntax::File, asked(401), Environment::Host).unwrap().to_string();
         assert!(words.starts_with("limits.connections: 401: 1024 files may be open"), "{words}");
         assert!(words.contains("allow 1026"), "{words}");
         assert_eq!(DescriptorBudget::of(1026).unwrap().connections, 401);

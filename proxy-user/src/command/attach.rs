@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use super::Failure;
 use super::cli::Attach;
-use crate::config::{Settings, Written, validate};
+use crate::config::{Settings, Syntax, validate};
 use crate::logging;
 use crate::service::{self, AfterTakeover, ConfigSource};
 use crate::steer::Steering;
@@ -13,8 +13,8 @@ use crate::sys::low_fds::LowFds;
 /// Runs until a signal ends it.
 pub fn run(arguments: Attach) -> Result<(), Failure> {
     let (take_over, log) = (arguments.take_over, arguments.log);
-    let config = arguments.into_config()?;
-    let settings = Settings { take_over, ..validate(&config, Written::Flags)? };
+    let config = arguments.into_config();
+    let settings = Settings { take_over, ..validate(&config, Syntax::Flags)? };
     // Before anything else opens a descriptor.
     let low_fds = LowFds::reserve(Steering::low_fds(&settings)).context("cannot open /dev/null")?;
     logging::start(log.into()).context("cannot start to log")?;

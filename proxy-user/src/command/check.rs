@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 
 use super::Failure;
 use super::cli::Check;
+use crate::config::Syntax;
 use crate::config::explain::explain;
-use crate::config::field::At;
 use crate::config::file;
 use crate::service::config_file::ConfigFile;
 use crate::service::resolver::look_up_now;
@@ -23,7 +23,7 @@ pub fn run(arguments: &Check) -> Result<(), Failure> {
     for line in explain(&settings) {
         let _ = writeln!(text, "{line}");
     }
-    for advice in advice::on_long_headers(&settings.rules, At::File) {
+    for advice in advice::on_long_headers(&settings.rules, Syntax::File) {
         let _ = writeln!(text, "warning      {advice}");
     }
     Ok(print(&text)?)

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::config::raw::defaults;
 use crate::logging;
@@ -54,6 +55,10 @@ pub enum Command {
     /// Say whether this node is fit for Foreword, and what to mend; changes nothing. Exit code 1
     /// if Foreword would not work, as it is started here; 0 otherwise, also with warnings.
     Doctor(Doctor),
+    /// Generate what is shipped beside the binary: shell completions, man pages, and the reference of
+    /// all options.
+    #[command(subcommand, hide = true)]
+    Generate(Generate),
     /// Find out whether an upstream accepts PROXY headers, requires them or rejects them. Makes
     /// a handful of connections to it; needs no privileges.
     Probe(Probe),
@@ -242,6 +247,25 @@ pub struct Decode {
     /// Write JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What to generate.
+#[derive(Debug, Subcommand)]
+pub enum Generate {
+    /// Print the completion script of a shell.
+    Completions {
+        /// The shell.
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Write a man page for each command into a folder.
+    Man {
+        /// The folder, which is made if it isn't there.
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+    /// Print docs/configuration.md.
+    Reference,
 }
 
 /// Where to look.

@@ -6,16 +6,12 @@ use anyhow::{Context as _, Result};
 
 use super::render::connections::list;
 use super::{Failure, cli};
-use crate::config::field::{At, Field};
-use crate::config::validate::duration;
-use crate::config::word::Word;
+use crate::config::Invalid;
+use crate::config::validate::flag_duration;
 use crate::operate::admin::{Request, client};
 use crate::operate::report::connections::{Connection, Filter};
 use crate::operate::report::pinned;
 use crate::steer;
-
-const CLIENT: Field = Field::flag("--client");
-const OLDER: Field = Field::flag("--older");
 
 /// Shows those that are wanted, of all runs. Of instances that don't answer, it shows what the
 /// kernel knows.
@@ -50,10 +46,10 @@ fn all(arguments: &cli::Connections) -> Vec<Connection> {
 fn filter(arguments: &cli::Connections) -> Result<Filter, Failure> {
     let client = arguments.client.as_ref().map(|text| {
         let fix = "write an address or a range, such as 203.0.113.0/24";
-        text.parse().map_err(|_| At::Flags.refuse(CLIENT, &Word::from(text.as_str()), fix))
+        text.parse().map_err(|_| Invalid::flag("--client", text, fix))
     });
     let older = arguments.older.as_ref();
-    let older = older.map(|text| duration(At::Flags, OLDER, &Word::from(text.as_str())));
+    let older = older.map(|text| flag_duration("--older", text));
     Ok(Filter {
         rule: arguments.rule.clone(),
         client: client.transpose()?,

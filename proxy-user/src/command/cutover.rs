@@ -7,17 +7,13 @@ use anyhow::{Context as _, Result};
 
 use super::render::cutover::describe;
 use super::{Failure, cli};
-use crate::config::field::{At, Field};
-use crate::config::validate::duration;
-use crate::config::word::Word;
+use crate::config::validate::flag_duration;
 use crate::operate::admin::{Request, client};
 use crate::operate::report::cutover::Cutover;
 
-const QUIET: Field = Field::flag("--quiet");
-
 /// Says how far it is, or tightens a rule. The exit code says whether all that is shown is ready.
 pub fn run(arguments: &cli::Cutover) -> Result<ExitCode, Failure> {
-    let quiet = duration(At::Flags, QUIET, &Word::from(arguments.quiet.as_str()))?;
+    let quiet = flag_duration("--quiet", &arguments.quiet)?;
     let socket = &arguments.admin.socket;
     let rule = arguments.rule.clone();
     let report = if arguments.tighten {

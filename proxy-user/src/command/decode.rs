@@ -9,8 +9,8 @@ use anyhow::{Context as _, anyhow};
 
 use super::Failure;
 use super::cli::Decode;
-use crate::config::field::{At, Field};
-use crate::config::validate::inbound::max_header;
+use crate::config::Invalid;
+use crate::config::validate::flag_max_header;
 use crate::header::{Limits, Versions};
 use crate::inspect::decoded::{Decoded, Input};
 use crate::inspect::hex;
@@ -27,7 +27,7 @@ struct Source {
 
 /// Exit code 0 for bytes that begin with a valid header, 1 for others.
 pub fn run(arguments: &Decode) -> Result<ExitCode, Failure> {
-    let max_header = max_header(At::Flags, &arguments.max_header.as_str().into())?;
+    let max_header = flag_max_header(&arguments.max_header)?;
     let Source { bytes, more } = source(arguments)?;
     let limits = Limits { max_header, versions: Versions::ALL };
     let decoded = Decoded::of(Input { bytes: &bytes, more }, limits);
@@ -45,7 +45,7 @@ fn source(arguments: &Decode) -> Result<Source, Failure> {
         (Some(path), _) => read_file(path)?,
         (None, []) if io::stdin().is_terminal() => {
             let fix = "write bytes in hex, --file PATH, or - for standard input";
-            return Err(At::Flags.missing(Field::flag("HEX"), fix).into());
+            return Err(Invalid::missing_argument("HEX", fix).into());
         }
         (None, []) => read(io::stdin().lock()).context("cannot read standard input")?,
         (None, [dash]) if dash == "-" => {

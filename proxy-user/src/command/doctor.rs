@@ -9,7 +9,6 @@ use super::Failure;
 use super::cli::Doctor;
 use super::render::doctor::describe;
 use crate::config::validate;
-use crate::config::word::Word;
 use crate::operate::doctor::facts::Facts;
 use crate::operate::doctor::intent::Intent;
 use crate::operate::doctor::judge;
@@ -35,6 +34,5 @@ fn intent(arguments: &Doctor) -> Result<Intent, Failure> {
         let names = file.judge_names(&settings, &look_up_now(&settings.upstream_names())?)?;
         return Ok(Intent { names, ..Intent::from(settings) });
     }
-    let words: Vec<_> = arguments.interfaces.iter().map(|word| Word::from(word.as_str())).collect();
-    Ok(Intent { steering: validate::interfaces(&words)?, ..Intent::default() })
+    Ok(Intent { steering: validate::interfaces(&arguments.interfaces)?, ..Intent::default() })
 }

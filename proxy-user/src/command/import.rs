@@ -8,10 +8,9 @@ use anyhow::Context as _;
 
 use super::Failure;
 use super::cli::Import;
-use crate::config::field::{At, Field};
 use crate::config::import::{BadDocument, Blanks, Reader};
-use crate::config::word::place;
-use crate::config::{Written, file, validate};
+use crate::config::value::place;
+use crate::config::{Invalid, Syntax, file, validate};
 
 const STDIN: &str = "standard input";
 
@@ -56,7 +55,7 @@ pub fn run(arguments: &Import) -> Result<(), Failure> {
     if import.is_complete() {
         // The flags' words may make no sense. With a blank, that is for `foreword check` to say.
         let config = file::parse(&text).context("what was written is no configuration")?;
-        validate(&config, Written::File)?;
+        validate(&config, Syntax::File)?;
     }
     io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;
     Ok(())
@@ -68,7 +67,7 @@ fn files(arguments: &Import) -> Result<Vec<PathBuf>, Failure> {
     }
     if io::stdin().is_terminal() {
         let fix = "name files with kgateway's policies, or - for standard input";
-        return Err(At::Flags.missing(Field::flag("FILE"), fix).into());
+        return Err(Invalid::missing_argument("FILE", fix).into());
     }
     Ok(vec![PathBuf::from("-")])
 }

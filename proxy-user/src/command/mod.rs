@@ -8,9 +8,11 @@ mod connections;
 mod cutover;
 mod decode;
 mod doctor;
+mod generate;
 mod health;
 mod import;
 mod probe;
+mod reference;
 mod reload;
 mod render;
 mod run;
@@ -73,6 +75,7 @@ pub fn run() -> ExitCode {
         Command::Health(arguments) => done(health::run(&arguments)),
         Command::Connections(arguments) => connections::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Cutover(arguments) => cutover::run(&arguments),
+        Command::Generate(what) => done(generate::run(&what)),
         Command::Import(arguments) => import::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Cleanup => done(cleanup::run()),
         Command::Decode(arguments) => decode::run(&arguments),

@@ -11,8 +11,7 @@ use super::Failure;
 use super::cli::Probe;
 use crate::address::UpstreamAddr;
 use crate::config::Invalid;
-use crate::config::field::{At, Field};
-use crate::config::validate::duration;
+use crate::config::validate::flag_duration;
 use crate::inspect::probe::exchange::{Timeouts, exchange, reach};
 use crate::inspect::probe::message::{HeaderKind, Request};
 use crate::inspect::probe::plan::{ProbePlan, ProbeStep};
@@ -22,21 +21,15 @@ use crate::inspect::probe::verdict::{Outcome, Verdict, judge};
 /// A pause as long as this ends the reply to a request.
 const SETTLED: Duration = Duration::from_millis(300);
 
-const TIMEOUT: Field = Field::flag("--timeout");
-
 /// Exit code 0 for a clear verdict, 1 for an unclear one.
 pub fn run(arguments: &Probe) -> Result<ExitCode, Failure> {
     let host = host(&arguments.upstream)?;
     let plan = ProbePlan { header: header(&arguments.send)?, request: request(arguments, host)? };
-    let timeout = duration(At::Flags, TIMEOUT, &arguments.timeout.as_str().into())?;
+    let timeout = flag_duration("--timeout", &arguments.timeout)?;
     if timeout.is_zero() {
-        return Err(refuse(TIMEOUT, &arguments.timeout, "write a time above 0").into());
+        return Err(Invalid::flag("--timeout", &arguments.timeout, "write a time above 0").into());
     }
     Ok(probe(&arguments.upstream, &plan, timeout)?)
-}
-
-fn refuse(field: Field, text: &str, fix: &str) -> Invalid {
-    At::Flags.refuse(field, &text.into(), fix)
 }
 
 /// The host without its port and without an IPv6 address's brackets.
@@ -47,8 +40,8 @@ fn host(upstream: &str) -> Result<&str, Invalid> {
     });
     let Some((host, _)) = parts else {
         let shown = upstream.escape_debug().to_string();
-        return Err(refuse(
-            Field::flag("HOST:PORT"),
+        return Err(Invalid::flag(
+            "HOST:PORT",
             &shown,
             "write it as example.org:443 or [fd00::1]:443",
         ));
@@ -58,7 +51,7 @@ fn host(upstream: &str) -> Result<&str, Invalid> {
 
 fn header(word: &str) -> Result<HeaderKind, Invalid> {
     word.parse().map_err(|_| {
-        refuse(Field::flag("--send"), &word.escape_debug().to_string(), "write v1, v2 or local")
+        Invalid::flag("--send", &word.escape_debug().to_string(), "write v1, v2 or local")
     })
 }
 
@@ -66,7 +59,7 @@ fn request(arguments: &Probe, host: &str) -> Result<Request, Invalid> {
     match &arguments.request {
         Some(text) => Request::own(text).map_err(|_| {
             let fix = r"write \r, \n, \t, \0, \\ or \x and two hex digits after a backslash";
-            refuse(Field::flag("--request"), &text.escape_debug().to_string(), fix)
+            Invalid::flag("--request", &text.escape_debug().to_string(), fix)
         }),
         None if arguments.tls => Ok(Request::tls(host)),
         None => Ok(Request::http(host)),

@@ -1,6 +1,6 @@
 //! What a running process can take in, and what takes a new one.
 
-use super::field::{self, At, Field};
+use super::field::{Field, field};
 use super::settings::{InterfacePattern, Rule, Settings, WhenAbsent};
 
 /// A change that takes a new process.
@@ -23,27 +23,27 @@ pub fn movable(old: &Settings, new: &Settings) -> Result<(), Unmovable> {
         before.iter().all(|pattern| after.contains(pattern))
     };
     let checks: [(Field, bool); 15] = [
-        (field::INTERFACES, keeps(&before.interfaces, &after.interfaces)),
+        (field!(interfaces), keeps(&before.interfaces, &after.interfaces)),
         (
-            field::UPSTREAM_INTERFACES,
+            field!(upstream_interfaces),
             keeps(&before.upstream_interfaces, &after.upstream_interfaces),
         ),
-        (field::POD_INTERFACES, before.pod_interfaces == after.pod_interfaces),
-        (field::TRUSTED_INTERFACES, before.trusted_interfaces == after.trusted_interfaces),
-        (field::HOOK, before.hook == after.hook),
-        (field::GUARD_HOOK, before.guard_hook == after.guard_hook),
-        (field::REPLY, before.reply == after.reply),
-        (field::WORKERS, old.workers == new.workers),
-        (field::ADMIN_SOCKET, old.admin.socket == new.admin.socket),
-        (field::ADMIN_HTTP, old.admin.http == new.admin.http),
-        (field::SOURCE, !begins(Rule::shows_clients)),
-        (field::WHEN_ABSENT, !begins(|rule| rule.when_absent == WhenAbsent::Drop)),
-        (field::GUARD, !begins(Rule::is_guarded)),
-        (field::HAIRPIN, !begins(|rule| !rule.inbound.hairpin.is_empty())),
-        (field::MODE, !begins(Rule::may_guard_answers)),
+        (field!(pod_interfaces), before.pod_interfaces == after.pod_interfaces),
+        (field!(trusted_interfaces), before.trusted_interfaces == after.trusted_interfaces),
+        (field!(hook), before.hook == after.hook),
+        (field!(guard_hook), before.guard_hook == after.guard_hook),
+        (field!(reply), before.reply == after.reply),
+        (field!(workers), old.workers == new.workers),
+        (field!(admin.socket), old.admin.socket == new.admin.socket),
+        (field!(admin.http), old.admin.http == new.admin.http),
+        (field!(rule.upstream.source), !begins(Rule::shows_clients)),
+        (field!(rule.when_absent), !begins(|rule| rule.when_absent == WhenAbsent::Drop)),
+        (field!(rule.guard.enabled), !begins(Rule::is_guarded)),
+        (field!(rule.hairpin.sources), !begins(|rule| !rule.inbound.hairpin.is_empty())),
+        (field!(rule.inbound.mode), !begins(Rule::may_guard_answers)),
     ];
     match checks.into_iter().find(|(_, is_movable)| !is_movable) {
-        Some((field, _)) => Err(Unmovable { field: At::File.name(field) }),
+        Some((field, _)) => Err(Unmovable { field: field.key() }),
         None => Ok(()),
     }
 }
@@ -51,7 +51,7 @@ pub fn movable(old: &Settings, new: &Settings) -> Result<(), Unmovable> {
 #[cfg(test)]
 mod tests {
     use super::super::file::parse;
-    use super::super::{Written, validate};
+    use super::super::{Syntax, validate};
     use super::*;
 
     const OLD: &str = "
@@ -64,7 +64,7 @@ rules:
 ";
 
     fn to(new: &str) -> Result<(), String> {
-        let settings = |text: &str| validate(&parse(text).unwrap(), Written::File).unwrap();
+        let settings = |text: &str| validate(&parse(text).unwrap(), Syntax::File).unwrap();
         movable(&settings(OLD), &settings(new)).map_err(|error| error.to_string())
     }
 

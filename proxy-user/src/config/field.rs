@@ -1,134 +1,128 @@
-//! What a field is called: a flag on the command line of `attach`, a key in a file. A refusal
-//! speaks the language that it answers.
+//! What an option is called: a flag on the command line of `attach`, a key in a file. Both names come
+//! from where it is defined ([`raw`](super::raw)); a refusal uses the one that its reader wrote.
 
-use super::validate::Invalid;
-use super::word::{OneLine, Word};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-/// A field's two names.
-#[derive(Clone, Copy, Debug)]
-pub struct Field {
-    flag: &'static str,
-    key: &'static str,
+use clap::{Arg, Args as _, Command};
+
+use super::raw::{RawConfig, RawRule};
+
+/// An option, by its path among the [raw](super::raw) types; made by `field!`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field(&'static [&'static str]);
+
+/// The option with this path: `field!(limits.memory)` of [`RawConfig`], `field!(rule.inbound.mode)` of
+/// [`RawRule`]. A path that leads nowhere doesn't compile.
+macro_rules! field {
+    (rule $(.$name:ident)+) => {{
+        let _ = |rule: &$crate::config::raw::RawRule| { let _ = &rule $(.$name)+; };
+        $crate::config::field::Field::new(&[$(stringify!($name)),+])
+    }};
+    ($($name:ident).+) => {{
+        let _ = |config: &$crate::config::raw::RawConfig| { let _ = &config.$($name).+; };
+        $crate::config::field::Field::new(&[$(stringify!($name)),+])
+    }};
 }
+pub(crate) use field;
 
-macro_rules! fields {
-    ($($name:ident = $flag:literal, $key:literal;)+) => {
-        $(pub(crate) const $name: Field = Field { flag: $flag, key: $key };)+
+/// The flags of `attach`, by the last names of their paths, which have to differ.
+static FLAGS: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+    let name = |flag: &Arg| match (flag.get_long(), flag.get_value_names()) {
+        (Some(long), _) => format!("--{long}"),
+        (None, Some([name, ..])) => name.to_string(),
+        (None, _) => flag.get_id().to_string(),
     };
-}
-
-fields! {
-    INTERFACES = "interface", "interfaces";
-    UPSTREAM_INTERFACES = "--upstream-interface", "upstreamInterfaces";
-    POD_INTERFACES = "--pod-interface", "podInterfaces";
-    TRUSTED_INTERFACES = "--trusted-interface", "trustedInterfaces";
-    HOOK = "--hook", "hook";
-    GUARD_HOOK = "--guard-hook", "guardHook";
-    REPLY = "--reply", "reply";
-    WORKERS = "--workers", "workers";
-    DRAIN_TIMEOUT = "--drain-timeout", "drainTimeout";
-    MAX_CONNECTIONS = "--max-connections", "limits.connections";
-    MAX_PER_SOURCE = "--max-per-source", "limits.perSource";
-    MAX_MEMORY = "--max-memory", "limits.memory";
-    IPV6_PREFIX = "--ipv6-prefix", "limits.ipv6Prefix";
-    ADMIN_SOCKET = "--admin-socket", "admin.socket";
-    ADMIN_HTTP = "--admin-http", "admin.http";
-    RULES = "rule", "rules";
-    NAME = "--name", "name";
-    PORTS = "--port", "ports";
-    DESTINATIONS = "--destination", "destinations";
-    MODE = "--inbound", "inbound.mode";
-    TRUSTED = "--trust", "inbound.trusted";
-    UNTRUSTED = "--untrusted", "inbound.untrusted";
-    VERSIONS = "--versions", "inbound.versions";
-    HEADER_TIMEOUT = "--header-timeout", "inbound.timeout";
-    MAX_HEADER = "--max-header", "inbound.maxHeader";
-    SERVER_FIRST = "--server-first", "inbound.serverFirst";
-    OUTBOUND = "--outbound", "outbound.version";
-    OUTBOUND_LOCAL = "--outbound-local", "outbound.local";
-    TLV_PASS = "--tlv-pass", "outbound.tlvs.pass";
-    TLV_DROP = "--tlv-drop", "outbound.tlvs.drop";
-    TLV_ADD = "--tlv-add", "outbound.tlvs.add";
-    TLV_CRC32C = "--tlv-crc32c", "outbound.tlvs.crc32c";
-    UPSTREAM = "--upstream", "upstream.address";
-    RESOLVE = "--resolve", "upstream.resolve";
-    SOURCE = "--source", "upstream.source";
-    SOURCE_ADDRESSES = "--source-address", "upstream.sourceAddresses";
-    WHEN_DOWN = "--when-down", "upstream.whenDown";
-    CONNECT_TIMEOUT = "--connect-timeout", "upstream.connectTimeout";
-    IDLE_TIMEOUT = "--idle-timeout", "idleTimeout";
-    GUARD = "--guard", "guard.enabled";
-    SYN_LIMIT = "--syn-limit", "guard.synPerSecondPerSource";
-    ANSWERS = "--guard-answers", "guard.answers";
-    HAIRPIN = "--hairpin", "hairpin.sources";
-    WHEN_ABSENT = "--when-absent", "whenAbsent";
-}
+    let flags = RawRule::augment_args(RawConfig::augment_args(Command::new("attach")));
+    flags.get_arguments().map(|flag| (flag.get_id().to_string(), name(flag))).collect()
+});
 
 impl Field {
-    /// One that is on a command line only.
-    pub(crate) const fn flag(flag: &'static str) -> Self {
-        Self { flag, key: flag }
+    #[doc(hidden)]
+    pub(crate) const fn new(path: &'static [&'static str]) -> Self {
+        Self(path)
+    }
+
+    /// Its key in a file, with those of the sections that it is in: `inbound.maxHeader`.
+    pub fn key(self) -> String {
+        self.0.iter().map(|name| camel_case(name)).collect::<Vec<_>>().join(".")
+    }
+
+    /// Its flag: `--max-header`. One that has none is on no command line, and is called by its key.
+    pub fn flag(self) -> String {
+        let flag = self.0.last().and_then(|name| FLAGS.get(*name));
+        flag.cloned().unwrap_or_else(|| self.key())
     }
 }
 
-/// Where words were written, for their names.
-#[derive(Clone, Copy, Debug)]
-pub enum At<'a> {
-    /// On a command line.
-    Flags,
-    /// In a file, outside of rules.
-    File,
-    /// In a file's rule of this name.
-    Rule(&'a str),
+/// As serde renames fields.
+pub(crate) fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |name, word| {
+        let (initial, rest) = word.split_at(word.len().min(1));
+        name + &initial.to_uppercase() + rest
+    })
 }
 
-impl At<'_> {
-    /// The field's name, as whoever wrote it knows it.
+/// How a configuration was written, and so what its options are called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syntax {
+    /// As flags of `foreword attach`: one rule.
+    Flags,
+    /// As a file.
+    File,
+}
+
+impl Syntax {
+    /// What a field is called.
     pub fn name(self, field: Field) -> String {
         match self {
-            Self::Flags => field.flag.to_owned(),
-            Self::File => field.key.to_owned(),
-            Self::Rule(rule) => format!("rule {}: {}", OneLine(rule), field.key),
+            Self::Flags => field.flag(),
+            Self::File => field.key(),
         }
     }
 
     /// How to write a value of the field.
     pub fn write(self, field: Field, value: &str) -> String {
         match self {
-            Self::Flags => format!("{} {value}", field.flag),
-            Self::File | Self::Rule(_) => format!("{}: {value}", field.key),
+            Self::Flags => format!("{} {value}", field.flag()),
+            Self::File => format!("{}: {value}", field.key()),
         }
     }
+}
 
-    /// The same, with the rule's name before it.
-    pub fn write_of_rule(self, field: Field, value: &str) -> String {
-        let written = self.write(field, value);
-        match self {
-            Self::Rule(rule) => format!("rule {rule}: {written}"),
-            Self::Flags | Self::File => written,
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_has_the_names_that_it_is_defined_with() {
+        let names = |field: Field| (field.flag(), field.key());
+        let pair = |flag: &str, key: &str| (flag.to_owned(), key.to_owned());
+        assert_eq!(
+            names(field!(rule.inbound.timeout)),
+            pair("--header-timeout", "inbound.timeout")
+        );
+        assert_eq!(
+            names(field!(rule.guard.syn_per_second_per_source)),
+            pair("--syn-limit", "guard.synPerSecondPerSource")
+        );
+        assert_eq!(names(field!(limits.ipv6_prefix)), pair("--ipv6-prefix", "limits.ipv6Prefix"));
+        assert_eq!(
+            names(field!(rule.outbound.tlvs.crc32c)),
+            pair("--tlv-crc32c", "outbound.tlvs.crc32c")
+        );
+        assert_eq!(names(field!(interfaces)), pair("IFACE", "interfaces"));
+        assert_eq!(names(field!(rule.name)), pair("name", "name"));
     }
 
-    /// The field's name without its rule.
-    pub fn short(self, field: Field) -> &'static str {
-        match self {
-            Self::Flags => field.flag,
-            Self::File | Self::Rule(_) => field.key,
-        }
-    }
-
-    /// Refuses a value, and says what to write instead.
-    pub fn refuse(self, field: Field, word: &Word, fix: impl Into<String>) -> Invalid {
-        Invalid::Value {
-            field: self.name(field),
-            value: word.to_string(),
-            fix: fix.into(),
-            position: word.position(),
-        }
-    }
-
-    /// Refuses that there is no value.
-    pub fn missing(self, field: Field, fix: impl Into<String>) -> Invalid {
-        Invalid::Missing { field: self.name(field), fix: fix.into() }
+    #[test]
+    fn a_value_is_written_as_its_reader_writes_it() {
+        assert_eq!(Syntax::Flags.write(field!(rule.upstream.source), "node"), "--source node");
+        assert_eq!(
+            Syntax::File.write(field!(rule.upstream.source), "node"),
+            "upstream.source: node"
+        );
     }
 }

@@ -4,7 +4,7 @@
 use schemars::{Schema, schema_for};
 
 use super::raw::RawConfig;
-use super::word::{OneLine, Position};
+use super::value::{OneLine, Position};
 
 /// How alike two keys are, from 0 to 1, if one is probably the other misspelt.
 const ALIKE: f64 = 0.75;
@@ -12,18 +12,22 @@ const ALIKE: f64 = 0.75;
 /// Why a text is no configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", OneLine(.message))]
-pub struct Misread {
+pub struct ParseError {
     pub(super) message: String,
     /// Where the mistake is.
     pub position: Option<Position>,
 }
 
 /// Reads a file's text.
-pub fn parse(text: &str) -> Result<RawConfig, Misread> {
-    serde_saphyr::from_str(text).map_err(Misread::from)
+pub fn parse(text: &str) -> Result<RawConfig, ParseError> {
+    if text.trim().is_empty() {
+        let message = "the file is empty; write interfaces and rules".to_owned();
+        return Err(ParseError { message, position: None });
+    }
+    serde_saphyr::from_str(text).map_err(ParseError::from)
 }
 
-impl From<serde_saphyr::Error> for Misread {
+impl From<serde_saphyr::Error> for ParseError {
     fn from(error: serde_saphyr::Error) -> Self {
         let position = error.location().filter(|location| location.line() > 0);
         let position =
@@ -43,13 +47,9 @@ fn describe(error: &serde_saphyr::Error) -> String {
         serde_saphyr::Error::SerdeUnknownField { field, expected, .. } => {
             unknown(field, expected.iter().copied())
         }
-        serde_saphyr::Error::SerdeMissingField { field, .. } => format!("{field} is missing here"),
-        serde_saphyr::Error::Eof { .. } => {
-            "the file is empty; write interfaces and rules".to_owned()
-        }
         other => {
             let text = other.to_string();
-            // The place is told apart.
+            // The position is told separately.
             let line = text.lines().next().unwrap_or_default();
             let line = line.strip_prefix("error: ").unwrap_or(line);
             let line = match line.strip_prefix("line ").and_then(|rest| rest.split_once(": ")) {

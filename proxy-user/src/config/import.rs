@@ -10,10 +10,10 @@ use std::fmt;
 
 use self::join::Rule;
 use self::policy::{Account, Asked};
-use super::Invalid;
-use super::field::{self, At};
+use super::field::{Field, field};
+use super::invalid::Invalid;
 use super::settings::Mode;
-use super::word::{OneLine, Position};
+use super::value::{OneLine, Position};
 
 mod counterpart;
 mod join;
@@ -68,7 +68,7 @@ impl Reader {
     }
 }
 
-/// A configuration with an account of where it comes from. Written, it is a file for
+/// A configuration with an account of where it comes from. Syntax, it is a file for
 /// [`parse`](super::file::parse).
 #[derive(Debug)]
 pub struct Import {
@@ -101,7 +101,7 @@ impl Import {
             self.rules.iter_mut().filter(|rule| rule.mode != Mode::Off).collect();
         if let (true, Some(word)) = (readers.is_empty(), blanks.trusted.first()) {
             let fix = "leave it out: no rule reads headers";
-            return Err(At::Flags.refuse(field::TRUSTED, &word.as_str().into(), fix));
+            return Err(refuse(field!(rule.inbound.trusted), word, fix));
         }
         for rule in &mut readers {
             rule.trusted.clone_from(&blanks.trusted);
@@ -111,7 +111,7 @@ impl Import {
 
     /// The rule that a word of `--port` is for, and the port.
     fn rule_for(&self, word: &str) -> Result<(usize, String), Invalid> {
-        let refuse = |fix| Err(At::Flags.refuse(field::PORTS, &word.into(), fix));
+        let refuse = |fix: String| Err(refuse(field!(rule.ports), word, fix));
         let open: Vec<_> =
             self.rules.iter().enumerate().filter(|(_, rule)| !rule.knows_ports).collect();
         let names =
@@ -128,6 +128,11 @@ impl Import {
             },
         }
     }
+}
+
+/// Refuses the value of a flag that fills in what this option is to be.
+fn refuse(field: Field, value: &str, fix: impl Into<String>) -> Invalid {
+    Invalid::flag(&field.flag(), value, fix)
 }
 
 impl fmt::Display for Import {

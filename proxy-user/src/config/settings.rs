@@ -8,6 +8,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::ValueEnum;
+use schemars::JsonSchema;
+
 use crate::address::{AdminAddr, Cidr, Ipv6Prefix, OriginalDst, some};
 use crate::header::{
     EncodeError, Endpoints, Limits, ONE_SEGMENT, Origin, Outgoing, TlvPolicy, Version,
@@ -181,11 +184,12 @@ pub struct Guard {
 }
 
 /// What happens to new connections while no process is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum WhenAbsent {
-    /// They flow as if there had never been one.
+    /// They flow directly, as if there had never been one
     Pass,
-    /// They are dropped, until a process is back or somebody lifts it.
+    /// They get no answer until one runs again, or `foreword cleanup` lifts it
     Drop,
 }
 
@@ -256,13 +260,14 @@ pub enum ServerFirst {
 }
 
 /// Whether trusted sources send a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum Mode {
-    /// Always; a connection without one is closed.
+    /// They do: a connection without one is closed, and no upstream is opened for it
     Require,
-    /// Perhaps; the first bytes decide.
+    /// They may: without one, the peer is the client
     Optional,
-    /// Never; the bytes are all payload, and the peer is the client.
+    /// They don't: all bytes are payload, and the peer is the client
     Off,
 }
 
@@ -277,11 +282,12 @@ impl fmt::Display for Mode {
 }
 
 /// What happens to a source that is not trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum Untrusted {
-    /// It is refused.
+    /// They are turned away
     Refuse,
-    /// It is a client of its own, whose bytes are payload.
+    /// They are clients of their own, turned away only if their bytes begin with a header's signature
     Direct,
 }
 
@@ -322,11 +328,11 @@ impl Outbound {
 }
 
 /// What a load balancer's own connection (LOCAL), such as a health check, is told as.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum LocalAs {
-    /// What it is. In v1, which has no word for that, the connection's own addresses are stated.
-    #[default]
+    /// LOCAL; in v1, which has no word for it, the connection's own addresses
     AsIs,
-    /// A connection of this node's, for receivers that refuse LOCAL.
+    /// PROXY, with this node as the client, for receivers that refuse LOCAL
     Proxy,
 }

@@ -1,167 +1,103 @@
 //! Turns what was written into settings, or says what is wrong with it.
 //!
-//! Every refusal is one sentence that names the field, the value and the fix. Nothing is guessed
-//! and nothing has a silent default: what is missing here was given its default, visibly, where
-//! it was read.
+//! Every refusal is one sentence that names the option, the value and the fix. Nothing is guessed, and
+//! nothing is checked again later. An option's values and its conflicts with others are judged in one
+//! function.
 
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use super::field::{self, At, Field};
+use super::field::{Field, Syntax, field};
+use super::invalid::Invalid;
 use super::raw::RawConfig;
-use super::settings::{Mode, Rule, Settings, Source, Steering};
-use super::word::{OneLine, Position, Word};
-use crate::address::CidrError;
+use super::settings::{Rule, Settings, Source, Steering};
+use super::value::RawValue;
 
 mod admin;
 mod guard;
-pub(crate) mod inbound;
+mod inbound;
 mod limits;
 mod names;
 mod outbound;
 mod ports;
 pub(super) mod rules;
+mod scope;
 mod steering;
 mod upstream;
 
 pub use self::names::{Found, Names};
+use self::scope::Scope;
 
 /// More threads than any machine has CPUs are a typing error.
 const MAX_WORKERS: usize = 1024;
 
-/// Why a configuration is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
-    /// Something has to be named, and nothing is.
-    #[error("{field} is missing; {fix}")]
-    Missing {
-        /// The field, as it is written.
-        field: String,
-        /// What to write.
-        fix: String,
-    },
-    /// A value is not of the field's kind.
-    #[error("{field} '{}' is not valid; {fix}", OneLine(.value))]
-    Value {
-        /// The field, as it is written.
-        field: String,
-        /// What was written.
-        value: String,
-        /// What to write instead.
-        fix: String,
-        /// Where it stands, in a file.
-        position: Option<Position>,
-    },
-    /// An address range is not valid.
-    #[error("{field}: {}", OneLine(&.error.to_string()))]
-    Range {
-        /// The field, as it is written.
-        field: String,
-        /// What is wrong with it.
-        error: CidrError,
-        /// Where it stands, in a file.
-        position: Option<Position>,
-    },
-    /// Headers are to be read, but nobody's are believed.
-    #[error(
-        "{wanted} needs {trust}: name the load balancers' addresses, such as {example}, or write \
-         {everybody} to believe everybody"
-    )]
-    TrustsNobody {
-        /// `--inbound require`, as it is written.
-        wanted: String,
-        /// `--trust`, as it is written.
-        trust: &'static str,
-        /// A range.
-        example: String,
-        /// All ranges.
-        everybody: String,
-        /// Where the mode stands, in a file.
-        position: Option<Position>,
-    },
-}
-
-impl Invalid {
-    /// Where the mistake is, in a file.
-    pub fn position(&self) -> Option<Position> {
-        match self {
-            Self::Missing { .. } => None,
-            Self::Value { position, .. }
-            | Self::Range { position, .. }
-            | Self::TrustsNobody { position, .. } => *position,
-        }
-    }
-
-    fn trusts_nobody(at: At<'_>, mode: Mode, word: &Word) -> Self {
-        let (example, everybody) = match at {
-            At::Flags => ("10.0.0.0/24", "0.0.0.0/0,::/0"),
-            At::File | At::Rule(_) => ("[10.0.0.0/24]", "[\"0.0.0.0/0\", \"::/0\"]"),
-        };
-        Self::TrustsNobody {
-            wanted: at.write_of_rule(field::MODE, &mode.to_string()),
-            trust: at.short(field::TRUSTED),
-            example: at.write(field::TRUSTED, example),
-            everybody: at.write(field::TRUSTED, everybody),
-            position: word.position(),
-        }
-    }
-}
-
-/// How the words were written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// As flags of `foreword attach`: one rule.
-    Flags,
-    /// In a file.
-    File,
-}
-
-/// Judges interfaces that were named on a command line; `None`: there are none.
-pub fn interfaces(words: &[Word]) -> Result<Option<Steering>, Invalid> {
-    let patterns = steering::patterns(At::Flags, field::INTERFACES, words)?;
-    Ok((!patterns.is_empty()).then(|| Steering::on(patterns)))
-}
-
-/// Judges a configuration by its words alone. What its upstreams' names stand for is judged when it is
-/// known ([`Names`]).
-pub fn validate(raw: &RawConfig, written: Written) -> Result<Settings, Invalid> {
-    let at = match written {
-        Written::Flags => At::Flags,
-        Written::File => At::File,
-    };
-    let rules = rules::rules(raw, written)?;
+/// Validates a configuration by its text alone. What its upstreams' names stand for is validated when
+/// it is known ([`Names`]).
+pub fn validate(raw: &RawConfig, syntax: Syntax) -> Result<Settings, Invalid> {
+    let scope = Scope::top(syntax);
+    let rules = rules::rules(raw, syntax)?;
     let shows_client = rules.iter().any(Rule::shows_clients);
     let source = if shows_client { Source::Client } else { Source::Node };
     Ok(Settings {
-        steering: steering::steering(raw, at, source)?,
+        steering: steering::steering(raw, scope, source)?,
         take_over: false,
-        workers: raw.workers.as_ref().map(|word| workers(at, word)).transpose()?,
-        drain_timeout: duration(at, field::DRAIN_TIMEOUT, &raw.drain_timeout)?,
-        limits: limits::limits(at, &raw.limits)?,
-        admin: admin::admin(at, &raw.admin)?,
+        workers: raw.workers.as_ref().map(|value| workers(scope, value)).transpose()?,
+        drain_timeout: duration(scope, field!(drain_timeout), &raw.drain_timeout)?,
+        limits: limits::limits(scope, &raw.limits)?,
+        admin: admin::admin(scope, &raw.admin)?,
         rules,
     })
 }
 
-fn workers(at: At<'_>, word: &Word) -> Result<NonZeroUsize, Invalid> {
-    match word.parse::<NonZeroUsize>() {
+/// Validates interfaces that a command line names, and what steering is if nothing else is said;
+/// `None`: it names none.
+pub fn interfaces(names: &[String]) -> Result<Option<Steering>, Invalid> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let interfaces = names.iter().map(|name| name.as_str().into()).collect();
+    let raw = RawConfig { interfaces, ..RawConfig::default() };
+    steering::steering(&raw, Scope::top(Syntax::Flags), Source::Node).map(Some)
+}
+
+/// The time that a command's flag says.
+pub fn flag_duration(flag: &str, text: &str) -> Result<Duration, Invalid> {
+    parse_duration(text).ok_or_else(|| Invalid::flag(flag, text, TIME_WITH_UNIT))
+}
+
+/// The longest header that a command's `--max-header` allows.
+pub fn flag_max_header(text: &str) -> Result<usize, Invalid> {
+    inbound::max_header(Scope::top(Syntax::Flags), &text.into())
+}
+
+fn workers(scope: Scope<'_>, value: &RawValue) -> Result<NonZeroUsize, Invalid> {
+    match value.parse::<NonZeroUsize>() {
         Ok(count) if count.get() <= MAX_WORKERS => Ok(count),
         _ => {
             let fix = format!("write a number from 1 to {MAX_WORKERS}");
-            Err(at.refuse(field::WORKERS, word, fix))
+            Err(scope.refuse(field!(workers), value, fix))
         }
     }
 }
 
-pub(crate) fn duration(at: At<'_>, field: Field, word: &Word) -> Result<Duration, Invalid> {
-    humantime::parse_duration(word)
-        .map_err(|_| at.refuse(field, word, "write a time with its unit, such as 30s or 500ms"))
+const TIME_WITH_UNIT: &str = "write a time with its unit, such as 30s or 500ms";
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    humantime::parse_duration(text).ok()
+}
+
+fn duration(scope: Scope<'_>, field: Field, value: &RawValue) -> Result<Duration, Invalid> {
+    parse_duration(value).ok_or_else(|| scope.refuse(field, value, TIME_WITH_UNIT))
 }
 
 /// A time that must not be 0.
-fn some_time(at: At<'_>, field: Field, word: &Word) -> Result<Duration, Invalid> {
-    match duration(at, field, word)? {
-        Duration::ZERO => Err(at.refuse(field, word, "write a time above 0")),
+fn positive_duration(
+    scope: Scope<'_>,
+    field: Field,
+    value: &RawValue,
+) -> Result<Duration, Invalid> {
+    match duration(scope, field, value)? {
+        Duration::ZERO => Err(scope.refuse(field, value, "write a time above 0")),
         time => Ok(time),
     }
 }

@@ -90,9 +90,7 @@ pub fn written_origin(
 mod tests {
     use super::*;
     use crate::address::ClientAddr;
-    use crate::config::settings::ServerFirst;
-    use crate::header::Limits;
-    use std::time::Duration;
+    use crate::config::fixtures;
 
     fn decide(inbound: &Inbound, peer: PeerAddr) -> Action {
         super::decide(inbound, peer, || true)
@@ -101,16 +99,7 @@ mod tests {
     const MODES: [Mode; 3] = [Mode::Require, Mode::Optional, Mode::Off];
 
     fn inbound(mode: Mode, trusted: &[&str], untrusted: Untrusted) -> Inbound {
-        Inbound {
-            mode,
-            trusted: trusted.iter().map(|range| range.parse().unwrap()).collect(),
-            hairpin: Vec::new(),
-            untrusted,
-            limits: Limits::default(),
-            timeout: Duration::from_secs(5),
-            server_first: ServerFirst::Wait,
-            reject_second: false,
-        }
+        Inbound { untrusted, ..fixtures::inbound(mode, trusted) }
     }
 
     fn peer(address: &str) -> PeerAddr {

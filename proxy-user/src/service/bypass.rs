@@ -7,7 +7,7 @@ use proxy_common::Reason;
 use tokio::time::Instant;
 
 use super::Service;
-use crate::config::field;
+use crate::config::field::field;
 
 /// The shortest time between two log lines.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -37,7 +37,7 @@ impl Service {
             return Ok(());
         }
         let Some(bypass) = self.steering.bypass()? else { return Ok(()) };
-        let off = self.written().write(field::ANSWERS, "off");
+        let off = self.written().write(field!(rule.guard.answers), "off");
         tracing::warn!(
             reason = Reason::UnsteeredAnswer.name(),
             packets = seen - said,

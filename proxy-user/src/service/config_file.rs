@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::config::file::{Misread, parse};
-use crate::config::word::place;
-use crate::config::{Found, Invalid, Names, RawConfig, Settings, Written, validate};
+use crate::config::file::{ParseError, parse};
+use crate::config::value::place;
+use crate::config::{Found, Invalid, Names, RawConfig, Settings, Syntax, validate};
 use crate::sys::directory_watch::DirectoryWatch;
 
 /// The file is read once nothing has changed for so long, so that it is not read half written.
@@ -35,7 +35,7 @@ pub enum FileError {
         /// The file.
         path: PathBuf,
         /// Why.
-        error: Misread,
+        error: ParseError,
     },
     /// It fails validation.
     #[error("{place}: {error}", place = place(.path.display(), .error.position()))]
@@ -85,7 +85,7 @@ impl ConfigFile {
         found: &Found,
     ) -> Result<Names, FileError> {
         let invalid = |error| FileError::Invalid { path: self.path.clone(), error };
-        Names::judge(config, Written::File, settings, found).map_err(invalid)
+        Names::judge(config, Syntax::File, settings, found).map_err(invalid)
     }
 
     /// Where it is.
@@ -129,7 +129,7 @@ fn judge(path: &Path, text: &str) -> Result<Read, FileError> {
     let misread = |error| FileError::Misread { path: path.to_owned(), error };
     let invalid = |error| FileError::Invalid { path: path.to_owned(), error };
     let config = parse(text).map_err(misread)?;
-    let settings = validate(&config, Written::File).map_err(invalid)?;
+    let settings = validate(&config, Syntax::File).map_err(invalid)?;
     Ok(Read { config, settings })
 }
 

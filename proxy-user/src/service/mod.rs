@@ -44,8 +44,7 @@ use self::summary::Summary;
 use self::tighten::Tightened;
 use crate::budget::DescriptorBudget;
 use crate::budget::MemoryBudget;
-use crate::config::field::At;
-use crate::config::{Found, Invalid, Names, RawConfig, Settings, Written};
+use crate::config::{Found, Invalid, Names, RawConfig, Settings, Syntax};
 use crate::logging::say;
 use crate::operate::admin::RequestSender;
 use crate::operate::report::{self, Reloads, State};
@@ -116,7 +115,7 @@ pub enum ConfigSource {
 impl ConfigSource {
     fn judge_names(&self, settings: &Settings, found: &Found) -> Result<Names, Failure> {
         Ok(match self {
-            Self::Flags(raw) => Names::judge(raw, Written::Flags, settings, found)?,
+            Self::Flags(raw) => Names::judge(raw, Syntax::Flags, settings, found)?,
             Self::File(file) => file.judge_names(settings, found)?,
         })
     }
@@ -286,8 +285,8 @@ impl Service {
     }
 
     /// Whether the settings come from flags or a file.
-    fn written(&self) -> At<'static> {
-        if self.reloading.is_some() { At::File } else { At::Flags }
+    fn written(&self) -> Syntax {
+        if self.reloading.is_some() { Syntax::File } else { Syntax::Flags }
     }
 
     /// Serves until there is a reason to stop, then drains.

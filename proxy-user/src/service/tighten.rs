@@ -123,15 +123,14 @@ impl Service {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::file::parse;
-    use crate::config::{Written, validate};
+    use crate::config::fixtures::settings as settings_of;
 
     fn settings(mode: &str) -> Settings {
         let text = format!(
             "interfaces: [eth0]\nrules:\n  - name: web\n    ports: [80]\n    inbound: {{ mode: \
              {mode}, trusted: [10.0.0.0/8], serverFirst: wait }}\n    outbound: {{ version: v2 }}\n"
         );
-        validate(&parse(&text).unwrap(), Written::File).unwrap()
+        settings_of(&text)
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::net::UdpSocket;
 use super::netlink::{self, LOOPBACK, Link};
 use crate::address::{SourceAddr, UpstreamAddr};
 use crate::config::Names;
-use crate::config::field::{self, At};
+use crate::config::field::{Syntax, field};
 use crate::config::settings::{Outbound, Rule};
 use crate::sys::sysctl;
 
@@ -40,11 +40,11 @@ pub fn on_filter(rules: &[Rule]) -> Option<Advice> {
 }
 
 /// The rules under which anybody may connect: where a firewall kept somebody out, it no longer does.
-pub fn on_firewalls(rules: &[Rule], at: At<'_>) -> Option<Advice> {
+pub fn on_firewalls(rules: &[Rule], at: Syntax) -> Option<Advice> {
     let open = rules.iter().filter(|rule| rule.admits_anybody());
     let open: Vec<_> = open.map(|rule| rule.name.as_str()).collect();
     let [trusted, untrusted] =
-        [at.short(field::TRUSTED), &at.write(field::UNTRUSTED, "refuse")].map(ToOwned::to_owned);
+        [at.name(field!(rule.inbound.trusted)), at.write(field!(rule.inbound.untrusted), "refuse")];
     (!open.is_empty()).then(|| Advice {
         what: format!(
             "anybody may connect by rule {}: neither this host's firewall nor a NetworkPolicy sees \
@@ -58,9 +58,9 @@ pub fn on_firewalls(rules: &[Rule], at: At<'_>) -> Option<Advice> {
 }
 
 /// Rules whose own words make headers that may not fit one segment, whatever is passed on.
-pub fn on_long_headers(rules: &[Rule], at: At<'_>) -> Vec<Advice> {
+pub fn on_long_headers(rules: &[Rule], at: Syntax) -> Vec<Advice> {
     const ONE_SEGMENT: usize = Outbound::ONE_SEGMENT;
-    let field = at.short(field::TLV_ADD);
+    let field = at.name(field!(rule.outbound.tlvs.add));
     let lengths = rules.iter().filter_map(|rule| Some((rule, rule.outbound.own_length().ok()?)));
     lengths
         .filter(|(_, length)| *length > ONE_SEGMENT)
@@ -81,7 +81,7 @@ pub fn on_long_headers(rules: &[Rule], at: At<'_>) -> Vec<Advice> {
 pub fn on_upstreams(
     rules: &[Rule],
     names: &Names,
-    at: At<'_>,
+    at: Syntax,
     is_watched: impl Fn(u32) -> bool,
 ) -> Vec<Advice> {
     let links = netlink::run(async |handle| netlink::links(&handle).await).unwrap_or_default();
@@ -91,7 +91,7 @@ pub fn on_upstreams(
 }
 
 /// Addresses that connections are to be made from, and that are not this node's.
-pub fn on_source_addresses(rules: &[Rule], at: At<'_>) -> Vec<Advice> {
+pub fn on_source_addresses(rules: &[Rule], at: Syntax) -> Vec<Advice> {
     let is_missing = |address: &&SourceAddr| {
         let bound = UdpSocket::bind((address.get(), 0));
         matches!(bound, Err(error) if error.kind() == ErrorKind::AddrNotAvailable)
@@ -100,7 +100,7 @@ pub fn on_source_addresses(rules: &[Rule], at: At<'_>) -> Vec<Advice> {
         let addresses = &rule.upstream.source_addresses;
         addresses.iter().filter(is_missing).map(move |address| (rule, address))
     });
-    let field = at.short(field::SOURCE_ADDRESSES);
+    let field = at.name(field!(rule.upstream.source_addresses));
     missing
         .map(|(rule, address)| Advice {
             what: format!(
@@ -114,7 +114,7 @@ pub fn on_source_addresses(rules: &[Rule], at: At<'_>) -> Vec<Advice> {
 
 fn on_way(
     upstream: UpstreamAddr,
-    at: At<'_>,
+    at: Syntax,
     links: &[Link],
     is_watched: impl Fn(u32) -> bool,
 ) -> Option<Advice> {
@@ -131,7 +131,7 @@ fn on_way(
         return None;
     }
     let name = links.iter().find(|link| link.index == way).map_or("?", |link| link.name.as_str());
-    let fix = at.write(field::UPSTREAM_INTERFACES, name);
+    let fix = at.write(field!(upstream_interfaces), name);
     Some(Advice {
         what: format!(
             "the upstream {upstream} is reached by {name}, where its answers to clients are not \

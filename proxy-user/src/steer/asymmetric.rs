@@ -4,13 +4,13 @@
 use super::advice::Advice;
 use super::netlink::{self, LOOPBACK, Link};
 use super::veth;
-use crate::config::field::{self, At};
+use crate::config::field::{Syntax, field};
 use crate::config::settings::Rule;
 
 /// Says which interfaces such clients could come in by. `is_protected` is asked by index.
 pub fn advice(
     rules: &[Rule],
-    at: At<'_>,
+    at: Syntax,
     links: &[Link],
     is_protected: impl Fn(u32) -> bool,
 ) -> Option<Advice> {
@@ -22,7 +22,7 @@ pub fn advice(
 /// hardware, from a network that has no route of its own, is answered there.
 fn judge(
     rules: &[Rule],
-    at: At<'_>,
+    at: Syntax,
     links: &[Link],
     defaults: &[u32],
     is_protected: impl Fn(u32) -> bool,
@@ -47,8 +47,8 @@ fn judge(
             ),
             mend: format!(
                 "if there are such clients, add {others} to {}, or write {}",
-                at.short(field::INTERFACES),
-                at.write(field::ANSWERS, "off")
+                at.name(field!(interfaces)),
+                at.write(field!(rule.guard.answers), "off")
             ),
         }
     })
@@ -57,15 +57,14 @@ fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::file::parse;
-    use crate::config::{Written, validate};
+    use crate::config::fixtures::settings as settings_of;
 
     fn rules(more: &str) -> Vec<Rule> {
         let text = format!(
             "interfaces: [eth0]\nrules:\n  - name: web\n    ports: [443]\n    inbound: {{ mode: \
              require, trusted: [192.0.2.0/28] }}\n    outbound: {{ version: v2 }}\n{more}"
         );
-        validate(&parse(&text).unwrap(), Written::File).unwrap().rules
+        settings_of(&text).rules
     }
 
     fn link(index: u32, name: &str, is_virtual: bool) -> Link {
@@ -86,7 +85,7 @@ mod tests {
     }
 
     fn judged(rules: &[Rule], links: &[Link], defaults: &[u32]) -> Option<String> {
-        judge(rules, At::File, links, defaults, |index| index == 2).map(|it| it.to_string())
+        judge(rules, Syntax::File, links, defaults, |index| index == 2).map(|it| it.to_string())
     }
 
     #[test]

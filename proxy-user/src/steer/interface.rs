@@ -144,15 +144,14 @@ pub fn require_named(settings: &Steering, links: &[Link]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::file::parse;
-    use crate::config::{Written, validate};
+    use crate::config::fixtures::settings as settings_of;
 
     fn settings(interfaces: &str) -> Steering {
         let text = format!(
             "interfaces: [{interfaces}]\nrules:\n  - name: web\n    ports: [80]\n    inbound: {{ \
              mode: off }}\n    outbound: {{ version: v2 }}\n"
         );
-        validate(&parse(&text).unwrap(), Written::File).unwrap().steering
+        settings_of(&text).steering
     }
 
     fn link(index: u32, name: &str, alternative: &[&str]) -> Link {

@@ -73,7 +73,7 @@ use self::pinned::TrackedSocket;
 use self::pods::DefaultRoutes;
 pub use self::repair::Repairs;
 use crate::address::{OriginalDst, PeerAddr};
-use crate::config::field::At;
+use crate::config::Syntax;
 use crate::config::settings::{self, Reply, WhenAbsent};
 use crate::config::{Names, Settings};
 use crate::sys::cgroup::Cgroup;
@@ -303,7 +303,7 @@ impl Steering {
     }
 
     /// What the settings ask for and this node will not give, one sentence each.
-    pub fn advice(&self, settings: &Settings, names: &Names, at: At<'_>) -> Vec<Advice> {
+    pub fn advice(&self, settings: &Settings, names: &Names, at: Syntax) -> Vec<Advice> {
         let is_watched = |link| self.attachments.contains_key(&link);
         let mut advice = Vec::from_iter(advice::on_filter(&settings.rules));
         advice.extend(advice::on_upstreams(&settings.rules, names, at, is_watched));

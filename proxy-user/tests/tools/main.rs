@@ -4,6 +4,7 @@
 
 mod check;
 mod decode;
+mod generated;
 mod import;
 mod numbers;
 mod probe;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
-use foreword::config::raw::defaults::DRAIN_TIMEOUT;
+use foreword::config::RawConfig;
 use foreword::config::times::{BEAT, HANDSHAKES, LONGEST_TAKEOVER, MISSED_BEATS, PROBE, STUCK};
 use serde_json::Value;
 
@@ -15,6 +15,10 @@ const END: Duration = Duration::from_secs(5);
 
 fn seconds(value: &Value) -> Option<Duration> {
     value.as_u64().map(Duration::from_secs)
+}
+
+fn default_drain_timeout() -> String {
+    RawConfig::default().drain_timeout.to_string()
 }
 
 fn daemon_set() -> Value {
@@ -29,7 +33,8 @@ fn drain_timeouts() -> Vec<(String, Duration)> {
         let name = path.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned();
         let text = fs::read_to_string(path).unwrap();
         let config: Value = serde_saphyr::from_str(&text).unwrap();
-        let written = config["drainTimeout"].as_str().unwrap_or(DRAIN_TIMEOUT).to_owned();
+        let written =
+            config["drainTimeout"].as_str().map_or_else(default_drain_timeout, str::to_owned);
         (name, humantime::parse_duration(&written).unwrap())
     };
     all.iter().map(of).collect()
@@ -142,7 +147,7 @@ fn the_unit_leaves_room_for_what_a_run_does() {
     let unit = repository().join("scripts/systemd/foreword@.service");
     let unit = fs::read_to_string(unit).unwrap();
     let number = |key| of_unit(&unit, key).parse::<u64>().unwrap();
-    let drain = humantime::parse_duration(DRAIN_TIMEOUT).unwrap();
+    let drain = humantime::parse_duration(&default_drain_timeout()).unwrap();
     let stop = Duration::from_secs(number("TimeoutStopSec"));
     let needed = HANDSHAKES + drain + END;
     assert!(stop >= needed, "TimeoutStopSec {stop:?} < {needed:?}");

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::policy::Backend;
 use super::tree::{Node, Value};
 use super::*;
-use crate::config::{Written, file, validate};
+use crate::config::{Syntax, file, validate};
 
 /// A document, and the file that is made of it.
 macro_rules! data {
@@ -67,14 +67,14 @@ fn each_document_becomes_its_file() {
 fn a_blank_is_refused_and_a_filled_one_is_not() {
     for (name, text, expected) in DATA {
         let blank = file::parse(expected).unwrap();
-        assert!(validate(&blank, Written::File).is_err(), "{name}");
+        assert!(validate(&blank, Syntax::File).is_err(), "{name}");
         let mut import = import(name, text);
         assert!(!import.is_complete(), "{name}");
         import.fill(blanks(&import)).unwrap();
         assert!(import.is_complete(), "{name}");
         let written = import.to_string();
         assert!(!written.contains("FILL IN"), "{written}");
-        let settings = validate(&file::parse(&written).unwrap(), Written::File).unwrap();
+        let settings = validate(&file::parse(&written).unwrap(), Syntax::File).unwrap();
         for (rule, imported) in settings.rules.iter().zip(&import.rules) {
             assert_eq!(rule.inbound.mode, imported.mode);
             assert_eq!(rule.outbound.version, imported.version);

@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 
 use super::BadDocument;
-use crate::config::file::Misread;
-use crate::config::word::Position;
+use crate::config::file::ParseError;
+use crate::config::value::Position;
 
 /// A value with its place.
 #[derive(Clone, Debug)]
@@ -220,7 +220,7 @@ pub(super) fn objects(text: &str) -> Result<Vec<Object>, BadDocument> {
     for (index, node) in serde_saphyr::read::<_, Node>(&mut bytes).enumerate() {
         let document = format!("document {}", index + 1);
         let node = node.map_err(|error| {
-            let Misread { message, position } = Misread::from(error);
+            let ParseError { message, position } = ParseError::from(error);
             BadDocument { document: document.clone(), position, message }
         })?;
         unpack(document, node, &mut objects)?;

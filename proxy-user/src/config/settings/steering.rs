@@ -2,7 +2,9 @@
 
 use std::fmt;
 
+use clap::ValueEnum;
 use glob::Pattern;
+use schemars::JsonSchema;
 
 /// How packets come to us, and leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,26 +19,13 @@ pub struct Steering {
     pub trusted_interfaces: Vec<InterfacePattern>,
     /// How to attach to TC.
     pub hook: Hook,
-    /// Where the guard stands.
+    /// Where the guard runs.
     pub guard_hook: GuardHook,
     /// By which interface replies leave.
     pub reply: Reply,
 }
 
 impl Steering {
-    /// What it is for these interfaces, at least one, if nothing else is said.
-    pub fn on(interfaces: Vec<InterfacePattern>) -> Self {
-        Self {
-            interfaces,
-            upstream_interfaces: Vec::new(),
-            pod_interfaces: Vec::new(),
-            trusted_interfaces: Vec::new(),
-            hook: Hook::default(),
-            guard_hook: GuardHook::default(),
-            reply: Reply::default(),
-        }
-    }
-
     /// All that are named, whatever for.
     pub fn named(&self) -> impl Iterator<Item = &InterfacePattern> {
         self.interfaces.iter().chain(&self.upstream_interfaces)
@@ -72,37 +61,38 @@ impl fmt::Display for InterfacePattern {
 }
 
 /// How to attach to TC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum Hook {
-    /// tcx where the kernel has it, else clsact.
-    #[default]
+    /// tcx where the kernel has it, else clsact
     Auto,
-    /// tcx, Linux 6.6 and newer: links that end with the process.
+    /// Linux 6.6 and newer: links that end with the process
     Tcx,
-    /// A filter on the clsact qdisc: any kernel.
+    /// A filter on the clsact qdisc, with any kernel
     Clsact,
 }
 
-/// Where the guard stands on an interface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Where the guard runs on an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum GuardHook {
-    /// In the driver of a hardware interface that can, else in TC.
-    #[default]
+    /// In the driver of hardware that can, unless there are VLANs on it; else in TC
     Auto,
-    /// In XDP, in the driver.
+    /// XDP, in the driver
     Native,
-    /// In XDP, in the kernel's generic layer.
+    /// XDP, in the kernel's generic code
     Generic,
-    /// In TC, with steering.
+    /// TC, together with steering
     Tc,
 }
 
 /// By which interface replies leave.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum Reply {
-    /// The one that the routing table names.
-    #[default]
+    /// The one that the routing table names
     Route,
-    /// The one that the connection came in by.
+    /// The one that the connection came in by, to whoever sent its first packet; if that one's
+    /// link-layer address changes, to the sender of the client's next segment
     Arrival,
 }

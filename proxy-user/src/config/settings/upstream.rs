@@ -4,6 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use clap::ValueEnum;
+use schemars::JsonSchema;
+
 use crate::address::{SourceAddr, UpstreamAddr};
 
 /// Where connections go.
@@ -27,11 +30,12 @@ pub struct Upstream {
 }
 
 /// Whose address an upstream sees as its peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum Source {
-    /// This node's.
+    /// This node's
     Node,
-    /// The client's. What the upstream answers has to come by this node.
+    /// The client's
     Client,
 }
 
@@ -45,11 +49,13 @@ pub enum Resolve {
 }
 
 /// What becomes of new connections while an upstream can't be reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, JsonSchema)]
+#[schemars(rename_all = "kebab-case", inline)]
 pub enum WhenDown {
-    /// Their first packets are answered with a reset.
+    /// Their first packets are answered with a reset, as without Foreword, so that a health check that
+    /// only connects fails
     Refuse,
-    /// They are accepted, and reset when the upstream has been tried.
+    /// They are accepted, and reset when the upstream has been tried
     Accept,
 }
 
@@ -164,17 +170,10 @@ pub(in crate::config) fn is_link_local(ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::fixtures;
 
     fn judge(source: Source, found: &[&str]) -> Result<Vec<String>, Unfit> {
-        let upstream = Upstream {
-            address: UpstreamAddress::Named(UpstreamName::new("app".to_owned(), 80)),
-            resolve: Resolve::Once,
-            source,
-            source_addresses: Vec::new(),
-            when_down: WhenDown::Refuse,
-            connect_timeout: Duration::from_secs(5),
-            fast_open: false,
-        };
+        let upstream = Upstream { source, ..fixtures::upstream() };
         let found: Vec<_> = found.iter().map(|address| address.parse().unwrap()).collect();
         let judged = upstream.judge(&found)?;
         Ok(judged.iter().map(ToString::to_string).collect())

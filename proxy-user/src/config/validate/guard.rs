@@ -1,49 +1,44 @@
-//! What is turned away before there is a connection, and what happens without a process.
+//! What is dropped before there is a connection.
 
 use std::num::NonZeroU32;
 
-use super::Invalid;
-use crate::config::field::{self, At};
-use crate::config::raw::RawGuard;
-use crate::config::settings::{Guard, WhenAbsent};
-use crate::config::word::Word;
+use super::scope::Scope;
+use crate::config::field::{Syntax, field};
+use crate::config::invalid::Invalid;
+use crate::config::raw::{OnOff, RawGuard};
+use crate::config::settings::Guard;
 
 /// Above a thousand million a second, the share of one connection is less than a nanosecond.
 const HIGHEST_SYN_LIMIT: u32 = 1_000_000_000;
 
-pub(super) fn guard(at: At<'_>, raw: &RawGuard) -> Result<Guard, Invalid> {
-    let word = &raw.syn_per_second_per_source;
-    let syn_limit = match word.parse::<u32>() {
-        Ok(limit) if limit <= HIGHEST_SYN_LIMIT => NonZeroU32::new(limit),
-        _ => {
-            let fix = format!(
-                "write how many connections a source may open in a second, up to \
-                 {HIGHEST_SYN_LIMIT}, or 0 for any number"
-            );
-            return Err(at.refuse(field::SYN_LIMIT, word, fix));
-        }
-    };
-    if !raw.enabled && syn_limit.is_some() {
-        let on = match at {
-            At::Flags => "on",
-            At::File | At::Rule(_) => "true",
-        };
-        let on = at.write(field::GUARD, on);
-        let fix = format!("write {on}, which counts them, or leave the limit out");
-        return Err(at.refuse(field::SYN_LIMIT, word, fix));
-    }
-    let answers = match &*raw.answers {
-        "on" => true,
-        "off" => false,
-        _ => return Err(at.refuse(field::ANSWERS, &raw.answers, "write on or off")),
-    };
-    Ok(Guard { enabled: raw.enabled, syn_limit, answers })
+pub(super) fn guard(scope: Scope<'_>, raw: &RawGuard) -> Result<Guard, Invalid> {
+    let answers: OnOff = scope.choice(field!(rule.guard.answers), &raw.answers)?;
+    Ok(Guard {
+        enabled: raw.enabled,
+        syn_limit: syn_limit(scope, raw)?,
+        answers: answers == OnOff::On,
+    })
 }
 
-pub(super) fn when_absent(at: At<'_>, word: &Word) -> Result<WhenAbsent, Invalid> {
-    match &**word {
-        "pass" => Ok(WhenAbsent::Pass),
-        "drop" => Ok(WhenAbsent::Drop),
-        _ => Err(at.refuse(field::WHEN_ABSENT, word, "write pass or drop")),
+/// `None`: any number. Without the guard, nobody would count.
+fn syn_limit(scope: Scope<'_>, raw: &RawGuard) -> Result<Option<NonZeroU32>, Invalid> {
+    let value = &raw.syn_per_second_per_source;
+    let refuse =
+        |fix: String| scope.refuse(field!(rule.guard.syn_per_second_per_source), value, fix);
+    let limit = value.parse::<u32>().ok().filter(|limit| *limit <= HIGHEST_SYN_LIMIT);
+    let limit = limit.ok_or_else(|| {
+        refuse(format!(
+            "write how many connections a source may open in a second, up to {HIGHEST_SYN_LIMIT}, \
+             or 0 for any number"
+        ))
+    })?;
+    if !raw.enabled && limit > 0 {
+        let on = match scope.syntax() {
+            Syntax::Flags => "on",
+            Syntax::File => "true",
+        };
+        let on = scope.write(field!(rule.guard.enabled), on);
+        return Err(refuse(format!("write {on}, which counts them, or leave the limit out")));
     }
+    Ok(NonZeroU32::new(limit))
 }

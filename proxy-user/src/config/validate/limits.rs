@@ -2,33 +2,47 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 
-use super::Invalid;
+use super::scope::Scope;
 use crate::address::Ipv6Prefix;
-use crate::config::field::{self, At};
+use crate::config::field::field;
+use crate::config::invalid::Invalid;
 use crate::config::raw::RawLimits;
 use crate::config::settings::{ConnectionLimits, MemoryLimit};
-use crate::config::word::Word;
+use crate::config::value::RawValue;
 
-pub(super) fn limits(at: At<'_>, raw: &RawLimits) -> Result<ConnectionLimits, Invalid> {
-    let connections = match raw.connections.parse::<NonZeroU32>() {
-        _ if &*raw.connections == "auto" => None,
-        Ok(limit) => Some(limit),
+pub(super) fn limits(scope: Scope<'_>, raw: &RawLimits) -> Result<ConnectionLimits, Invalid> {
+    Ok(ConnectionLimits {
+        connections: connections(scope, &raw.connections)?,
+        per_source: per_source(scope, &raw.per_source)?,
+        memory: memory(scope, &raw.memory)?,
+        ipv6_prefix: ipv6_prefix(scope, &raw.ipv6_prefix)?,
+    })
+}
+
+fn connections(scope: Scope<'_>, value: &RawValue) -> Result<Option<NonZeroU32>, Invalid> {
+    match value.parse() {
+        _ if &**value == "auto" => Ok(None),
+        Ok(limit) => Ok(Some(limit)),
         Err(_) => {
             let fix = format!("write a number from 1 to {}, or auto", u32::MAX);
-            return Err(at.refuse(field::MAX_CONNECTIONS, &raw.connections, fix));
+            Err(scope.refuse(field!(limits.connections), value, fix))
         }
-    };
-    let Ok(per_source) = raw.per_source.parse::<u32>() else {
+    }
+}
+
+fn per_source(scope: Scope<'_>, value: &RawValue) -> Result<Option<NonZeroU32>, Invalid> {
+    let limit = value.parse().map_err(|_| {
         let fix = format!("write a number up to {}, or 0 for any number", u32::MAX);
-        return Err(at.refuse(field::MAX_PER_SOURCE, &raw.per_source, fix));
-    };
-    let per_source = NonZeroU32::new(per_source);
-    let Some(ipv6_prefix) = raw.ipv6_prefix.parse().ok().and_then(Ipv6Prefix::new) else {
+        scope.refuse(field!(limits.per_source), value, fix)
+    })?;
+    Ok(NonZeroU32::new(limit))
+}
+
+fn ipv6_prefix(scope: Scope<'_>, value: &RawValue) -> Result<Ipv6Prefix, Invalid> {
+    value.parse().ok().and_then(Ipv6Prefix::new).ok_or_else(|| {
         let fix = "write how many bits of an IPv6 address make one client, from 1 to 128";
-        return Err(at.refuse(field::IPV6_PREFIX, &raw.ipv6_prefix, fix));
-    };
-    let memory = memory(at, &raw.memory)?;
-    Ok(ConnectionLimits { connections, per_source, memory, ipv6_prefix })
+        scope.refuse(field!(limits.ipv6_prefix), value, fix)
+    })
 }
 
 /// Less than that can be what one connection is counted for.
@@ -37,15 +51,15 @@ const LEAST_MEMORY: u64 = 16 << 20;
 const UNITS: [(&str, u64); 4] =
     [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40)];
 
-fn memory(at: At<'_>, word: &Word) -> Result<MemoryLimit, Invalid> {
-    match &**word {
+fn memory(scope: Scope<'_>, value: &RawValue) -> Result<MemoryLimit, Invalid> {
+    match &**value {
         "auto" => Ok(MemoryLimit::Quarter),
         "none" => Ok(MemoryLimit::Any),
         text => {
             let size = size(text).filter(|size| size.get() >= LEAST_MEMORY);
             size.map(MemoryLimit::Bytes).ok_or_else(|| {
                 let fix = "write a size such as 512MiB or 2GiB, of 16MiB or more, auto, or none";
-                at.refuse(field::MAX_MEMORY, word, fix)
+                scope.refuse(field!(limits.memory), value, fix)
             })
         }
     }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::slice;
 
+use super::rules;
 use super::upstream::require_suitable_sources;
-use super::{Invalid, Written, rules};
 use crate::address::UpstreamAddr;
-use crate::config::field;
+use crate::config::field::{Syntax, field};
+use crate::config::invalid::Invalid;
 use crate::config::raw::RawConfig;
 use crate::config::settings::{Settings, UpstreamAddress, UpstreamName};
 
@@ -22,15 +23,17 @@ impl Names {
     /// Judges what was found for each name that the settings have; they were made of these words.
     pub fn judge(
         raw: &RawConfig,
-        written: Written,
+        syntax: Syntax,
         settings: &Settings,
         found: &Found,
     ) -> Result<Self, Invalid> {
         let mut names = Self::default();
         for (raw, rule) in raw.rules.iter().zip(&settings.rules) {
             let Some(name) = rule.upstream_name() else { continue };
-            let at = rules::at(raw, written);
-            let refuse = |fix: String| at.refuse(field::UPSTREAM, &raw.upstream.address, fix);
+            let scope = rules::scope(raw, syntax);
+            let refuse = |fix: String| {
+                scope.refuse(field!(rule.upstream.address), &raw.upstream.address, fix)
+            };
             let found = match found.get(name) {
                 Some(Ok(found)) => found,
                 Some(Err(why)) => {
@@ -40,7 +43,7 @@ impl Names {
             };
             let addresses = rule.upstream.judge(found);
             let addresses = addresses.map_err(|unfit| refuse(unfit.to_string()))?;
-            require_suitable_sources(at, &raw.upstream, &rule.upstream, &addresses)?;
+            require_suitable_sources(scope, &raw.upstream, &rule.upstream, &addresses)?;
             names.set(name.clone(), addresses);
         }
         Ok(names)

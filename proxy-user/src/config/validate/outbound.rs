@@ -1,62 +1,70 @@
 //! What the upstream is told: the header's version and its TLVs.
 
-use super::Invalid;
-use crate::config::field::{self, At, Field};
-use crate::config::raw::{RawAdded, RawOutbound, RawTlvs};
+use super::scope::Scope;
+use crate::config::field::{Field, Syntax, field};
+use crate::config::invalid::Invalid;
+use crate::config::raw::{OutboundHeader, RawAdded, RawOutbound, RawTlvs};
 use crate::config::settings::{LocalAs, Outbound};
-use crate::config::word::Word;
+use crate::config::value::RawValue;
 use crate::header::{CustomTlv, KindSet, Pass, TlvPolicy, Version};
 
-pub(super) fn outbound(at: At<'_>, raw: &RawOutbound) -> Result<Outbound, Invalid> {
-    let version = match &*raw.version {
-        "v1" => Some(Version::V1),
-        "v2" => Some(Version::V2),
-        "none" => None,
-        _ => return Err(at.refuse(field::OUTBOUND, &raw.version, "write v1, v2 or none")),
+pub(super) fn outbound(scope: Scope<'_>, raw: &RawOutbound) -> Result<Outbound, Invalid> {
+    let header = scope.required_choice(field!(rule.outbound.version), raw.version.as_ref())?;
+    let version = match header {
+        OutboundHeader::V1 => Some(Version::V1),
+        OutboundHeader::V2 => Some(Version::V2),
+        OutboundHeader::None => None,
     };
-    let (mut tlvs, unique_id) = tlvs(at, &raw.tlvs)?;
+    let (mut tlvs, unique_id) = tlvs(scope, &raw.tlvs)?;
     if version != Some(Version::V2) {
-        refuse_tlvs(at, &raw.tlvs)?;
+        refuse_tlvs(scope, &raw.tlvs)?;
         tlvs = TlvPolicy::NONE;
     }
-    let local = local(at, &raw.local, version)?;
+    let local = local(scope, &raw.local, version)?;
     let outbound = Outbound { version, tlvs, unique_id, local };
     if let (Err(error), Some(added)) = (outbound.own_length(), raw.tlvs.add.last()) {
-        return Err(at.refuse(field::TLV_ADD, &added.written, error.to_string()));
+        return Err(scope.refuse(
+            field!(rule.outbound.tlvs.add),
+            &added.written,
+            error.to_string(),
+        ));
     }
     Ok(outbound)
 }
 
-fn local(at: At<'_>, word: &Word, version: Option<Version>) -> Result<LocalAs, Invalid> {
-    match (&**word, version) {
-        ("as-is", _) => Ok(LocalAs::AsIs),
-        ("proxy", Some(_)) => Ok(LocalAs::Proxy),
-        ("proxy", None) => {
-            let v2 = at.write(field::OUTBOUND, "v2");
-            let fix = format!("leave it out, or write {v2}: no header is written");
-            Err(at.refuse(field::OUTBOUND_LOCAL, word, fix))
-        }
-        _ => Err(at.refuse(field::OUTBOUND_LOCAL, word, "write as-is or proxy")),
+fn local(scope: Scope<'_>, value: &RawValue, version: Option<Version>) -> Result<LocalAs, Invalid> {
+    let local = scope.choice(field!(rule.outbound.local), value)?;
+    if local == LocalAs::Proxy && version.is_none() {
+        let v2 = scope.write(field!(rule.outbound.version), "v2");
+        let fix = format!("leave it out, or write {v2}: no header is written");
+        return Err(scope.refuse(field!(rule.outbound.local), value, fix));
     }
+    Ok(local)
 }
 
 /// TLVs that are asked for and can't be written are a mistake.
-fn refuse_tlvs(at: At<'_>, raw: &RawTlvs) -> Result<(), Invalid> {
-    let v2 = at.write(field::OUTBOUND, "v2");
-    let fix = format!("leave it out, or write {v2}: no other version has TLVs");
-    if let Some(word) = raw.drop.first() {
-        return Err(at.refuse(field::TLV_DROP, word, fix));
+fn refuse_tlvs(scope: Scope<'_>, raw: &RawTlvs) -> Result<(), Invalid> {
+    let refuse = |field, value: &RawValue| {
+        let v2 = scope.write(field!(rule.outbound.version), "v2");
+        let fix = format!("leave it out, or write {v2}: no other version has TLVs");
+        Err(scope.refuse(field, value, fix))
+    };
+    if let Some(value) = raw.pass.as_ref().and_then(|types| types.first()) {
+        return refuse(field!(rule.outbound.tlvs.pass), value);
+    }
+    if let Some(value) = raw.drop.first() {
+        return refuse(field!(rule.outbound.tlvs.drop), value);
     }
     if let Some(added) = raw.add.first() {
-        return Err(at.refuse(field::TLV_ADD, &added.written, fix));
+        return refuse(field!(rule.outbound.tlvs.add), &added.written);
     }
-    if raw.crc32c { Err(at.refuse(field::TLV_CRC32C, &"true".into(), fix)) } else { Ok(()) }
+    if raw.crc32c { refuse(field!(rule.outbound.tlvs.crc32c), &"true".into()) } else { Ok(()) }
 }
 
-fn tlvs(at: At<'_>, raw: &RawTlvs) -> Result<(TlvPolicy, bool), Invalid> {
+fn tlvs(scope: Scope<'_>, raw: &RawTlvs) -> Result<(TlvPolicy, bool), Invalid> {
     let mut policy = TlvPolicy {
-        pass: pass(at, &raw.pass.0)?,
-        drop: kinds(at, field::TLV_DROP, &raw.drop)?,
+        pass: raw.pass.as_ref().map_or(Ok(Pass::All), |types| pass(scope, types))?,
+        drop: kinds(scope, field!(rule.outbound.tlvs.drop), &raw.drop)?,
         crc32c: raw.crc32c,
         ..TlvPolicy::NONE
     };
@@ -69,33 +77,33 @@ fn tlvs(at: At<'_>, raw: &RawTlvs) -> Result<(TlvPolicy, bool), Invalid> {
                 policy.authority = Some(name.to_owned());
             }
             ("authority" | "uniqueId", _) | (_, "") => {
-                let fix = match at {
-                    At::Flags => "write unique-id, authority=NAME, 0xE5=text or 0xE5=hex:00ff",
-                    At::File | At::Rule(_) => {
+                let fix = match scope.syntax() {
+                    Syntax::Flags => "write unique-id, authority=NAME, 0xE5=text or 0xE5=hex:00ff",
+                    Syntax::File => {
                         "write uniqueId: true, authority: NAME, 0xE5: text or 0xE5: hex:00ff"
                     }
                 };
-                return Err(at.refuse(field::TLV_ADD, written, fix));
+                return Err(scope.refuse(field!(rule.outbound.tlvs.add), written, fix));
             }
-            (kind, value) => policy.custom.push(custom(at, written, kind, value)?),
+            (kind, value) => policy.custom.push(custom(scope, written, kind, value)?),
         }
     }
     Ok((policy, unique_id))
 }
 
-fn pass(at: At<'_>, words: &[Word]) -> Result<Pass, Invalid> {
-    match words {
+fn pass(scope: Scope<'_>, types: &[RawValue]) -> Result<Pass, Invalid> {
+    match types {
         [word] if &**word == "all" => Ok(Pass::All),
         [word] if &**word == "none" => Ok(Pass::None),
-        _ => Ok(Pass::Only(kinds(at, field::TLV_PASS, words)?)),
+        _ => Ok(Pass::Only(kinds(scope, field!(rule.outbound.tlvs.pass), types)?)),
     }
 }
 
-fn kinds(at: At<'_>, field: Field, words: &[Word]) -> Result<KindSet, Invalid> {
-    let kind = |word: &Word| {
-        parse_kind(word).ok_or_else(|| at.refuse(field, word, "write TLV types such as 0xEA"))
+fn kinds(scope: Scope<'_>, field: Field, types: &[RawValue]) -> Result<KindSet, Invalid> {
+    let kind = |word: &RawValue| {
+        parse_kind(word).ok_or_else(|| scope.refuse(field, word, "write TLV types such as 0xEA"))
     };
-    words.iter().map(kind).collect()
+    types.iter().map(kind).collect()
 }
 
 /// A TLV type in hexadecimal with `0x`, or in decimal.
@@ -106,8 +114,13 @@ fn parse_kind(word: &str) -> Option<u8> {
     }
 }
 
-fn custom(at: At<'_>, written: &Word, kind: &str, value: &str) -> Result<CustomTlv, Invalid> {
-    let invalid = |fix: String| at.refuse(field::TLV_ADD, written, fix);
+fn custom(
+    scope: Scope<'_>,
+    written: &RawValue,
+    kind: &str,
+    value: &str,
+) -> Result<CustomTlv, Invalid> {
+    let invalid = |fix: String| scope.refuse(field!(rule.outbound.tlvs.add), written, fix);
     let kind = parse_kind(kind).ok_or_else(|| {
         invalid("name a custom type from 0xE0 to 0xEF, such as 0xE5=text".to_owned())
     })?;

@@ -2,21 +2,24 @@
 
 use std::ops::RangeInclusive;
 
-use super::Invalid;
-use crate::config::field::{At, PORTS};
+use super::scope::Scope;
+use crate::config::field::{Field, Syntax, field};
+use crate::config::invalid::Invalid;
 use crate::config::settings::Ports;
-use crate::config::word::Word;
+use crate::config::value::RawValue;
 
-/// The set that the words name, sorted and merged.
-pub(super) fn ports(at: At<'_>, words: &[Word]) -> Result<Ports, Invalid> {
+const PORTS: Field = field!(rule.ports);
+
+/// The set of ports that are named, sorted and merged.
+pub(super) fn ports(scope: Scope<'_>, values: &[RawValue]) -> Result<Ports, Invalid> {
     let mut ranges =
-        words.iter().map(|word| port_range(at, word)).collect::<Result<Vec<_>, _>>()?;
+        values.iter().map(|value| port_range(scope, value)).collect::<Result<Vec<_>, _>>()?;
     if ranges.is_empty() {
-        let example = match at {
-            At::Flags => "--port 80,443 or --port 8000-8010",
-            At::File | At::Rule(_) => "[80, 443] or [8000-8010]",
+        let example = match scope.syntax() {
+            Syntax::Flags => "--port 80,443 or --port 8000-8010",
+            Syntax::File => "[80, 443] or [8000-8010]",
         };
-        return Err(at.missing(PORTS, format!("name the ports to protect, such as {example}")));
+        return Err(scope.missing(PORTS, format!("name the ports to protect, such as {example}")));
     }
     ranges.sort_by_key(|range| *range.start());
     let mut merged: Vec<RangeInclusive<u16>> = Vec::with_capacity(ranges.len());
@@ -31,21 +34,21 @@ pub(super) fn ports(at: At<'_>, words: &[Word]) -> Result<Ports, Invalid> {
     Ok(Ports::new(merged))
 }
 
-fn port_range(at: At<'_>, word: &Word) -> Result<RangeInclusive<u16>, Invalid> {
+fn port_range(scope: Scope<'_>, value: &RawValue) -> Result<RangeInclusive<u16>, Invalid> {
     let port = |text: &str| match text.parse::<u16>() {
         Ok(port) if port > 0 && text.bytes().all(|byte| byte.is_ascii_digit()) => Ok(port),
         _ => {
             let fix = "write a port from 1 to 65535, or a range such as 8000-8010";
-            Err(at.refuse(PORTS, word, fix))
+            Err(scope.refuse(PORTS, value, fix))
         }
     };
-    let Some((first, last)) = word.split_once('-') else {
-        return port(word).map(|port| port..=port);
+    let Some((first, last)) = value.split_once('-') else {
+        return port(value).map(|port| port..=port);
     };
     let (first, last) = (port(first)?, port(last)?);
     if first > last {
         let fix = format!("write the smaller port first: {last}-{first}");
-        return Err(at.refuse(PORTS, word, fix));
+        return Err(scope.refuse(PORTS, value, fix));
     }
     Ok(first..=last)
 }

@@ -10,67 +10,20 @@ use std::num::{NonZeroU32, NonZeroU64};
 use super::ports::ports;
 use super::*;
 use crate::address::OriginalDst;
-use crate::config::raw::{
-    RawAdded, RawAdmin, RawGuard, RawHairpin, RawInbound, RawLimits, RawOutbound, RawPass, RawRule,
-    RawTlvs, RawUpstream,
-};
+use crate::config::fixtures::{raw, values};
+use crate::config::raw::{RawAdded, RawAdmin, RawLimits, RawTlvs, RawUpstream};
 use crate::config::settings::{
-    ConnectionLimits, GuardHook, LocalAs, MemoryLimit, Reply, ServerFirst, UpstreamAddress,
+    ConnectionLimits, GuardHook, LocalAs, MemoryLimit, Mode, Reply, ServerFirst, UpstreamAddress,
     WhenAbsent,
 };
 use crate::header::{Pass, Version, Versions};
 
-fn words(list: &[&str]) -> Vec<Word> {
-    list.iter().map(|&word| word.into()).collect()
-}
-
-fn raw() -> RawConfig {
-    RawConfig {
-        interfaces: words(&["eth0"]),
-        upstream_interfaces: Vec::new(),
-        pod_interfaces: Vec::new(),
-        trusted_interfaces: Vec::new(),
-        hook: "auto".into(),
-        guard_hook: "auto".into(),
-        reply: "route".into(),
-        workers: None,
-        drain_timeout: "30s".into(),
-        limits: RawLimits::default(),
-        admin: RawAdmin::default(),
-        rules: vec![RawRule {
-            name: "attach".into(),
-            ports: words(&["80"]),
-            destinations: Vec::new(),
-            inbound: RawInbound {
-                mode: "require".into(),
-                trusted: words(&["10.0.0.0/8"]),
-                untrusted: "refuse".into(),
-                versions: Vec::new(),
-                timeout: "5s".into(),
-                max_header: "4096".into(),
-                server_first: "wait".into(),
-                reject_second: false,
-            },
-            outbound: RawOutbound {
-                version: "v2".into(),
-                local: "as-is".into(),
-                tlvs: RawTlvs::default(),
-            },
-            upstream: RawUpstream::default(),
-            idle_timeout: "1h".into(),
-            guard: RawGuard::default(),
-            hairpin: RawHairpin::default(),
-            when_absent: "pass".into(),
-        }],
-    }
-}
-
-fn added(list: &[&str]) -> Vec<RawAdded> {
-    list.iter().map(|word| RawAdded::from_flag(word)).collect()
+fn added(flags: &[&str]) -> Vec<RawAdded> {
+    flags.iter().map(|&flag| flag.into()).collect()
 }
 
 fn validate(raw: &RawConfig) -> Result<Settings, Invalid> {
-    super::validate(raw, Written::Flags)
+    super::validate(raw, Syntax::Flags)
 }
 
 fn refused(change: impl FnOnce(&mut RawConfig)) -> String {
@@ -95,7 +48,7 @@ fn local_is_told_as_a_word_says() {
     let local = |word: &str, version: &str| {
         let mut raw = raw();
         raw.rules[0].outbound.local = word.into();
-        raw.rules[0].outbound.version = version.into();
+        raw.rules[0].outbound.version = Some(version.into());
         validate(&raw).map(|settings| settings.rules[0].outbound.local)
     };
     for version in ["v1", "v2", "none"] {
@@ -124,7 +77,9 @@ fn more_tlvs_than_a_header_has_room_for_are_refused() {
 
 #[test]
 fn ports_are_sorted_and_merged() {
-    let all = ports(At::Flags, &words(&["443", "8000-8010", "80", "8005-8020", "443"])).unwrap();
+    let all =
+        ports(Scope::top(Syntax::Flags), &values(&["443", "8000-8010", "80", "8005-8020", "443"]))
+            .unwrap();
     assert_eq!(all.to_string(), "80, 443, 8000-8020");
     assert!(all.contains(8020) && !all.contains(8021) && !all.contains(81));
     assert_eq!(all.iter().count(), 2 + 21);
@@ -132,20 +87,23 @@ fn ports_are_sorted_and_merged() {
 
 #[test]
 fn the_last_port_ends_its_range() {
-    assert_eq!(ports(At::Flags, &words(&["65535", "1-65535"])).unwrap().iter().count(), 65535);
+    assert_eq!(
+        ports(Scope::top(Syntax::Flags), &values(&["65535", "1-65535"])).unwrap().iter().count(),
+        65535
+    );
 }
 
 #[test]
 fn bad_ports_are_refused() {
     for word in ["0", "65536", "+80", "80-", "-80", "http", "", "80-90-100", "8 0"] {
-        let message = refused(|raw| raw.rules[0].ports = words(&[word]));
+        let message = refused(|raw| raw.rules[0].ports = values(&[word]));
         let expected = format!(
             "--port '{word}' is not valid; write a port from 1 to 65535, or a range such as 8000-8010"
         );
         assert_eq!(message, expected);
     }
     assert_eq!(
-        refused(|raw| raw.rules[0].ports = words(&["90-80"])),
+        refused(|raw| raw.rules[0].ports = values(&["90-80"])),
         "--port '90-80' is not valid; write the smaller port first: 80-90"
     );
 }
@@ -154,13 +112,13 @@ fn bad_ports_are_refused() {
 fn reading_headers_needs_somebody_to_trust() {
     for mode in ["require", "optional"] {
         let message = refused(|raw| {
-            raw.rules[0].inbound.mode = mode.into();
+            raw.rules[0].inbound.mode = Some(mode.into());
             raw.rules[0].inbound.trusted.clear();
         });
         assert!(message.starts_with(&format!("--inbound {mode} needs --trust")), "{message}");
     }
     let mut off = raw();
-    off.rules[0].inbound.mode = "off".into();
+    off.rules[0].inbound.mode = Some("off".into());
     off.rules[0].inbound.trusted.clear();
     assert!(validate(&off).is_ok());
 }
@@ -168,7 +126,7 @@ fn reading_headers_needs_somebody_to_trust() {
 #[test]
 fn a_bad_range_names_itself() {
     assert_eq!(
-        refused(|raw| raw.rules[0].inbound.trusted = words(&["10.0.0.0/8", "10.0.0/8"])),
+        refused(|raw| raw.rules[0].inbound.trusted = values(&["10.0.0.0/8", "10.0.0/8"])),
         "--trust: '10.0.0/8' is no address range; write it as 10.0.0.0/24 or fd00:10::/64"
     );
 }
@@ -178,11 +136,11 @@ fn bad_words_name_the_right_ones() {
     type Change = fn(&mut RawConfig);
     let cases: [(Change, &str); 6] = [
         (
-            |raw| raw.rules[0].inbound.mode = "on".into(),
+            |raw| raw.rules[0].inbound.mode = Some("on".into()),
             "--inbound 'on' is not valid; write require",
         ),
         (
-            |raw| raw.rules[0].outbound.version = "v3".into(),
+            |raw| raw.rules[0].outbound.version = Some("v3".into()),
             "--outbound 'v3' is not valid; write v1",
         ),
         (
@@ -201,12 +159,12 @@ fn bad_words_name_the_right_ones() {
 
 #[test]
 fn interfaces_are_named_once_and_by_name() {
-    assert!(refused(|raw| raw.interfaces.clear()).starts_with("interface is missing"));
+    assert!(refused(|raw| raw.interfaces.clear()).starts_with("IFACE is missing"));
     for name in ["", "a/b", "eth 0", &"a-name-far-too-long".repeat(7)] {
-        let message = refused(|raw| raw.interfaces = words(&[name]));
-        assert!(message.starts_with(&format!("interface '{name}' is not valid")), "{message}");
+        let message = refused(|raw| raw.interfaces = values(&[name]));
+        assert!(message.starts_with(&format!("IFACE '{name}' is not valid")), "{message}");
     }
-    let message = refused(|raw| raw.interfaces = words(&["eth0", "eth0"]));
+    let message = refused(|raw| raw.interfaces = values(&["eth0", "eth0"]));
     assert!(message.contains("once"), "{message}");
 }
 
@@ -233,11 +191,11 @@ fn a_longest_header_is_within_what_the_protocol_can_say() {
 #[test]
 fn versions_can_be_limited() {
     let mut raw = raw();
-    raw.rules[0].inbound.versions = words(&["v2"]);
+    raw.rules[0].inbound.versions = values(&["v2"]);
     let limits = validate(&raw).unwrap().rules[0].inbound.limits;
     assert_eq!(limits.versions, Versions::only(Version::V2));
     assert!(
-        refused(|raw| raw.rules[0].inbound.versions = words(&["v3"]))
+        refused(|raw| raw.rules[0].inbound.versions = values(&["v3"]))
             .starts_with("--versions 'v3'")
     );
 }
@@ -245,7 +203,7 @@ fn versions_can_be_limited() {
 #[test]
 fn a_server_may_speak_first_only_where_a_header_is_optional() {
     let mut optional = raw();
-    optional.rules[0].inbound.mode = "optional".into();
+    optional.rules[0].inbound.mode = Some("optional".into());
     optional.rules[0].inbound.server_first = "200ms".into();
     let inbound = &validate(&optional).unwrap().rules[0].inbound;
     assert_eq!(inbound.server_first, ServerFirst::After(Duration::from_millis(200)));
@@ -253,7 +211,7 @@ fn a_server_may_speak_first_only_where_a_header_is_optional() {
         refused(|raw| raw.rules[0].inbound.server_first = "200ms".into()).contains("leave it out")
     );
     let message = refused(|raw| {
-        raw.rules[0].inbound.mode = "optional".into();
+        raw.rules[0].inbound.mode = Some("optional".into());
         raw.rules[0].inbound.server_first = "5s".into();
     });
     assert!(message.contains("less than --header-timeout"), "{message}");
@@ -262,8 +220,8 @@ fn a_server_may_speak_first_only_where_a_header_is_optional() {
 #[test]
 fn tlvs_are_passed_dropped_and_added_by_type() {
     let mut raw = raw();
-    raw.rules[0].outbound.tlvs.pass = RawPass(words(&["0xEA", "5"]));
-    raw.rules[0].outbound.tlvs.drop = words(&["0xea"]);
+    raw.rules[0].outbound.tlvs.pass = Some(values(&["0xEA", "5"]));
+    raw.rules[0].outbound.tlvs.drop = values(&["0xea"]);
     raw.rules[0].outbound.tlvs.add =
         added(&["unique-id", "authority=example.org", "0xE5=text", "0xE6=hex:00fF"]);
     raw.rules[0].outbound.tlvs.crc32c = true;
@@ -281,19 +239,30 @@ fn tlvs_that_make_no_sense_are_refused() {
         let message = refused(|raw| raw.rules[0].outbound.tlvs.add = added(&[word]));
         assert!(message.starts_with(&format!("--tlv-add '{word}' is not valid")), "{message}");
     }
-    for outbound in ["v1", "none"] {
-        let message = refused(|raw| {
-            raw.rules[0].outbound.version = outbound.into();
-            raw.rules[0].outbound.tlvs.add = added(&["unique-id"]);
-        });
-        assert!(message.contains("no other version has TLVs"), "{message}");
+    type Change = fn(&mut RawTlvs);
+    let asked_for: [(Change, &str); 5] = [
+        (|tlvs| tlvs.pass = Some(values(&["none"])), "--tlv-pass 'none'"),
+        (|tlvs| tlvs.pass = Some(values(&["all"])), "--tlv-pass 'all'"),
+        (|tlvs| tlvs.drop = values(&["0xEA"]), "--tlv-drop '0xEA'"),
+        (|tlvs| tlvs.add = added(&["unique-id"]), "--tlv-add 'unique-id'"),
+        (|tlvs| tlvs.crc32c = true, "--tlv-crc32c 'true'"),
+    ];
+    for version in ["v1", "none"] {
+        for (change, option) in asked_for {
+            let message = refused(|raw| {
+                raw.rules[0].outbound.version = Some(version.into());
+                change(&mut raw.rules[0].outbound.tlvs);
+            });
+            let fix = "leave it out, or write --outbound v2: no other version has TLVs";
+            assert_eq!(message, format!("{option} is not valid; {fix}"));
+        }
     }
 }
 
 #[test]
 fn interfaces_may_be_patterns() {
     let mut raw = raw();
-    raw.interfaces = words(&["eth0", "veth*", "eni[0-9]"]);
+    raw.interfaces = values(&["eth0", "veth*", "eni[0-9]"]);
     let settings = validate(&raw).unwrap();
     let [exact, pattern, class] = &settings.steering.interfaces[..] else { panic!() };
     assert_eq!(exact.exact(), Some("eth0"));
@@ -301,9 +270,9 @@ fn interfaces_may_be_patterns() {
     assert_eq!(pattern.exact(), None);
     assert!(pattern.matches("veth12ab") && !pattern.matches("eth0"));
     assert!(class.matches("eni7") && !class.matches("eni"));
-    let message = refused(|raw| raw.interfaces = words(&["eni[0-9"]));
+    let message = refused(|raw| raw.interfaces = values(&["eni[0-9"]));
     assert!(
-        message.starts_with("interface 'eni[0-9' is not valid; mend the pattern ("),
+        message.starts_with("IFACE 'eni[0-9' is not valid; correct the pattern ("),
         "{message}"
     );
 }
@@ -315,7 +284,7 @@ fn source_addresses_are_the_nodes_and_of_the_upstreams_family() {
             let raw = &mut raw.rules[0].upstream;
             raw.address = upstream.into();
             raw.source = source.into();
-            raw.source_addresses = words(addresses);
+            raw.source_addresses = values(addresses);
         })
     };
     assert_eq!(
@@ -337,7 +306,7 @@ fn source_addresses_are_the_nodes_and_of_the_upstreams_family() {
     assert!(many.contains("name 16 at most"), "{many}");
 
     let mut raw = raw();
-    raw.rules[0].upstream.source_addresses = words(&["10.1.2.3", "fd00::3"]);
+    raw.rules[0].upstream.source_addresses = values(&["10.1.2.3", "fd00::3"]);
     let settings = validate(&raw).unwrap();
     let named = settings.rules[0].upstream.source_addresses.iter().map(ToString::to_string);
     assert_eq!(named.collect::<Vec<_>>(), ["10.1.2.3", "fd00::3"]);
@@ -346,12 +315,12 @@ fn source_addresses_are_the_nodes_and_of_the_upstreams_family() {
 #[test]
 fn what_upstreams_answer_by_is_asked_for_only_where_it_matters() {
     assert_eq!(
-        refused(|raw| raw.upstream_interfaces = words(&["veth*"])),
+        refused(|raw| raw.upstream_interfaces = values(&["veth*"])),
         "--upstream-interface 'veth*' is not valid; leave it out, or write --source client: \
          upstreams answer the node by themselves"
     );
     let mut raw = raw();
-    raw.upstream_interfaces = words(&["veth*"]);
+    raw.upstream_interfaces = values(&["veth*"]);
     raw.rules[0].upstream.source = "client".into();
     let settings = validate(&raw).unwrap();
     assert_eq!(settings.rules[0].upstream.source, Source::Client);
@@ -371,7 +340,7 @@ fn a_clients_address_is_not_shown_where_it_cannot_be() {
     );
     let message = refused(|raw| {
         raw.rules[0].upstream.source = "client".into();
-        raw.interfaces = words(&["eth0", "lo"]);
+        raw.interfaces = values(&["eth0", "lo"]);
     });
     assert!(message.starts_with("--source 'client' is not valid; leave lo out"), "{message}");
 }

@@ -3,15 +3,15 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::time::Duration;
 
+use super::scope::Scope;
 use super::steering::MAX_INTERFACE_NAME;
-use super::{Invalid, duration, some_time};
+use super::{duration, positive_duration};
 use crate::address::{SourceAddr, UpstreamAddr};
-use crate::config::field::{self, At, Field};
+use crate::config::field::{Field, field};
+use crate::config::invalid::Invalid;
 use crate::config::raw::RawUpstream;
-use crate::config::settings::{
-    Resolve, Source, Unfit, Upstream, UpstreamAddress, UpstreamName, WhenDown,
-};
-use crate::config::word::Word;
+use crate::config::settings::{Resolve, Source, Unfit, Upstream, UpstreamAddress, UpstreamName};
+use crate::config::value::RawValue;
 
 /// Each may be tried for one connection, when all ports of those before it are taken.
 const MAX_SOURCE_ADDRESSES: usize = 16;
@@ -20,42 +20,48 @@ const LONGEST_HOST: usize = 253;
 /// More often is a flood of questions, and no answer may be kept for less.
 const SHORTEST_RESOLVE: Duration = Duration::from_secs(1);
 
-pub(super) fn upstream(at: At<'_>, raw: &RawUpstream) -> Result<Upstream, Invalid> {
+pub(super) fn upstream(scope: Scope<'_>, raw: &RawUpstream) -> Result<Upstream, Invalid> {
     let mut upstream = Upstream {
-        address: address(at, &raw.address)?,
-        resolve: resolve(at, &raw.resolve)?,
-        source: source(at, &raw.source)?,
+        address: address(scope, &raw.address)?,
+        resolve: resolve(scope, &raw.resolve)?,
+        source: scope.choice(field!(rule.upstream.source), &raw.source)?,
         source_addresses: Vec::new(),
-        when_down: when_down(at, &raw.when_down)?,
-        connect_timeout: some_time(at, field::CONNECT_TIMEOUT, &raw.connect_timeout)?,
+        when_down: scope.choice(field!(rule.upstream.when_down), &raw.when_down)?,
+        connect_timeout: positive_duration(
+            scope,
+            field!(rule.upstream.connect_timeout),
+            &raw.connect_timeout,
+        )?,
         fast_open: raw.fast_open,
     };
     if let UpstreamAddress::Fixed(address) = &upstream.address {
-        let unfit = |unfit: Unfit| at.refuse(field::UPSTREAM, &raw.address, unfit.to_string());
+        let unfit = |unfit: Unfit| {
+            scope.refuse(field!(rule.upstream.address), &raw.address, unfit.to_string())
+        };
         upstream.judge(&[address.get()]).map_err(unfit)?;
     }
-    upstream.source_addresses = source_addresses(at, &raw.source_addresses, upstream.source)?;
+    upstream.source_addresses = source_addresses(scope, &raw.source_addresses, upstream.source)?;
     if let UpstreamAddress::Fixed(address) = upstream.address {
-        require_suitable_sources(at, raw, &upstream, &[address])?;
+        require_suitable_sources(scope, raw, &upstream, &[address])?;
     }
     Ok(upstream)
 }
 
 /// Whether they are this node's is no matter of words: they may come later.
 fn source_addresses(
-    at: At<'_>,
-    words: &[Word],
+    scope: Scope<'_>,
+    values: &[RawValue],
     source: Source,
 ) -> Result<Vec<SourceAddr>, Invalid> {
-    const FIELD: Field = field::SOURCE_ADDRESSES;
+    const FIELD: Field = field!(rule.upstream.source_addresses);
     let mut addresses = Vec::new();
-    for word in words {
-        let refuse = |fix: String| Err(at.refuse(FIELD, word, fix));
+    for value in values {
+        let refuse = |fix: String| Err(scope.refuse(FIELD, value, fix));
         if source == Source::Client {
-            let node = at.write(field::SOURCE, "node");
+            let node = scope.write(field!(rule.upstream.source), "node");
             return refuse(format!("leave it out, or write {node}: upstreams see the client's"));
         }
-        let ip = word.parse::<IpAddr>().map(|ip| ip.to_canonical());
+        let ip = value.parse::<IpAddr>().map(|ip| ip.to_canonical());
         let is_one = |ip: &IpAddr| !(ip.is_unspecified() || ip.is_multicast() || is_broadcast(*ip));
         let Some(address) = ip.ok().filter(is_one).map(SourceAddr::new) else {
             return refuse(
@@ -75,19 +81,19 @@ fn source_addresses(
 
 /// Refuses a source address from which no address of the upstream's could be connected to.
 pub(super) fn require_suitable_sources(
-    at: At<'_>,
+    scope: Scope<'_>,
     raw: &RawUpstream,
     upstream: &Upstream,
     addresses: &[UpstreamAddr],
 ) -> Result<(), Invalid> {
-    for (word, source) in raw.source_addresses.iter().zip(&upstream.source_addresses) {
+    for (value, source) in raw.source_addresses.iter().zip(&upstream.source_addresses) {
         if !addresses.iter().any(|address| source.suits(*address)) {
             let family = if source.get().is_ipv4() { "IPv4" } else { "IPv6" };
             let name = &upstream.address;
             let fix = format!(
                 "leave it out, or name one of the upstream's family: {name} has no {family} address"
             );
-            return Err(at.refuse(field::SOURCE_ADDRESSES, word, fix));
+            return Err(scope.refuse(field!(rule.upstream.source_addresses), value, fix));
         }
     }
     Ok(())
@@ -97,40 +103,24 @@ fn is_broadcast(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V4(ip) if ip.is_broadcast())
 }
 
-fn source(at: At<'_>, word: &Word) -> Result<Source, Invalid> {
-    match &**word {
-        "node" => Ok(Source::Node),
-        "client" => Ok(Source::Client),
-        _ => Err(at.refuse(field::SOURCE, word, "write node or client")),
-    }
-}
-
-fn when_down(at: At<'_>, word: &Word) -> Result<WhenDown, Invalid> {
-    match &**word {
-        "refuse" => Ok(WhenDown::Refuse),
-        "accept" => Ok(WhenDown::Accept),
-        _ => Err(at.refuse(field::WHEN_DOWN, word, "write refuse or accept")),
-    }
-}
-
-fn resolve(at: At<'_>, word: &Word) -> Result<Resolve, Invalid> {
+fn resolve(scope: Scope<'_>, value: &RawValue) -> Result<Resolve, Invalid> {
     let fix = "write once, or a time of 1s or more, such as 30s";
-    match &**word {
+    match &**value {
         "once" => Ok(Resolve::Once),
-        _ => match duration(at, field::RESOLVE, word) {
+        _ => match duration(scope, field!(rule.upstream.resolve), value) {
             Ok(time) if time >= SHORTEST_RESOLVE => Ok(Resolve::Every(time)),
-            _ => Err(at.refuse(field::RESOLVE, word, fix)),
+            _ => Err(scope.refuse(field!(rule.upstream.resolve), value, fix)),
         },
     }
 }
 
 /// What is meant, by the words alone: names are looked up by whoever is to connect.
-pub(super) fn address(at: At<'_>, word: &Word) -> Result<UpstreamAddress, Invalid> {
-    let text = &**word;
+fn address(scope: Scope<'_>, value: &RawValue) -> Result<UpstreamAddress, Invalid> {
+    let text = &**value;
     if text == "original" {
         return Ok(UpstreamAddress::Original);
     }
-    let invalid = |fix: String| Err(at.refuse(field::UPSTREAM, word, fix));
+    let invalid = |fix: String| Err(scope.refuse(field!(rule.upstream.address), value, fix));
     let is_port = |port: &str| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     let split = text.rsplit_once(':').filter(|(_, port)| is_port(port));
     let Some((host, Ok(port))) = split.map(|(host, port)| (host, port.parse::<u16>())) else {

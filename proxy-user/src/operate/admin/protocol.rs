@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::config::word::OneLine;
+use crate::config::value::OneLine;
 
 /// What can be asked of a run.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]

@@ -30,7 +30,7 @@ impl From<config::Settings> for Intent {
 impl Intent {
     /// How it is to be attached to TC.
     pub fn hook(&self) -> Hook {
-        self.steering.as_ref().map_or_else(Hook::default, |steering| steering.hook)
+        self.steering.as_ref().map_or(Hook::Auto, |steering| steering.hook)
     }
 
     /// Whether it will be attached by tcx, on a kernel that has or has not got it.
@@ -40,7 +40,7 @@ impl Intent {
 
     /// Where the guard is to stand; `None`: there is nothing to guard.
     pub fn guard_hook(&self) -> Option<GuardHook> {
-        let hook = self.steering.as_ref().map_or_else(GuardHook::default, |it| it.guard_hook);
+        let hook = self.steering.as_ref().map_or(GuardHook::Auto, |it| it.guard_hook);
         let is_needed = self.rules.is_empty() || self.rules.iter().any(Rule::is_guarded);
         is_needed.then_some(hook)
     }

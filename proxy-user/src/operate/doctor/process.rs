@@ -6,7 +6,7 @@ use super::Finding;
 use super::facts::{Facts, Process, Setting, Settings};
 use super::intent::Intent;
 use crate::budget::DescriptorBudget;
-use crate::config::field::At;
+use crate::config::Syntax;
 use crate::config::settings::MemoryLimit;
 use crate::steer::advice::Advice;
 use crate::sys::environment::Environment;
@@ -123,7 +123,8 @@ fn files(limits: &Fact<(u64, u64)>, intent: &Intent, environment: Environment) -
         Ok(budget) => budget,
         Err(error) => return Finding::fatal(CHECK, error.to_string(), fix),
     };
-    if let Some(Advice { what, mend: fix }) = budget.shortage(At::File, intent.limits, environment)
+    if let Some(Advice { what, mend: fix }) =
+        budget.shortage(Syntax::File, intent.limits, environment)
     {
         return Finding::warning(CHECK, what, fix);
     }

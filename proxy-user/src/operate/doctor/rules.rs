@@ -2,7 +2,7 @@
 
 use super::Finding;
 use super::intent::Intent;
-use crate::config::field::At;
+use crate::config::Syntax;
 use crate::config::settings::{Rule, UpstreamAddress};
 use crate::steer::advice;
 use crate::steer::survey::Survey;
@@ -13,9 +13,9 @@ pub fn judge(survey: &Survey, intent: &Intent) -> Vec<Finding> {
     let advice = survey.advice.iter();
     let mut findings: Vec<_> =
         advice.map(|advice| Finding::warning(CHECK, &advice.what, &advice.mend)).collect();
-    let long = advice::on_long_headers(&intent.rules, At::File).into_iter();
+    let long = advice::on_long_headers(&intent.rules, Syntax::File).into_iter();
     findings.extend(long.map(|advice| Finding::warning("header", advice.what, advice.mend)));
-    let open = advice::on_firewalls(&intent.rules, At::File);
+    let open = advice::on_firewalls(&intent.rules, Syntax::File);
     findings.extend(open.map(|advice| Finding::note("firewall", advice.what, advice.mend)));
     for rule in intent.showing_clients() {
         findings.push(way_back(rule));

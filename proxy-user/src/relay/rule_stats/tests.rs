@@ -1,8 +1,7 @@
 //! What is kept of rules that come and go.
 
 use super::*;
-use crate::config::file::parse;
-use crate::config::{Written, validate};
+use crate::config::fixtures::settings as settings_of;
 use crate::relay::tally::Outcome;
 
 fn settings(names: impl IntoIterator<Item = String>) -> Settings {
@@ -14,7 +13,7 @@ fn settings(names: impl IntoIterator<Item = String>) -> Settings {
     };
     let rules: String = (1..).zip(names).map(rule).collect();
     let text = format!("interfaces: [eth0]\nrules:\n{rules}");
-    validate(&parse(&text).unwrap(), Written::File).unwrap()
+    settings_of(&text)
 }
 
 fn reload(rule_stats: &mut RuleStats, names: &[&str]) -> Vec<Arc<ActiveRule>> {

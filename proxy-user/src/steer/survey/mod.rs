@@ -24,7 +24,7 @@ use super::advice::{self, Advice};
 use super::netlink::{self, Link};
 use super::{asymmetric, instance, interface};
 use crate::config::Names;
-use crate::config::field::At;
+use crate::config::Syntax;
 use crate::config::settings::{InterfacePattern, Rule, Steering};
 use crate::sys::fact::{Fact, Unknown};
 
@@ -68,10 +68,10 @@ pub fn look(meant: Option<&Steering>, rules: &[Rule], names: &Names) -> Survey {
         interfaces: messages.map(|messages| interfaces::look(&messages, selection.as_ref())),
         leftovers: Leftovers::find(&all),
         services: Services::look(&all),
-        advice: advice::on_upstreams(rules, names, At::File, is_watched)
+        advice: advice::on_upstreams(rules, names, Syntax::File, is_watched)
             .into_iter()
-            .chain(advice::on_source_addresses(rules, At::File))
-            .chain(asymmetric::advice(rules, At::File, &all, is_watched))
+            .chain(advice::on_source_addresses(rules, Syntax::File))
+            .chain(asymmetric::advice(rules, Syntax::File, &all, is_watched))
             .collect(),
         names: all.into_iter().map(|link| link.name).collect(),
     }

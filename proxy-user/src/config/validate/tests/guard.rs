@@ -10,17 +10,17 @@ fn the_guard_knows_who_may_come() {
         let rules = validate(&raw).unwrap().rules;
         rules[0].only_sources().map(|ranges| ranges.map(|r| r.to_string()).collect::<Vec<_>>())
     };
-    let words = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(sources(|_| ()), Some(words(&["10.0.0.0/8"])));
+    let strings = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(sources(|_| ()), Some(strings(&["10.0.0.0/8"])));
     let with_pods = sources(|raw| {
-        raw.rules[0].hairpin.sources = self::words(&["10.244.0.0/16", "fd00:10::/64"]);
+        raw.rules[0].hairpin.sources = values(&["10.244.0.0/16", "fd00:10::/64"]);
     });
     // Pods are known by their interfaces, too.
-    assert_eq!(with_pods, Some(words(&["10.0.0.0/8"])));
+    assert_eq!(with_pods, Some(strings(&["10.0.0.0/8"])));
     assert_eq!(sources(|raw| raw.rules[0].inbound.untrusted = "direct".into()), None);
     assert_eq!(sources(|raw| raw.rules[0].guard.enabled = false), None);
     let nobody_named = sources(|raw| {
-        raw.rules[0].inbound.mode = "off".into();
+        raw.rules[0].inbound.mode = Some("off".into());
         raw.rules[0].inbound.trusted.clear();
     });
     assert_eq!(nobody_named, None);
@@ -35,10 +35,10 @@ fn answers_are_guarded_where_who_connects_matters() {
     };
     assert!(guards(|_| ()));
     assert!(guards(|raw| raw.rules[0].inbound.untrusted = "direct".into()), "a header is required");
-    assert!(guards(|raw| raw.rules[0].inbound.mode = "off".into()), "others are refused");
+    assert!(guards(|raw| raw.rules[0].inbound.mode = Some("off".into())), "others are refused");
     assert!(!guards(|raw| raw.rules[0].guard.answers = "off".into()));
     assert!(!guards(|raw| {
-        raw.rules[0].inbound.mode = "optional".into();
+        raw.rules[0].inbound.mode = Some("optional".into());
         raw.rules[0].inbound.untrusted = "direct".into();
     }));
     assert_eq!(
@@ -50,11 +50,11 @@ fn answers_are_guarded_where_who_connects_matters() {
 #[test]
 fn interfaces_of_pods_and_of_trusted_sources_need_their_reason() {
     assert_eq!(
-        refused(|raw| raw.pod_interfaces = words(&["veth*"])),
+        refused(|raw| raw.pod_interfaces = values(&["veth*"])),
         "--pod-interface 'veth*' is not valid; leave it out, or name the pods' addresses by --hairpin"
     );
     assert_eq!(
-        refused(|raw| raw.trusted_interfaces = words(&["eth1"])),
+        refused(|raw| raw.trusted_interfaces = values(&["eth1"])),
         "--trusted-interface 'eth1' is not valid; leave it out, or write --reply arrival: replies that \
          the routing table sends reach nobody who lies about an address"
     );

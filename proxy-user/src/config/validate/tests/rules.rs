@@ -6,11 +6,11 @@ use super::*;
 fn rules_that_share_a_port_have_destinations_of_their_own() {
     let second = |first: &[&str], second: &[&str]| {
         let mut raw = raw();
-        raw.rules[0].destinations = words(first);
+        raw.rules[0].destinations = values(first);
         let mut other = raw.rules[0].clone();
-        (other.name, other.destinations) = ("other".into(), words(second));
+        (other.name, other.destinations) = (Some("other".into()), values(second));
         raw.rules.push(other);
-        crate::config::validate(&raw, Written::File).map(|_| ()).map_err(|error| error.to_string())
+        crate::config::validate(&raw, Syntax::File).map(|_| ()).map_err(|error| error.to_string())
     };
     assert_eq!(second(&["203.0.113.1"], &[]), Ok(()));
     assert_eq!(second(&["203.0.113.1"], &["203.0.113.0/24", "2001:db8::/32"]), Ok(()));
@@ -27,8 +27,8 @@ fn rules_that_share_a_port_have_destinations_of_their_own() {
 #[test]
 fn no_rule_is_called_what_all_former_ones_are() {
     let mut raw = raw();
-    raw.rules[0].name = "former".into();
-    let message = crate::config::validate(&raw, Written::File).unwrap_err().to_string();
+    raw.rules[0].name = Some("former".into());
+    let message = crate::config::validate(&raw, Syntax::File).unwrap_err().to_string();
     assert_eq!(
         message,
         "rule former: name 'former' is not valid; choose another: the counters of rules that are gone \
@@ -39,7 +39,7 @@ fn no_rule_is_called_what_all_former_ones_are() {
 #[test]
 fn destinations_can_not_be_held() {
     let message = refused(|raw| {
-        raw.rules[0].destinations = words(&["203.0.113.1"]);
+        raw.rules[0].destinations = values(&["203.0.113.1"]);
         raw.rules[0].when_absent = "drop".into();
     });
     assert_eq!(
@@ -53,8 +53,8 @@ fn destinations_can_not_be_held() {
 fn as_many_destinations_as_the_map_has_room_for() {
     let with_ports = |ports: &str| {
         let mut raw = raw();
-        raw.rules[0].ports = words(&[ports]);
-        raw.rules[0].destinations = words(&["203.0.113.1", "203.0.113.2"]);
+        raw.rules[0].ports = values(&[ports]);
+        raw.rules[0].destinations = values(&["203.0.113.1", "203.0.113.2"]);
         validate(&raw).map(|_| ()).map_err(|error| error.to_string())
     };
     assert_eq!(with_ports("1-8192"), Ok(()));
@@ -70,16 +70,16 @@ fn as_many_destinations_as_the_map_has_room_for() {
 fn as_many_sources_as_the_maps_have_room_for() {
     let ranges = |count: usize| {
         let address = |n: usize| format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255);
-        (0..count).map(|n| Word::from(address(n).as_str())).collect::<Vec<_>>()
+        (0..count).map(|n| RawValue::from(address(n).as_str())).collect::<Vec<_>>()
     };
     let with = |trusted: usize, hairpin: usize| {
         let mut raw = raw();
         raw.rules[0].inbound.trusted = ranges(trusted);
         raw.rules[0].hairpin.sources = ranges(hairpin);
         let mut other = raw.rules[0].clone();
-        (other.name, other.ports) = ("other".into(), words(&["81"]));
+        (other.name, other.ports) = (Some("other".into()), values(&["81"]));
         raw.rules.push(other);
-        crate::config::validate(&raw, Written::File).map(|_| ()).map_err(|error| error.to_string())
+        crate::config::validate(&raw, Syntax::File).map(|_| ()).map_err(|error| error.to_string())
     };
     assert_eq!(with(65535, 1), Ok(()));
     assert_eq!(
@@ -94,7 +94,7 @@ fn as_many_sources_as_the_maps_have_room_for() {
 fn the_narrower_rule_is_told_from_the_wider() {
     let rule = |destinations: &[&str]| {
         let mut raw = raw();
-        raw.rules[0].destinations = words(destinations);
+        raw.rules[0].destinations = values(destinations);
         validate(&raw).unwrap().rules[0].clone()
     };
     let at = |text: &str| OriginalDst::new(text.parse().unwrap());

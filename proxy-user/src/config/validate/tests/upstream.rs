@@ -97,7 +97,7 @@ fn judge(
     let found =
         found.map(|found| found.iter().map(|it| it.parse::<SocketAddr>().unwrap()).collect());
     let found = [(names[0].clone(), found.map_err(str::to_owned))].into();
-    let judged = Names::judge(&raw, Written::Flags, &settings, &found);
+    let judged = Names::judge(&raw, Syntax::Flags, &settings, &found);
     let judged = judged.map_err(|invalid| invalid.to_string())?;
     let addresses = judged.addresses(&settings.rules[0].upstream.address);
     Ok(addresses.iter().map(ToString::to_string).collect())
@@ -117,7 +117,7 @@ fn what_a_name_stands_for_is_judged_as_if_it_had_been_written() {
     let client = |upstream: &mut RawUpstream| upstream.source = "client".into();
     let loopback = judge(Ok(&["127.0.0.1:80"]), client).unwrap_err();
     assert!(loopback.contains("never gets to loopback"), "{loopback}");
-    let other = judge(Ok(&["10.1.2.3:80"]), |it| it.source_addresses = words(&["fd00::3"]));
+    let other = judge(Ok(&["10.1.2.3:80"]), |it| it.source_addresses = values(&["fd00::3"]));
     let other = other.unwrap_err();
     assert!(
         other.starts_with("--source-address 'fd00::3'") && other.contains("has no IPv6 address"),

@@ -5,7 +5,7 @@ use super::super::facts::Facts;
 use super::super::intent::Intent;
 use super::super::{Report, judge};
 use super::{assert_bad, assert_fine, healthy, hidden, program, set};
-use crate::config::{Written, file, validate};
+use crate::config::{Syntax, file, validate};
 use crate::steer::advice::Advice;
 use crate::steer::survey::interfaces::Role;
 use crate::steer::survey::programs::{TcHook, XdpMode, XdpProgram};
@@ -17,7 +17,7 @@ fn intent(lines: &str, of_rule: &str) -> Intent {
          {{mode: require, trusted: [10.0.0.0/8]}}\n    outbound: {{version: none}}\n    {of_rule}\n"
     );
     let config = file::parse(&text).expect("a file");
-    Intent::from(validate(&config, Written::File).expect("a valid one"))
+    Intent::from(validate(&config, Syntax::File).expect("a valid one"))
 }
 
 fn judged(how: impl FnOnce(&mut Facts), intent: &Intent) -> Report {

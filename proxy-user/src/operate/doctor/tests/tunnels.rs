@@ -4,7 +4,7 @@ use super::super::Severity::{Note, Warning};
 use super::super::intent::Intent;
 use super::super::{Report, judge};
 use super::{assert_bad, broken, healthy, hidden};
-use crate::config::{Written, file, validate};
+use crate::config::{Syntax, file, validate};
 use crate::steer::survey::tunnels::{Tunnel, Tunnels, Underlay};
 
 fn tunnel() -> Tunnel {
@@ -24,7 +24,7 @@ fn intent(inbound: &str) -> Intent {
          outbound: {{version: none}}\n"
     );
     let config = file::parse(&text).expect("a file");
-    Intent::from(validate(&config, Written::File).expect("a valid one"))
+    Intent::from(validate(&config, Syntax::File).expect("a valid one"))
 }
 
 const STRICT: &str = "{mode: require, trusted: [10.0.0.0/28]}";

@@ -1,12 +1,11 @@
 //! What settings become.
 
 use super::*;
-use crate::config::file::parse;
-use crate::config::{Written, validate};
+use crate::config::fixtures::settings as settings_of;
 
 fn settings(rules: &str) -> Settings {
     let text = format!("interfaces: [eth0]\nrules:\n{rules}");
-    validate(&parse(&text).unwrap(), Written::File).unwrap()
+    settings_of(&text)
 }
 
 fn tables(rules: &str) -> Tables {

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::memory::{Decision, Fault, MemoryMaps, judge};
 use super::*;
-use crate::config::file::parse;
-use crate::config::{Written, validate};
+use crate::config::fixtures::settings as settings_of;
 
 /// Ranges that fit into a trie of these tests, and ranges of one generation.
 const ROOM: usize = 8;
@@ -13,7 +12,7 @@ const MOST: usize = ROOM / 2;
 
 pub(super) fn settings(rules: &str) -> Settings {
     let text = format!("interfaces: [eth0]\nrules:\n{rules}");
-    validate(&parse(&text).unwrap(), Written::File).unwrap()
+    settings_of(&text)
 }
 
 fn closed(ports: &str, ranges: &[String], more: &str) -> String {
