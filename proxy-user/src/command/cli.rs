@@ -1,4 +1,4 @@
-//! The command line as it is written. Values stay words here; `config` judges them.
+//! The command line. Values stay text here, and `config` validates them.
 
 use std::path::PathBuf;
 
@@ -52,7 +52,7 @@ pub enum Command {
     Cleanup,
     /// Say what bytes are: a header, part by part, or what is wrong with them (exit code 1).
     Decode(Decode),
-    /// Say whether this node is fit for Foreword, and what to mend; changes nothing. Exit code 1
+    /// Say whether this node is fit for Foreword, and what to fix; changes nothing. Exit code 1
     /// if Foreword would not work, as it is started here; 0 otherwise, also with warnings.
     Doctor(Doctor),
     /// Generate what is shipped beside the binary: shell completions, man pages, and the reference of

@@ -1,4 +1,4 @@
-//! What two configurations differ in, for a person: a line for each field, by its path.
+//! How two configurations differ: a line for each option, by its path.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use super::raw::RawConfig;
 
-/// The lines, such as `rules.web.inbound.mode: optional → require`; none if they say the same.
+/// The lines, such as `rules.web.inbound.mode: optional → require`; none if there is no difference.
 pub fn between(old: &RawConfig, new: &RawConfig) -> Vec<String> {
     let mut lines = Vec::new();
     match (serde_json::to_value(old), serde_json::to_value(new)) {
         (Ok(old), Ok(new)) => compare("", &old, &new, &mut lines),
-        // Words and lists of words can be written as JSON, always.
+        // It can't happen: values and lists of values always fit JSON.
         _ => lines.push("the configurations can't be compared".to_owned()),
     }
     lines
@@ -58,13 +58,13 @@ fn compare_named(
     }
 }
 
-/// Most changes of one list that are told one by one.
+/// How many changes of one list are shown.
 const CHANGES: usize = 16;
 
-/// Lists of words are told by what came and what went.
+/// Of lists, what was added and what was removed.
 fn compare_lists(path: &str, old: &[Value], new: &[Value], lines: &mut Vec<String>) {
     let [old, new] = [old, new].map(|items| items.iter().map(word).collect::<Vec<_>>());
-    // Lists can have thousands of words.
+    // Lists can have thousands of values.
     let [before, after] = [&old, &new].map(|words| words.iter().collect::<HashSet<_>>());
     let gone = old.iter().filter(|word| !after.contains(word)).map(|word| format!("-{word}"));
     let come = new.iter().filter(|word| !before.contains(word)).map(|word| format!("+{word}"));

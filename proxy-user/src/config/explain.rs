@@ -1,4 +1,4 @@
-//! What a rule will do, in words: for whoever checks a configuration before it is used.
+//! What a configuration will do, in sentences, as `foreword check` prints it.
 
 use humantime::format_duration;
 
@@ -9,7 +9,7 @@ use super::settings::{
 use crate::address::list;
 use crate::header::{Pass, Version};
 
-/// The settings, a fact a line.
+/// The settings, one fact per line.
 pub fn explain(settings: &Settings) -> Vec<String> {
     let Settings { steering, workers, drain_timeout, limits, admin, rules, .. } = settings;
     let interfaces: Vec<_> = steering.interfaces.iter().map(ToString::to_string).collect();
@@ -59,7 +59,7 @@ fn memory(limit: MemoryLimit) -> String {
     }
 }
 
-/// What a client is, where clients are counted.
+/// What counts as one client.
 fn of_network(limits: ConnectionLimits) -> String {
     match limits.ipv6_prefix.length() {
         128 => String::new(),

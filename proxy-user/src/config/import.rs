@@ -2,9 +2,8 @@
 //! `BackendConfigPolicy`, as `foreword import` reads them.
 //!
 //! Nothing is dropped in silence and nothing is guessed. Each field either becomes a word of ours,
-//! or is told in a comment with what to do instead. What the documents can't know (interfaces,
-//! ports, who is trusted) is left blank, and `foreword check` refuses a blank, unless whoever
-//! imports fills it in.
+//! or is named in a comment with what to do instead. What the documents can't know (interfaces,
+//! ports, who is trusted) comes from flags, or is left blank, and `foreword check` refuses a blank.
 
 use std::fmt;
 
@@ -32,7 +31,7 @@ pub struct BadDocument {
     pub position: Option<Position>,
 }
 
-/// What the documents can't know, as flags say it. Empty: nobody has said it.
+/// What the documents can't know, from flags. Empty: left blank.
 #[derive(Clone, Debug, Default)]
 pub struct Blanks {
     /// `interfaces`.
@@ -51,7 +50,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads one more stream of documents, which is told apart by its name.
+    /// Reads one more stream of documents; `source` is its name.
     pub fn read(&mut self, source: &str, text: &str) -> Result<(), BadDocument> {
         for object in tree::objects(text)? {
             let (account, asked) = policy::read(source, object)?;
@@ -89,8 +88,7 @@ impl Import {
         !self.interfaces.is_empty() && self.rules.iter().all(complete)
     }
 
-    /// Fills blanks in. Whether the words make sense is for
-    /// [`validate`](super::validate::validate) to say.
+    /// Fills blanks in. The values are validated later, with everything else.
     pub fn fill(&mut self, blanks: Blanks) -> Result<(), Invalid> {
         self.interfaces = blanks.interfaces;
         for word in &blanks.ports {

@@ -4,6 +4,7 @@
 //! Each option is defined here and nowhere else: its key and its flag, what it is for, its form and its
 //! default. The comment on a field is the flag's help, the description in the JSON Schema and the text in
 //! `docs/configuration.md`, so it must suit all three. Its first paragraph is what `-h` shows.
+#![allow(clippy::doc_markdown, reason = "these comments are read without a formatter, as help")]
 
 use std::sync::LazyLock;
 

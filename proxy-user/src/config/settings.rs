@@ -1,4 +1,4 @@
-//! Settings that have been validated. Whoever holds one may rely on what its fields say.
+//! Validated settings: what their comments say of the fields has been checked.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -29,7 +29,7 @@ pub use self::upstream::{
 pub struct Settings {
     /// How packets come to us, and leave.
     pub steering: Steering,
-    /// Whether another Foreword on the same interfaces is succeeded, rather than respected.
+    /// Whether to take over from another Foreword on the same interfaces, if there is one.
     pub take_over: bool,
     /// Worker threads; `None`: one for each CPU that the process may use.
     pub workers: Option<NonZeroUsize>,
@@ -37,7 +37,7 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// How many connections there may be.
     pub limits: ConnectionLimits,
-    /// Where the run is looked at and told things.
+    /// Where commands, metrics and probes reach the process.
     pub admin: Admin,
     /// At least one, each with a name of its own; no two with the same port and destinations.
     pub rules: Vec<Rule>,
@@ -63,7 +63,7 @@ pub struct ConnectionLimits {
     pub ipv6_prefix: Ipv6Prefix,
 }
 
-/// What the counters of rules that are gone are added up as. No rule has that name.
+/// The name under which counters of removed rules are added up. No rule may have it.
 pub const FORMER: &str = "former";
 
 /// How much memory the buffers of all connections may take.
@@ -78,7 +78,7 @@ pub enum MemoryLimit {
     Bytes(NonZeroU64),
 }
 
-/// Where a run is looked at and told things.
+/// Where commands, metrics and probes reach the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     /// The Unix socket: an absolute path that fits into a socket's address with a suffix.
@@ -104,15 +104,15 @@ pub struct Rule {
     pub upstream: Upstream,
     /// How long a connection may move nothing before it is closed.
     pub idle_timeout: Duration,
-    /// What is turned away before there is a connection.
+    /// What is dropped before there is a connection.
     pub guard: Guard,
     /// What happens to new connections while no process is there.
     pub when_absent: WhenAbsent,
 }
 
 impl Rule {
-    /// How narrowly the rule is for connections to this address and port, the narrower the greater;
-    /// `None`: it is not.
+    /// How specific the rule is for connections to this address and port: the length of its narrowest
+    /// matching prefix, `Some(None)` if it takes any address, `None` if it doesn't match.
     pub fn narrowness(&self, destination: OriginalDst) -> Option<Option<u8>> {
         let address = destination.get().ip();
         if !self.ports.contains(destination.get().port()) {
@@ -125,7 +125,7 @@ impl Rule {
         fitting.map(|range| Some(range.prefix_length())).max()
     }
 
-    /// Whether sources that nobody has named may connect.
+    /// Whether any source may connect.
     pub fn admits_anybody(&self) -> bool {
         self.inbound.untrusted == Untrusted::Direct || self.inbound.trusted.is_empty()
     }
@@ -135,7 +135,8 @@ impl Rule {
         self.only_sources().is_some() || self.guard.syn_limit.is_some()
     }
 
-    /// Whether it matters who gets past: not everybody may connect, or not without a header.
+    /// Whether a connection that gets past it does harm: not everybody may connect, or not without a
+    /// header.
     pub fn restricts(&self) -> bool {
         self.inbound.mode == Mode::Require
             || !self.admits_anybody()
@@ -147,7 +148,8 @@ impl Rule {
         self.guard.answers && (self.inbound.mode == Mode::Require || !self.admits_anybody())
     }
 
-    /// Whether they are, or would be once the rule requires headers, as it can while it runs.
+    /// Whether they are dropped, or would be once the rule requires headers, which can change at run
+    /// time.
     pub fn may_guard_answers(&self) -> bool {
         self.guards_answers() || (self.guard.answers && self.inbound.mode == Mode::Optional)
     }
@@ -165,14 +167,14 @@ impl Rule {
         }
     }
 
-    /// The ranges of load balancers that alone may open connections, besides the node's own pods, as
-    /// [`crate::policy`] judges them too; `None`: anybody may.
+    /// The only ranges that may open connections, besides the node's own pods, as [`crate::policy`] has
+    /// it too; `None`: anybody may.
     pub fn only_sources(&self) -> Option<impl Iterator<Item = Cidr> + '_> {
         (self.guard.enabled && !self.admits_anybody()).then(|| self.inbound.trusted.iter().copied())
     }
 }
 
-/// What is turned away before there is a connection.
+/// What is dropped before there is a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guard {
     /// Whether sources that the rule refuses are dropped, rather than accepted and closed.

@@ -1,7 +1,8 @@
 //! `cargo xtask dist`: the binary that is shipped, in `dist` below the target folder.
 //!
 //! It is checked to be static, by its ELF headers, and to run in a root folder with nothing else in it,
-//! as in the image. Beside it is a list of what it is made of, which is checked to be complete.
+//! as in the image. Beside it are a list of what it is made of, which is checked to be complete, its man
+//! pages and its completion scripts.
 //!
 //! None of these checks depends on optimisation, which takes minutes. CI therefore builds without it,
 //! into another folder, so that such a binary is not shipped by mistake.
@@ -12,6 +13,7 @@ use std::collections::BTreeSet;
 use std::env::consts::ARCH;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use cargo_metadata::{Artifact, PackageId};
@@ -47,6 +49,7 @@ pub fn run(args: &Args) -> Result<()> {
     let (profile, folder) = if args.quick { ("dev", "dist-quick") } else { ("release", "dist") };
     let binary = build(profile, folder)?;
     check(&binary)?;
+    generate(&binary)?;
     println!("{}", binary.display());
     Ok(())
 }
@@ -75,6 +78,40 @@ fn compiled_for_target(artifacts: &[Artifact]) -> BTreeSet<PackageId> {
         artifact.filenames.iter().any(|file| file.components().any(|it| it.as_str() == TARGET))
     };
     artifacts.iter().filter(is_for_target).map(|artifact| artifact.package_id.clone()).collect()
+}
+
+/// Shells that completion scripts are for, and what their files are usually called.
+const SHELLS: [(&str, &str); 3] =
+    [("bash", "foreword.bash"), ("zsh", "_foreword"), ("fish", "foreword.fish")];
+
+/// Has the binary write its man pages and completion scripts into folders beside it.
+fn generate(binary: &Path) -> Result<()> {
+    let man = binary.with_file_name("man");
+    // Pages of commands that are gone don't stay.
+    if man.exists() {
+        fs::remove_dir_all(&man).with_context(|| format!("cannot empty {}", man.display()))?;
+    }
+    output(Command::new(binary).args(["generate", "man"]).arg(&man))?;
+    let completions = binary.with_file_name("completions");
+    fs::create_dir_all(&completions)
+        .with_context(|| format!("cannot make {}", completions.display()))?;
+    for (shell, name) in SHELLS {
+        let script = output(Command::new(binary).args(["generate", "completions", shell]))?;
+        let path = completions.join(name);
+        fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    let pages = fs::read_dir(&man).context("cannot read the man pages")?.count();
+    ui::done(&format!("{pages} man pages, completions for {} shells", SHELLS.len()));
+    Ok(())
+}
+
+fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let output = command.output().context("cannot run the binary")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("`{}` failed: {}", ui::shell_line(command), said.trim());
+    }
+    Ok(output.stdout)
 }
 
 /// Looks at the file, then runs it with nothing beside it.

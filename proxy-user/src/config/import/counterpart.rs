@@ -1,9 +1,9 @@
 //! What to do instead of a field that has no counterpart: one sentence for each, and one for those
-//! that nobody here has heard of.
+//! that are not known here.
 
 use super::tree::{Fields, Node, Value};
 
-/// Fields that are told apart, by their path below the place where the table begins.
+/// What to do instead of a field, by its path below the place where the table begins.
 type Table = &'static [(&'static str, &'static str)];
 
 const HTTP: &str = "HTTP is not looked at; it stays with the HTTP server behind";
@@ -88,7 +88,7 @@ const UNCHECKED: &str = "upstreams are not checked; what can't be connected to i
 /// Below an object's own fields.
 pub(super) const OBJECT: Table = &[];
 
-/// Fields for which there is the same to say.
+/// Fields that share a sentence.
 #[derive(Clone, Debug)]
 pub(super) struct Note {
     pub paths: Vec<String>,

@@ -57,7 +57,7 @@ pub(super) enum Asked {
     Nothing,
 }
 
-/// An object's name, as it is told.
+/// An object's name.
 struct Identity {
     name: String,
     words: String,
@@ -96,7 +96,7 @@ pub(super) fn read(source: &str, object: Object) -> Result<(Account, Asked), Bad
     Ok((Account { heading, outcome: outcome.to_owned(), notes }, asked))
 }
 
-/// Takes what an object says of itself. Labels and the like are told in one note.
+/// Takes what an object says of itself. Labels and the like share one note.
 fn identity(kind: &str, fields: &mut Fields) -> Result<(Identity, Vec<Note>), BadDocument> {
     let Some(mut metadata) = fields.map("metadata")? else {
         return Err(fields.bad(fields.position, "metadata is missing"));
@@ -131,7 +131,7 @@ fn title(kind: &str, fields: &mut Fields) -> String {
 fn skipped(group: &str, kind: &str) -> &'static str {
     match (group, kind) {
         ("gateway.networking.k8s.io", "Gateway") => {
-            "the ports of its listeners belong into a rule's ports"
+            "the ports of its listeners belong in a rule's ports"
         }
         ("gateway.networking.k8s.io", _) if kind.ends_with("Route") => {
             "routes aren't read; which ports lead to which server is for you to write, as a rule's \
@@ -139,7 +139,7 @@ fn skipped(group: &str, kind: &str) -> &'static str {
         }
         ("", "Service") | (GROUP, "Backend") => {
             "if connections are to go there, whatever they aimed at, its address and port belong \
-             into a rule's upstream.address"
+             in a rule's upstream.address"
         }
         (GROUP, _) => "it says nothing of PROXY headers",
         _ => "only kgateway's ListenerPolicy and BackendConfigPolicy are read",

@@ -1,7 +1,6 @@
 //! Kubernetes objects of a stream of YAML documents, as trees in which every value knows its place.
 //!
-//! Whoever reads an object takes fields out of it; what is left over at the end is what nobody has
-//! read, and can be told.
+//! A reader takes fields out of an object; what is left over at the end was not read, and is reported.
 
 use std::fmt;
 
@@ -96,7 +95,7 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// The fields of a map that nobody has taken yet.
+/// The fields of a map that have not been taken yet.
 #[derive(Clone, Debug)]
 pub(super) struct Fields {
     /// How the map is reached from the top of its object; empty for the object itself.
@@ -188,7 +187,7 @@ impl Fields {
         items.into_iter().enumerate().map(item).collect()
     }
 
-    /// What nobody has taken: names and values, in the order of the document.
+    /// What was not taken: names and values, in the order of the document.
     pub fn rest(self) -> Vec<(String, Node)> {
         self.entries
     }

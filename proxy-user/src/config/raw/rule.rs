@@ -185,7 +185,7 @@ pub struct RawUpstream {
     /// Where connections go: original (what the client aimed at), or host:port.
     ///
     /// An IPv6 address is written in brackets, and a link-local one with its interface:
-    /// [fe80::1%eth0]:8080.
+    /// `[fe80::1%eth0]:8080`.
     #[arg(long = "upstream", value_name = "original|HOST:PORT", default_value = "original")]
     pub address: RawValue,
 

@@ -66,7 +66,7 @@ pub enum UpstreamAddress {
     Original,
     /// One that was written as such.
     Fixed(UpstreamAddr),
-    /// Those that a name has. They are no settings: they are looked up, and change.
+    /// Those that a name has, which are looked up and change.
     Named(UpstreamName),
 }
 
@@ -120,7 +120,7 @@ pub enum Unfit {
     /// It names no one server.
     #[error("{0} can't be connected to; write one server's address, and a port above 0")]
     NoServer(SocketAddr),
-    /// It is on every link, and nobody says which is meant.
+    /// It exists on every link, and the interface isn't named.
     #[error(
         "{0} is a link-local address; write the interface that it is on, such as [{0}%eth0]:80"
     )]
@@ -131,8 +131,8 @@ pub enum Unfit {
 }
 
 impl Upstream {
-    /// Judges addresses: one that was written, or those that were found for a name. Each is there once
-    /// then, in the same order.
+    /// Validates addresses: one that was written, or those that were found for a name. Duplicates are
+    /// removed, and the order is kept.
     pub fn judge(&self, found: &[SocketAddr]) -> Result<Vec<UpstreamAddr>, Unfit> {
         let mut addresses = Vec::with_capacity(found.len());
         for address in found {

@@ -1,4 +1,4 @@
-//! What was found for upstreams' names, judged for the rules that name them.
+//! The addresses that were found for upstreams' names, validated for the rules that use them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ pub type Found = BTreeMap<UpstreamName, Result<Vec<SocketAddr>, String>>;
 pub struct Names(BTreeMap<UpstreamName, Vec<UpstreamAddr>>);
 
 impl Names {
-    /// Judges what was found for each name that the settings have; they were made of these words.
+    /// Validates what was found for each name in the settings, which were made from `raw`.
     pub fn judge(
         raw: &RawConfig,
         syntax: Syntax,

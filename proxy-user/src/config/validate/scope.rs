@@ -43,7 +43,7 @@ impl<'a> Scope<'a> {
         self.syntax.write(field, value)
     }
 
-    /// The same text, with the rule before it that it is about.
+    /// Puts the rule before a text about it.
     pub fn of_rule(self, text: String) -> String {
         match self.rule {
             Some(rule) => format!("rule {}: {text}", OneLine(rule)),

@@ -233,14 +233,15 @@ fn tlvs_are_passed_dropped_and_added_by_type() {
     assert_eq!(custom, [(0xE5, &b"text"[..]), (0xE6, &[0, 0xff])]);
 }
 
+type TlvChange = fn(&mut RawTlvs);
+
 #[test]
 fn tlvs_that_make_no_sense_are_refused() {
     for word in ["uniqueid", "authority=", "0x20=x", "0xE5=hex:0", "0xE5=hex:0g", "E5=x"] {
         let message = refused(|raw| raw.rules[0].outbound.tlvs.add = added(&[word]));
         assert!(message.starts_with(&format!("--tlv-add '{word}' is not valid")), "{message}");
     }
-    type Change = fn(&mut RawTlvs);
-    let asked_for: [(Change, &str); 5] = [
+    let asked_for: [(TlvChange, &str); 5] = [
         (|tlvs| tlvs.pass = Some(values(&["none"])), "--tlv-pass 'none'"),
         (|tlvs| tlvs.pass = Some(values(&["all"])), "--tlv-pass 'all'"),
         (|tlvs| tlvs.drop = values(&["0xEA"]), "--tlv-drop '0xEA'"),

@@ -47,7 +47,7 @@ pub(super) fn upstream(scope: Scope<'_>, raw: &RawUpstream) -> Result<Upstream, 
     Ok(upstream)
 }
 
-/// Whether they are this node's is no matter of words: they may come later.
+/// Whether they are this node's is not checked here: they may be added later.
 fn source_addresses(
     scope: Scope<'_>,
     values: &[RawValue],
@@ -114,7 +114,7 @@ fn resolve(scope: Scope<'_>, value: &RawValue) -> Result<Resolve, Invalid> {
     }
 }
 
-/// What is meant, by the words alone: names are looked up by whoever is to connect.
+/// By its text alone: names are looked up elsewhere.
 fn address(scope: Scope<'_>, value: &RawValue) -> Result<UpstreamAddress, Invalid> {
     let text = &**value;
     if text == "original" {
