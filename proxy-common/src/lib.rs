@@ -5,6 +5,7 @@
 //! devices ([`names`]), and the reasons for which a connection or a packet is refused ([`reason`]).
 //! Nothing here does I/O or allocates.
 #![no_std]
+#![warn(unreachable_pub)]
 
 pub mod abi;
 pub mod capacity;

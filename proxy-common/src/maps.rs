@@ -11,8 +11,8 @@ use crate::abi::{
 use crate::capacity;
 use crate::names::assert_fits;
 
-/// Passes the table of maps to another macro. A line is a map's constant, its name in the kernel, its
-/// kind with key and value, and its capacity.
+/// Passes the table of maps to another macro. A line is a map's constant, its name in the kernel,
+/// its kind with key and value, and its capacity.
 ///
 /// The types and [`capacity`] have to be in scope where the macro is called.
 #[macro_export]
@@ -92,8 +92,8 @@ macro_rules! kinds {
 kinds! {
     /// A hash table that allocates its entries when they are inserted.
     Hash<K, V>;
-    /// A hash table that is allocated at once, and evicts the least recently used entries when it is
-    /// full.
+    /// A hash table that is allocated at once, and evicts the least recently used entries when it
+    /// is full.
     LruHash<K, V>;
     /// A trie of prefixes, which finds the longest one that matches.
     LpmTrie<K, V>;

@@ -1,7 +1,7 @@
-//! The one list of ways in which a connection or a packet can be refused or cut short.
+//! The one table of reasons for which a connection or a packet is refused or cut short.
 //!
-//! The same word stands in counters, logs and `foreword decode`. Where the PROXY protocol has a
-//! rule, the reason carries its number in our conformance table (`pp01` to `pp52`).
+//! Counters, logs and `foreword decode` use the same names. A reason that stands for a rule of the
+//! PROXY protocol has the rule's number in the conformance table (`pp01` to `pp52`).
 
 macro_rules! reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal $(, rule $rule:literal)?;)+) => {
@@ -16,12 +16,12 @@ macro_rules! reasons {
             /// Every reason, in the order of its number.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The word for it in metrics, logs and reports.
+            /// Its name in metrics, logs and reports.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)+ }
             }
 
-            /// Number of the PROXY protocol rule that it stands for, where there is one.
+            /// Number of the PROXY protocol rule that it stands for, if any.
             pub const fn rule(self) -> Option<u8> {
                 match self { $(Self::$variant => reasons!(@rule $($rule)?),)+ }
             }
@@ -35,43 +35,43 @@ reasons! {
     // The source.
     /// The rule refuses sources that it does not trust.
     UntrustedSource = "untrusted-source";
-    /// The source opens more connections in a second than the rule allows.
+    /// The source opens more connections per second than the rule allows.
     SynRate = "syn-rate";
-    /// As many connections are open as there may be.
+    /// The limit of open connections has been reached.
     ConnectionLimit = "connection-limit";
-    /// As many connections of this client are open as there may be.
+    /// The limit of open connections of this client has been reached.
     SourceLimit = "source-limit";
-    /// The buffers of open connections take as much memory as they may.
+    /// The buffers of open connections have reached their memory limit.
     MemoryLimit = "memory-limit";
-    /// A fragment, of which nobody can tell whose it is.
+    /// A fragment, which can't be steered.
     Fragment = "fragment";
-    /// A packet that could open a connection, and can't be read as far as its TCP header.
+    /// A packet that could open a connection, but can't be read as far as its TCP header.
     UnreadablePacket = "unreadable-packet";
-    /// A trusted source's packet came in by another interface than the one that leads to it.
+    /// A packet of a trusted source came in by another interface than the one that reaches it.
     SourceInterface = "source-interface";
-    /// One of the ends is a link-local IPv6 address, and the rule restricts who may connect.
+    /// An address is link-local (IPv6), and the rule restricts who may connect.
     LinkLocal = "link-local";
-    /// A server answered a client's SYN past us.
+    /// A server answered a client's SYN directly, bypassing Foreword.
     UnsteeredAnswer = "unsteered-answer";
-    /// An untrusted source began with a header, well-formed or not.
+    /// An untrusted source sent a header, well-formed or not.
     SpoofedHeader = "spoofed-header";
 
     // The inbound header as a whole.
-    /// A header is required, and the bytes are none.
+    /// A header is required, and the first bytes are not one.
     NoHeader = "no-header", rule 1;
-    /// The header was not complete at the deadline.
+    /// The header was not complete in time.
     HeaderTimeout = "header-timeout", rule 5;
-    /// The peer closed inside the header.
+    /// The peer closed the connection within the header.
     HeaderCutShort = "header-cut-short", rule 4;
     /// The header is longer than the configured maximum.
     HeaderTooLong = "header-too-long";
-    /// The header is of a version that the rule does not allow.
+    /// The rule does not allow the header's version.
     VersionNotAllowed = "version-not-allowed";
     /// A second header follows the first.
     SecondHeader = "second-header";
 
     // v1.
-    /// Fields are not separated by exactly one space, or one is missing or too many.
+    /// Fields are not separated by exactly one space, or there are too few or too many.
     V1Fields = "v1-fields", rule 8;
     /// The protocol is not `TCP4`, `TCP6` or `UNKNOWN`.
     V1Protocol = "v1-protocol", rule 9;
@@ -79,11 +79,11 @@ reasons! {
     V1Ipv4 = "v1-ipv4", rule 10;
     /// Not an IPv6 address.
     V1Ipv6 = "v1-ipv6", rule 11;
-    /// An address is of the other family than the one named.
+    /// An address is not of the family that the header names.
     V1Family = "v1-family", rule 12;
     /// Not a port in canonical decimal form.
     V1Port = "v1-port", rule 13;
-    /// A CR or LF stands alone.
+    /// A CR without LF, or an LF without CR.
     V1LineEnd = "v1-line-end", rule 14;
     /// No CRLF within 107 bytes.
     V1TooLong = "v1-too-long", rule 15;
@@ -97,15 +97,15 @@ reasons! {
     V2Family = "v2-family", rule 25;
     /// The length is too short for the family's address block.
     V2AddressLength = "v2-address-length", rule 29;
-    /// A TLV runs over the end, or one or two bytes trail.
+    /// A TLV is longer than the header, or one or two bytes are left over.
     TlvOverrun = "tlv-overrun", rule 34;
-    /// The checksum is not that of the header, or has not four bytes.
+    /// The checksum is wrong, or is not four bytes long.
     ChecksumMismatch = "checksum-mismatch", rule 36;
     /// The unique id is longer than 128 bytes.
     UniqueIdTooLong = "unique-id-too-long", rule 38;
-    /// The SSL TLV is too short, or its sub-TLVs run over its end.
+    /// The SSL TLV is too short, or its sub-TLVs are longer than it is.
     SslTlv = "ssl-tlv", rule 39;
-    /// The SSL TLV says that the client used TLS, and not which version.
+    /// The SSL TLV says that the client used TLS, but not which version.
     SslVersion = "ssl-version", rule 40;
     /// The authority is not UTF-8.
     AuthorityText = "authority-text", rule 41;
@@ -117,26 +117,26 @@ reasons! {
     UpstreamRefused = "upstream-refused";
     /// The upstream did not answer in time.
     UpstreamTimeout = "upstream-timeout";
-    /// There is no way to the upstream, or another error of connecting.
+    /// There is no route to the upstream, or connecting failed otherwise.
     UpstreamUnreachable = "upstream-unreachable";
-    /// Every local port towards the upstream is taken, or not free again yet.
+    /// Every local port for the upstream is in use or in `TIME_WAIT`.
     NoLocalPort = "no-local-port";
 
-    /// Our own connection to the upstream came back to us: nobody else serves that address.
+    /// Our own connection to the upstream came back to us, since nothing else has that address.
     UpstreamLoop = "upstream-loop";
-    /// The upstream is to see the client's address, and that is of the other family, or no host's.
+    /// The upstream should see the client's address, but it is of the other family, or not a host's.
     ClientAddress = "client-address";
 
     // The relay.
-    /// The client reset the connection, or no longer answers.
+    /// The client reset the connection, or no longer responds.
     ClientReset = "client-reset";
-    /// The upstream reset the connection, or no longer answers.
+    /// The upstream reset the connection, or no longer responds.
     UpstreamReset = "upstream-reset";
-    /// Nothing moved for the idle time.
+    /// No data was transferred for the idle time.
     IdleTimeout = "idle-timeout";
-    /// Still open when the drain time was over.
+    /// The connection was still open at the end of the drain time.
     DrainTimeout = "drain-timeout";
-    /// A system call failed in a way that has no word of its own; the log has the error.
+    /// A system call failed for which there is no other reason; the log has the error.
     Internal = "internal";
 }
 

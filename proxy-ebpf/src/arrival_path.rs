@@ -1,10 +1,10 @@
-//! How each connection came in, for networks where its replies have to leave the same way. Used only
-//! if the settings ask for it; by default, the routing table decides.
+//! How each connection came in, for networks where its replies have to leave the same way. Used
+//! only if the settings ask for it; by default, the routing table decides.
 //!
 //! The path is that of the packet that opened the connection. Anybody can send a later segment with
 //! a connection's addresses and ports, and would then receive its replies. So the interface never
-//! changes, and the next hop's link-layer address changes only with a segment whose sequence numbers
-//! fit: a router may be replaced, while an off-path attacker can't guess them.
+//! changes, and the next hop's link-layer address changes only with a segment whose sequence
+//! numbers fit: a router may be replaced, while an off-path attacker can't guess them.
 
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::bindings::bpf_hdr_start_off::BPF_HDR_START_MAC;

@@ -1,5 +1,5 @@
-//! Checks a connection's initial SYN in TC, where the interface tells more about its source than XDP
-//! knows: whether a trusted source comes in where the routing table reaches it, and whether the
+//! Checks a connection's initial SYN in TC, where the interface tells more about its source than
+//! XDP knows: whether a trusted source comes in where the routing table reaches it, and whether the
 //! source is one of the node's own pods.
 
 use aya_ebpf::bindings::BPF_ANY;

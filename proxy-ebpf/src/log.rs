@@ -1,8 +1,9 @@
 //! Logs what becomes of initial SYNs, if that is enabled; userspace writes the lines to its log.
 //!
-//! The level is a constant when the programs are loaded, so the verifier removes disabled logging as
-//! dead code. Enabled, a flood can't fill the log: each CPU may write a limited number of lines per
-//! second, and the next line says how many were suppressed. No decision depends on anything here.
+//! The level is a constant when the programs are loaded, so the verifier removes disabled logging
+//! as dead code. Enabled, a flood can't fill the log: each CPU may write a limited number of lines
+//! per second, and the next line says how many were suppressed. No decision depends on anything
+//! here.
 
 use aya_ebpf::helpers::generated::bpf_ktime_get_ns;
 use aya_log_ebpf::macro_support::{Level, level_enabled};

@@ -1,5 +1,5 @@
-//! The entry points of Foreword's eBPF programs, one per hook. Each calls its module in [`programs`]
-//! and translates "not ours" into what the hook returns for it.
+//! The entry points of Foreword's eBPF programs, one per hook. Each calls its module in
+//! [`programs`] and translates "not ours" into what the hook returns for it.
 //!
 //! A packet that isn't ours continues as if these programs were not attached. In TC that is
 //! `TCX_NEXT` (-1, the same as `TC_ACT_UNSPEC`), never `TC_ACT_OK`, which would end the chain and

@@ -10,8 +10,8 @@ const PACKET_HOST: u32 = 0;
 /// The index of `lo` in every namespace.
 pub const LOOPBACK: u32 = 1;
 
-/// Whether a packet is left alone whatever its headers say: it isn't addressed to this interface, or
-/// it is our own. A promiscuous interface overhears frames that are for others, and a frame of a
+/// Whether a packet is left alone whatever its headers say: it isn't addressed to this interface,
+/// or it is our own. A promiscuous interface overhears frames that are for others, and a frame of a
 /// VLAN belongs to the sub-interface. Where our upstream connections could come back to us, they
 /// carry `own_mark`; 0 means that they can't.
 ///

@@ -66,8 +66,8 @@ pub fn match_socket(ctx: &TcContext, packet: &Packet, private_ns: u32) -> Socket
     matched
 }
 
-/// Whether a plain segment belongs to a connection, in any state, in the namespace with this id: the
-/// short form of [`match_socket`].
+/// Whether a plain segment belongs to a connection, in any state, in the namespace with this id:
+/// the short form of [`match_socket`].
 #[inline(always)]
 pub fn has_connection<Ip: SockTuple>(
     ctx: &TcContext,
@@ -118,8 +118,8 @@ pub fn socket_has_mark(ctx: &TcContext, packet: &Packet, own_mark: u32) -> bool 
     is_ours
 }
 
-/// How many pairs of sequence and acknowledgment numbers, of 2^64, a segment may have to be taken for
-/// the peer's. At one guess per microsecond it takes two weeks to hit one of them.
+/// How many pairs of sequence and acknowledgment numbers, of 2^64, a segment may have to be taken
+/// for the peer's. At one guess per microsecond it takes two weeks to hit one of them.
 const ACCEPTED_PAIRS: u64 = 1 << 24;
 
 /// Whether a segment's numbers prove that its sender sees the connection, rather than being an

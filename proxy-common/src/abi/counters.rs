@@ -2,7 +2,8 @@
 
 use super::Address;
 
-/// The one table of packet counters: the field in the map, and its name in metrics and reports.
+/// The one table of packet counters: the field in the map, its name in metrics and reports, and
+/// what it counts.
 macro_rules! counters {
     ($($(#[doc = $doc:literal])+ $field:ident = $name:literal;)+) => {
         /// The value of `foreword_stats`, one per CPU. Counts packets, not bytes.
@@ -15,6 +16,10 @@ macro_rules! counters {
         impl Stats {
             /// How many counters there are.
             pub const COUNT: usize = [$($name),+].len();
+
+            /// The name of every counter, and what it counts, for the manual.
+            pub const DESCRIPTIONS: [(&'static str, &'static str); Self::COUNT] =
+                [$(($name, concat!($($doc),+))),+];
 
             /// Every counter with its name in metrics and reports.
             pub const fn named(&self) -> [(&'static str, u64); Self::COUNT] {

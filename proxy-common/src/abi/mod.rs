@@ -10,9 +10,9 @@ macro_rules! layout {
         const _: () = assert!(size_of::<$type>() == $size);
 
         #[cfg(feature = "user")]
-        #[allow(unsafe_code, reason = "Pod is an unsafe trait, and this module is about what it asks")]
-        // SAFETY: `repr(C)`, integers only, no padding: every bit pattern is a value, and every byte
-        // of a value is defined.
+        #[allow(unsafe_code, reason = "Pod is an unsafe trait; its conditions are met here")]
+        // SAFETY: `repr(C)`, integers only, no padding: every bit pattern is a value, and every
+        // byte of a value is defined.
         unsafe impl aya::Pod for $type {}
     )+};
 }
@@ -38,7 +38,8 @@ pub use self::rules::{
     scope,
 };
 
-/// Version of this layout. Pinned maps of another version are not read.
+/// Version of this layout, for whoever looks at `foreword_node`. Foreword itself does not read a
+/// pinned map whose entries have another size.
 pub const ABI_VERSION: u32 = 6;
 
 /// An IPv6 address, or an IPv4 one in its mapped form (`::ffff:a.b.c.d`); network byte order.

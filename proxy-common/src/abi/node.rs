@@ -27,8 +27,8 @@ pub const INTERFACE_XDP: u32 = 1;
 pub const INTERFACE_TRUSTED: u32 = 2;
 /// [`Interface::flags`]: pods are behind it.
 pub const INTERFACE_PODS: u32 = 4;
-/// [`Interface::flags`]: pods are behind it, as far as the routing table reaches them there without a
-/// gateway.
+/// [`Interface::flags`]: pods are behind it, as far as the routing table reaches them there without
+/// a gateway.
 pub const INTERFACE_PODS_BY_ROUTE: u32 = 8;
 
 /// The one value of `foreword_node`.

@@ -44,16 +44,16 @@ pub struct Rule {
 pub const RULE_RESTRICTS: u32 = 1;
 /// [`Rule::flags`]: only a source in `foreword_trust` may open a connection.
 pub const RULE_TRUSTED_ONLY: u32 = 2;
-/// [`Rule::flags`]: the rule has been removed. Its open connections are steered on; new ones are left
-/// alone.
+/// [`Rule::flags`]: the rule has been removed. Its open connections are steered on; new ones are
+/// left alone.
 pub const RULE_RETIRED: u32 = 4;
-/// [`Rule::flags`]: the port has rules by destination in `foreword_dests`; this one is for all other
-/// destinations.
+/// [`Rule::flags`]: the port has rules by destination in `foreword_dests`; this one is for all
+/// other destinations.
 pub const RULE_BY_DESTINATION: u32 = 8;
 /// [`Rule::flags`]: a SYN-ACK from the rule's ports is dropped unless a steered connection sent it.
 pub const RULE_ANSWERS: u32 = 16;
-/// [`Rule::flags`]: a trusted source has to come in by the interface that the routing table reaches it
-/// by.
+/// [`Rule::flags`]: a trusted source has to come in by the interface that the routing table reaches
+/// it by.
 pub const RULE_CHECK_ARRIVAL: u32 = 32;
 /// [`Rule::flags`]: the node's own pods, which are in `foreword_pods`, may open connections.
 pub const RULE_PODS: u32 = 64;

@@ -97,8 +97,8 @@ pub fn borrow<'a, T: FromBytes>(address: usize, end: usize) -> Option<&'a T> {
         return None;
     }
     // SAFETY: within the packet, which stays in place as long as no helper changes it, and any
-    // bytes are a valid `T`. On CPUs that need aligned words, the kernel aligns network headers, and
-    // the verifier refuses unaligned access.
+    // bytes are a valid `T`. On CPUs that need aligned words, the kernel aligns network headers,
+    // and the verifier refuses unaligned access.
     Some(unsafe { &*(address as *const T) })
 }
 

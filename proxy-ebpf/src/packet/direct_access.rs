@@ -2,8 +2,8 @@
 //! Ethernet and an IP header without options, extension headers or fragmentation, all of it in the
 //! packet's linear part. Most packets are plain.
 //!
-//! Their fields have constant offsets, so no helper is called for each header. Every other packet is
-//! left to [`Packet::parse`], which reads a plain one just the same.
+//! Their fields have constant offsets, so no helper is called for each header. Every other packet
+//! is left to [`Packet::parse`], which reads a plain one just the same.
 
 use core::mem::offset_of;
 

@@ -16,8 +16,8 @@ use super::{AF_INET, AF_INET6, ETH_P_IP, ETH_P_IPV6};
 const ETH_P_8021Q: u32 = (0x8100_u16).to_be() as u32;
 /// IEEE 802.1ad, in network byte order.
 const ETH_P_8021AD: u32 = (0x88a8_u16).to_be() as u32;
-/// The bits of a VLAN tag, in the host's byte order, that are the VLAN's id. Id 0 means that the tag
-/// only sets a priority.
+/// The bits of a VLAN tag, in the host's byte order, that are the VLAN's id. Id 0 means that the
+/// tag only sets a priority.
 pub const VLAN_ID: u32 = 0x0fff;
 
 /// Tags that are read; real frames carry at most two.
@@ -48,8 +48,8 @@ pub struct IpHeaders {
     pub is_plain: bool,
     /// Offset of the transport header, from the start of the outer network header.
     pub next: u32,
-    /// Offset of the packet's end by the length in its header. The kernel trims whatever a frame has
-    /// after it before it reassembles fragments.
+    /// Offset of the packet's end by the length in its header. The kernel trims whatever a frame
+    /// has after it before it reassembles fragments.
     pub end: u32,
     /// Source address.
     pub source: [u32; 4],
@@ -61,8 +61,8 @@ pub struct IpHeaders {
 pub enum IpError {
     /// Not an IP packet of this interface, or a later fragment.
     NotOurs,
-    /// The chain of headers is too long or cut short. The addresses are known, unless there were too
-    /// many VLAN tags.
+    /// The chain of headers is too long or cut short. The addresses are known, unless there were
+    /// too many VLAN tags.
     Unreadable(IpHeaders),
 }
 
@@ -163,8 +163,8 @@ impl IpHeaders {
 
 /// A position in a chain of extension headers.
 ///
-/// The step to the next header has no branch: the verifier explores each path through a program, and
-/// a branch in a loop that depends on the packet doubles their number with every iteration.
+/// The step to the next header has no branch: the verifier explores each path through a program,
+/// and a branch in a loop that depends on the packet doubles their number with every iteration.
 struct ExtensionChain {
     /// Protocol number of the header at `next`.
     protocol: u64,
@@ -241,8 +241,8 @@ pub fn is_vlan_tag(protocol: u32) -> bool {
     protocol == ETH_P_8021Q || protocol == ETH_P_8021AD
 }
 
-/// The EtherType after the VLAN tags in the packet's bytes, and the offset of its header. The kernel
-/// removes a tag of VLAN 0, which only sets a priority; a frame of another VLAN goes to the
+/// The EtherType after the VLAN tags in the packet's bytes, and the offset of its header. The
+/// kernel removes a tag of VLAN 0, which only sets a priority; a frame of another VLAN goes to the
 /// sub-interface.
 #[inline(always)]
 fn skip_tags(ctx: &TcContext) -> Result<(u32, u32), IpError> {

@@ -161,7 +161,8 @@ impl Packet {
         }
     }
 
-    /// Whether it is the SYN that opens a connection; for a short first fragment, whether it may be.
+    /// Whether it is the SYN that opens a connection; for a short first fragment, whether it may
+    /// be.
     #[inline(always)]
     pub fn is_initial_syn(&self) -> bool {
         self.flags.is_initial_syn()

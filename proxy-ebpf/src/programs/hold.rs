@@ -1,7 +1,8 @@
 //! Keeps ports closed while no process steers them.
 //!
 //! The program is attached behind steer and outlives the process. While steer redirects, it sees
-//! nothing of the held ports; a SYN that does get here would reach the host. It looks up no sockets.
+//! nothing of the held ports; a SYN that does get here would reach the host. It looks up no
+//! sockets.
 
 use aya_ebpf::bindings::TC_ACT_SHOT;
 use aya_ebpf::programs::TcContext;

@@ -1,6 +1,6 @@
 //! The hold at egress: drops SYN-ACKs from held ports, so that a SYN which got past `foreword_hold`
-//! opens no connection, whether or not a process steers. SYN-ACKs of steered connections come out of
-//! a Foreword veth and pass.
+//! opens no connection, whether or not a process steers. SYN-ACKs of steered connections come out
+//! of a Foreword veth and pass.
 
 use aya_ebpf::programs::TcContext;
 

@@ -1,5 +1,5 @@
-//! The programs, one file each, named after the program without `foreword_`. (`return` is a keyword,
-//! so `foreword_return` is in `return_path.rs`.)
+//! The programs, one file each, named after the program without `foreword_`. (`return` is a
+//! keyword, so `foreword_return` is in `return_path.rs`.)
 
 pub mod answer;
 pub mod egress;

@@ -2,8 +2,9 @@
 //! namespace.
 //!
 //! A packet is ours if a socket in that namespace takes it: a connection, or a listener if the
-//! packet may open one. Without such a socket, as when the process has died, the packet continues to
-//! the host. Connections that are older than this process have no socket there and are left alone.
+//! packet may open one. Without such a socket, as when the process has died, the packet continues
+//! to the host. Connections that are older than this process have no socket there and are left
+//! alone.
 //!
 //! The initial SYN decides about the whole connection. So a packet that can't be read is not "not
 //! ours": where a rule restricts who may connect, it is dropped.
@@ -197,13 +198,14 @@ fn drop(ctx: &TcContext, reason: Reason, packet: &Packet) -> i32 {
 /// Moves the packet to the inner end of the veth.
 #[inline(always)]
 pub fn redirect_inside(node: &Node) -> i32 {
-    // SAFETY: a plain helper call; if the index is gone, it returns an error, which drops the packet.
+    // SAFETY: a plain helper call; if the index is gone, it returns an error, which drops the
+    // packet.
     unsafe { bpf_redirect_peer(node.veth, 0) as i32 }
 }
 
 /// Whether this node sent the packet itself, to an address that nobody serves and that the network
-/// routes back here. Accepted, it would be sent out again without end. On `lo`, packets are meant to
-/// come back.
+/// routes back here. Accepted, it would be sent out again without end. On `lo`, packets are meant
+/// to come back.
 #[inline(always)]
 fn is_looped_back(ctx: &TcContext, packet: &Packet, node: &Node) -> bool {
     if ifindex(ctx) == LOOPBACK {

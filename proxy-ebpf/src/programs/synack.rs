@@ -2,8 +2,8 @@
 //!
 //! If a client's SYN gets past steer to the host's own stack, or to a server behind it, its answer
 //! is dropped here, so no connection comes of it. A SYN-ACK of a steered connection comes out of a
-//! Foreword veth, which is recognised by its index; those of a predecessor or successor have such an
-//! index, too.
+//! Foreword veth, which is recognised by its index; those of a predecessor or successor have such
+//! an index, too.
 //!
 //! On clsact this program outlives the process. Then nobody listens in the private namespace, and
 //! SYN-ACKs pass.

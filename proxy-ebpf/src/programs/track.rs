@@ -1,5 +1,5 @@
-//! Keeps `foreword_conns`: one entry for each TCP socket of our cgroup, from the end of the handshake
-//! to the close. It is for people to look at; no other program reads it.
+//! Keeps `foreword_conns`: one entry for each TCP socket of our cgroup, from the end of the
+//! handshake to the close. It is for people to look at; no other program reads it.
 
 use aya_ebpf::bindings::{
     BPF_ANY, BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,

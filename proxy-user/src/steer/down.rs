@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use aya::maps::HashMap;
 use nix::time::{ClockId, clock_gettime};
 use proxy_common::abi::{self, DownKey};
 use proxy_common::capacity::MAX_DOWN;
 use proxy_common::maps;
 
 use super::object::Object;
+use super::typed_maps::TypedMaps as _;
 use crate::address::{OriginalDst, mapped};
 use crate::config::settings::UpstreamAddress;
 
@@ -46,8 +46,7 @@ impl DownMap {
         if wanted == self.0 {
             return Ok(());
         }
-        let mut map =
-            HashMap::<_, DownKey, abi::Down>::try_from(object.map_mut(maps::DOWN_UPSTREAMS.name)?)?;
+        let mut map = object.maps_mut().hash_mut(maps::DOWN_UPSTREAMS)?;
         for key in self.0.difference(&wanted).copied().collect::<Vec<_>>() {
             map.remove(&key).context("cannot remove an upstream that is up")?;
             self.0.remove(&key);
@@ -65,7 +64,7 @@ impl DownMap {
 
 /// How long ago a first packet to a destination that is down was last refused; `None`: none was.
 pub fn last_refused(object: &Object, destination: OriginalDst) -> Result<Option<Duration>> {
-    let map = HashMap::<_, DownKey, abi::Down>::try_from(object.map(maps::DOWN_UPSTREAMS.name)?)?;
+    let map = object.maps().hash(maps::DOWN_UPSTREAMS)?;
     let Ok(abi::Down { last_refused_ns: at @ 1.. }) = map.get(&of_destination(destination), 0)
     else {
         return Ok(None);

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, SockMap};
 use proxy_common::Reason;
 use proxy_common::abi::{
     Bypass, Interface, InterfaceKey, LISTENER_V4, LISTENER_V6, NODE_L3_DEVICES, Node,
@@ -13,6 +12,7 @@ use proxy_common::maps;
 
 use super::object::Object;
 use super::pinned::{TrackedSocket, read};
+use super::typed_maps::TypedMaps as _;
 use crate::sys::socket::Listeners;
 
 /// Maps that are pinned for people to look at.
@@ -21,8 +21,10 @@ const SHOWN: [&str; 4] = [maps::RULES.name, maps::STATS.name, maps::REASONS.name
 impl Object {
     /// Tells the programs where they are.
     pub fn set_node(&mut self, node: Node) -> Result<()> {
-        let mut map = Array::<_, Node>::try_from(self.map_mut(maps::NODE.name)?)?;
-        map.set(0, node, 0).context("cannot write the node's facts")
+        self.maps_mut()
+            .array_mut(maps::NODE)?
+            .set(0, node, 0)
+            .context("cannot write the node's facts")
     }
 
     /// Tells the programs that packets may come without an Ethernet header.
@@ -40,16 +42,15 @@ impl Object {
 
     /// Tells the programs something else of where they are.
     pub fn change_node(&mut self, change: impl FnOnce(Node) -> Node) -> Result<()> {
-        let map = Array::<_, Node>::try_from(self.map(maps::NODE.name)?)?;
-        let node = map.get(&0, 0).context("cannot read the node's facts")?;
+        let node =
+            self.maps().array(maps::NODE)?.get(&0, 0).context("cannot read the node's facts")?;
         self.set_node(change(node))
     }
 
     /// Tells steer about a protected interface.
     pub fn set_interface(&mut self, ifindex: u32, flags: u32) -> Result<()> {
         let interface = Interface { flags };
-        let mut interfaces =
-            HashMap::<_, InterfaceKey, Interface>::try_from(self.map_mut(maps::INTERFACES.name)?)?;
+        let mut interfaces = self.maps_mut().hash_mut(maps::INTERFACES)?;
         interfaces
             .insert(InterfaceKey { ifindex }, interface, 0)
             .context("cannot write an interface")
@@ -57,7 +58,7 @@ impl Object {
 
     /// Tells the lookup who listens. One worker's sockets stand for its whole reuse-port group.
     pub fn set_listeners(&mut self, listeners: &Listeners) -> Result<()> {
-        let mut map = self.listeners()?;
+        let mut map = self.maps_mut().sock_map_mut(maps::LISTENERS)?;
         map.set(LISTENER_V4, &listeners.v4, 0).context("cannot set the IPv4 listener")?;
         if let Some(v6) = &listeners.v6 {
             map.set(LISTENER_V6, v6, 0).context("cannot set the IPv6 listener")?;
@@ -77,7 +78,7 @@ impl Object {
     /// Writes how many connections ended for each reason, and how many packets were dropped.
     pub fn publish(&mut self, counts: impl IntoIterator<Item = (Reason, u64)>) -> Result<()> {
         let drops = self.drops()?;
-        let mut reasons = Array::<_, ReasonCount>::try_from(self.map_mut(maps::REASONS.name)?)?;
+        let mut reasons = self.maps_mut().array_mut(maps::REASONS)?;
         for (reason, connections) in counts {
             let mut name = [0; REASON_NAME_LEN];
             name[..reason.name().len()].copy_from_slice(reason.name().as_bytes());
@@ -89,13 +90,13 @@ impl Object {
 
     /// The last SYN-ACK that was dropped because steering did not make it; zeros: none was.
     pub fn bypass(&self) -> Result<Bypass> {
-        let map = Array::<_, Bypass>::try_from(self.map(maps::BYPASS.name)?)?;
+        let map = self.maps().array(maps::BYPASS)?;
         map.get(&0, 0).context("cannot read the last answer that was dropped")
     }
 
     /// Packets dropped, by the reason's number, added up over all CPUs.
     pub fn drops(&self) -> Result<Vec<u64>> {
-        let drops = PerCpuArray::<_, u64>::try_from(self.map(maps::DROPS.name)?)?;
+        let drops = self.maps().per_cpu_array(maps::DROPS)?;
         let total = |&reason: &Reason| Ok(drops.get(&(reason as u32), 0)?.iter().sum());
         Reason::ALL.iter().map(total).collect()
     }
@@ -108,9 +109,5 @@ impl Object {
     /// The sockets that the kernel knows as ours.
     pub fn sockets(&self) -> Result<Vec<TrackedSocket>> {
         read::sockets(self.map(maps::CONNS.name)?)
-    }
-
-    fn listeners(&mut self) -> Result<SockMap<&mut MapData>> {
-        Ok(SockMap::try_from(self.map_mut(maps::LISTENERS.name)?)?)
     }
 }

@@ -42,6 +42,7 @@ mod rules;
 pub mod survey;
 pub mod sweep;
 mod takeover;
+mod typed_maps;
 mod veth;
 mod veth_setup;
 mod watched_link;

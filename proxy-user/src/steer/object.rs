@@ -100,9 +100,14 @@ impl Object {
         self.ebpf.map(name).with_context(|| format!("no map {name}"))
     }
 
-    /// The same, to write to.
-    pub fn map_mut(&mut self, name: &str) -> Result<&mut Map> {
-        self.ebpf.map_mut(name).with_context(|| format!("no map {name}"))
+    /// All maps, to read from.
+    pub fn maps(&self) -> &Ebpf {
+        &self.ebpf
+    }
+
+    /// All maps, to write to.
+    pub fn maps_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
     }
 
     /// A loaded program by its name.

@@ -1,4 +1,4 @@
-//! Runs generated frames through the programs, and compares each verdict with the model's.
+//! Runs generated frames through the programs and compares each verdict with the model's.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -7,22 +7,22 @@ use std::time::Instant;
 
 use proxy_common::Reason;
 
-use crate::dice::Dice;
+use crate::facts::NodeFacts;
 use crate::generator::{self, Pools};
 use crate::kernel::{Kernel, Returned};
-use crate::model::{Because, Program, Verdict};
+use crate::model::{DropReason, Expected, Program};
+use crate::node::TestNode;
 use crate::packet::{Arrival, Packet};
 use crate::render;
-use crate::simpler::simplest;
-use crate::stage::Stage;
-use crate::world::World;
+use crate::rng::Rng;
+use crate::shrink::shrink;
 
-/// How many frames run between two looks at the counters.
+/// How many frames run before the counters are compared.
 const BATCH: u64 = 500;
-/// How many different disagreements are enough.
-const ENOUGH: usize = 12;
+/// After so many different disagreements, the campaign ends.
+const MAX_DISAGREEMENTS: usize = 12;
 
-/// A frame of which a program did not make what it should.
+/// A frame about which a program and the model disagree.
 #[derive(Clone, Debug)]
 pub struct Disagreement {
     pub setup: &'static str,
@@ -30,9 +30,9 @@ pub struct Disagreement {
     pub what: String,
     pub arrival: Arrival,
     pub frame: Vec<u8>,
-    pub expected: Verdict,
+    pub expected: Expected,
     pub got: String,
-    /// How to have it again.
+    /// How to reproduce it.
     pub origin: String,
 }
 
@@ -47,62 +47,65 @@ impl fmt::Display for Disagreement {
     }
 }
 
-pub fn hex(octets: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     let digit = |half: u8| char::from_digit(half.into(), 16).expect("four bits");
-    octets.iter().flat_map(|octet| [digit(octet >> 4), digit(octet & 0xf)]).collect()
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }
 
-/// What a run came to.
+/// The result of a campaign.
 #[derive(Clone, Debug, Default)]
-pub struct Decoded {
+pub struct Outcome {
     /// Runs of a program on a frame.
     pub runs: u64,
-    /// By program and verdict that was expected.
-    pub verdicts: HashMap<(Program, Verdict), u64>,
+    /// How often each verdict was expected of each program.
+    pub verdicts: HashMap<(Program, Expected), u64>,
     pub disagreements: Vec<Disagreement>,
 }
 
-/// Whether a program's answer is the one expected, counters aside.
-pub fn agrees(expected: Verdict, returned: Returned) -> bool {
+/// Whether a program's verdict is the expected one, counters aside.
+pub fn agrees(expected: Expected, returned: Returned) -> bool {
     match expected {
         _ if returned == Returned::Refused => true,
-        Verdict::Any => !matches!(returned, Returned::Odd(_)),
-        Verdict::Pass => returned == Returned::Pass,
-        Verdict::Redirect => returned == Returned::Redirect,
-        Verdict::Drop(_) => returned == Returned::Drop,
+        Expected::Any => !matches!(returned, Returned::Odd(_)),
+        Expected::Pass => returned == Returned::Pass,
+        Expected::Redirect => returned == Returned::Redirect,
+        Expected::Drop(_) => returned == Returned::Drop,
     }
 }
 
-/// Runs the frames of these numbers through every program, and stops early at the deadline. The calling
-/// thread is in the node's namespace.
+/// Runs the frames with these numbers through every program, until the deadline at most. The
+/// calling thread has to be in the node's namespace.
 pub fn run(
-    stage: &Stage,
+    node: &TestNode,
     pools: &Pools,
     seed: u64,
     numbers: Range<u64>,
     deadline: Option<Instant>,
-) -> Decoded {
-    let mut campaign = Campaign { stage, pools, seed, decoded: Decoded::default() };
+) -> Outcome {
+    let mut campaign = Campaign { node, pools, seed, outcome: Outcome::default() };
     let mut next = numbers.start;
     let is_late = || deadline.is_some_and(|deadline| Instant::now() > deadline);
-    while next < numbers.end && !is_late() && campaign.decoded.disagreements.len() < ENOUGH {
+    while next < numbers.end
+        && !is_late()
+        && campaign.outcome.disagreements.len() < MAX_DISAGREEMENTS
+    {
         let batch = next..numbers.end.min(next + BATCH);
         next = batch.end;
         campaign.run_batch(batch);
     }
-    campaign.decoded
+    campaign.outcome
 }
 
 struct Campaign<'a> {
-    stage: &'a Stage,
+    node: &'a TestNode,
     pools: &'a Pools,
     seed: u64,
-    decoded: Decoded,
+    outcome: Outcome,
 }
 
 impl Campaign<'_> {
     fn run_batch(&mut self, numbers: Range<u64>) {
-        let kernel = &self.stage.kernel;
+        let kernel = &self.node.kernel;
         for program in Program::ALL.into_iter().filter(|program| kernel.has(*program)) {
             let before = kernel.drops();
             let mut counts = Counts::default();
@@ -113,16 +116,16 @@ impl Campaign<'_> {
                 }
             }
             if !counts.explain(&before, &kernel.drops()) {
-                self.look_closely(program, numbers.clone());
+                self.find_miscount(program, numbers.clone());
             }
         }
     }
 
     fn packet(&self, number: u64) -> Packet {
-        generator::packet(&mut Dice::new(self.seed, number), self.pools)
+        generator::packet(&mut Rng::new(self.seed, number), self.pools)
     }
 
-    /// Runs one; whether to go on.
+    /// Runs one frame; returns whether to continue.
     fn run_one(
         &mut self,
         program: Program,
@@ -130,34 +133,34 @@ impl Campaign<'_> {
         number: u64,
         counts: &mut Counts,
     ) -> bool {
-        let Stage { world, kernel, .. } = self.stage;
-        let frame = render::frame(packet, link_address(world, packet.arrival));
-        let expected = program.expected(world, packet.arrival, &frame);
-        let returned = kernel.run(program, world, packet.arrival, &frame);
-        self.decoded.runs += 1;
-        *self.decoded.verdicts.entry((program, expected)).or_default() += 1;
+        let TestNode { facts, kernel, .. } = self.node;
+        let frame = render::frame(packet, link_address(facts, packet.arrival));
+        let expected = program.expected(facts, packet.arrival, &frame);
+        let returned = kernel.run(program, facts, packet.arrival, &frame);
+        self.outcome.runs += 1;
+        *self.outcome.verdicts.entry((program, expected)).or_default() += 1;
         counts.add(program, expected, returned);
         if agrees(expected, returned) {
             return true;
         }
         let simple =
-            simplest(packet.clone(), |packet| disagreement(self.stage, program, packet).is_some());
-        if let Some((frame, expected, got)) = disagreement(self.stage, program, &simple) {
+            shrink(packet.clone(), |packet| disagreement(self.node, program, packet).is_some());
+        if let Some((frame, expected, got)) = disagreement(self.node, program, &simple) {
             let got = format!("{got:?}");
             self.note(program, &simple, frame, expected, got, number);
         }
-        self.decoded.disagreements.len() < ENOUGH
+        self.outcome.disagreements.len() < MAX_DISAGREEMENTS
     }
 
-    /// Some frame of these was counted for another reason than it should have been: which?
-    fn look_closely(&mut self, program: Program, numbers: Range<u64>) {
+    /// Finds a frame that was counted for the wrong reason, given that one of these was.
+    fn find_miscount(&mut self, program: Program, numbers: Range<u64>) {
         for number in numbers {
             let packet = self.packet(number);
-            if miscount(self.stage, program, &packet).is_none() {
+            if miscount(self.node, program, &packet).is_none() {
                 continue;
             }
-            let simple = simplest(packet, |it| miscount(self.stage, program, it).is_some());
-            if let Some((frame, expected, got)) = miscount(self.stage, program, &simple) {
+            let simple = shrink(packet, |it| miscount(self.node, program, it).is_some());
+            if let Some((frame, expected, got)) = miscount(self.node, program, &simple) {
                 return self.note(program, &simple, frame, expected, got, number);
             }
         }
@@ -168,110 +171,110 @@ impl Campaign<'_> {
         program: Program,
         packet: &Packet,
         frame: Vec<u8>,
-        expected: Verdict,
+        expected: Expected,
         got: String,
         number: u64,
     ) {
-        let setup = self.stage.world.setup.name;
+        let setup = self.node.facts.setup.name;
         let what = packet.to_string();
-        let known = &self.decoded.disagreements;
+        let known = &self.outcome.disagreements;
         let is_new =
             |it: &Disagreement| it.program != program || it.expected != expected || it.got != got;
-        // The same fault shows in many frames; a few of each are enough.
+        // One fault shows in many frames; a few of them are enough.
         if known.iter().filter(|it| !is_new(it)).count() >= 2
             || known.iter().any(|it| it.what == what)
         {
             return;
         }
         let origin = format!(
-            "again: FOREWORD_PACKETS_SEED={} FOREWORD_PACKETS_FIRST={number} FOREWORD_PACKETS=1",
+            "reproduce: FOREWORD_PACKETS_SEED={} FOREWORD_PACKETS_FIRST={number} FOREWORD_PACKETS=1",
             self.seed
         );
         let arrival = packet.arrival;
         let disagreement =
             Disagreement { setup, program, what, arrival, frame, expected, got, origin };
-        self.decoded.disagreements.push(disagreement);
+        self.outcome.disagreements.push(disagreement);
     }
 }
 
-/// The address that a frame is for, if it is for us.
-pub fn link_address(world: &World, arrival: Arrival) -> [u8; 6] {
+/// The address of the interface that a frame comes in by.
+pub fn link_address(facts: &NodeFacts, arrival: Arrival) -> [u8; 6] {
     match arrival.interface {
-        crate::packet::Interface::Protected => world.link_address,
+        crate::packet::Interface::Protected => facts.link_address,
         crate::packet::Interface::Loopback => [0; 6],
     }
 }
 
 fn disagreement(
-    stage: &Stage,
+    node: &TestNode,
     program: Program,
     packet: &Packet,
-) -> Option<(Vec<u8>, Verdict, Returned)> {
-    let Stage { world, kernel, .. } = stage;
-    let frame = render::frame(packet, link_address(world, packet.arrival));
-    let expected = program.expected(world, packet.arrival, &frame);
-    let returned = kernel.run(program, world, packet.arrival, &frame);
+) -> Option<(Vec<u8>, Expected, Returned)> {
+    let TestNode { facts, kernel, .. } = node;
+    let frame = render::frame(packet, link_address(facts, packet.arrival));
+    let expected = program.expected(facts, packet.arrival, &frame);
+    let returned = kernel.run(program, facts, packet.arrival, &frame);
     (!agrees(expected, returned)).then_some((frame, expected, returned))
 }
 
 fn miscount(
-    stage: &Stage,
+    node: &TestNode,
     program: Program,
     packet: &Packet,
-) -> Option<(Vec<u8>, Verdict, String)> {
-    let Stage { world, kernel, .. } = stage;
-    let frame = render::frame(packet, link_address(world, packet.arrival));
-    let expected = program.expected(world, packet.arrival, &frame);
-    let got = judged(kernel, program, world, packet.arrival, &frame);
+) -> Option<(Vec<u8>, Expected, String)> {
+    let TestNode { facts, kernel, .. } = node;
+    let frame = render::frame(packet, link_address(facts, packet.arrival));
+    let expected = program.expected(facts, packet.arrival, &frame);
+    let got = run_counted(kernel, program, facts, packet.arrival, &frame);
     let mut counts = Counts::default();
     counts.add(program, expected, got.0);
-    (!counts.explain(&vec![0; got.1.len()], &got.1)).then(|| (frame, expected, words(&got)))
+    (!counts.explain(&vec![0; got.1.len()], &got.1)).then(|| (frame, expected, describe(&got)))
 }
 
-/// A program's answer, and what it counted.
-pub fn judged(
+/// A program's verdict, and the drops that it counted.
+pub fn run_counted(
     kernel: &Kernel,
     program: Program,
-    world: &World,
+    facts: &NodeFacts,
     arrival: Arrival,
     frame: &[u8],
 ) -> (Returned, Vec<u64>) {
     let before = kernel.drops();
-    let returned = kernel.run(program, world, arrival, frame);
+    let returned = kernel.run(program, facts, arrival, frame);
     let after = kernel.drops();
     (returned, after.iter().zip(&before).map(|(after, before)| after - before).collect())
 }
 
-/// In words: what was returned, and for which reasons.
-pub fn words((returned, counted): &(Returned, Vec<u64>)) -> String {
+/// Describes what was returned and counted.
+pub fn describe((returned, counted): &(Returned, Vec<u64>)) -> String {
     let reasons = Reason::ALL.iter().zip(counted).filter(|(_, count)| **count != 0);
     let reasons: Vec<_> = reasons.map(|(reason, count)| format!("{reason} {count}")).collect();
     format!("{returned:?}, counted [{}]", reasons.join(", "))
 }
 
-/// Drops that the counters should tell of.
+/// The drops that should have been counted.
 #[derive(Default)]
 struct Counts {
     expected: HashMap<&'static str, u64>,
-    /// Drops of frames that anything may be said of: their reasons are nobody's business.
+    /// Drops of frames for which any verdict is right, so that they may count for any reason.
     free: u64,
 }
 
 impl Counts {
-    fn add(&mut self, program: Program, expected: Verdict, returned: Returned) {
+    fn add(&mut self, program: Program, expected: Expected, returned: Returned) {
         match expected {
             _ if returned == Returned::Refused => {}
-            // A hold outlives the process, and counts in a map of its own.
+            // A hold outlives the process and counts in its own map.
             _ if matches!(program, Program::Hold | Program::HoldTx) => {}
-            Verdict::Drop(because) if because != Because::Held => {
-                *self.expected.entry(because.word().expect("not held")).or_default() += 1;
+            Expected::Drop(reason) if reason != DropReason::Held => {
+                *self.expected.entry(reason.name().expect("not held")).or_default() += 1;
             }
-            Verdict::Any if returned == Returned::Drop => self.free += 1,
+            Expected::Any if returned == Returned::Drop => self.free += 1,
             _ => {}
         }
     }
 
-    /// Whether the counters have moved as they should have.
+    /// Whether the counters changed as they should have.
     fn explain(&self, before: &[u64], after: &[u64]) -> bool {
         let mut beyond = 0;
         for (number, reason) in Reason::ALL.iter().enumerate() {

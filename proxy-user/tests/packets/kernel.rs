@@ -1,7 +1,7 @@
-//! The programs as Foreword has loaded them, and `BPF_PROG_TEST_RUN` of them.
+//! The programs that Foreword has loaded, run by `BPF_PROG_TEST_RUN`.
 //!
-//! The kernel makes a packet of the octets as if they had come in by an interface of the caller's
-//! namespace, so whoever runs a program must be in the node's.
+//! The kernel builds a packet as if it had come in by an interface of the caller's namespace, so
+//! the calling thread has to be in the node's.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -17,25 +17,25 @@ use proxy_common::Reason;
 use proxy_common::abi::{Address, Node, PortKey, Rate, RateKey, Rule};
 use proxy_common::{maps, names};
 
+use crate::facts::NodeFacts;
 use crate::model::Program;
-use crate::packet::{Arrival, CameBy, Interface, Mark};
-use crate::world::World;
+use crate::packet::{Arrival, Ingress, Interface, Mark};
 
-/// Octets of `struct __sk_buff` as far as we fill it in.
+/// Bytes of `struct __sk_buff` up to the last field that is set.
 const SK_BUFF: usize = 48;
-/// Where its fields are, by `include/uapi/linux/bpf.h`.
+/// Offsets of its fields, from `include/uapi/linux/bpf.h`.
 const SK_BUFF_MARK: usize = 8;
 const SK_BUFF_INGRESS_IFINDEX: usize = 36;
 const SK_BUFF_IFINDEX: usize = 40;
 
 /// The index of `lo` in every namespace.
 const LOOPBACK: u32 = 1;
-/// Octets of an Ethernet header and an IPv6 header: fewer may be refused.
+/// Bytes of an Ethernet header and an IPv6 header: the kernel may refuse shorter frames.
 const LEAST: usize = 14 + 40;
-/// A mark that is nobody's.
+/// A mark that nothing uses.
 const OTHER_MARK: u32 = 0x0000_1234;
 
-/// What a program returned, in the words of its hook.
+/// The verdict that a program returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Returned {
     Pass,
@@ -43,7 +43,7 @@ pub enum Returned {
     Redirect,
     /// The kernel did not run it.
     Refused,
-    /// What no program of ours may say; TC's 0 would end the chain.
+    /// What no program of ours may return; TC's 0 would end the chain.
     Odd(u32),
 }
 
@@ -56,16 +56,17 @@ enum Loaded {
 /// One instance's programs and maps.
 pub struct Kernel {
     programs: HashMap<Program, Loaded>,
-    /// Their ids, by name.
+    /// Map ids by name.
     maps: HashMap<String, u32>,
     drops: PerCpuArray<MapData, u64>,
 }
 
 impl Kernel {
-    /// Finds them by their names among what the process has open, which no other's can be taken for.
+    /// Finds them by name among the descriptors of the process, so that no other instance's are
+    /// taken.
     pub fn of(foreword: &Foreword) -> Self {
         let (programs, maps) = (open_ids(foreword, "prog_id"), open_ids(foreword, "map_id"));
-        // Others' programs come and go while we look.
+        // Programs of others can disappear meanwhile.
         let ours = |info: &ProgramInfo| programs.contains(&info.id());
         let infos = loaded_programs().filter_map(Result::ok).filter(ours);
         let programs = infos.filter_map(|info| {
@@ -85,15 +86,21 @@ impl Kernel {
         Self { programs, maps, drops }
     }
 
-    /// Whether this instance has it.
+    /// Whether this instance has loaded it.
     pub fn has(&self, program: Program) -> bool {
         self.programs.contains_key(&program)
     }
 
-    /// Runs a program on a frame, once. [`Returned::Refused`] is the kernel's word on a frame without a
-    /// whole IP header, which some versions make no packet of.
-    pub fn run(&self, program: Program, world: &World, arrival: Arrival, frame: &[u8]) -> Returned {
-        let context = sk_buff(world, arrival);
+    /// Runs a program on a frame, once. [`Returned::Refused`] means that this kernel builds no
+    /// packet from a frame without a whole IP header.
+    pub fn run(
+        &self,
+        program: Program,
+        facts: &NodeFacts,
+        arrival: Arrival,
+        frame: &[u8],
+    ) -> Returned {
+        let context = sk_buff(facts, arrival);
         let mut options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::new() };
         let loaded = self.programs.get(&program).expect("asked for before");
         let result = match loaded {
@@ -125,13 +132,13 @@ impl Kernel {
         (0..Reason::ALL.len() as u32).map(count).collect()
     }
 
-    /// Packets dropped so far for the reason of this word.
-    pub fn dropped_for(&self, word: &str) -> u64 {
-        let number = Reason::ALL.iter().position(|reason| reason.name() == word);
+    /// Packets dropped so far for the reason with this name.
+    pub fn dropped_for(&self, name: &str) -> u64 {
+        let number = Reason::ALL.iter().position(|reason| reason.name() == name);
         number.map_or(0, |number| self.drops()[number])
     }
 
-    /// Has a source be over the limit of a port's rule for good.
+    /// Puts a source over the limit of a port's rule, for good.
     pub fn exhaust(&mut self, port: u16, source: IpAddr) {
         let rules = map(&self.maps, maps::RULES.name, Map::HashMap);
         let rules = BpfHashMap::<_, PortKey, Rule>::try_from(rules).expect("of our own types");
@@ -144,7 +151,7 @@ impl Kernel {
         }
     }
 
-    /// What Foreword marks its own packets with; 0 if it does not.
+    /// Foreword's mark for its own packets; 0 if it sets none.
     pub fn own_mark(&self) -> u32 {
         let node = map(&self.maps, maps::NODE.name, Map::Array);
         let node = Array::<_, Node>::try_from(node).expect("of our own types");
@@ -184,7 +191,7 @@ fn map(maps: &HashMap<String, u32>, name: &str, kind: fn(MapData) -> Map) -> Map
     kind(MapData::from_id(id).expect("Foreword has it open"))
 }
 
-/// An address as the maps have it.
+/// An address in the form used in maps.
 fn address(address: IpAddr) -> Address {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
@@ -192,42 +199,42 @@ fn address(address: IpAddr) -> Address {
     }
 }
 
-/// The same as far as a network goes that limits may be of: 64 bits of an IPv6 address.
+/// The network by which limits count the source: the first 64 bits of an IPv6 address.
 fn network(source: IpAddr) -> Address {
-    let mut octets = address(source);
+    let mut bytes = address(source);
     if source.is_ipv6() {
-        octets[8..].fill(0);
+        bytes[8..].fill(0);
     }
-    octets
+    bytes
 }
 
-/// What the kernel is told of a packet besides its octets.
-fn sk_buff(world: &World, arrival: Arrival) -> [u8; SK_BUFF] {
+/// What the kernel gets of a packet besides its bytes.
+fn sk_buff(facts: &NodeFacts, arrival: Arrival) -> [u8; SK_BUFF] {
     let (first, count) = (names::VETH_INDEX_BASE, names::VETH_INDICES);
     let fields = [
         (
             SK_BUFF_MARK,
             match arrival.mark {
                 Mark::None => 0,
-                Mark::Own => world.own_mark,
+                Mark::Own => facts.own_mark,
                 Mark::Other => OTHER_MARK,
             },
         ),
         (
             SK_BUFF_IFINDEX,
             match arrival.interface {
-                Interface::Protected => world.index,
+                Interface::Protected => facts.index,
                 Interface::Loopback => LOOPBACK,
             },
         ),
         (
             SK_BUFF_INGRESS_IFINDEX,
-            match arrival.came_by {
-                CameBy::Host => 0,
-                CameBy::Elsewhere => world.other_index,
-                CameBy::Veth => first + count / 2,
-                CameBy::BelowVeths => first - 1,
-                CameBy::AboveVeths => first + count,
+            match arrival.ingress {
+                Ingress::Host => 0,
+                Ingress::Elsewhere => facts.other_index,
+                Ingress::Veth => first + count / 2,
+                Ingress::BelowVeths => first - 1,
+                Ingress::AboveVeths => first + count,
             },
         ),
     ];

@@ -1,43 +1,46 @@
-//! What the programs decide on a packet, against a model of the specification.
+//! Compares what the programs decide about packets with a model of the specification.
 //!
-//! The real Foreword is started on a node of the lab, with connections in every state that matters.
-//! Its programs are then run, as they are loaded, on generated frames by `BPF_PROG_TEST_RUN`, and each
-//! verdict and counter is compared with what [`model`] says. Nothing is shared with the programs: the
-//! model reads the octets by itself.
+//! Foreword is started on a node of the lab, with connections in every state that matters. Its
+//! loaded programs then run on generated frames (`BPF_PROG_TEST_RUN`), and each verdict and counter
+//! is compared with the [`model`]. The model shares no code with the programs: it parses the bytes
+//! by itself.
 //!
-//! How to read it: [`packet`] describes a frame, [`generator`] makes such descriptions by chance
-//! ([`dice`]), [`render`] makes octets of them, [`simpler`] makes a failure short. [`reading`] and
-//! [`model`] are the second opinion, [`world`] what it knows of the node; [`setups`] are the nodes,
-//! [`stage`] starts Foreword on one, [`kernel`] runs its programs, [`campaign`] compares. [`wire`]
-//! sends first packets ([`openings`]) over a cable instead, to a host that would answer.
+//! - A frame: [`packet`] describes it, [`generator`] makes random descriptions ([`rng`]),
+//!   [`render`] turns them into bytes, and [`shrink`] simplifies a failure.
+//! - The expectation: [`parse`] and [`model`], by the [`facts`] about the node.
+//! - The node: [`setups`] lists its configurations, [`node`] starts Foreword on it, [`kernel`] runs
+//!   the programs, and [`campaign`] compares the results.
+//! - [`wire`] instead sends SYNs over a cable to a host that would answer, each wrapped in some
+//!   unusual way ([`wrapped_syn`]).
 //!
-//! Frames that were written down ([`regression`]) run first. A failure says how to have it again:
-//! `FOREWORD_PACKETS_SEED` is what frames are made from, `FOREWORD_PACKETS_FIRST` the first one's
-//! number, `FOREWORD_PACKETS` how many each setup gets; or `FOREWORD_PACKETS_SECONDS`, for how long.
+//! Recorded frames ([`regression`]) run first. A failure says how to reproduce it:
+//! `FOREWORD_PACKETS_SEED` is the seed, `FOREWORD_PACKETS_FIRST` the number of the first frame, and
+//! `FOREWORD_PACKETS` how many frames each setup gets; `FOREWORD_PACKETS_SECONDS` limits the time
+//! instead.
 
 #![allow(
     clippy::cast_possible_truncation,
-    reason = "octets are cut out of numbers, and lengths are those of frames"
+    reason = "bytes are cut out of numbers, and frames are short"
 )]
 
 #[macro_use]
 extern crate netlab;
 
 mod campaign;
-mod dice;
+mod facts;
 mod generator;
 mod kernel;
 mod model;
-mod openings;
+mod node;
 mod packet;
-mod reading;
+mod parse;
 mod regression;
 mod render;
+mod rng;
 mod setups;
-mod simpler;
-mod stage;
+mod shrink;
 mod wire;
-mod world;
+mod wrapped_syn;
 
 use std::env;
 use std::net::IpAddr;
@@ -45,17 +48,17 @@ use std::time::{Duration, Instant};
 
 use netlab::{Family, hooks};
 
-use campaign::Decoded;
+use campaign::Outcome;
+use facts::{NodeFacts, Setup};
 use generator::Pools;
-use stage::Stage;
-use world::{Setup, World};
+use node::TestNode;
 
 /// The binary under test.
 const FOREWORD: netlab::Binary = netlab::Binary::at(env!("CARGO_BIN_EXE_foreword"));
 
-/// Frames for each setup, unless it is said otherwise.
+/// Frames for each setup, unless `FOREWORD_PACKETS` says otherwise.
 const PACKETS: u64 = 100_000;
-/// What they are made from, unless it is said otherwise.
+/// The seed, unless `FOREWORD_PACKETS_SEED` says otherwise.
 const SEED: u64 = 0x0f0e_0d0c;
 
 fn setting(name: &str) -> Option<u64> {
@@ -65,17 +68,17 @@ fn setting(name: &str) -> Option<u64> {
 
 #[apply(lab_test)]
 fn verdicts_with_the_guard_in_tc() {
-    judge(setups::guard_in_tc("auto"));
+    check(setups::guard_in_tc("auto"));
 }
 
 #[apply(lab_test)]
 fn verdicts_with_the_guard_in_xdp() {
-    judge(setups::guard_in_xdp("auto"));
+    check(setups::guard_in_xdp("auto"));
 }
 
 #[apply(lab_test)]
 fn verdicts_where_no_rule_restricts() {
-    judge(setups::open("auto"));
+    check(setups::open("auto"));
 }
 
 #[apply(lab_test)]
@@ -90,7 +93,8 @@ fn the_host_never_answers_past_clsact() {
     wire::the_host_never_answers("clsact", false);
 }
 
-/// Where a frame lies in memory is its sender's choice on a veth, and the driver's elsewhere.
+/// Where a frame's bytes are in memory depends on its sender on a veth, and on the driver
+/// elsewhere.
 #[apply(lab_test)]
 fn the_host_never_answers_what_lies_in_pages() {
     wire::the_host_never_answers("auto", true);
@@ -108,30 +112,30 @@ fn a_hold_never_lets_the_host_answer_past_clsact() {
     wire::a_hold_never_lets_the_host_answer("clsact");
 }
 
-/// Judges the programs of a node on as many frames as was said.
+/// Checks the programs of a node on as many frames as the environment asks for.
 #[track_caller]
-fn judge(setup: Setup) {
+fn check(setup: Setup) {
     let seed = setting("FOREWORD_PACKETS_SEED").unwrap_or(SEED);
     let first = setting("FOREWORD_PACKETS_FIRST").unwrap_or(0);
     let seconds = setting("FOREWORD_PACKETS_SECONDS").map(Duration::from_secs);
     let enough = if seconds.is_some() { u64::MAX - first } else { PACKETS };
     let packets = setting("FOREWORD_PACKETS").unwrap_or(enough);
-    let mut stage = Stage::set(setup);
-    let pools = pools(&stage.world);
-    let wrong = stage.lab.node.run(|| regression::replay(&stage));
+    let mut node = TestNode::start(setup);
+    let pools = pools(&node.facts);
+    let wrong = node.lab.node.run(|| regression::replay(&node));
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
-    let decoded = stage.lab.node.run(|| {
+    let outcome = node.lab.node.run(|| {
         let deadline = seconds.map(|seconds| Instant::now() + seconds);
-        campaign::run(&stage, &pools, seed, first..first + packets, deadline)
+        campaign::run(&node, &pools, seed, first..first + packets, deadline)
     });
-    say(stage.world.setup.name, &decoded);
-    let disagreements: Vec<_> = decoded.disagreements.iter().map(ToString::to_string).collect();
+    print_outcome(node.facts.setup.name, &outcome);
+    let disagreements: Vec<_> = outcome.disagreements.iter().map(ToString::to_string).collect();
     assert!(disagreements.is_empty(), "\n{}", disagreements.join("\n"));
-    stage.assert_flows_live();
+    node.assert_flows_live();
 }
 
-/// The addresses of the lab, and those around which something changes.
-fn pools(world: &World) -> Pools {
+/// The addresses of the lab, and those next to a boundary.
+fn pools(facts: &NodeFacts) -> Pools {
     let parse = |all: &[&str]| -> Vec<IpAddr> {
         all.iter().map(|it| it.parse().expect("an address")).collect()
     };
@@ -166,21 +170,21 @@ fn pools(world: &World) -> Pools {
     }
     sources.extend(setups::exhausted_sources());
     sources.extend(setups::exhausted_sources());
-    Pools::of(world, &sources, &destinations)
+    Pools::of(facts, &sources, &destinations)
 }
 
-/// Says what was judged.
-fn say(setup: &str, decoded: &Decoded) {
-    let mut verdicts: Vec<_> = decoded.verdicts.iter().collect();
+/// Prints what was compared.
+fn print_outcome(setup: &str, outcome: &Outcome) {
+    let mut verdicts: Vec<_> = outcome.verdicts.iter().collect();
     verdicts.sort_by_key(|(key, _)| format!("{key:?}"));
     for ((program, verdict), count) in verdicts {
-        note(&format!("{setup:<5} {count:>9} {program:?} {verdict}"));
+        print_line(&format!("{setup:<5} {count:>9} {program:?} {verdict}"));
     }
-    note(&format!("{setup:<5} {:>9} runs", decoded.runs));
+    print_line(&format!("{setup:<5} {:>9} runs", outcome.runs));
 }
 
-/// Writes a line for whoever looks at a test's output. Past the harness's capture it would stand
-/// between a test's name and its result, where those who read these look for the latter.
-fn note(line: &str) {
+/// Prints a line that the test harness captures. Uncaptured, it would stand between a test's name
+/// and its result and break the tools that read both.
+fn print_line(line: &str) {
     println!("{line}");
 }

@@ -1,25 +1,25 @@
-//! What each program must make of a frame, in plain Rust, from the specification alone.
+//! What each program must do with a frame, in plain Rust and from the specification alone.
 
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::packet::{Arrival, CameBy, Interface, Mark};
-use crate::reading::{Reading, Segment, read};
-use crate::world::{Rule, Tuple, World};
+use crate::facts::{FourTuple, NodeFacts, Rule};
+use crate::packet::{Arrival, Ingress, Interface, Mark};
+use crate::parse::{Parsed, Segment, parse};
 
-/// What becomes of a frame.
+/// The verdict that a program must return.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verdict {
+pub enum Expected {
     Pass,
-    Drop(Because),
+    Drop(DropReason),
     Redirect,
-    /// It comes to the same: the kernel drops the frame.
+    /// Whatever the verdict, the kernel drops the frame.
     Any,
 }
 
-/// Why a frame is dropped, by the word in counters.
+/// Why a frame is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Because {
+pub enum DropReason {
     UnreadablePacket,
     Fragment,
     UpstreamLoop,
@@ -31,9 +31,9 @@ pub enum Because {
     Held,
 }
 
-impl Because {
-    /// The word; a hold counts for itself.
-    pub const fn word(self) -> Option<&'static str> {
+impl DropReason {
+    /// The name in counters; a hold has a counter of its own.
+    pub const fn name(self) -> Option<&'static str> {
         match self {
             Self::UnreadablePacket => Some("unreadable-packet"),
             Self::Fragment => Some("fragment"),
@@ -47,14 +47,14 @@ impl Because {
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for Expected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pass => f.write_str("pass"),
             Self::Redirect => f.write_str("redirect"),
             Self::Any => f.write_str("any"),
-            Self::Drop(Because::Held) => f.write_str("drop held"),
-            Self::Drop(because) => write!(f, "drop {}", because.word().unwrap_or("?")),
+            Self::Drop(DropReason::Held) => f.write_str("drop held"),
+            Self::Drop(reason) => write!(f, "drop {}", reason.name().unwrap_or("?")),
         }
     }
 }
@@ -65,16 +65,16 @@ pub enum Program {
     Steer,
     Guard,
     Hold,
-    /// The wall at the way out.
+    /// Drops SYN-ACKs at egress.
     SynAck,
-    /// The same of a hold.
+    /// Drops SYN-ACKs of held ports at egress.
     HoldTx,
 }
 
 impl Program {
     pub const ALL: [Self; 5] = [Self::Steer, Self::Guard, Self::Hold, Self::SynAck, Self::HoldTx];
 
-    /// The name that it is loaded by.
+    /// Its name in the kernel.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Steer => "foreword_steer",
@@ -85,128 +85,129 @@ impl Program {
         }
     }
 
-    /// What it must make of a frame.
-    pub fn expected(self, world: &World, arrival: Arrival, frame: &[u8]) -> Verdict {
+    /// The verdict that it must return for a frame.
+    pub fn expected(self, facts: &NodeFacts, arrival: Arrival, frame: &[u8]) -> Expected {
         match self {
-            Self::Steer => steer(world, arrival, frame),
-            Self::Guard => guard(world, frame),
-            Self::Hold => hold(world, arrival, frame),
-            Self::SynAck => answer(arrival, frame, Because::UnsteeredAnswer, |tuple| {
-                let rule = world.rule_of(tuple.source_port, tuple.source);
+            Self::Steer => steer(facts, arrival, frame),
+            Self::Guard => guard(facts, frame),
+            Self::Hold => hold(facts, arrival, frame),
+            Self::SynAck => syn_ack(arrival, frame, DropReason::UnsteeredAnswer, |tuple| {
+                let rule = facts.rule_of(tuple.source_port, tuple.source);
                 rule.is_some_and(Rule::guards_answers)
             }),
             Self::HoldTx => {
-                answer(arrival, frame, Because::Held, |it| world.is_held(it.source_port))
+                syn_ack(arrival, frame, DropReason::Held, |it| facts.is_held(it.source_port))
             }
         }
     }
 }
 
-/// Whom the private namespace says that a segment belongs to.
+/// Which socket of the private namespace a segment belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owner {
-    Flow,
+enum SocketMatch {
+    Connection,
     NewConnection,
     SynCookie,
-    Nobody,
+    None,
 }
 
-fn owner(world: &World, segment: &Segment) -> Owner {
-    let cookie = (segment.tuple, segment.acknowledges);
-    if world.flows.contains(&segment.tuple) {
-        Owner::Flow
-    } else if segment.opens() {
-        Owner::NewConnection
-    } else if world.cookies.contains(&cookie) && is_acknowledgement(segment) {
-        Owner::SynCookie
+fn match_socket(facts: &NodeFacts, segment: &Segment) -> SocketMatch {
+    let cookie = (segment.tuple, segment.acknowledgment);
+    if facts.flows.contains(&segment.tuple) {
+        SocketMatch::Connection
+    } else if segment.is_initial_syn() {
+        SocketMatch::NewConnection
+    } else if facts.cookies.contains(&cookie) && is_ack(segment) {
+        SocketMatch::SynCookie
     } else {
-        Owner::Nobody
+        SocketMatch::None
     }
 }
 
-/// ACK, and neither SYN nor RST.
-fn is_acknowledgement(segment: &Segment) -> bool {
+/// ACK without SYN or RST.
+fn is_ack(segment: &Segment) -> bool {
     segment.flags.is_some_and(|flags| flags & 0x16 == 0x10)
 }
 
 /// Whether the frame is addressed to the interface that it comes in by.
-fn is_to_us(world: &World, arrival: Arrival, frame: &[u8]) -> bool {
+fn is_addressed_here(facts: &NodeFacts, arrival: Arrival, frame: &[u8]) -> bool {
     let ours = match arrival.interface {
-        Interface::Protected => world.link_address,
+        Interface::Protected => facts.link_address,
         Interface::Loopback => [0; 6],
     };
     frame.starts_with(&ours)
 }
 
 /// Whether it carries the mark of Foreword's own packets.
-fn is_own(world: &World, arrival: Arrival) -> bool {
-    arrival.mark == Mark::Own && world.own_mark != 0
+fn is_own(facts: &NodeFacts, arrival: Arrival) -> bool {
+    arrival.mark == Mark::Own && facts.own_mark != 0
 }
 
-fn steer(world: &World, arrival: Arrival, frame: &[u8]) -> Verdict {
-    if !is_to_us(world, arrival, frame) || is_own(world, arrival) {
-        return Verdict::Pass;
+fn steer(facts: &NodeFacts, arrival: Arrival, frame: &[u8]) -> Expected {
+    if !is_addressed_here(facts, arrival, frame) || is_own(facts, arrival) {
+        return Expected::Pass;
     }
-    match read(frame) {
-        Reading::Void => Verdict::Any,
-        Reading::Unreadable { source } if !is_loopback(source) && world.restricts() => {
-            Verdict::Drop(Because::UnreadablePacket)
+    match parse(frame) {
+        Parsed::Discarded => Expected::Any,
+        Parsed::Unreadable { source } if !is_loopback(source) && facts.restricts() => {
+            Expected::Drop(DropReason::UnreadablePacket)
         }
-        Reading::Error(tuple)
-            if world.flows.contains(&tuple) && !is_loopback(Some(tuple.source)) =>
+        Parsed::IcmpError(tuple)
+            if facts.flows.contains(&tuple) && !is_loopback(Some(tuple.source)) =>
         {
-            Verdict::Redirect
+            Expected::Redirect
         }
-        Reading::Other | Reading::Unreadable { .. } | Reading::Error(_) => Verdict::Pass,
-        Reading::Segment(segment) => steer_segment(world, arrival, &segment),
+        Parsed::NotOurs | Parsed::Unreadable { .. } | Parsed::IcmpError(_) => Expected::Pass,
+        Parsed::Segment(segment) => steer_segment(facts, arrival, &segment),
     }
 }
 
-fn steer_segment(world: &World, arrival: Arrival, segment: &Segment) -> Verdict {
-    let Tuple { source, destination, destination_port, .. } = segment.tuple;
-    if is_loopback(Some(source)) || !world.has_port(destination_port) {
-        return Verdict::Pass;
+fn steer_segment(facts: &NodeFacts, arrival: Arrival, segment: &Segment) -> Expected {
+    let FourTuple { source, destination, destination_port, .. } = segment.tuple;
+    if is_loopback(Some(source)) || !facts.has_port(destination_port) {
+        return Expected::Pass;
     }
-    // A port that has rules for other destinations only is as good as one whose rule has retired.
-    let rule = world.rule_of(destination_port, destination).filter(|rule| !rule.is_retired);
+    // For other destinations than those of its rules, a port is like one whose rule has been
+    // retired.
+    let rule = facts.rule_of(destination_port, destination).filter(|rule| !rule.is_retired);
     let restricts = rule.is_some_and(Rule::restricts);
     if is_link_local(source) || is_link_local(destination) {
-        let may_open = segment.is_first_fragment || segment.opens();
-        let is_dropped = restricts && may_open;
-        return if is_dropped { Verdict::Drop(Because::LinkLocal) } else { Verdict::Pass };
+        let may_be_initial_syn = segment.is_first_fragment || segment.is_initial_syn();
+        let is_dropped = restricts && may_be_initial_syn;
+        return if is_dropped { Expected::Drop(DropReason::LinkLocal) } else { Expected::Pass };
     }
-    let owner = owner(world, segment);
+    let matched = match_socket(facts, segment);
     if segment.is_first_fragment {
-        let may_be_ours = rule.is_some() && (restricts || segment.may_open());
-        return if may_be_ours || owner == Owner::Flow {
-            Verdict::Drop(Because::Fragment)
+        let may_be_ours = rule.is_some() && (restricts || segment.may_be_initial_syn());
+        return if may_be_ours || matched == SocketMatch::Connection {
+            Expected::Drop(DropReason::Fragment)
         } else {
-            Verdict::Pass
+            Expected::Pass
         };
     }
-    if segment.is_source_routed && restricts && segment.opens() {
-        return Verdict::Drop(Because::UnreadablePacket);
+    if segment.is_source_routed && restricts && segment.is_initial_syn() {
+        return Expected::Drop(DropReason::UnreadablePacket);
     }
     let is_on_lo = arrival.interface == Interface::Loopback;
-    if segment.opens()
-        && owner != Owner::Nobody
+    if segment.is_initial_syn()
+        && matched != SocketMatch::None
         && !is_on_lo
-        && world.waiting.contains(&segment.tuple)
+        && facts.waiting.contains(&segment.tuple)
     {
-        return Verdict::Drop(Because::UpstreamLoop);
+        return Expected::Drop(DropReason::UpstreamLoop);
     }
-    match (owner, rule) {
-        (Owner::Flow | Owner::SynCookie, _) => Verdict::Redirect,
-        (Owner::Nobody, _) | (Owner::NewConnection, None) => Verdict::Pass,
-        (Owner::NewConnection, Some(rule)) => {
-            let judged_before = world.setup.has_xdp() && segment.is_plain;
-            let refused = if judged_before { None } else { turn_away(world, rule, source) };
-            // The routing table has no answer that leaves in such a name, and the kernel serves none.
-            let asks_routes = world.setup.reply == "arrival" && !is_on_lo;
+    match (matched, rule) {
+        (SocketMatch::Connection | SocketMatch::SynCookie, _) => Expected::Redirect,
+        (SocketMatch::None, _) | (SocketMatch::NewConnection, None) => Expected::Pass,
+        (SocketMatch::NewConnection, Some(rule)) => {
+            let is_checked_in_xdp = facts.setup.has_xdp() && segment.is_plain;
+            let refused = if is_checked_in_xdp { None } else { refusal(facts, rule, source) };
+            // No route leads to a source like this, and the kernel serves none either.
+            let asks_routes = facts.setup.reply == "arrival" && !is_on_lo;
             if refused.is_none() && asks_routes && !is_unicast(destination) {
-                return Verdict::Any;
+                return Expected::Any;
             }
-            refused.map_or(Verdict::Redirect, Verdict::Drop)
+            refused.map_or(Expected::Redirect, Expected::Drop)
         }
     }
 }
@@ -216,83 +217,89 @@ fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.segments()[0] & 0xffc0 == 0xfe80)
 }
 
-/// Whether it can be one host's address on a network.
+/// Whether it can be the address of one host.
 fn is_unicast(address: IpAddr) -> bool {
     let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
     !(address.is_loopback() || address.is_multicast() || address.is_unspecified() || is_broadcast)
 }
 
-fn turn_away(world: &World, rule: &Rule, source: IpAddr) -> Option<Because> {
-    if rule.turns_away(source) {
-        return Some(Because::UntrustedSource);
+fn refusal(facts: &NodeFacts, rule: &Rule, source: IpAddr) -> Option<DropReason> {
+    if rule.refuses_source(source) {
+        return Some(DropReason::UntrustedSource);
     }
-    let is_exhausted = rule.limit.is_some() && world.exhausted.contains(&(rule.port, source));
-    is_exhausted.then_some(Because::SynRate)
+    let is_exhausted = rule.limit.is_some() && facts.exhausted.contains(&(rule.port, source));
+    is_exhausted.then_some(DropReason::SynRate)
 }
 
-fn guard(world: &World, frame: &[u8]) -> Verdict {
-    match read(frame) {
-        Reading::Void => Verdict::Any,
-        Reading::Segment(segment)
-            if segment.is_plain && segment.opens() && !is_loopback(Some(segment.tuple.source)) =>
+fn guard(facts: &NodeFacts, frame: &[u8]) -> Expected {
+    match parse(frame) {
+        Parsed::Discarded => Expected::Any,
+        Parsed::Segment(segment)
+            if segment.is_plain
+                && segment.is_initial_syn()
+                && !is_loopback(Some(segment.tuple.source)) =>
         {
-            let Tuple { source, destination, destination_port, .. } = segment.tuple;
-            let rule = world.rule_of(destination_port, destination).filter(|it| !it.is_retired);
-            let refused = rule.and_then(|rule| turn_away(world, rule, source));
-            refused.map_or(Verdict::Pass, Verdict::Drop)
+            let FourTuple { source, destination, destination_port, .. } = segment.tuple;
+            let rule = facts.rule_of(destination_port, destination).filter(|it| !it.is_retired);
+            let refused = rule.and_then(|rule| refusal(facts, rule, source));
+            refused.map_or(Expected::Pass, Expected::Drop)
         }
-        _ => Verdict::Pass,
+        _ => Expected::Pass,
     }
 }
 
-fn hold(world: &World, arrival: Arrival, frame: &[u8]) -> Verdict {
-    if !is_to_us(world, arrival, frame) || is_own(world, arrival) {
-        return Verdict::Pass;
+fn hold(facts: &NodeFacts, arrival: Arrival, frame: &[u8]) -> Expected {
+    if !is_addressed_here(facts, arrival, frame) || is_own(facts, arrival) {
+        return Expected::Pass;
     }
-    let is_dropped = match read(frame) {
-        Reading::Void => return Verdict::Any,
-        Reading::Other | Reading::Error(_) => false,
-        Reading::Unreadable { source } => world.holds() && !is_loopback(source),
-        Reading::Segment(segment) => {
+    let is_dropped = match parse(frame) {
+        Parsed::Discarded => return Expected::Any,
+        Parsed::NotOurs | Parsed::IcmpError(_) => false,
+        Parsed::Unreadable { source } => facts.holds() && !is_loopback(source),
+        Parsed::Segment(segment) => {
             let is_exempt = is_loopback(Some(segment.tuple.source));
-            world.is_held(segment.tuple.destination_port) && segment.may_open() && !is_exempt
+            facts.is_held(segment.tuple.destination_port)
+                && segment.may_be_initial_syn()
+                && !is_exempt
         }
     };
-    if is_dropped { Verdict::Drop(Because::Held) } else { Verdict::Pass }
+    if is_dropped { Expected::Drop(DropReason::Held) } else { Expected::Pass }
 }
 
-/// The flags of an answer, and the one that makes it none.
+/// The flags of a SYN-ACK, and the one that it must not have.
 const SYN_ACK: u8 = 0x12;
 const RST: u8 = 0x04;
 
-/// The wall at the way out: drops SYN-ACKs of the ends that `is_guarded` names.
-fn answer(
+/// At egress: drops SYN-ACKs whose four-tuple `is_guarded`.
+fn syn_ack(
     arrival: Arrival,
     frame: &[u8],
-    because: Because,
-    is_guarded: impl Fn(Tuple) -> bool,
-) -> Verdict {
-    let segment = match read(frame) {
-        Reading::Void => return Verdict::Any,
-        Reading::Segment(segment) => segment,
-        Reading::Other | Reading::Unreadable { .. } | Reading::Error(_) => return Verdict::Pass,
+    reason: DropReason,
+    is_guarded: impl Fn(FourTuple) -> bool,
+) -> Expected {
+    let segment = match parse(frame) {
+        Parsed::Discarded => return Expected::Any,
+        Parsed::Segment(segment) => segment,
+        Parsed::NotOurs | Parsed::Unreadable { .. } | Parsed::IcmpError(_) => {
+            return Expected::Pass;
+        }
     };
     let flags = segment.flags.unwrap_or(0);
-    let is_steered = arrival.came_by == CameBy::Veth;
+    let is_steered = arrival.ingress == Ingress::Veth;
     let is_exempt = is_steered || is_loopback(Some(segment.tuple.destination));
-    // Whatever its mark: a mark can be reflected. On `lo`, what a socket of Foreword's own waits for
-    // would pass; here is none.
+    // The packet's mark doesn't matter, since marks can be reflected. On `lo`, a SYN-ACK for a
+    // socket of Foreword's would pass; this test has none.
     if flags & SYN_ACK != SYN_ACK || is_exempt || !is_guarded(segment.tuple) {
-        return Verdict::Pass;
+        return Expected::Pass;
     }
-    // No stack sends those, and no client takes the former for an answer.
+    // No stack sends these, and no client accepts the first kind.
     if flags & RST != 0 || segment.is_first_fragment {
-        return Verdict::Any;
+        return Expected::Any;
     }
-    Verdict::Drop(because)
+    Expected::Drop(reason)
 }
 
-/// 127.0.0.0/8 or `::1`. Nobody knows is no.
+/// 127.0.0.0/8 or `::1`; false if unknown.
 fn is_loopback(address: Option<IpAddr>) -> bool {
     address.is_some_and(|address| address.is_loopback())
 }

@@ -1,8 +1,7 @@
-//! A frame as it is described, before it is octets: structured, so that it can be generated, made
-//! simpler and read.
+//! Describes a frame in a structured form that can be generated, shrunk and printed.
 //!
-//! A description says what is odd about a frame and leaves the rest to [`crate::render`]: lengths and
-//! checksums are right unless it says otherwise.
+//! A description says what is unusual about a frame; [`crate::render`] adds the rest. Lengths and
+//! checksums are right unless the description says otherwise.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,25 +13,25 @@ pub struct Packet {
     pub to: Recipient,
     pub tags: Vec<Tag>,
     pub network: Network,
-    /// Octets behind the IP packet that its length does not count.
+    /// Bytes behind the IP packet that its length does not count.
     pub padding: Vec<u8>,
-    /// The frame ends after so many octets, whatever the lengths in it say.
+    /// The frame ends after so many bytes, whatever the lengths in it say.
     pub cut: Option<usize>,
 }
 
-/// What the kernel knows of a frame besides its octets.
+/// What the kernel knows of a frame besides its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Arrival {
     pub interface: Interface,
     pub mark: Mark,
     /// For a frame on its way out: the interface that it came in by.
-    pub came_by: CameBy,
+    pub ingress: Ingress,
 }
 
 impl Arrival {
     /// By the protected interface, with nothing odd about it.
     pub const PLAIN: Self =
-        Self { interface: Interface::Protected, mark: Mark::None, came_by: CameBy::Host };
+        Self { interface: Interface::Protected, mark: Mark::None, ingress: Ingress::Host };
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,7 +50,7 @@ pub enum Mark {
 
 /// Where a frame on its way out came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CameBy {
+pub enum Ingress {
     /// Nowhere: the host made it.
     Host,
     /// The node's other interface.
@@ -92,9 +91,9 @@ pub enum Network {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ipv4 {
     pub version: u8,
-    /// Four octets each.
+    /// Four bytes each.
     pub options: Vec<[u8; 4]>,
-    /// The header's length in words, where it is not what the options make it.
+    /// The header's length in words, if it isn't what the options require.
     pub header_words: Option<u8>,
     pub fragment: Option<Fragment>,
     pub length: Length,
@@ -125,14 +124,14 @@ pub enum Length {
 /// A place in a fragmented packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
-    /// In units of 8 octets.
+    /// In units of 8 bytes.
     pub offset: u16,
     pub more: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Extension {
-    /// Options that mean nothing, `units` times 8 octets besides the first 8.
+    /// Options that mean nothing, `units` times 8 bytes besides the first 8.
     HopByHop {
         units: u8,
     },
@@ -145,7 +144,7 @@ pub enum Extension {
         units: u8,
     },
     Fragment(Fragment),
-    /// `units` times 4 octets besides the first 8.
+    /// `units` times 4 bytes besides the first 8.
     Authentication {
         units: u8,
     },
@@ -171,7 +170,7 @@ pub enum Payload {
     /// Anything else, by the protocol's number.
     Other {
         protocol: u8,
-        octets: Vec<u8>,
+        bytes: Vec<u8>,
     },
 }
 
@@ -181,11 +180,11 @@ pub struct Tcp {
     pub destination: u16,
     pub flags: u8,
     /// The acknowledgement number.
-    pub acknowledges: u32,
-    /// The header's length in words, as it says.
+    pub acknowledgment: u32,
+    /// The header's length in words, as the header states it.
     pub header_words: u8,
-    /// How many octets of it are in the packet, whose own length says the same.
-    pub octets: usize,
+    /// How many bytes of it are in the packet, whose own length says the same.
+    pub bytes: usize,
 }
 
 impl Tcp {
@@ -195,12 +194,12 @@ impl Tcp {
     pub const PSH: u8 = 0x08;
     pub const ACK: u8 = 0x10;
 
-    /// Octets of a header without options.
+    /// Bytes of a header without options.
     pub const HEADER: usize = 20;
 
     pub const fn new(source: u16, destination: u16, flags: u8) -> Self {
-        let (acknowledges, header_words, octets) = (0, 5, Self::HEADER);
-        Self { source, destination, flags, acknowledges, header_words, octets }
+        let (acknowledgment, header_words, bytes) = (0, 5, Self::HEADER);
+        Self { source, destination, flags, acknowledgment, header_words, bytes }
     }
 }
 
@@ -297,14 +296,14 @@ impl fmt::Display for Packet {
         if !padding.is_empty() {
             write!(f, "; padding {padding:02x?}")?;
         }
-        cut.map_or(Ok(()), |cut| write!(f, "; cut to {cut} octets"))
+        cut.map_or(Ok(()), |cut| write!(f, "; cut to {cut} bytes"))
     }
 }
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Other(protocol, octets) => write!(f, "protocol {protocol:04x} {octets:02x?}"),
+            Self::Other(protocol, bytes) => write!(f, "protocol {protocol:04x} {bytes:02x?}"),
             Self::Ipv4(ip) => {
                 write!(f, "IPv{} {} > {}", ip.version, ip.source, ip.destination)?;
                 if !ip.options.is_empty() {
@@ -338,19 +337,19 @@ fn write_length(f: &mut fmt::Formatter<'_>, length: Length) -> fmt::Result {
 impl fmt::Display for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(Tcp { source, destination, flags, acknowledges, header_words, octets }) => {
+            Self::Tcp(Tcp { source, destination, flags, acknowledgment, header_words, bytes }) => {
                 write!(f, "TCP {source} > {destination} flags {flags:02x}")?;
-                if *acknowledges != 0 {
-                    write!(f, " ack {acknowledges:08x}")?;
+                if *acknowledgment != 0 {
+                    write!(f, " ack {acknowledgment:08x}")?;
                 }
                 if *header_words != 5 {
                     write!(f, ", header of {header_words} words")?;
                 }
-                if *octets == Tcp::HEADER { Ok(()) } else { write!(f, ", {octets} octets") }
+                if *bytes == Tcp::HEADER { Ok(()) } else { write!(f, ", {bytes} bytes") }
             }
             Self::Udp { source, destination } => write!(f, "UDP {source} > {destination}"),
             Self::IcmpError { kind, quoted } => write!(f, "ICMP {kind} about [{quoted}]"),
-            Self::Other { protocol, octets } => write!(f, "protocol {protocol} {octets:02x?}"),
+            Self::Other { protocol, bytes } => write!(f, "protocol {protocol} {bytes:02x?}"),
         }
     }
 }

@@ -1,20 +1,19 @@
-//! Frames that were written down: ways past the gate that somebody has found, and what must become of
-//! them.
+//! Recorded frames, such as those that once got past the programs, and the expected verdicts.
 //!
-//! A file is `NAME.hex`: what it is about in lines that begin with `#`; perhaps `arrival` and words
-//! for what is odd about that; for each setup and program that it is a case of, what must be made of
-//! it, as `tc steer: drop fragment`; then the frame in hexadecimal.
+//! A file `NAME.hex` has lines that begin with `#` and explain it; optionally `arrival` and words
+//! for what is unusual about that; for each setup and program that it concerns, the expected
+//! verdict, as in `tc steer: drop fragment`; then the frame in hexadecimal.
 
 use std::fs;
 use std::path::Path;
 
-use crate::campaign::{agrees, judged, words};
-use crate::model::{Program, Verdict};
-use crate::packet::{Arrival, CameBy, Interface, Mark};
-use crate::stage::Stage;
+use crate::campaign::{agrees, describe, run_counted};
+use crate::model::{Expected, Program};
+use crate::node::TestNode;
+use crate::packet::{Arrival, Ingress, Interface, Mark};
 
-/// A frame that was written down.
-struct Written {
+/// A recorded frame.
+struct Recorded {
     name: String,
     arrival: Arrival,
     /// Setup, program, verdict.
@@ -22,17 +21,17 @@ struct Written {
     frame: Vec<u8>,
 }
 
-impl Written {
+impl Recorded {
     fn read(path: &Path) -> Self {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let mut written =
+        let mut recorded =
             Self { name, arrival: Arrival::PLAIN, expected: Vec::new(), frame: Vec::new() };
         for line in text.lines().filter(|line| !line.starts_with('#')) {
-            written.read_line(line).unwrap_or_else(|| panic!("{}: {line}", written.name));
+            recorded.read_line(line).unwrap_or_else(|| panic!("{}: {line}", recorded.name));
         }
-        assert!(!written.expected.is_empty(), "{}: nothing is expected", written.name);
-        written
+        assert!(!recorded.expected.is_empty(), "{}: nothing is expected", recorded.name);
+        recorded
     }
 
     fn read_line(&mut self, line: &str) -> Option<()> {
@@ -58,40 +57,42 @@ impl Written {
             "lo" => self.arrival.interface = Interface::Loopback,
             "own-mark" => self.arrival.mark = Mark::Own,
             "other-mark" => self.arrival.mark = Mark::Other,
-            "from-elsewhere" => self.arrival.came_by = CameBy::Elsewhere,
-            "from-veth" => self.arrival.came_by = CameBy::Veth,
+            "from-elsewhere" => self.arrival.ingress = Ingress::Elsewhere,
+            "from-veth" => self.arrival.ingress = Ingress::Veth,
             _ => return None,
         }
         Some(())
     }
 }
 
-/// Runs every frame that is a case of this setup, and says where the model or a program disagrees
-/// with what was written. The calling thread is in the node's namespace.
-pub fn replay(stage: &Stage) -> Vec<String> {
-    let Stage { world, kernel, .. } = stage;
+/// Runs every frame that concerns this setup, and lists where the model or a program disagrees with
+/// the file. The calling thread has to be in the node's namespace.
+pub fn replay(node: &TestNode) -> Vec<String> {
+    let TestNode { facts, kernel, .. } = node;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/packets/regressions");
     let entries = fs::read_dir(folder).expect("the folder is there").filter_map(Result::ok);
     let mut paths: Vec<_> = entries.map(|entry| entry.path()).collect();
     paths.sort();
     let mut wrong = Vec::new();
-    for written in paths.iter().map(|path| Written::read(path)) {
-        let Written { name, arrival, expected, frame } = &written;
-        let here = expected.iter().filter(|(setup, ..)| setup == world.setup.name);
+    for recorded in paths.iter().map(|path| Recorded::read(path)) {
+        let Recorded { name, arrival, expected, frame } = &recorded;
+        let here = expected.iter().filter(|(setup, ..)| setup == facts.setup.name);
         for (setup, program, expected) in here {
-            let model = program.expected(world, *arrival, frame);
+            let model = program.expected(facts, *arrival, frame);
             if model.to_string() != *expected {
                 wrong.push(format!(
                     "{name}: {setup} {program:?}: {expected}, and the model: {model}"
                 ));
             }
-            let got = judged(kernel, *program, world, *arrival, frame);
+            let got = run_counted(kernel, *program, facts, *arrival, frame);
             let has_counted = match model {
-                Verdict::Drop(because) => because.word().is_none_or(|it| words(&got).contains(it)),
+                Expected::Drop(reason) => {
+                    reason.name().is_none_or(|it| describe(&got).contains(it))
+                }
                 _ => true,
             };
             if !agrees(model, got.0) || !has_counted {
-                let got = words(&got);
+                let got = describe(&got);
                 wrong.push(format!(
                     "{name}: {setup} {program:?}: {expected}, and the program: {got}"
                 ));

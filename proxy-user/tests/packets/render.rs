@@ -1,4 +1,4 @@
-//! Makes a frame's octets of its description.
+//! Turns the description of a frame into bytes.
 
 use std::net::IpAddr;
 
@@ -6,9 +6,9 @@ use crate::packet::{
     Extension, Fragment, Ipv4, Ipv6, Length, Network, Packet, Payload, Recipient, Tcp,
 };
 
-/// Where every frame comes from: an address that is nobody's.
+/// The source address of every frame, which no interface has.
 const SENDER: [u8; 6] = [0x02, 0, 0, 0, 0, 0x99];
-/// Octets of an Ethernet header without tags, which every frame has.
+/// Bytes of an Ethernet header without tags, which every frame has.
 pub const ETHERNET: usize = 14;
 
 const IPV4: u16 = 0x0800;
@@ -18,34 +18,34 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const ICMPV6: u8 = 58;
 
-/// The frame's octets. `ours` is the link-layer address of the interface that it comes in by.
+/// The frame's bytes. `ours` is the link-layer address of the interface that it comes in by.
 pub fn frame(packet: &Packet, ours: [u8; 6]) -> Vec<u8> {
-    let mut octets = Vec::with_capacity(256);
-    octets.extend(match packet.to {
+    let mut bytes = Vec::with_capacity(256);
+    bytes.extend(match packet.to {
         Recipient::Ours => ours,
         Recipient::Stranger => [0x02, 0, 0, 0, 0, 0x55],
         Recipient::Broadcast => [0xff; 6],
         Recipient::Multicast => [0x33, 0x33, 0, 0, 0, 1],
     });
-    octets.extend(SENDER);
+    bytes.extend(SENDER);
     for tag in &packet.tags {
-        octets.extend(tag.protocol.to_be_bytes());
-        octets.extend(tag.control.to_be_bytes());
+        bytes.extend(tag.protocol.to_be_bytes());
+        bytes.extend(tag.control.to_be_bytes());
     }
     let (protocol, network) = network(&packet.network);
-    octets.extend(protocol.to_be_bytes());
-    octets.extend(network);
-    octets.extend(&packet.padding);
+    bytes.extend(protocol.to_be_bytes());
+    bytes.extend(network);
+    bytes.extend(&packet.padding);
     if let Some(cut) = packet.cut {
-        octets.truncate(cut.max(ETHERNET));
+        bytes.truncate(cut.max(ETHERNET));
     }
-    octets
+    bytes
 }
 
 /// The protocol's number and the packet.
 pub fn network(network: &Network) -> (u16, Vec<u8>) {
     match network {
-        Network::Other(protocol, octets) => (*protocol, octets.clone()),
+        Network::Other(protocol, bytes) => (*protocol, bytes.clone()),
         Network::Ipv4(ip) => (IPV4, ipv4(ip)),
         Network::Ipv6(ip) => (IPV6, ipv6(ip)),
     }
@@ -55,20 +55,20 @@ fn ipv4(ip: &Ipv4) -> Vec<u8> {
     let (protocol, payload) = payload(&ip.payload, ip.source.into(), ip.destination.into());
     let header_words = ip.header_words.unwrap_or(5 + ip.options.len() as u8);
     let header = 20 + 4 * ip.options.len();
-    let mut octets = Vec::with_capacity(header + payload.len());
-    octets.extend([ip.version << 4 | header_words & 0xf, 0]);
-    octets.extend(said(ip.length, header + payload.len()).to_be_bytes());
-    octets.extend([0x42, 0x42]);
+    let mut bytes = Vec::with_capacity(header + payload.len());
+    bytes.extend([ip.version << 4 | header_words & 0xf, 0]);
+    bytes.extend(stated(ip.length, header + payload.len()).to_be_bytes());
+    bytes.extend([0x42, 0x42]);
     let Fragment { offset, more } = ip.fragment.unwrap_or(Fragment { offset: 0, more: false });
-    octets.extend((offset & 0x1fff | u16::from(more) << 13).to_be_bytes());
-    octets.extend([64, protocol, 0, 0]);
-    octets.extend(ip.source.octets());
-    octets.extend(ip.destination.octets());
-    octets.extend(ip.options.as_flattened());
-    let checksum = checksum([&octets[..]]);
-    octets[10..12].copy_from_slice(&checksum.to_be_bytes());
-    octets.extend(payload);
-    octets
+    bytes.extend((offset & 0x1fff | u16::from(more) << 13).to_be_bytes());
+    bytes.extend([64, protocol, 0, 0]);
+    bytes.extend(ip.source.octets());
+    bytes.extend(ip.destination.octets());
+    bytes.extend(ip.options.as_flattened());
+    let checksum = checksum([&bytes[..]]);
+    bytes[10..12].copy_from_slice(&checksum.to_be_bytes());
+    bytes.extend(payload);
+    bytes
 }
 
 fn ipv6(ip: &Ipv6) -> Vec<u8> {
@@ -79,18 +79,18 @@ fn ipv6(ip: &Ipv6) -> Vec<u8> {
         behind.extend(extension_header(extension, next));
     }
     behind.extend(payload);
-    let mut octets = Vec::with_capacity(40 + behind.len());
-    octets.extend([ip.version << 4, 0, 0, 0]);
-    octets.extend(said(ip.length, behind.len()).to_be_bytes());
-    octets.extend([ip.extensions.first().map_or(protocol, number), 64]);
-    octets.extend(ip.source.octets());
-    octets.extend(ip.destination.octets());
-    octets.extend(behind);
-    octets
+    let mut bytes = Vec::with_capacity(40 + behind.len());
+    bytes.extend([ip.version << 4, 0, 0, 0]);
+    bytes.extend(stated(ip.length, behind.len()).to_be_bytes());
+    bytes.extend([ip.extensions.first().map_or(protocol, number), 64]);
+    bytes.extend(ip.source.octets());
+    bytes.extend(ip.destination.octets());
+    bytes.extend(behind);
+    bytes
 }
 
-/// What a header says where something is `right`.
-fn said(length: Length, right: usize) -> u16 {
+/// What a header states where `right` would be right.
+fn stated(length: Length, right: usize) -> u16 {
     let right = u16::try_from(right).expect("a frame is shorter than 64 KiB");
     match length {
         Length::Right => right,
@@ -113,40 +113,40 @@ fn number(extension: &Extension) -> u8 {
 fn extension_header(extension: &Extension, next: u8) -> Vec<u8> {
     match *extension {
         Extension::HopByHop { units } | Extension::Destination { units } => {
-            let mut octets = vec![next, units];
-            octets.resize(8 + 8 * usize::from(units), 0);
-            octets[2..].chunks_mut(0xff).for_each(fill_option);
-            octets
+            let mut bytes = vec![next, units];
+            bytes.resize(8 + 8 * usize::from(units), 0);
+            bytes[2..].chunks_mut(0xff).for_each(fill_option);
+            bytes
         }
         Extension::Routing { kind, segments_left, units } => {
-            let mut octets = vec![next, units, kind, segments_left];
-            octets.resize(8 + 8 * usize::from(units), 0);
-            octets
+            let mut bytes = vec![next, units, kind, segments_left];
+            bytes.resize(8 + 8 * usize::from(units), 0);
+            bytes
         }
         Extension::Fragment(Fragment { offset, more }) => {
             let [high, low] = (offset << 3 | u16::from(more)).to_be_bytes();
             vec![next, 0, high, low, 0, 0, 0x42, 0x42]
         }
         Extension::Authentication { units } => {
-            let mut octets = vec![next, units];
-            octets.resize(8 + 4 * usize::from(units), 0);
-            octets
+            let mut bytes = vec![next, units];
+            bytes.resize(8 + 4 * usize::from(units), 0);
+            bytes
         }
         Extension::Other { units, .. } => {
-            let mut octets = vec![next, units];
-            octets.resize(8 + 8 * usize::from(units), 0);
-            octets
+            let mut bytes = vec![next, units];
+            bytes.resize(8 + 8 * usize::from(units), 0);
+            bytes
         }
     }
 }
 
-/// An option of a type that nobody knows and everybody is to skip (RFC 8200, section 4.2). Linux takes
-/// no more than 7 octets of padding in a row.
-fn fill_option(octets: &mut [u8]) {
+/// An option of an unknown type that has to be skipped (RFC 8200, section 4.2). Linux accepts no
+/// more than 7 bytes of padding in a row.
+fn fill_option(bytes: &mut [u8]) {
     const SKIPPED: u8 = 0x1e;
-    if octets.len() > 1 {
-        octets[0] = SKIPPED;
-        octets[1] = octets.len() as u8 - 2;
+    if bytes.len() > 1 {
+        bytes[0] = SKIPPED;
+        bytes[1] = bytes.len() as u8 - 2;
     }
 }
 
@@ -155,45 +155,45 @@ fn payload(payload: &Payload, source: IpAddr, destination: IpAddr) -> (u8, Vec<u
     match payload {
         Payload::Tcp(tcp) => (TCP, segment(tcp, source, destination)),
         Payload::Udp { source, destination } => {
-            let mut octets = Vec::with_capacity(8);
-            octets.extend(source.to_be_bytes());
-            octets.extend(destination.to_be_bytes());
-            octets.extend([0, 8, 0, 0]);
-            (UDP, octets)
+            let mut bytes = Vec::with_capacity(8);
+            bytes.extend(source.to_be_bytes());
+            bytes.extend(destination.to_be_bytes());
+            bytes.extend([0, 8, 0, 0]);
+            (UDP, bytes)
         }
         Payload::IcmpError { kind, quoted } => {
             let protocol = if source.is_ipv4() { ICMP } else { ICMPV6 };
-            let mut octets = vec![*kind, 0, 0, 0, 0, 0, 0, 0];
-            octets.extend(network(quoted).1);
-            (protocol, octets)
+            let mut bytes = vec![*kind, 0, 0, 0, 0, 0, 0, 0];
+            bytes.extend(network(quoted).1);
+            (protocol, bytes)
         }
-        Payload::Other { protocol, octets } => (*protocol, octets.clone()),
+        Payload::Other { protocol, bytes } => (*protocol, bytes.clone()),
     }
 }
 
 fn segment(tcp: &Tcp, source: IpAddr, destination: IpAddr) -> Vec<u8> {
-    let mut octets = Vec::with_capacity(tcp.octets.max(Tcp::HEADER));
-    octets.extend(tcp.source.to_be_bytes());
-    octets.extend(tcp.destination.to_be_bytes());
-    octets.extend([0, 0, 0x10, 0]);
-    octets.extend(tcp.acknowledges.to_be_bytes());
-    octets.extend([tcp.header_words << 4, tcp.flags]);
-    octets.extend([0xfa, 0, 0, 0, 0, 0]);
+    let mut bytes = Vec::with_capacity(tcp.bytes.max(Tcp::HEADER));
+    bytes.extend(tcp.source.to_be_bytes());
+    bytes.extend(tcp.destination.to_be_bytes());
+    bytes.extend([0, 0, 0x10, 0]);
+    bytes.extend(tcp.acknowledgment.to_be_bytes());
+    bytes.extend([tcp.header_words << 4, tcp.flags]);
+    bytes.extend([0xfa, 0, 0, 0, 0, 0]);
     // Options that mean nothing, as far as the header goes.
-    octets.resize(tcp.octets.max(Tcp::HEADER), 1);
-    let length = [0, 0, (octets.len() >> 8) as u8, octets.len() as u8, 0, 0, 0, TCP];
+    bytes.resize(tcp.bytes.max(Tcp::HEADER), 1);
+    let length = [0, 0, (bytes.len() >> 8) as u8, bytes.len() as u8, 0, 0, 0, TCP];
     let sum = match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            checksum([&source.octets(), &destination.octets(), &length, &octets])
+            checksum([&source.octets(), &destination.octets(), &length, &bytes])
         }
         (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            checksum([&source.octets(), &destination.octets(), &length, &octets])
+            checksum([&source.octets(), &destination.octets(), &length, &bytes])
         }
         _ => unreachable!("a packet's addresses are of one family"),
     };
-    octets[16..18].copy_from_slice(&sum.to_be_bytes());
-    octets.truncate(tcp.octets);
-    octets
+    bytes[16..18].copy_from_slice(&sum.to_be_bytes());
+    bytes.truncate(tcp.bytes);
+    bytes
 }
 
 /// The Internet's checksum of these parts, each but the last of even length.
@@ -214,7 +214,7 @@ pub fn checksum<const N: usize>(parts: [&[u8]; N]) -> u16 {
 mod tests {
     use super::*;
 
-    /// Octets copied from the examples of RFC 1071 and of a captured SYN.
+    /// Bytes copied from the examples of RFC 1071 and of a captured SYN.
     #[test]
     fn checksums_are_right() {
         assert_eq!(checksum([&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]]), !0xddf2);

@@ -1,20 +1,19 @@
-//! The nodes that packets are judged on.
+//! The configurations under which packets are tested.
 
 use std::net::IpAddr;
 
 use netlab::Family;
 
-use crate::world::{Mode, Rule, Setup};
+use crate::facts::{Mode, Rule, Setup};
 
 /// Ports that the test keeps a connection to.
 pub const FLOW_PORTS: [u16; 3] = [80, 92, 102];
-/// Ports of rules with a limit. It is one that no source comes to, but for those that are said to be
-/// over it.
+/// Ports of rules with a limit, which only sources reach that are put over it.
 pub const LIMITED_PORTS: [u16; 1] = [96];
 /// More than a source can send in a second.
 const UNREACHED: u32 = 10_000_000;
 
-/// Sources that are over the limit. They are alone in their network, which limits may be of.
+/// Sources that are over the limit. No other source is in their network, by which limits may count.
 pub fn exhausted_sources() -> [IpAddr; 2] {
     [[198, 51, 100, 9].into(), [0xfd77, 5, 0, 0, 0, 0, 0, 9].into()]
 }
@@ -45,7 +44,7 @@ fn every_rule() -> Vec<Rule> {
     ]
 }
 
-/// Each kind of rule; the guard stands in steer.
+/// Each kind of rule; the guard is in steer.
 pub fn guard_in_tc(hook: &'static str) -> Setup {
     Setup {
         name: "tc",
@@ -57,7 +56,7 @@ pub fn guard_in_tc(hook: &'static str) -> Setup {
     }
 }
 
-/// The same with the guard in XDP, and with `lo` and the arriving interface in the game.
+/// Each kind of rule, with the guard in XDP, `lo` protected, and replies by the way of arrival.
 pub fn guard_in_xdp(hook: &'static str) -> Setup {
     Setup {
         name: "xdp",

@@ -1,8 +1,8 @@
-//! First packets on the wire, from a source that nobody trusts, to a port whose rule requires a
-//! header: the host, which does listen there, must never answer.
+//! SYNs on the wire, from an untrusted source, to a port whose rule requires a header: the host,
+//! which listens on that port, must never answer.
 //!
-//! The same packets are sent before where nobody steers, and most are answered: what is not answered
-//! later would have been.
+//! The same SYNs are sent before Foreword starts, and most are answered then, so the silence later
+//! is Foreword's doing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Write as _};
@@ -21,32 +21,33 @@ use nix::sys::socket::{
 
 use crate::FOREWORD;
 use crate::campaign::hex;
-use crate::dice::Dice;
+use crate::facts::FourTuple;
 use crate::kernel::Kernel;
-use crate::openings::{Ends, Opening, kind, opening};
-use crate::reading::{Reading, read};
-use crate::stage::{LINK_ADDRESS, lab};
+use crate::node::{LINK_ADDRESS, lab};
+use crate::parse::{Parsed, parse};
+use crate::rng::Rng;
+use crate::wrapped_syn::{WrappedSyn, kind, wrapped_syn};
 
-/// The port that the rule is for, and one without a rule: the host listens at both.
+/// The rule's port and one without a rule; the host listens on both.
 const PORT: u16 = 80;
 const WITNESS_PORT: u16 = 81;
-/// Each opening has a port of its own, from here on.
+/// Each SYN has a source port of its own, from here on.
 const FIRST_SOURCE_PORT: u16 = 20_000;
-/// How many there are in each family.
-const OPENINGS: u16 = 3000;
+/// How many SYNs there are in each family.
+const SYNS: u16 = 3000;
 const SEED: u64 = 0x0717;
-/// A source that passes for the end of an Ethernet header and the beginning of an IPv6 one, of UDP, if
-/// a program takes the IP header for the frame's beginning.
+/// A source that looks like the end of an Ethernet header and the start of an IPv6 header with UDP,
+/// if a program mistakes the IP header for the start of the frame.
 const DECOY: Ipv6Addr = Ipv6Addr::new(0x2001, 0x0db8, 0x86dd, 0, 0, 0, 0x1100, 3);
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The host's own servers on the node, and the client's cable.
+/// Servers on the node itself, and the client's end of the cable.
 struct Wire {
     listeners: Vec<TcpListener>,
     cable: OwnedFd,
-    openings: Vec<(Family, Vec<Opening>)>,
+    wrapped_syns: Vec<(Family, Vec<WrappedSyn>)>,
     witnesses: u16,
-    /// Whether frames are sent so that the kernel has their headers in pages.
+    /// Whether frames are sent so that their headers lie in page fragments.
     is_paged: bool,
     lab: Lab,
 }
@@ -63,38 +64,38 @@ impl Wire {
             listener.set_nonblocking(true).expect("any socket can be");
         }
         let cable = lab.client.run(open_cable);
-        let openings = Family::BOTH.map(|family| (family, openings(family)));
+        let wrapped_syns = Family::BOTH.map(|family| (family, wrapped_syns(family)));
         Self {
             listeners: listeners.into(),
             cable,
-            openings: openings.into(),
+            wrapped_syns: wrapped_syns.into(),
             witnesses: 0,
             is_paged,
             lab,
         }
     }
 
-    /// Sends all of them, and says which the host has answered, by family and source port.
+    /// Sends all SYNs, and returns which ones the host answered, by family and source port.
     fn send(&mut self) -> BTreeSet<(bool, u16)> {
         let mut answered = BTreeSet::new();
-        let openings = self.openings.iter().flat_map(|(_, openings)| openings);
+        let wrapped_syns = self.wrapped_syns.iter().flat_map(|(_, wrapped_syns)| wrapped_syns);
         if self.is_paged {
-            let frames = openings.flat_map(|opening| &opening.frames);
+            let frames = wrapped_syns.flat_map(|wrapped_syn| &wrapped_syn.frames);
             self.put_in_pages(&frames.map(|frame| hex(frame) + "\n").collect::<String>());
             self.take(&mut answered);
         } else {
-            for opening in openings {
-                opening.frames.iter().for_each(|frame| self.put(frame));
+            for wrapped_syn in wrapped_syns {
+                wrapped_syn.frames.iter().for_each(|frame| self.put(frame));
                 self.take(&mut answered);
             }
         }
-        // Answered behind them all, so that no answer can have been merely late.
+        // A last SYN in each family that is answered, so that no earlier answer can just be late.
         for family in Family::BOTH {
             self.witnesses += 1;
-            let source_port = FIRST_SOURCE_PORT + OPENINGS + self.witnesses;
+            let source_port = FIRST_SOURCE_PORT + SYNS + self.witnesses;
             let witness = plain(family, source_port, WITNESS_PORT);
-            let deadline = Instant::now() + PATIENCE;
-            // A neighbour that has to be asked for first can cost an answer.
+            let deadline = Instant::now() + TIMEOUT;
+            // While a neighbour is being resolved, answers can be lost.
             while !answered.contains(&(family == Family::V4, source_port)) {
                 assert!(Instant::now() < deadline, "the witness of {family:?} is not answered");
                 self.put(&witness);
@@ -102,7 +103,7 @@ impl Wire {
                 self.take(&mut answered);
             }
         }
-        answered.retain(|(_, port)| *port < FIRST_SOURCE_PORT + OPENINGS);
+        answered.retain(|(_, port)| *port < FIRST_SOURCE_PORT + SYNS);
         answered
     }
 
@@ -116,7 +117,8 @@ impl Wire {
         assert_eq!(sent, Ok(frame.len()));
     }
 
-    /// Sends frames that lie in pages but for their Ethernet header, as some drivers deliver them.
+    /// Sends frames of which all but the Ethernet header is in page fragments, as from some
+    /// drivers.
     fn put_in_pages(&self, lines: &str) {
         let mut python = self.lab.client.command("python3");
         python.args(["-c", include_str!("paged.py"), "eth0"]).stdin(Stdio::piped());
@@ -127,11 +129,11 @@ impl Wire {
         assert!(python.wait().expect("it is a child of ours").success());
     }
 
-    /// Notes the SYN-ACKs that have come.
+    /// Collects the SYN-ACKs that have arrived.
     fn take(&self, answered: &mut BTreeSet<(bool, u16)>) {
         let mut frame = [0; 2048];
         while let Ok(length) = recv(self.cable.as_raw_fd(), &mut frame, MsgFlags::MSG_DONTWAIT) {
-            if let Reading::Segment(segment) = read(&frame[..length])
+            if let Parsed::Segment(segment) = parse(&frame[..length])
                 && segment.flags.is_some_and(|flags| flags & 0x12 == 0x12)
             {
                 let tuple = segment.tuple;
@@ -140,17 +142,17 @@ impl Wire {
         }
     }
 
-    /// Asserts that the host answers none of them now.
+    /// Asserts that the host answers no SYN now.
     #[track_caller]
     fn assert_silent(&mut self, what: &str) {
         let answered = self.send();
-        let mut all = self.openings.iter().flat_map(|(family, openings)| {
-            openings.iter().enumerate().map(move |(number, opening)| {
-                ((*family == Family::V4, FIRST_SOURCE_PORT + number as u16), opening)
+        let mut all = self.wrapped_syns.iter().flat_map(|(family, wrapped_syns)| {
+            wrapped_syns.iter().enumerate().map(move |(number, wrapped_syn)| {
+                ((*family == Family::V4, FIRST_SOURCE_PORT + number as u16), wrapped_syn)
             })
         });
-        if let Some((_, opening)) = all.find(|(key, _)| answered.contains(key)) {
-            panic!("{what}: {} answered, such as {opening}", answered.len());
+        if let Some((_, wrapped_syn)) = all.find(|(key, _)| answered.contains(key)) {
+            panic!("{what}: {} answered, such as {wrapped_syn}", answered.len());
         }
         for listener in &self.listeners {
             let accepted = listener.accept().map_err(|error| error.kind());
@@ -158,43 +160,48 @@ impl Wire {
         }
     }
 
-    /// Asserts that openings of each kind are answered where nobody steers.
+    /// Asserts that SYNs of each kind are answered while no process steers.
     fn assert_answered(&mut self) {
         let answered = self.send();
         let mut kinds = BTreeMap::<_, (usize, usize)>::new();
-        for (family, openings) in &self.openings {
-            for (number, opening) in openings.iter().enumerate() {
+        for (family, wrapped_syns) in &self.wrapped_syns {
+            for (number, wrapped_syn) in wrapped_syns.iter().enumerate() {
                 let key = (*family == Family::V4, FIRST_SOURCE_PORT + number as u16);
-                let (count, of) = kinds.entry((key.0, kind(opening))).or_default();
+                let (count, of) = kinds.entry((key.0, kind(wrapped_syn))).or_default();
                 *of += 1;
                 *count += usize::from(answered.contains(&key));
             }
         }
-        crate::note(&format!("answered by the host: {kinds:?}"));
+        crate::print_line(&format!("answered by the host: {kinds:?}"));
         for (kind, (count, of)) in kinds {
             assert!(count * 10 > of, "of {of} {kind:?} only {count} are answered by anybody");
         }
     }
 }
 
-fn openings(family: Family) -> Vec<Opening> {
+fn wrapped_syns(family: Family) -> Vec<WrappedSyn> {
     let one = |number| {
-        let mut dice = Dice::new(SEED, u64::from(number));
-        let mut ends = ends(family, FIRST_SOURCE_PORT + number, PORT);
-        if family == Family::V6 && dice.one_in(4) {
-            ends.source = DECOY.into();
+        let mut rng = Rng::new(SEED, u64::from(number));
+        let mut tuple = four_tuple(family, FIRST_SOURCE_PORT + number, PORT);
+        if family == Family::V6 && rng.one_in(4) {
+            tuple.source = DECOY.into();
         }
-        opening(&mut dice, family, ends, LINK_ADDRESS)
+        wrapped_syn(&mut rng, family, tuple, LINK_ADDRESS)
     };
-    (0..OPENINGS).map(one).collect()
+    (0..SYNS).map(one).collect()
 }
 
-fn ends(family: Family, source_port: u16, port: u16) -> Ends {
-    Ends { source: family.stranger(), source_port, destination: family.node(), port }
+fn four_tuple(family: Family, source_port: u16, destination_port: u16) -> FourTuple {
+    FourTuple {
+        source: family.stranger(),
+        source_port,
+        destination: family.node(),
+        destination_port,
+    }
 }
 
 fn plain(family: Family, source_port: u16, port: u16) -> Vec<u8> {
-    crate::openings::plain(ends(family, source_port, port), LINK_ADDRESS)
+    crate::wrapped_syn::plain(four_tuple(family, source_port, port), LINK_ADDRESS)
 }
 
 /// A socket that sends and receives frames as they are on the client's end of the cable.
@@ -217,7 +224,7 @@ fn attach(node: &Netns, more: &str) -> Foreword {
     FOREWORD.attach(node, &format!("{RULE} {more}"))
 }
 
-/// In each way to attach, and wherever the guard stands.
+/// For each way to attach the guard.
 pub fn the_host_never_answers(hook: &str, is_paged: bool) {
     let mut wire = Wire::new(is_paged);
     wire.assert_answered();
@@ -225,16 +232,16 @@ pub fn the_host_never_answers(hook: &str, is_paged: bool) {
         let what = format!("--hook {hook} --guard-hook {guard}");
         let foreword = attach(&wire.lab.node, &what);
         wire.assert_silent(&what);
-        // Nothing has come so far that there was an answer to stop.
+        // No SYN got so far that there was an answer to drop.
         let stopped = Kernel::of(&foreword).dropped_for("unsteered-answer");
         assert_eq!(stopped, 0, "{what}: the host's stack was reached");
         drop(foreword);
     }
-    // Now that nobody steers any more, the same is answered again.
+    // Now that no process steers, SYNs are answered again.
     wire.assert_answered();
 }
 
-/// A hold keeps the port as closed when its process has been killed.
+/// A hold keeps the port closed after its process has been killed.
 pub fn a_hold_never_lets_the_host_answer(hook: &str) {
     let mut wire = Wire::new(false);
     let mut foreword = attach(&wire.lab.node, &format!("--hook {hook} --when-absent drop"));

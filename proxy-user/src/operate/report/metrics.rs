@@ -280,6 +280,15 @@ mod tests {
     }
 
     #[test]
+    fn every_packet_counter_is_in_the_manual() {
+        let manual = shipped("docs/operations.md");
+        for (name, description) in proxy_common::abi::Stats::DESCRIPTIONS {
+            let line = format!("| `{name}` |{description} |");
+            assert!(manual.lines().any(|it| it == line), "not in docs/operations.md: {line}");
+        }
+    }
+
+    #[test]
     fn every_name_is_in_the_manual() {
         let missing: Vec<_> =
             names().difference(&mentioned(&shipped("docs/operations.md"))).cloned().collect();

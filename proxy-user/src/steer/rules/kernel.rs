@@ -1,12 +1,14 @@
 //! The maps of rules in the kernel.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use aya::Ebpf;
-use aya::maps::lpm_trie::{self, LpmTrie};
-use aya::maps::{Array, HashMap, Map};
-use proxy_common::abi::{DestinationKey, Hold, PORT_WORDS, PortKey, Rule, TrustKey, scope};
-use proxy_common::capacity;
+use aya::maps::lpm_trie;
+use proxy_common::abi::{DestinationKey, Hold, PortKey, TrustKey, scope};
+use proxy_common::maps::{
+    DESTINATIONS, HELD_PORTS, PODS, RULED_PORTS, RULES, TRUSTED, UPSTREAM_PORTS,
+};
 
+use super::super::typed_maps::TypedMaps as _;
 use super::tables::{Key, Range, Table, Value};
 use super::writer::Maps;
 
@@ -14,45 +16,42 @@ use super::writer::Maps;
 #[derive(Debug)]
 pub struct KernelMaps<'a>(pub &'a mut Ebpf);
 
-impl KernelMaps<'_> {
-    fn map(&mut self, table: Table) -> Result<&mut Map> {
-        let name = table.name();
-        self.0.map_mut(name).with_context(|| format!("no map {name}"))
-    }
-}
-
 impl Maps for KernelMaps<'_> {
     fn capacity(&self, table: Table) -> usize {
         match table {
-            Table::Trust | Table::Pods => capacity::SOURCES,
-            Table::Destinations => capacity::DESTINATIONS,
-            Table::PortBits => PORT_WORDS,
-            Table::UpstreamPorts | Table::Held | Table::Ports => capacity::PORTS,
+            Table::Trust => TRUSTED.capacity,
+            Table::Pods => PODS.capacity,
+            Table::Destinations => DESTINATIONS.capacity,
+            Table::UpstreamPorts => UPSTREAM_PORTS.capacity,
+            Table::Held => HELD_PORTS.capacity,
+            Table::PortBits => RULED_PORTS.capacity,
+            Table::Ports => RULES.capacity,
         }
     }
 
     fn set(&mut self, key: Key, value: Value) -> Result<()> {
-        let map = self.map(key.table())?;
+        let maps = &mut *self.0;
         match (key, value) {
-            (Key::Trust(range) | Key::Pod(range), Value::Member) => {
-                LpmTrie::<_, TrustKey, u32>::try_from(map)?.insert(&source(range), 1, 0)?;
+            (Key::Trust(range), Value::Member) => {
+                maps.lpm_trie_mut(TRUSTED)?.insert(&source(range), 1, 0)?;
+            }
+            (Key::Pod(range), Value::Member) => {
+                maps.lpm_trie_mut(PODS)?.insert(&source(range), 1, 0)?;
             }
             (Key::Destination(range), Value::Rule(rule)) => {
-                let mut map = LpmTrie::<_, DestinationKey, Rule>::try_from(map)?;
-                map.insert(&destination(range), rule, 0)?;
+                maps.lpm_trie_mut(DESTINATIONS)?.insert(&destination(range), rule, 0)?;
             }
             (Key::UpstreamPort(port), Value::Member) => {
-                HashMap::<_, PortKey, u32>::try_from(map)?.insert(PortKey { port }, 1, 0)?;
+                maps.hash_mut(UPSTREAM_PORTS)?.insert(PortKey { port }, 1, 0)?;
             }
             (Key::Held(port), Value::Member) => {
-                let mut map = HashMap::<_, PortKey, Hold>::try_from(map)?;
-                map.insert(PortKey { port }, Hold::default(), 0)?;
+                maps.hash_mut(HELD_PORTS)?.insert(PortKey { port }, Hold::default(), 0)?;
             }
             (Key::PortBits(word), Value::Bits(bits)) => {
-                Array::<_, u64>::try_from(map)?.set(word, bits, 0)?;
+                maps.array_mut(RULED_PORTS)?.set(word, bits, 0)?;
             }
             (Key::Port(port), Value::Rule(rule)) => {
-                HashMap::<_, PortKey, Rule>::try_from(map)?.insert(PortKey { port }, rule, 0)?;
+                maps.hash_mut(RULES)?.insert(PortKey { port }, rule, 0)?;
             }
             (key, value) => bail!("{key:?} can't have the value {value:?}"),
         }
@@ -60,26 +59,18 @@ impl Maps for KernelMaps<'_> {
     }
 
     fn remove(&mut self, key: Key) -> Result<()> {
-        let map = self.map(key.table())?;
+        let maps = &mut *self.0;
         match key {
-            Key::Trust(range) | Key::Pod(range) => {
-                LpmTrie::<_, TrustKey, u32>::try_from(map)?.remove(&source(range))?;
-            }
+            Key::Trust(range) => maps.lpm_trie_mut(TRUSTED)?.remove(&source(range))?,
+            Key::Pod(range) => maps.lpm_trie_mut(PODS)?.remove(&source(range))?,
             Key::Destination(range) => {
-                let mut map = LpmTrie::<_, DestinationKey, Rule>::try_from(map)?;
-                map.remove(&destination(range))?;
+                maps.lpm_trie_mut(DESTINATIONS)?.remove(&destination(range))?;
             }
-            Key::UpstreamPort(port) => {
-                HashMap::<_, PortKey, u32>::try_from(map)?.remove(&PortKey { port })?;
-            }
-            Key::Held(port) => {
-                HashMap::<_, PortKey, Hold>::try_from(map)?.remove(&PortKey { port })?;
-            }
-            // An array's entries are there for ever.
-            Key::PortBits(word) => Array::<_, u64>::try_from(map)?.set(word, 0, 0)?,
-            Key::Port(port) => {
-                HashMap::<_, PortKey, Rule>::try_from(map)?.remove(&PortKey { port })?;
-            }
+            Key::UpstreamPort(port) => maps.hash_mut(UPSTREAM_PORTS)?.remove(&PortKey { port })?,
+            Key::Held(port) => maps.hash_mut(HELD_PORTS)?.remove(&PortKey { port })?,
+            // An array's entries are always there.
+            Key::PortBits(word) => maps.array_mut(RULED_PORTS)?.set(word, 0, 0)?,
+            Key::Port(port) => maps.hash_mut(RULES)?.remove(&PortKey { port })?,
         }
         Ok(())
     }

@@ -1,22 +1,22 @@
-//! Chance that can be repeated: the same seed and number always give the same packet.
+//! Reproducible random numbers: a seed and a number always give the same packet.
 
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
-/// The chance that one packet is made of.
-pub struct Dice(TestRng);
+/// The random numbers from which one packet is made.
+pub struct Rng(TestRng);
 
-impl Dice {
-    /// The one for packet `number` of a seed.
+impl Rng {
+    /// Those for packet `number` of a seed.
     pub fn new(seed: u64, number: u64) -> Self {
         let mut state = [0; 16];
-        // Neighbours start far apart: the generator is made for speed, and needs some mixing.
+        // The generator is made for speed, so the state is mixed for neighbours to start far apart.
         let mixed = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31);
         state[..8].copy_from_slice(&(seed ^ mixed).to_le_bytes());
         state[8..].copy_from_slice(&mixed.wrapping_mul(0xbf58_476d_1ce4_e5b9).to_le_bytes());
-        let mut dice = Self(TestRng::from_seed(RngAlgorithm::XorShift, &state));
-        (0..4).for_each(|_| _ = dice.long());
-        dice
+        let mut rng = Self(TestRng::from_seed(RngAlgorithm::XorShift, &state));
+        (0..4).for_each(|_| _ = rng.long());
+        rng
     }
 
     pub fn long(&mut self) -> u64 {
@@ -40,9 +40,9 @@ impl Dice {
         from[self.up_to(from.len() - 1)].clone()
     }
 
-    pub fn octets(&mut self, count: usize) -> Vec<u8> {
-        let mut octets = vec![0; count];
-        self.0.fill_bytes(&mut octets);
-        octets
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        self.0.fill_bytes(&mut bytes);
+        bytes
     }
 }

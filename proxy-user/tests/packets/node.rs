@@ -1,5 +1,4 @@
-//! The real Foreword on a real node, with sockets in every state that a verdict depends on, and what
-//! there is to be known of it.
+//! Foreword on a node of the lab, with sockets in every state that a verdict depends on.
 
 use std::collections::HashSet;
 use std::fs;
@@ -15,24 +14,24 @@ use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
 use crate::FOREWORD;
+use crate::facts::{FourTuple, Mode, NodeFacts, Setup};
 use crate::kernel::Kernel;
 use crate::setups::{FLOW_PORTS, LIMITED_PORTS, exhausted_sources};
-use crate::world::{Mode, Setup, Tuple, World};
 
-/// How long anything here may take, on a machine that is busy with other labs.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit for everything here, on a machine that is busy with other labs.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The protected interface's link-layer address, so that a frame written down is good for every run.
+/// The protected interface's link-layer address, fixed so that recorded frames stay valid.
 pub const LINK_ADDRESS: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 
-/// Connections of the test's own come from here plus the port that they go to.
+/// The test's own connections come from this port plus the one that they go to.
 const CLIENT_PORT: u16 = 41_000;
-/// The port that the node's own socket waits at.
+/// The port of the node's own socket that waits for an answer.
 const WAITING_PORT: u16 = 42_000;
 
-/// Dropped in the order of the fields: connections, Foreword, then the namespaces.
-pub struct Stage {
-    pub world: World,
+/// The fields are in the order in which they must be dropped: connections, Foreword, namespaces.
+pub struct TestNode {
+    pub facts: NodeFacts,
     pub kernel: Kernel,
     flows: Vec<TcpStream>,
     _waiting: Vec<Socket>,
@@ -41,10 +40,10 @@ pub struct Stage {
     pub lab: Lab,
 }
 
-impl Stage {
-    /// Starts Foreword by the setup's rules, opens the connections, and takes away the rules that are
-    /// to be retired.
-    pub fn set(setup: Setup) -> Self {
+impl TestNode {
+    /// Starts Foreword with the setup's rules, opens the connections, and removes the rules that
+    /// are to be retired.
+    pub fn start(setup: Setup) -> Self {
         let lab = lab();
         serve(&lab);
         let folder = TempDir::new().expect("a folder can be made");
@@ -54,12 +53,12 @@ impl Stage {
             .unwrap_or_else(|error| panic!("{}: {error:#}\n{}", setup.name, setup.yaml(true)));
         let flows = open_flows(&lab, &setup);
         if setup.rules.iter().any(|rule| rule.is_retired) {
-            // Renamed into place, so that nobody reads half of it.
+            // Renamed into place, so that Foreword never reads half of it.
             let next = folder.path().join("next");
             fs::write(&next, setup.yaml(false)).expect("a file of ours can be written");
             fs::rename(next, &config).expect("it can be renamed");
             foreword
-                .wait_for_line("reloaded", PATIENCE)
+                .wait_for_line("reloaded", TIMEOUT)
                 .or_else(|_| said(&foreword, "reloaded"))
                 .unwrap_or_else(|error| panic!("{}: {error:#}", setup.name));
         }
@@ -67,7 +66,7 @@ impl Stage {
         let mut kernel = Kernel::of(&foreword);
         let exhausted = exhaust(&mut kernel, &setup);
         let tuples = flows.iter().map(|(tuple, _)| *tuple).collect();
-        let world = lab.node.run(|| World {
+        let facts = lab.node.run(|| NodeFacts {
             index: if_nametoindex("eth0").expect("it is there"),
             other_index: if_nametoindex("eth1").expect("it is there"),
             link_address: LINK_ADDRESS,
@@ -79,11 +78,11 @@ impl Stage {
             setup,
         });
         let flows = flows.into_iter().map(|(_, stream)| stream).collect();
-        Self { world, kernel, flows, _waiting: waiting_sockets, _folder: folder, foreword, lab }
+        Self { facts, kernel, flows, _waiting: waiting_sockets, _folder: folder, foreword, lab }
     }
 
-    /// Asserts that the connections have lived all the while: what was expected of their packets was
-    /// right.
+    /// Asserts that the connections are still open, so that the verdicts expected for their packets
+    /// were right.
     pub fn assert_flows_live(&mut self) {
         for flow in &mut self.flows {
             let mut back = [0];
@@ -94,11 +93,11 @@ impl Stage {
 }
 
 fn said(foreword: &Foreword, word: &str) -> anyhow::Result<String> {
-    wait_until(PATIENCE, word, || foreword.output().contains(word))?;
+    wait_until(TIMEOUT, word, || foreword.output().contains(word))?;
     Ok(foreword.output())
 }
 
-/// A lab with link-layer addresses of ours.
+/// A lab with fixed link-layer addresses.
 pub fn lab() -> Lab {
     let lab = Lab::new().expect("root can make namespaces");
     let [ours, theirs] = [LINK_ADDRESS[5], 2];
@@ -112,7 +111,7 @@ pub fn lab() -> Lab {
     lab
 }
 
-/// Echoes, behind the node, at each port that a connection of the test's goes to.
+/// Runs echo servers behind the node, on each port that the test connects to.
 fn serve(lab: &Lab) {
     for (family, port) in Family::BOTH.into_iter().flat_map(|it| FLOW_PORTS.map(|port| (it, port)))
     {
@@ -121,9 +120,9 @@ fn serve(lab: &Lab) {
         thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
                 thread::spawn(move || {
-                    let mut octets = [0; 256];
-                    while let Ok(length @ 1..) = stream.read(&mut octets) {
-                        let _ = stream.write_all(&octets[..length]);
+                    let mut bytes = [0; 256];
+                    while let Ok(length @ 1..) = stream.read(&mut bytes) {
+                        let _ = stream.write_all(&bytes[..length]);
                     }
                 });
             }
@@ -131,8 +130,9 @@ fn serve(lab: &Lab) {
     }
 }
 
-/// One connection in each family through each rule that is to have one, seen to be served.
-fn open_flows(lab: &Lab, setup: &Setup) -> Vec<(Tuple, TcpStream)> {
+/// Opens a connection in each family through each rule that should have one, and checks that it is
+/// served.
+fn open_flows(lab: &Lab, setup: &Setup) -> Vec<(FourTuple, TcpStream)> {
     let ports = FLOW_PORTS.into_iter().filter(|port| setup.rules.iter().any(|it| it.port == *port));
     let both = ports.flat_map(|port| Family::BOTH.map(|family| (family, port)));
     both.map(|(family, port)| {
@@ -148,7 +148,7 @@ fn open_flows(lab: &Lab, setup: &Setup) -> Vec<(Tuple, TcpStream)> {
         let echoed = stream.write_all(b"!").and_then(|()| stream.read_exact(&mut back));
         assert!(echoed.is_ok(), "{}: {to}: {echoed:?}", setup.name);
         let (destination, destination_port) = (to.ip(), port);
-        (Tuple { source, source_port, destination, destination_port }, stream)
+        (FourTuple { source, source_port, destination, destination_port }, stream)
     })
     .collect()
 }
@@ -156,14 +156,14 @@ fn open_flows(lab: &Lab, setup: &Setup) -> Vec<(Tuple, TcpStream)> {
 fn connect(from: SocketAddr, to: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::for_address(from), Type::STREAM, None).expect("a socket");
     socket.bind(&from.into()).expect("the port is free");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a time-out above zero is valid");
-    socket.connect_timeout(&to.into(), PATIENCE).unwrap_or_else(|error| panic!("{to}: {error}"));
+    socket.set_read_timeout(Some(TIMEOUT)).expect("a time-out above zero is valid");
+    socket.connect_timeout(&to.into(), TIMEOUT).unwrap_or_else(|error| panic!("{to}: {error}"));
     socket.into()
 }
 
-/// Sockets of the node's own that wait for an answer from where nobody is. The neighbour is written
-/// into its table, so that the kernel does not find out.
-fn wait_for_answers(lab: &Lab, setup: &Setup) -> (HashSet<Tuple>, Vec<Socket>) {
+/// Opens sockets on the node that wait for an answer from a host that doesn't exist. Its neighbour
+/// entry is permanent, so the kernel does not notice.
+fn wait_for_answers(lab: &Lab, setup: &Setup) -> (HashSet<FourTuple>, Vec<Socket>) {
     let port = setup.rules[0].port;
     let waiting = Family::BOTH.map(|family| {
         let nobody: IpAddr = match family {
@@ -182,13 +182,13 @@ fn wait_for_answers(lab: &Lab, setup: &Setup) -> (HashSet<Tuple>, Vec<Socket>) {
             let _ = socket.connect(&SocketAddr::new(nobody, port).into());
             socket
         });
-        (Tuple { source, source_port, destination: nobody, destination_port: port }, socket)
+        (FourTuple { source, source_port, destination: nobody, destination_port: port }, socket)
     });
     let (tuples, sockets): (Vec<_>, _) = waiting.into_iter().unzip();
     (tuples.into_iter().collect(), sockets)
 }
 
-/// Writes for each rule with a limit that some sources are over it for as long as the test lasts.
+/// Puts some sources over the limit of each rule that has one, for as long as the test lasts.
 fn exhaust(kernel: &mut Kernel, setup: &Setup) -> HashSet<(u16, IpAddr)> {
     let limited = setup.rules.iter().filter(|rule| LIMITED_PORTS.contains(&rule.port));
     let both = limited.flat_map(|rule| exhausted_sources().map(|source| (rule.port, source)));

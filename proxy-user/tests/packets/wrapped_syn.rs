@@ -1,25 +1,25 @@
-//! First packets of a connection, each wrapped in some way that a host's stack unwraps, as they go
-//! onto a wire.
+//! SYNs for the wire, each wrapped in some way that a host's stack unwraps: VLAN tags, options,
+//! extension headers, fragments.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use netlab::Family;
 
-use crate::dice::Dice;
+use crate::facts::FourTuple;
 use crate::packet::{Extension, Fragment, Network, Packet, Tag, Tcp};
 use crate::render;
+use crate::rng::Rng;
 
-/// Octets of IP headers without options or extension headers.
+/// Bytes of IP headers without options or extension headers.
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 /// The fragment header's number.
 const FRAGMENT: u8 = 44;
 
 /// The frames of one SYN.
-pub struct Opening {
+pub struct WrappedSyn {
     pub packet: Packet,
-    /// Absent, if it is in one piece.
+    /// How it is fragmented, if it is.
     pub split: Option<Split>,
     pub frames: Vec<Vec<u8>>,
 }
@@ -27,17 +27,17 @@ pub struct Opening {
 /// How a packet is cut into fragments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Split {
-    /// Extension headers before the fragment header; those behind it are cut like all else.
+    /// Extension headers before the fragment header; those after it are part of what is cut.
     pub before: usize,
-    /// Octets in each fragment but the last: a multiple of 8.
+    /// Bytes in each fragment but the last: a multiple of 8.
     pub every: usize,
     /// Whether the last one is sent first.
     pub is_reversed: bool,
-    /// Octets of nothing behind each fragment, which its length does not count.
+    /// Padding bytes after each fragment, which its length does not count.
     pub padding: usize,
 }
 
-impl fmt::Display for Opening {
+impl fmt::Display for WrappedSyn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.packet)?;
         if let Some(split) = self.split {
@@ -50,13 +50,13 @@ impl fmt::Display for Opening {
     }
 }
 
-/// What kind of wrapping it is, to see that none is missing.
-pub fn kind(opening: &Opening) -> &'static str {
-    let chain = match &opening.packet.network {
+/// The kind of wrapping, to check that none is missing.
+pub fn kind(wrapped_syn: &WrappedSyn) -> &'static str {
+    let chain = match &wrapped_syn.packet.network {
         Network::Ipv6(ip) => ip.extensions.len(),
         _ => 0,
     };
-    match (opening.packet.tags.is_empty(), opening.split.is_some(), chain) {
+    match (wrapped_syn.packet.tags.is_empty(), wrapped_syn.split.is_some(), chain) {
         (true, false, 0) => "plain",
         (true, false, 1..=5) => "few extension headers",
         (true, false, _) => "many extension headers",
@@ -66,72 +66,67 @@ pub fn kind(opening: &Opening) -> &'static str {
     }
 }
 
-/// A SYN from `source` to a port of `destination`.
-pub fn opening(dice: &mut Dice, family: Family, ends: Ends, ours: [u8; 6]) -> Opening {
-    let mut tcp = Tcp::new(ends.source_port, ends.port, dice.pick(&[0x02, 0x02, 0xc2, 0x0a, 0x22]));
-    if dice.one_in(2) {
+/// A SYN of this connection, randomly wrapped.
+pub fn wrapped_syn(rng: &mut Rng, family: Family, tuple: FourTuple, ours: [u8; 6]) -> WrappedSyn {
+    let mut tcp = Tcp::new(
+        tuple.source_port,
+        tuple.destination_port,
+        rng.pick(&[0x02, 0x02, 0xc2, 0x0a, 0x22]),
+    );
+    if rng.one_in(2) {
         tcp.header_words = 8;
-        tcp.octets = 32;
+        tcp.bytes = 32;
     }
-    let mut packet = Packet::segment(ends.source, ends.destination, tcp);
-    packet.tags = tags(dice);
+    let mut packet = Packet::segment(tuple.source, tuple.destination, tcp);
+    packet.tags = tags(rng);
     match &mut packet.network {
-        Network::Ipv4(ip) => ip.options = vec![[1; 4]; dice.pick(&[0, 0, 0, 1, 5, 10])],
-        Network::Ipv6(ip) => ip.extensions = chain(dice),
+        Network::Ipv4(ip) => ip.options = vec![[1; 4]; rng.pick(&[0, 0, 0, 1, 5, 10])],
+        Network::Ipv6(ip) => ip.extensions = chain(rng),
         Network::Other(..) => {}
     }
-    let split = dice.one_in(3).then(|| split(dice, &packet));
+    let split = rng.one_in(3).then(|| split(rng, &packet));
     let frames = frames(&packet, family, split, ours);
-    Opening { packet, split, frames }
+    WrappedSyn { packet, split, frames }
 }
 
-/// Who opens a connection to whom.
-#[derive(Clone, Copy)]
-pub struct Ends {
-    pub source: IpAddr,
-    pub source_port: u16,
-    pub destination: IpAddr,
-    pub port: u16,
+/// The frame of a SYN that isn't wrapped.
+pub fn plain(tuple: FourTuple, ours: [u8; 6]) -> Vec<u8> {
+    let tcp = Tcp::new(tuple.source_port, tuple.destination_port, Tcp::SYN);
+    render::frame(&Packet::segment(tuple.source, tuple.destination, tcp), ours)
 }
 
-/// A frame of the plainest SYN.
-pub fn plain(ends: Ends, ours: [u8; 6]) -> Vec<u8> {
-    let tcp = Tcp::new(ends.source_port, ends.port, Tcp::SYN);
-    render::frame(&Packet::segment(ends.source, ends.destination, tcp), ours)
-}
-
-/// Up to twenty extension headers that a host accepts: hop-by-hop options stand first or nowhere.
-fn chain(dice: &mut Dice) -> Vec<Extension> {
-    let length = dice.pick(&[0, 0, 0, 1, 2, 5, 6, 7, 8, 15, 16, 17, 20]);
-    let header = |number: usize, dice: &mut Dice| match dice.up_to(7) {
+/// Up to twenty extension headers that a host accepts. Hop-by-hop options may only come first.
+fn chain(rng: &mut Rng) -> Vec<Extension> {
+    let length = rng.pick(&[0, 0, 0, 1, 2, 5, 6, 7, 8, 15, 16, 17, 20]);
+    let header = |number: usize, rng: &mut Rng| match rng.up_to(7) {
         0 if number == 0 => Extension::HopByHop { units: 0 },
         1 => Extension::Fragment(Fragment { offset: 0, more: false }),
         2 => Extension::Destination { units: 1 },
         _ => Extension::Destination { units: 0 },
     };
-    (0..length).map(|number| header(number, dice)).collect()
+    (0..length).map(|number| header(number, rng)).collect()
 }
 
-/// Mostly of VLAN 0, which is none.
-fn tags(dice: &mut Dice) -> Vec<Tag> {
-    let count = dice.pick(&[0, 0, 0, 1, 1, 2, 3, 4, 5]);
-    let tag = |dice: &mut Dice| Tag {
-        protocol: dice.pick(&[0x8100, 0x8100, 0x88a8]),
-        control: dice.pick(&[0, 0, 0, 0xe000, 0x2000, 0x1000]),
+/// VLAN tags, all of VLAN 0.
+fn tags(rng: &mut Rng) -> Vec<Tag> {
+    let count = rng.pick(&[0, 0, 0, 1, 1, 2, 3, 4, 5]);
+    let tag = |rng: &mut Rng| Tag {
+        protocol: rng.pick(&[0x8100, 0x8100, 0x88a8]),
+        control: rng.pick(&[0, 0, 0, 0xe000, 0x2000, 0x1000]),
     };
-    (0..count).map(|_| tag(dice)).collect()
+    (0..count).map(|_| tag(rng)).collect()
 }
 
-fn split(dice: &mut Dice, packet: &Packet) -> Split {
+fn split(rng: &mut Rng, packet: &Packet) -> Split {
     let chain = match &packet.network {
         Network::Ipv6(ip) => ip.extensions.len(),
         _ => 0,
     };
     Split {
-        before: dice.up_to(chain),
-        every: 8 * (1 + dice.up_to(3)),
-        is_reversed: dice.one_in(3),
-        padding: dice.pick(&[0, 0, 4, 24]),
+        before: rng.up_to(chain),
+        every: 8 * (1 + rng.up_to(3)),
+        is_reversed: rng.one_in(3),
+        padding: rng.pick(&[0, 0, 4, 24]),
     }
 }
 
@@ -144,9 +139,9 @@ fn frames(packet: &Packet, family: Family, split: Option<Split>, ours: [u8; 6]) 
         Family::V4 => ipv4_fragments(&ip, split),
         Family::V6 => ipv6_fragments(&ip, split),
     };
-    // As if the chain went on, and ended in UDP.
+    // Looks as if the chain went on, and ended in UDP.
     let mut padding = vec![0; split.padding];
-    padding.iter_mut().take(1).for_each(|octet| *octet = 17);
+    padding.iter_mut().take(1).for_each(|byte| *byte = 17);
     let mut frames: Vec<_> = fragments.iter().map(|it| [link, it, &padding].concat()).collect();
     if split.is_reversed {
         frames.reverse();
@@ -163,7 +158,7 @@ fn ipv4_fragments(ip: &[u8], split: Split) -> Vec<Vec<u8>> {
         let place = (number * split.every / 8) as u16 | u16::from(number + 1 < count) << 13;
         header[2..4].copy_from_slice(&length.to_be_bytes());
         header[6..8].copy_from_slice(&place.to_be_bytes());
-        // Of the same packet as the other fragments, and of no other one.
+        // The identification is the same in all fragments, and different for each packet.
         let identification: [u8; 2] = [body[0], body[1]];
         header[4..6].copy_from_slice(&identification);
         header[10..12].fill(0);
@@ -176,7 +171,7 @@ fn ipv4_fragments(ip: &[u8], split: Split) -> Vec<Vec<u8>> {
 }
 
 fn ipv6_fragments(ip: &[u8], split: Split) -> Vec<Vec<u8>> {
-    // Where the protocol of what comes next stands, and where that begins.
+    // Offsets of the next protocol's number and of its header.
     let (mut protocol_at, mut at) = (6, IPV6_HEADER);
     for _ in 0..split.before {
         let units = if ip[protocol_at] == FRAGMENT { 0 } else { usize::from(ip[at + 1]) };
@@ -184,7 +179,7 @@ fn ipv6_fragments(ip: &[u8], split: Split) -> Vec<Vec<u8>> {
     }
     let (before, body) = ip.split_at(at);
     let count = body.chunks(split.every).len();
-    // Of the same packet as the other fragments, and of no other one.
+    // The identification is the same in all fragments, and different for each packet.
     let port = &ip[ip.len() - body.len().min(20)..][..2];
     let fragment = |(number, part): (usize, &[u8])| {
         let mut before = before.to_vec();

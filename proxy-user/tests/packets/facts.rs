@@ -1,7 +1,7 @@
-//! What is known of the node under test besides the packet: its rules, its interfaces, its sockets.
+//! What the model knows about the node under test: its rules, interfaces and sockets.
 //!
-//! The configuration that Foreword is started with is written from the same rules, so that the model
-//! and the product can't be told different things.
+//! Foreword's configuration is written from the same rules, so that the model and the product
+//! always work with the same ones.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -9,17 +9,17 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// Two ends, as a packet has them.
+/// Addresses and ports of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Tuple {
+pub struct FourTuple {
     pub source: IpAddr,
     pub source_port: u16,
     pub destination: IpAddr,
     pub destination_port: u16,
 }
 
-impl Tuple {
-    /// The answer's.
+impl FourTuple {
+    /// The four-tuple of the answer.
     pub fn reversed(self) -> Self {
         Self {
             source: self.destination,
@@ -37,29 +37,29 @@ pub enum Mode {
     Off,
 }
 
-/// A rule, as a user thinks of it.
+/// A rule, as a user would state it.
 #[derive(Clone, Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "as many as a user can say yes or no to")]
+#[allow(clippy::struct_excessive_bools, reason = "a user has as many yes-or-no choices")]
 pub struct Rule {
     pub port: u16,
-    /// Any, if there is none.
+    /// Empty: any destination.
     pub destinations: Vec<IpNet>,
     pub mode: Mode,
     pub trusted: Vec<IpNet>,
     /// Whether other sources are refused.
     pub refuses: bool,
-    /// Whether they are refused by their first packet.
+    /// Whether they are refused by their initial SYN.
     pub is_guarded: bool,
     /// Connections that a source may open in a second.
     pub limit: Option<u32>,
-    /// Whether its port stays closed while nobody steers it.
+    /// Whether its port stays closed while no process steers it.
     pub is_held: bool,
-    /// Whether it is taken away before the packets come.
+    /// Whether it is removed before the packets come.
     pub is_retired: bool,
 }
 
 impl Rule {
-    /// One that restricts nothing.
+    /// A rule that restricts nothing.
     pub const fn open(port: u16) -> Self {
         Self {
             port,
@@ -74,20 +74,19 @@ impl Rule {
         }
     }
 
-    /// Whether some first packets are to be kept from the server, so that what can't be read is
-    /// dropped.
+    /// Whether the rule restricts who may connect, so that unreadable packets are dropped.
     pub fn restricts(&self) -> bool {
         !self.is_retired
             && (self.mode == Mode::Require || self.refuses_some() || self.limit.is_some())
     }
 
-    /// Whether a server's own answer to a client would be a way past the rule.
+    /// Whether a server's direct answer to a client would bypass the rule.
     pub fn guards_answers(&self) -> bool {
         !self.is_retired && (self.mode == Mode::Require || self.refuses_some())
     }
 
-    /// Whether the guard drops a first packet of this source for not being trusted.
-    pub fn turns_away(&self, source: IpAddr) -> bool {
+    /// Whether the guard drops a SYN of this source because the source is not trusted.
+    pub fn refuses_source(&self, source: IpAddr) -> bool {
         let is_trusted = self.trusted.iter().any(|range| range.contains(&source));
         self.is_guarded && self.refuses_some() && !is_trusted
     }
@@ -125,7 +124,7 @@ impl Rule {
     }
 }
 
-/// How a node is set up.
+/// How Foreword is configured on a node.
 #[derive(Clone, Debug)]
 pub struct Setup {
     pub name: &'static str,
@@ -159,32 +158,32 @@ impl Setup {
     }
 }
 
-/// A node that runs.
+/// A node with Foreword running on it.
 #[derive(Clone, Debug)]
-pub struct World {
+pub struct NodeFacts {
     pub setup: Setup,
-    /// The protected interface's.
+    /// Index of the protected interface.
     pub index: u32,
-    /// The other interface's.
+    /// Index of the other interface.
     pub other_index: u32,
-    /// The protected interface's.
+    /// Link-layer address of the protected interface.
     pub link_address: [u8; 6],
-    /// What Foreword marks its own packets with; 0 if it does not.
+    /// Foreword's mark for its own packets; 0 if it sets none.
     pub own_mark: u32,
-    /// The private namespace's sockets, by what comes to them.
-    pub flows: HashSet<Tuple>,
-    /// Sockets in `SYN_SENT` of the node's own, by what they sent.
-    pub waiting: HashSet<Tuple>,
-    /// Acknowledgements of SYN cookies that the private namespace has sent: who, and of what.
-    pub cookies: HashSet<(Tuple, u32)>,
-    /// Sources that have opened as many connections as rules with a limit allow, by port.
+    /// The private namespace's connections, as their incoming packets have them.
+    pub flows: HashSet<FourTuple>,
+    /// The node's own sockets in `SYN_SENT`, as the SYNs that they sent have them.
+    pub waiting: HashSet<FourTuple>,
+    /// SYN cookies that the private namespace has sent: who has to acknowledge what.
+    pub cookies: HashSet<(FourTuple, u32)>,
+    /// Sources that are over the limit of a port's rule.
     pub exhausted: HashSet<(u16, IpAddr)>,
 }
 
-impl World {
+impl NodeFacts {
     /// The rule for packets to this port of this address.
     pub fn rule_of(&self, port: u16, destination: IpAddr) -> Option<&Rule> {
-        // An IPv4 address in an IPv6 header is that address, to rules and to upstreams.
+        // An IPv4-mapped address in an IPv6 header counts as the IPv4 address.
         let destination = destination.to_canonical();
         let of_port = self.setup.rules.iter().filter(|rule| rule.port == port);
         let width = |rule: &Rule| {
@@ -198,12 +197,12 @@ impl World {
             .map(|it| it.1)
     }
 
-    /// Whether anything is at the port, be it for other destinations.
+    /// Whether any rule is for the port, for whatever destination.
     pub fn has_port(&self, port: u16) -> bool {
         self.setup.rules.iter().any(|rule| rule.port == port)
     }
 
-    /// Whether some rule restricts.
+    /// Whether some rule restricts who may connect.
     pub fn restricts(&self) -> bool {
         self.setup.rules.iter().any(Rule::restricts)
     }

@@ -1,17 +1,17 @@
-//! Makes a frame that fails simpler, until nothing can be left out of it.
+//! Shrinks a frame that fails, until nothing can be left out of it.
 
 use crate::packet::{Arrival, Ipv4, Ipv6, Length, Network, Packet, Payload, Recipient, Tcp};
 
-/// The simplest frame that `fails` as well.
-pub fn simplest(mut packet: Packet, mut fails: impl FnMut(&Packet) -> bool) -> Packet {
-    while let Some(next) = simpler(&packet).into_iter().find(&mut fails) {
+/// The smallest frame that still `fails`.
+pub fn shrink(mut packet: Packet, mut fails: impl FnMut(&Packet) -> bool) -> Packet {
+    while let Some(next) = smaller(&packet).into_iter().find(&mut fails) {
         packet = next;
     }
     packet
 }
 
-/// The same frame with one thing less about it, in each way that there is.
-fn simpler(packet: &Packet) -> Vec<Packet> {
+/// The frame with one feature less, in each possible way.
+fn smaller(packet: &Packet) -> Vec<Packet> {
     let mut all = Vec::new();
     let mut offer = |change: &dyn Fn(&mut Packet)| {
         let mut next = packet.clone();
@@ -28,7 +28,7 @@ fn simpler(packet: &Packet) -> Vec<Packet> {
     offer(&|it| it.arrival = Arrival::PLAIN);
     offer(&|it| it.arrival.interface = Arrival::PLAIN.interface);
     offer(&|it| it.arrival.mark = Arrival::PLAIN.mark);
-    offer(&|it| it.arrival.came_by = Arrival::PLAIN.came_by);
+    offer(&|it| it.arrival.ingress = Arrival::PLAIN.ingress);
     offer(&|it| it.to = Recipient::Ours);
     offer(&|it| it.tags.clear());
     offer(&|it| it.tags.iter_mut().for_each(|tag| tag.control = 0));
@@ -40,21 +40,21 @@ fn simpler(packet: &Packet) -> Vec<Packet> {
         // Towards the frame's end.
         (1..=4).for_each(|more| offer(&|it| it.cut = Some(cut + more)));
     }
-    for network in simpler_network(&packet.network) {
+    for network in smaller_network(&packet.network) {
         offer(&|it| it.network = network.clone());
     }
     all
 }
 
-fn simpler_network(network: &Network) -> Vec<Network> {
+fn smaller_network(network: &Network) -> Vec<Network> {
     match network {
         Network::Other(..) => Vec::new(),
-        Network::Ipv4(ip) => simpler_ipv4(ip).into_iter().map(Network::Ipv4).collect(),
-        Network::Ipv6(ip) => simpler_ipv6(ip).into_iter().map(Network::Ipv6).collect(),
+        Network::Ipv4(ip) => smaller_ipv4(ip).into_iter().map(Network::Ipv4).collect(),
+        Network::Ipv6(ip) => smaller_ipv6(ip).into_iter().map(Network::Ipv6).collect(),
     }
 }
 
-fn simpler_ipv4(ip: &Ipv4) -> Vec<Ipv4> {
+fn smaller_ipv4(ip: &Ipv4) -> Vec<Ipv4> {
     let mut all = Vec::new();
     let mut offer = |next: Ipv4| {
         if next != *ip {
@@ -68,11 +68,11 @@ fn simpler_ipv4(ip: &Ipv4) -> Vec<Ipv4> {
     offer(Ipv4 { options: vec![[1; 4]; ip.options.len()], ..ip.clone() });
     offer(Ipv4 { fragment: None, ..ip.clone() });
     offer(Ipv4 { length: Length::Right, ..ip.clone() });
-    simpler_payload(&ip.payload).for_each(|payload| offer(Ipv4 { payload, ..ip.clone() }));
+    smaller_payload(&ip.payload).for_each(|payload| offer(Ipv4 { payload, ..ip.clone() }));
     all
 }
 
-fn simpler_ipv6(ip: &Ipv6) -> Vec<Ipv6> {
+fn smaller_ipv6(ip: &Ipv6) -> Vec<Ipv6> {
     let mut all = Vec::new();
     let mut offer = |next: Ipv6| {
         if next != *ip {
@@ -92,33 +92,33 @@ fn simpler_ipv6(ip: &Ipv6) -> Vec<Ipv6> {
         extensions[number].shorten();
         offer(Ipv6 { extensions, ..ip.clone() });
     }
-    simpler_payload(&ip.payload).for_each(|payload| offer(Ipv6 { payload, ..ip.clone() }));
+    smaller_payload(&ip.payload).for_each(|payload| offer(Ipv6 { payload, ..ip.clone() }));
     all
 }
 
-fn simpler_payload(payload: &Payload) -> impl Iterator<Item = Payload> {
+fn smaller_payload(payload: &Payload) -> impl Iterator<Item = Payload> {
     let all = match payload {
-        Payload::Tcp(tcp) => simpler_tcp(tcp).into_iter().map(Payload::Tcp).collect(),
+        Payload::Tcp(tcp) => smaller_tcp(tcp).into_iter().map(Payload::Tcp).collect(),
         Payload::Udp { .. } => Vec::new(),
         Payload::IcmpError { kind, quoted } => {
-            let quotes = simpler_network(quoted).into_iter();
+            let quotes = smaller_network(quoted).into_iter();
             let quotes = quotes.map(|it| Payload::IcmpError { kind: *kind, quoted: Box::new(it) });
             quotes.collect()
         }
-        Payload::Other { octets, .. } if octets.is_empty() => Vec::new(),
-        Payload::Other { protocol, octets } => {
-            let half = octets[..octets.len() / 2].to_vec();
-            vec![Payload::Other { protocol: *protocol, octets: half }]
+        Payload::Other { bytes, .. } if bytes.is_empty() => Vec::new(),
+        Payload::Other { protocol, bytes } => {
+            let half = bytes[..bytes.len() / 2].to_vec();
+            vec![Payload::Other { protocol: *protocol, bytes: half }]
         }
     };
     all.into_iter()
 }
 
-fn simpler_tcp(tcp: &Tcp) -> Vec<Tcp> {
+fn smaller_tcp(tcp: &Tcp) -> Vec<Tcp> {
     let simple = [
-        Tcp { octets: Tcp::HEADER, ..*tcp },
+        Tcp { bytes: Tcp::HEADER, ..*tcp },
         Tcp { header_words: 5, ..*tcp },
-        Tcp { acknowledges: 0, ..*tcp },
+        Tcp { acknowledgment: 0, ..*tcp },
         Tcp { flags: Tcp::SYN, ..*tcp },
         Tcp { flags: tcp.flags & (Tcp::SYN | Tcp::ACK | Tcp::RST | Tcp::FIN), ..*tcp },
     ];
