@@ -91,27 +91,18 @@ fn generate(binary: &Path) -> Result<()> {
     if man.exists() {
         fs::remove_dir_all(&man).with_context(|| format!("cannot empty {}", man.display()))?;
     }
-    output(Command::new(binary).args(["generate", "man"]).arg(&man))?;
+    cargo::output(Command::new(binary).args(["generate", "man"]).arg(&man))?;
     let completions = binary.with_file_name("completions");
     fs::create_dir_all(&completions)
         .with_context(|| format!("cannot make {}", completions.display()))?;
     for (shell, name) in SHELLS {
-        let script = output(Command::new(binary).args(["generate", "completions", shell]))?;
+        let script = cargo::output(Command::new(binary).args(["generate", "completions", shell]))?;
         let path = completions.join(name);
         fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
     }
     let pages = fs::read_dir(&man).context("cannot read the man pages")?.count();
     ui::done(&format!("{pages} man pages, completions for {} shells", SHELLS.len()));
     Ok(())
-}
-
-fn output(command: &mut Command) -> Result<Vec<u8>> {
-    let output = command.output().context("cannot run the binary")?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("`{}` failed: {}", ui::shell_line(command), said.trim());
-    }
-    Ok(output.stdout)
 }
 
 /// Looks at the file, then runs it with nothing beside it.
