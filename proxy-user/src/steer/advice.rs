@@ -35,7 +35,7 @@ pub fn on_filter(rules: &[Rule]) -> Option<Advice> {
         what: "net.ipv4.conf.all.rp_filter is 1, so that servers on this node can't see IPv4 \
                clients (--source client)"
             .to_owned(),
-        mend: "set it to 2 or 0, for which the cards have their own".to_owned(),
+        mend: "set it to 2 or 0; each interface has its own".to_owned(),
     })
 }
 
@@ -47,12 +47,12 @@ pub fn on_firewalls(rules: &[Rule], at: Syntax) -> Option<Advice> {
         [at.name(field!(rule.inbound.trusted)), at.write(field!(rule.inbound.untrusted), "refuse")];
     (!open.is_empty()).then(|| Advice {
         what: format!(
-            "anybody may connect by rule {}: neither this host's firewall nor a NetworkPolicy sees \
+            "rule {} lets anybody connect: neither this host's firewall nor a NetworkPolicy sees \
              what is steered",
             open.join(", ")
         ),
         mend: format!(
-            "if one of them is to keep somebody out, name who may connect ({trusted}, {untrusted})"
+            "if one of them is meant to keep somebody out, name who may connect ({trusted}, {untrusted})"
         ),
     })
 }
@@ -66,8 +66,8 @@ pub fn on_long_headers(rules: &[Rule], at: Syntax) -> Vec<Advice> {
         .filter(|(_, length)| *length > ONE_SEGMENT)
         .map(|(rule, length)| Advice {
             what: format!(
-                "rule {}: the header that its upstream is told has up to {length} bytes before any \
-                 TLV is passed on, and only {ONE_SEGMENT} are sure to come in one segment, as some \
+                "rule {}: the header that its upstream gets has up to {length} bytes before any TLV is \
+                 passed on, and only {ONE_SEGMENT} are sure to arrive in one segment, as some \
                  receivers expect",
                 rule.name
             ),
@@ -104,7 +104,7 @@ pub fn on_source_addresses(rules: &[Rule], at: Syntax) -> Vec<Advice> {
     missing
         .map(|(rule, address)| Advice {
             what: format!(
-                "rule {}: {address} is no address of this node, so that no connection is made from it",
+                "rule {}: {address} is not an address of this node, so no connection is made from it",
                 rule.name
             ),
             mend: format!("add it to an interface (ip address add), or take it out of {field}"),

@@ -158,7 +158,7 @@ fn pp44_a_header_that_may_not_fit_one_segment_is_told_of() {
     let name = "a".repeat(500);
     let wordy =
         FOREWORD.scene(family, &[REQUIRE, "--outbound v2 --tlv-add", &format!("authority={name}")]);
-    let warning = "warning   rule attach: the header that its upstream is told has up to 555 bytes";
+    let warning = "warning   rule attach: the header that its upstream gets has up to 555 bytes";
     assert!(wordy.foreword.output().contains(warning), "{}", wordy.foreword.output());
 }
 

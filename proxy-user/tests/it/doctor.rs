@@ -114,7 +114,7 @@ fn a_healthy_node_is_fit() {
     }
     visit.assert_says("capabilities", "ok", &["CAP_NET_ADMIN"]);
     visit.assert_says("interface", "ok", &["eth0", "Ethernet", "MTU 1500", "virtual (veth)"]);
-    visit.assert_says("ingress", "ok", &["no program of others"]);
+    visit.assert_says("ingress", "ok", &["no other programs"]);
     visit.assert_says("services", "ok", &["no kube-proxy"]);
     visit.assert_has_no("steered").assert_has_no("hold").assert_has_no("xdp");
     before.assert_restored(&lab.node);
@@ -160,7 +160,7 @@ fn a_missing_interface_is_fatal() {
 fn a_pattern_is_for_interfaces_that_are_there_or_come() {
     let lab = lab();
     let visit = Visit::of(&lab.node, &["eth*", "eni*"]);
-    visit.assert_fit().assert_says("interface", "note", &["eni*", "come later"]);
+    visit.assert_fit().assert_says("interface", "note", &["eni*", "created later"]);
     for name in ["eth0", "eth1"] {
         visit.assert_says("interface", "ok", &[name]);
     }
@@ -189,9 +189,10 @@ fn what_upstreams_that_see_clients_need_is_told() {
 
         let lines = "upstreamInterfaces: [eth1]";
         let visit = visit_showing_clients(&lab.node, lines, &upstream);
-        let words = ["rule web", "answers have to come by this node", "another host needs"];
+        let words =
+            ["rule web", "answers have to come back through this node", "another host needs"];
         visit.assert_fit().assert_says("upstream", "note", &words);
-        visit.assert_says("interface", "ok", &["eth1", "upstreams answer by it"]);
+        visit.assert_says("interface", "ok", &["eth1", "upstreams answer on it"]);
         assert!(!visit.says("upstream", "note", &["kube-proxy"]), "{:#}", visit.report);
     }
     visit_showing_clients(&lab.node, "", "198.51.100.1:80").assert_warned().assert_says(
@@ -202,7 +203,7 @@ fn what_upstreams_that_see_clients_need_is_told() {
 
     let site = site();
     Form::Nftables.install_kube_proxy(&site, Family::V4);
-    let words = ["kube-proxy is passed by", "write source: node"];
+    let words = ["kube-proxy is bypassed", "write source: node"];
     visit_showing_clients(&site.node, "", "original").assert_says("upstream", "note", &words);
 }
 
@@ -244,7 +245,7 @@ fn a_running_foreword_is_seen() {
         let visit = Visit::of(&lab.node, &["eth0"]);
         let pid = format!("(pid {})", foreword.pid());
         visit.assert_fit().assert_says("steered", "ok", &[&pid, "--take-over"]);
-        visit.assert_says("ingress", "ok", &["foreword_steer runs, and no program of others"]);
+        visit.assert_says("ingress", "ok", &["foreword_steer runs, and no other program"]);
         before.assert_restored(&lab.node);
         let left = visit.findings().find(|it| it["check"] == "leftovers").expect("it looks");
         let pins = format!("/foreword/{}", foreword.pid());

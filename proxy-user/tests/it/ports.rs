@@ -119,7 +119,7 @@ fn a_source_address_that_is_not_there_is_passed_over(family: Family) {
     let absent = family.vip();
     let scene = scene(family, &format!("--source-address {absent},{there}"));
     let said = scene.foreword.output();
-    let warning = format!("{absent} is no address of this node");
+    let warning = format!("{absent} is not an address of this node");
     assert!(said.contains(&warning) && said.contains("--source-address"), "{said}");
     for number in 0..4 {
         let mut client = scene.connect();

@@ -29,7 +29,7 @@ fn a_header_that_may_not_fit_one_segment_is_warned_of() {
     // Sixteen bytes, 36 of IPv6 addresses, three before the name.
     assert!(!adding(536 - 16 - 36 - 3).contains("warning"));
     let warned = adding(536 - 16 - 36 - 3 + 1);
-    let words = "warning      rule web: the header that its upstream is told has up to 537 bytes";
+    let words = "warning      rule web: the header that its upstream gets has up to 537 bytes";
     assert!(warned.contains(words) && warned.contains("outbound.tlvs.add"), "{warned}");
 }
 

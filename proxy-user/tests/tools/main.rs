@@ -6,6 +6,7 @@ mod check;
 mod decode;
 mod generated;
 mod import;
+mod links;
 mod numbers;
 mod probe;
 mod servers;

@@ -6,31 +6,31 @@ use super::tree::{Fields, Node, Value};
 /// What to do instead of a field, by its path below the place where the table begins.
 type Table = &'static [(&'static str, &'static str)];
 
-const HTTP: &str = "HTTP is not looked at; it stays with the HTTP server behind";
-const BUFFERS: &str = "a connection is given no buffer that could be set: what the other side \
+const HTTP: &str = "HTTP is not read; this stays with the HTTP server behind";
+const BUFFERS: &str = "there is no buffer per connection to set: what the other side \
                        doesn't take is not read";
-const UNKNOWN: &str = "not known here, and not translated; look whether it matters";
+const UNKNOWN: &str = "not known here, and not translated; check whether it matters";
 
 /// Below a listener's configuration.
 pub(super) const LISTENER: Table = &[
     (
         "clientCertificateValidation",
-        "TLS passes through unread; the server behind goes on asking for certificates",
+        "TLS passes through unread; the server behind still asks for certificates",
     ),
     ("perConnectionBufferLimitBytes", BUFFERS),
     (
         "proxyProtocol.rules",
-        "TLVs are no metadata here; with outbound v2 they are passed on, as outbound.tlvs says",
+        "TLVs don't become metadata here; with outbound v2 they are passed on, as outbound.tlvs says",
     ),
     ("httpSettings", HTTP),
     (
         "httpSettings.accessLog",
-        "connections can be logged, requests not: RUST_LOG=foreword=debug has a line per connection",
+        "connections can be logged, but not requests: RUST_LOG=foreword=debug gives a line per connection",
     ),
     (
         "httpSettings.idleTimeout",
-        "the nearest is the rule's idleTimeout, which ends a connection that moves no byte, even if \
-         a request waits for its answer",
+        "the nearest is the rule's idleTimeout, which ends a connection on which nothing moves, \
+         even if a request is waiting for its answer",
     ),
     ("httpSettings.useRemoteAddress", FORWARDED_FOR),
     ("httpSettings.xffNumTrustedHops", FORWARDED_FOR),
@@ -39,34 +39,37 @@ pub(super) const LISTENER: Table = &[
 ];
 
 const FORWARDED_FOR: &str = "X-Forwarded-For is neither read nor written; the upstream learns the \
-                             client from our header, or as its peer (upstream.source: client)";
+                             client from Foreword's header, or as its peer (upstream.source: client)";
 
 /// Below a `BackendConfigPolicy`'s spec.
 pub(super) const BACKEND: Table = &[
-    ("connectTimeout", "it is a rule's upstream.connectTimeout, and there is no rule for this"),
-    ("dns", "an upstream's name is looked up when the configuration is read, and not again"),
+    ("connectTimeout", "it would be a rule's upstream.connectTimeout, but this has no rule"),
+    (
+        "dns",
+        "the nearest is the rule's upstream.resolve: how often an upstream's name is looked up",
+    ),
     ("perConnectionBufferLimitBytes", BUFFERS),
     (
         "tcpKeepalive",
-        "keepalive is always on, after 60 s of silence; the rest is as net.ipv4.tcp_keepalive_intvl \
-         and _probes of the host say",
+        "keepalive is always on, after 60 s of silence; the host's net.ipv4.tcp_keepalive_intvl and \
+         _probes set the rest",
     ),
     ("commonHttpProtocolOptions", HTTP),
     (
         "commonHttpProtocolOptions.idleTimeout",
-        "the nearest is the rule's idleTimeout, which ends a connection that moves no byte, even if \
-         a request waits for its answer",
+        "the nearest is the rule's idleTimeout, which ends a connection on which nothing moves, \
+         even if a request is waiting for its answer",
     ),
     (
         "commonHttpProtocolOptions.maxConnectionDuration",
-        "no connection is ended for its age; let the server behind do it",
+        "connections are not ended for their age; let the server behind do it",
     ),
     ("http1ProtocolOptions", HTTP),
     ("http2ProtocolOptions", HTTP),
     (
         "tls",
-        "TLS is not begun here; the client's own passes through, behind our header. If clients send \
-         none, let the server take plain connections from this node",
+        "TLS is not started here; the client's own passes through, behind the header. If clients use \
+         none, let the server accept plain connections from this node",
     ),
     (
         "loadBalancer",
@@ -82,8 +85,8 @@ pub(super) const BACKEND: Table = &[
     ("circuitBreakers.trackRemaining", "see `foreword status` and /metrics for what is open"),
 ];
 
-const UNCHECKED: &str = "upstreams are not checked; what can't be connected to is refused and \
-                         counted. Name an address behind which checks are made, such as a Service's";
+const UNCHECKED: &str = "a rule has one upstream, which is down while it can't be connected to \
+                         (upstream.whenDown). Name an address that is balanced, such as a Service's";
 
 /// Below an object's own fields.
 pub(super) const OBJECT: Table = &[];

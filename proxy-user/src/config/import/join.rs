@@ -67,9 +67,9 @@ pub(super) fn rules(asked: Vec<Asked>) -> Vec<Rule> {
     rules
 }
 
-const NO_BACKEND: &str = "No BackendConfigPolicy asks for a header, so that the server gets the \
-                          payload only. If it reads headers itself, as kgateway goes on doing while \
-                          it has this policy, write v2";
+const NO_BACKEND: &str = "No BackendConfigPolicy asks for a header, so the server gets only the \
+                          payload. If it reads headers itself, as kgateway does as long as it has \
+                          this policy, write v2";
 const MANY_BACKENDS: &str = "Several BackendConfigPolicies ask for headers, and only routes say which \
                              of them is behind these ports. Move its outbound here, and leave its own \
                              rule out";
@@ -116,11 +116,10 @@ fn rule(listener: Option<&Listener>, backend: Option<&Backend>) -> Rule {
     }
 }
 
-const NO_LISTENER: &str = "No ListenerPolicy is known to be for these connections, so that no header \
-                           is read: whoever connects is the client. If a load balancer connects with \
-                           headers, write require, and trusted with its addresses.";
-const NO_HEADER: &str =
-    "The ListenerPolicy asks for no header here: whoever connects is the client.";
+const NO_LISTENER: &str = "No ListenerPolicy is known for these connections, so no header is read: \
+                           the source is the client. If a load balancer connects with headers, \
+                           write require, and trusted with its addresses.";
+const NO_HEADER: &str = "The ListenerPolicy asks for no header here: the source is the client.";
 
 fn on_mode(listener: Option<&Listener>) -> Option<&'static str> {
     match listener.map(|listener| listener.mode) {
@@ -147,7 +146,7 @@ fn on_ports(listener: Option<&Listener>, backend: Option<&Backend>) -> String {
 
 fn on_upstream(backend: &Backend) -> String {
     format!(
-        "What clients aim at. If that isn't {}, write its address, such as 10.1.2.3:8080",
+        "Where clients connect to. If that isn't {}, write its address, such as 10.1.2.3:8080",
         backend.targets
     )
 }

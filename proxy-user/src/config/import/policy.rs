@@ -138,10 +138,10 @@ fn skipped(group: &str, kind: &str) -> &'static str {
              ports and upstream.address"
         }
         ("", "Service") | (GROUP, "Backend") => {
-            "if connections are to go there, whatever they aimed at, its address and port belong \
+            "if connections are to go there, whatever their destination, its address and port belong \
              in a rule's upstream.address"
         }
-        (GROUP, _) => "it says nothing of PROXY headers",
+        (GROUP, _) => "it says nothing about PROXY headers",
         _ => "only kgateway's ListenerPolicy and BackendConfigPolicy are read",
     }
 }
@@ -228,7 +228,7 @@ fn mode(mut config: Fields) -> Result<(Mode, Vec<Note>), BadDocument> {
     let written_as_null = null(&config, "proxyProtocol");
     let mode = match config.map("proxyProtocol")? {
         None => {
-            let instead = "it has no proxyProtocol, so that no header is read";
+            let instead = "it has no proxyProtocol, so no header is read";
             notes.push(written_as_null.unwrap_or_else(|| Note::of(config.path.clone(), instead)));
             Mode::Off
         }
@@ -244,22 +244,21 @@ fn mode(mut config: Fields) -> Result<(Mode, Vec<Note>), BadDocument> {
 
 /// A note on a field that is there and null.
 fn null(fields: &Fields, key: &str) -> Option<Note> {
-    let instead =
-        "null counts as left out, so that no header is asked for; write {} if one is to be";
+    let instead = "null counts as left out, so no header is asked for; write {} if one should be";
     fields.is_null(key).then(|| Note::of(fields.path_of(key), instead))
 }
 
 fn backend_policy(identity: &Identity, mut spec: Fields) -> Result<Reading, BadDocument> {
     let (targets, mut notes) = targets(&mut spec, |targets| {
         format!(
-            "write the address of {targets} into the rule's upstream.address, unless clients aim at \
-             it: objects aren't looked up"
+            "write the address of {targets} into the rule's upstream.address, unless clients connect \
+             to it: objects aren't looked up"
         )
     })?;
     notes.extend(null(&spec, "upstreamProxyProtocol"));
     let Some(mut header) = spec.map("upstreamProxyProtocol")? else {
         notes.extend(untaken("", spec, BACKEND));
-        return Ok(("it asks for no header, and there is no rule for it", Asked::Nothing, notes));
+        return Ok(("it asks for no header, so it gets no rule", Asked::Nothing, notes));
     };
     let backend = Backend {
         name: identity.name.clone(),

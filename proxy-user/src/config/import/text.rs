@@ -11,8 +11,8 @@ use crate::header::Version;
 /// Longest line with a comment.
 const WIDTH: usize = 100;
 const COMPLETE: &str = "By `foreword import`.";
-const INCOMPLETE: &str = "By `foreword import`. Complete what is marked FILL IN, then have it checked \
-                          by `foreword check`.";
+const INCOMPLETE: &str = "By `foreword import`. Complete what is marked FILL IN, then run \
+                          `foreword check` on it.";
 /// What everybody looks for who has to complete the file.
 const BLANK: &str = "FILL IN";
 
@@ -69,9 +69,9 @@ fn write_rule(f: &mut fmt::Formatter<'_>, rule: &Rule) -> fmt::Result {
 }
 
 const TRUSTED: &str = "who sends headers: the load balancers, such as [10.0.0.0/24]. kgateway \
-                       believes everybody; for that, write [\"0.0.0.0/0\", \"::/0\"]";
+                       believes everybody; to do the same, write [\"0.0.0.0/0\", \"::/0\"]";
 
-const TLVS: &str = "As kgateway does it. Leave this out to pass the load balancer's TLVs on.";
+const TLVS: &str = "As in kgateway. Leave this out to pass the load balancer's TLVs on.";
 const UNTRUSTED: &str = "Others are served without a header, and refused with one. Write refuse to \
                          turn them away.";
 

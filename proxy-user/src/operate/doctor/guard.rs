@@ -12,16 +12,16 @@ const CHECK: &str = "guard";
 pub fn judge(interface: &Interface, wanted: GuardHook) -> Finding {
     match wanted {
         GuardHook::Auto => Finding::ok(CHECK, by_itself(interface)),
-        GuardHook::Tc => Finding::ok(CHECK, "stands in TC, as asked"),
+        GuardHook::Tc => Finding::ok(CHECK, "runs in TC, as asked"),
         GuardHook::Generic => in_xdp(interface, "in generic XDP"),
         GuardHook::Native => match &interface.native_xdp {
             Ok(true) => in_xdp(interface, "in its driver"),
             Ok(false) => Finding::fatal(
                 CHECK,
-                "its driver has no XDP, and guardHook: native asks for it",
+                "its driver does not support XDP, and guardHook: native asks for it",
                 "write guardHook: auto",
             ),
-            Err(unknown) => Finding::unknown(CHECK, "whether its driver has XDP", unknown),
+            Err(unknown) => Finding::unknown(CHECK, "whether its driver supports XDP", unknown),
         },
     }
 }
@@ -29,15 +29,15 @@ pub fn judge(interface: &Interface, wanted: GuardHook) -> Finding {
 fn by_itself(interface: &Interface) -> String {
     match &interface.native_xdp {
         Ok(true) if !interface.suits_native_xdp => {
-            "stands in TC: the driver has XDP, but it is virtual, or has sub-interfaces"
+            "runs in TC: the driver supports XDP, but is virtual, or has sub-interfaces"
         }
         Ok(true) if others(interface).next().is_some() => {
-            "stands in TC: the driver has XDP, but somebody else is there"
+            "runs in TC: the driver supports XDP, but another program is there"
         }
-        Ok(true) => "stands in XDP, in the driver (in TC, if that refuses)",
-        Ok(false) => "stands in TC: the driver has no XDP",
+        Ok(true) => "runs in XDP, in the driver (in TC, if the driver refuses)",
+        Ok(false) => "runs in TC: the driver does not support XDP",
         Err(unknown) => {
-            return format!("stands in XDP if the driver has it, which is unknown ({unknown})");
+            return format!("runs in XDP if the driver supports it, which is unknown ({unknown})");
         }
     }
     .to_owned()
@@ -48,13 +48,11 @@ fn in_xdp(interface: &Interface, place: &str) -> Finding {
     if others(interface).next().is_some() {
         return Finding::fatal(
             CHECK,
-            format!(
-                "is to stand {place}, where somebody else's program is, and there is room for one"
-            ),
+            format!("is to run {place}, where another program is, and there is room for one only"),
             "write guardHook: auto",
         );
     }
-    Finding::ok(CHECK, format!("stands {place}, as asked"))
+    Finding::ok(CHECK, format!("runs {place}, as asked"))
 }
 
 /// What others have there; a program without a name is somebody else's.

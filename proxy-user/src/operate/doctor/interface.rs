@@ -40,15 +40,15 @@ fn absence(pattern: &InterfacePattern, names: &[String]) -> Finding {
     let there = names.join(", ");
     if pattern.exact().is_some() {
         let what = format!("there is no such interface (found: {there})");
-        return Finding::fatal(CHECK, what, "name one that is there, or a pattern, such as 'eth*'");
+        return Finding::fatal(CHECK, what, "name one of these, or a pattern such as 'eth*'");
     }
-    let what = format!("no interface has such a name now (found: {there})");
-    Finding::note(CHECK, what, "nothing, if they come later: then they are attached to")
+    let what = format!("no interface matches that now (found: {there})");
+    Finding::note(CHECK, what, "nothing, if it is created later: Foreword attaches to it then")
 }
 
 fn none() -> Finding {
-    let what = "no interface is up that has Ethernet's framing, loopback aside";
-    Finding::warning(CHECK, what, "bring one up, or name the ones that are meant")
+    let what = "no interface with Ethernet framing is up, except loopback";
+    Finding::warning(CHECK, what, "bring one up, or name the ones that you mean")
 }
 
 fn one(
@@ -71,15 +71,16 @@ fn one(
 fn state(interface: &Interface, environment: Environment) -> Finding {
     let Interface { mtu, framing, name, .. } = interface;
     if !interface.is_ethernet {
-        let what = format!("its frames don't begin as Ethernet's ({framing}), and are not steered");
-        return Finding::fatal(CHECK, what, "name an interface with Ethernet's framing");
+        let what = format!("its frames are not Ethernet frames ({framing}), and are not steered");
+        return Finding::fatal(CHECK, what, "name an interface with Ethernet framing");
     }
     if !interface.is_up {
         let fix = environment.command(&format!("ip link set {name} up"));
-        return Finding::warning(CHECK, "it is down: nothing arrives by it", fix);
+        return Finding::warning(CHECK, "it is down: nothing arrives on it", fix);
     }
     if *mtu < LEAST_MTU {
-        let what = format!("MTU {mtu} is too small for IPv6, and so is the way inside");
+        let what =
+            format!("MTU {mtu} is too small for IPv6, and so is the veth's, which follows it");
         return Finding::warning(
             CHECK,
             what,
@@ -93,7 +94,7 @@ fn state(interface: &Interface, environment: Environment) -> Finding {
     };
     let role = match interface.role {
         Role::Protected => "",
-        Role::Upstream => "; upstreams answer by it",
+        Role::Upstream => "; upstreams answer on it",
     };
     Finding::ok(CHECK, format!("up, Ethernet, MTU {mtu}, {device}{role}"))
 }
@@ -104,7 +105,7 @@ fn vlans(interface: &Interface) -> Option<Finding> {
         Finding::note(
             "vlans",
             format!("tagged frames belong to {vlans}, and are not steered here"),
-            format!("name {vlans} as well, if load balancers' traffic comes tagged"),
+            format!("name {vlans} as well, if load balancers send tagged frames"),
         )
     })
 }
@@ -135,7 +136,7 @@ fn steered(interface: &Interface, environment: Environment) -> Option<Finding> {
         }
     };
     let what = format!(
-        "steered by a Foreword {who}; a second one succeeds it ({})",
+        "steered by a Foreword {who}; a second one takes over from it ({})",
         environment.pick([
             "`foreword run`, or attach with --take-over",
             "another instance of the unit, or attach with --take-over",

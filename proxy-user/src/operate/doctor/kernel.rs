@@ -31,7 +31,7 @@ pub fn judge(facts: &Facts, intent: &Intent) -> Vec<Finding> {
         Feature {
             check: "redirect-peer",
             seen: &features.redirect_peer,
-            use_: "lead packets past the host's rules",
+            use_: "redirect packets past the host's rules",
         },
         Feature {
             check: "redirect-neigh",
@@ -60,8 +60,8 @@ fn release(release: &Fact<String>) -> Finding {
         Some(_) => Finding::fatal(CHECK, format!("Linux {release} is too old"), NEWER),
         None => Finding::note(
             CHECK,
-            format!("the kernel calls itself '{}'", release.escape_debug()),
-            "make sure that it is a Linux of 5.10 or newer",
+            format!("the kernel's release is '{}'", release.escape_debug()),
+            "make sure that it is Linux 5.10 or newer",
         ),
     }
 }
@@ -107,7 +107,7 @@ fn part(check: &'static str, seen: &Fact<bool>, use_: &str, fix: &str) -> Findin
         Err(unknown) => Finding::note(
             check,
             format!("whether the kernel has it (to {use_}) is unknown: {unknown}"),
-            format!("nothing, unless attach fails for want of it; then {fix}"),
+            format!("nothing, unless attach fails without it; then {fix}"),
         ),
     }
 }
@@ -119,7 +119,7 @@ fn tcx(has_tcx: bool, hook: Hook) -> Finding {
             CHECK,
             "the kernel has it, but programs are to be attached as clsact filters, which outlive a \
              killed process",
-            "write hook: auto, unless there is a reason",
+            "write hook: auto, unless you have a reason",
         ),
         (true, _) => {
             Finding::ok(CHECK, "programs are attached by links, which end with the process")
@@ -146,7 +146,7 @@ fn btf(seen: &Fact<bool>) -> Finding {
         Ok(false) => Finding::note(
             CHECK,
             "the kernel takes no BTF: bpftool shows bytes without names",
-            "nothing; it is for people who look at maps",
+            "nothing; it only helps to read maps",
         ),
         Err(unknown) => Finding::unknown(CHECK, "whether the kernel takes BTF", unknown),
     }
@@ -157,11 +157,13 @@ fn lockdown(seen: &Fact<Option<String>>) -> Finding {
     match seen.as_ref().map(Option::as_deref) {
         Ok(Some("confidentiality")) => Finding::note(
             CHECK,
-            "confidentiality: eBPF may not read the kernel's memory, which no program of ours does",
+            "confidentiality: eBPF may not read the kernel's memory, which Foreword's programs don't",
             "if attach is refused, start the kernel with lockdown=integrity",
         ),
-        Ok(Some(mode)) => Finding::ok(CHECK, format!("{mode}: nothing that is needed is refused")),
-        Ok(None) => Finding::ok(CHECK, "the kernel shows none"),
+        Ok(Some(mode)) => {
+            Finding::ok(CHECK, format!("{mode}: everything that is needed is allowed"))
+        }
+        Ok(None) => Finding::ok(CHECK, "not in effect"),
         Err(unknown) => Finding::unknown(CHECK, "the lockdown mode", unknown),
     }
 }

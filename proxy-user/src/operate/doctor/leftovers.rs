@@ -43,7 +43,8 @@ fn leftovers(seen: &Fact<Leftovers>) -> Finding {
 
 fn services(services: &Services) -> Vec<Finding> {
     const CHECK: &str = "services";
-    let works = "it neither sees steered connections nor gets in their way, and balances our own";
+    let works =
+        "it neither sees steered connections nor gets in their way, and balances Foreword's own";
     let mut findings = Vec::new();
     for (seen, mode) in [(&services.iptables, "iptables"), (&services.nftables, "nftables")] {
         match seen {
@@ -58,21 +59,21 @@ fn services(services: &Services) -> Vec<Finding> {
     if services.ipvs {
         findings.push(Finding::note(
             CHECK,
-            "kube-proxy (ipvs, by its interface kube-ipvs0): steering passes below it as below \
-             the others, but is not tested with it",
-            "nothing; or kube-proxy's nftables mode, which succeeds it",
+            "kube-proxy (ipvs, judging by the interface kube-ipvs0): steering passes below it as below \
+             the other modes, but is not tested with it",
+            "nothing; or use kube-proxy's nftables mode, which replaces it",
         ));
     }
     if services.cilium {
         findings.push(Finding::note(
             CHECK,
-            "Cilium is there (by its interface cilium_host), and may balance services itself, by \
-             eBPF",
-            "see to it that its programs run behind foreword_steer, as the ingress lines say",
+            "Cilium is there (judging by the interface cilium_host), and may balance services itself, \
+             with eBPF",
+            "make sure that its programs run after foreword_steer: see the ingress lines",
         ));
     }
     if findings.is_empty() {
-        findings.push(Finding::ok(CHECK, "no kube-proxy, and no eBPF in its place"));
+        findings.push(Finding::ok(CHECK, "no kube-proxy, and no Cilium"));
     }
     findings
 }

@@ -90,8 +90,8 @@ impl<'a> Order<'a> {
                 "`kubectl rollout restart` of its DaemonSet",
             ]);
             return format!(
-                "start Foreword after it: whoever attaches last can be first ({how}, loses no \
-                 connection)"
+                "start Foreword after it: the last one to attach can be first ({how}, loses \
+                 no connection)"
             );
         }
         if self.before.iter().all(|program| program.hook == TcHook::Tcx) {
@@ -117,9 +117,11 @@ fn ingress(chain: &Chain, ours: &str, uses_tcx: bool, environment: Environment) 
         return Finding::warning(INGRESS, what, order.fix(environment));
     }
     let what = match (others.is_empty(), is_attached) {
-        (true, true) => format!("{ours} runs, and no program of others"),
-        (true, false) => "no program of others".to_owned(),
-        (false, _) => format!("{ours} {runs} before {others}: what is not ours goes on there"),
+        (true, true) => format!("{ours} runs, and no other program"),
+        (true, false) => "no other programs".to_owned(),
+        (false, _) => {
+            format!("{ours} {runs} before {others}, and passes on what it does not steer")
+        }
     };
     Finding::ok(INGRESS, what)
 }
@@ -129,29 +131,34 @@ fn egress(chain: &Chain) -> Option<Finding> {
     if others.is_empty() {
         return None;
     }
-    let what = format!("{}: replies to clients pass there, as all that leaves does", list(others));
+    let what = format!(
+        "{}: replies to clients pass through, as everything does that leaves",
+        list(others)
+    );
     Some(Finding::ok(EGRESS, what))
 }
 
 /// There is room for one, and it comes before everything.
 fn xdp(program: &XdpProgram) -> Finding {
     let mode = match program.mode {
-        XdpMode::Hardware => "in the card",
+        XdpMode::Hardware => "in hardware",
         XdpMode::Driver => "in the driver",
         XdpMode::Generic => "in generic XDP",
     };
     let name = match &program.name {
         Ok(name) if name == GUARD => {
-            return Finding::ok(XDP, format!("{GUARD} stands {mode}, before everything"));
+            return Finding::ok(XDP, format!("{GUARD} runs {mode}, before everything else"));
         }
         Ok(name) => named(name),
         Err(unknown) => format!("a program whose name could not be seen ({unknown})"),
     };
     Finding::note(
         XDP,
-        format!("{name} runs {mode}, before {STEER}: what it drops or redirects never gets there"),
-        "leave --guard-hook as it is, or tc, since XDP has room for one; if it balances the \
-         protected ports itself, switch that off there",
+        format!(
+            "{name} runs {mode}, before {STEER}: what it drops or redirects never reaches {STEER}"
+        ),
+        "leave --guard-hook at auto or tc, since XDP has room for one program; if that program \
+         balances the protected ports itself, turn that off",
     )
 }
 

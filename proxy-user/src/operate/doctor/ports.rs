@@ -31,16 +31,16 @@ pub fn judge(facts: &Facts) -> Option<Finding> {
     let rate = count / TIME_WAIT;
     let what = format!(
         "{count} local ports ({first}-{last}): {rate} new connections a second to one upstream address, \
-         where clients end them first"
+         if clients close first"
     );
     if rate >= PLENTY {
         return Some(Finding::ok(CHECK, what));
     }
     let node = if facts.environment.is_inside() { "on the node, " } else { "" };
     let fix = format!(
-        "where that is too few, give rules more of the node's addresses (upstream.sourceAddresses: \
+        "if that is too few, give rules more of the node's addresses (upstream.sourceAddresses: \
          each has as many ports), or, {node}widen net.ipv4.ip_local_port_range or set \
-         net.ipv4.tcp_tw_reuse to 1; connections beyond are refused (no-local-port)"
+         net.ipv4.tcp_tw_reuse to 1; further connections are refused (no-local-port)"
     );
     Some(Finding::warning(CHECK, what, fix))
 }

@@ -35,12 +35,12 @@ fn capabilities(missing: &Fact<Vec<&'static str>>, environment: Environment) -> 
     const CHECK: &str = "capabilities";
     match missing {
         Ok(missing) if missing.is_empty() => {
-            Finding::ok(CHECK, "CAP_NET_ADMIN and CAP_SYS_ADMIN are there")
+            Finding::ok(CHECK, "CAP_NET_ADMIN and CAP_SYS_ADMIN are present")
         }
         Ok(missing) => Finding::fatal(
             CHECK,
             format!(
-                "{} missing: started like this, attach would refuse, and doctor sees less",
+                "{} missing: started like this, attach would be refused, and doctor sees less",
                 match missing[..] {
                     [one] => format!("{one} is"),
                     _ => format!("{} are", missing.join(" and ")),
@@ -159,7 +159,7 @@ fn memory(process: &Process, intent: &Intent) -> Option<Finding> {
         return Some(Finding::ok(CHECK, what));
     }
     let what = format!("{what}, of {} in all", budget.available());
-    let bound = format!("limits.connections: {safe}, if clients may mean ill");
+    let bound = format!("limits.connections: {safe}, if clients may be hostile");
     Some(match limit {
         MemoryLimit::Quarter => Finding::note(CHECK, what, bound),
         MemoryLimit::Bytes(_) => {
@@ -195,7 +195,7 @@ fn pipes(process: &Process, settings: &Settings, environment: Environment) -> Fi
     let size = format!("{} KiB each, as wanted", wanted / 1024);
     let is_ordinary = process.missing.as_ref().is_ok_and(|all| all.contains(&"CAP_SYS_ADMIN"));
     if process.has_resource || !is_ordinary {
-        return Finding::ok(CHECK, format!("{size}; a user's share of pages does not bind us"));
+        return Finding::ok(CHECK, format!("{size}; the limit of pages per user does not apply"));
     }
     let share = |setting| match number(setting) {
         None | Some(0) => "any number".to_owned(),
@@ -206,7 +206,7 @@ fn pipes(process: &Process, settings: &Settings, environment: Environment) -> Fi
         CHECK,
         format!(
             "{size}; an ordinary user has {soft} of them (fs.pipe-user-pages-soft) before new \
-             ones are short, and {hard} (fs.pipe-user-pages-hard) at most"
+             ones are small, and {hard} (fs.pipe-user-pages-hard) at most"
         ),
     )
 }
@@ -225,7 +225,7 @@ fn workers(cpus: &Fact<usize>, workers: Option<NonZeroUsize>) -> Finding {
         (Ok(cpus), Some(workers)) => Finding::note(
             CHECK,
             format!("{cpus} allowed, for {workers} workers: some share a CPU"),
-            "leave workers out: there is one for each CPU then",
+            "leave workers out: then there is one for each CPU",
         ),
         (Err(unknown), _) => Finding::unknown(CHECK, "how many CPUs are allowed", unknown),
     }

@@ -29,11 +29,11 @@ fn way_back(rule: &Rule) -> Finding {
     Finding::note(
         CHECK,
         format!(
-            "rule {}: the upstream sees the client's address, so its answers have to come by this \
-             node (source: client)",
+            "rule {}: the upstream sees the client's address, so its answers have to come back \
+             through this node (source: client)",
             rule.name
         ),
-        "nothing for a pod or server of this node; another host needs this node as its way to the \
+        "nothing for a pod or server on this node; another host needs this node as its route to the \
          clients",
     )
 }
@@ -48,7 +48,7 @@ fn passed_by(rule: &Rule) -> Finding {
         }
     };
     let what = format!(
-        "rule {}: kube-proxy is passed by, and nobody answers at a cluster address or node port \
+        "rule {}: kube-proxy is bypassed, and nobody answers at a cluster address or node port \
          (source: client)",
         rule.name
     );

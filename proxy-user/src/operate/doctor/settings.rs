@@ -39,7 +39,7 @@ fn jit(setting: &Setting, environment: Environment) -> Finding {
         (None, Ok(_)) => Finding::note(
             CHECK,
             "net.core.bpf_jit_enable is shown in the node's own network namespace only",
-            "make sure there that it is not 0",
+            "make sure that it is not 0 there",
         ),
     }
 }
@@ -61,7 +61,7 @@ fn unprivileged(setting: &Setting, environment: Environment) -> Option<Finding> 
         "0" => Finding::note(
             CHECK,
             "kernel.unprivileged_bpf_disabled is 0: any user may load some kinds of programs, \
-             which Foreword has no need of",
+             which Foreword does not need",
             environment.command("sysctl kernel.unprivileged_bpf_disabled=2"),
         ),
         _ => Finding::ok(CHECK, "only privileged users may load programs, and Foreword is one"),
@@ -72,8 +72,8 @@ fn stats(setting: &Setting, environment: Environment) -> Option<Finding> {
     (word(setting)? == "1").then(|| {
         Finding::note(
             "bpf-stats",
-            "kernel.bpf_stats_enabled is 1: the kernel takes the time of each program's run",
-            environment.command("sysctl kernel.bpf_stats_enabled=0, when nobody measures"),
+            "kernel.bpf_stats_enabled is 1: the kernel times each run of a program",
+            environment.command("sysctl kernel.bpf_stats_enabled=0, unless you are measuring"),
         )
     })
 }
@@ -89,7 +89,7 @@ fn syncookies(setting: &Setting, environment: Environment) -> Option<Finding> {
         "2" => Finding::note(
             CHECK,
             "net.ipv4.tcp_syncookies is 2: every connection begins with a cookie, and may lose \
-             options by it",
+             TCP options",
             "1 sends cookies when they are needed",
         ),
         _ => Finding::ok(CHECK, "sent when they are needed"),
@@ -99,15 +99,15 @@ fn syncookies(setting: &Setting, environment: Environment) -> Option<Finding> {
 fn rp_filter(setting: &Setting, intent: &Intent) -> Option<Finding> {
     const CHECK: &str = "rp_filter";
     const WHAT: &str = "net.ipv4.conf.all.rp_filter is 1: with --source client, servers on this \
-                        node can't see IPv4 clients; nothing else minds";
-    const FIX: &str = "set it to 2 or 0; each card has its own";
+                        node can't see IPv4 clients; nothing else is affected";
+    const FIX: &str = "set it to 2 or 0; each interface has its own";
     let is_strict = word(setting)? == "1";
     Some(match (is_strict, &intent.rules[..]) {
         (true, []) => Finding::note(CHECK, WHAT, format!("for that, {FIX}")),
         (true, _) if intent.showing_clients().next().is_some() => {
             Finding::warning(CHECK, WHAT, FIX)
         }
-        _ => Finding::ok(CHECK, "in nobody's way"),
+        _ => Finding::ok(CHECK, "not in the way"),
     })
 }
 
@@ -115,8 +115,8 @@ fn src_valid_mark(setting: &Setting) -> Option<Finding> {
     (word(setting)? == "1").then(|| {
         Finding::note(
             "src_valid_mark",
-            "net.ipv4.conf.all.src_valid_mark is 1, as VPNs by marks need it",
-            "nothing: steered packets carry no mark, and are not judged by it",
+            "net.ipv4.conf.all.src_valid_mark is 1, as VPNs that use marks need it",
+            "nothing: steered packets carry no mark, and are not affected",
         )
     })
 }

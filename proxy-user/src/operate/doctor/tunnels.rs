@@ -22,7 +22,7 @@ fn is_unsteered(tunnel: &Tunnel) -> bool {
 fn on_link(tunnel: &Tunnel, intent: &Intent) -> Finding {
     let Tunnel { name, kind, .. } = tunnel;
     let way = match &tunnel.carrier {
-        Underlay::Protected(interface) => format!(" by {interface}"),
+        Underlay::Protected(interface) => format!(" over {interface}"),
         _ => String::new(),
     };
     let what = format!(
@@ -41,7 +41,7 @@ fn on_link(tunnel: &Tunnel, intent: &Intent) -> Finding {
 
 fn on_mpls(interface: &str, intent: &Intent, environment: Environment) -> Finding {
     let what = format!(
-        "{interface} takes packets with MPLS labels, and what is behind a label is not steered: {}",
+        "{interface} takes packets with MPLS labels, and what follows a label is not steered: {}",
         consequence(intent)
     );
     let fix = format!("sysctl net.mpls.conf.{interface}.input=0, unless it is needed");

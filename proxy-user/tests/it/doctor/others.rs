@@ -57,7 +57,7 @@ fn filters_of_others_are_named() {
         output_of(tc);
     }
     let visit = Visit::of(&lab.node, &["eth0"]);
-    visit.assert_fit().assert_says("ingress", "ok", &["will run before a bpf filter: "]);
+    visit.assert_fit().assert_says("ingress", "ok", &["will run before a bpf filter, "]);
     visit.assert_says("egress", "ok", &["a bpf filter: replies"]);
 }
 

@@ -63,7 +63,7 @@ fn a_tunnel_is_no_concern_where_steering_meets_it() {
         println!("skipped: this kernel has no vxlan");
         return;
     }
-    visit(&lab, "eth0").assert_says("tunnels", "warning", &["by eth0"]);
+    visit(&lab, "eth0").assert_says("tunnels", "warning", &["over eth0"]);
     visit(&lab, "eth0, tun-vxlan").assert_has_no("tunnels");
     visit(&lab, "eth1").assert_has_no("tunnels");
     lab.node.ip("link set tun-vxlan down").expect("it is there");

@@ -61,7 +61,7 @@ fn a_guard_stands_where_it_is_asked_to_or_is_fatal() {
     let no_xdp = |facts: &mut Facts| {
         facts.survey.interfaces.as_mut().expect("one")[0].native_xdp = Ok(false);
     };
-    assert_bad(&on(no_xdp, "native"), Fatal, "guard", &["no XDP", "guardHook: auto"]);
+    assert_bad(&on(no_xdp, "native"), Fatal, "guard", &["not support XDP", "guardHook: auto"]);
     assert_fine(&on(no_xdp, "generic"), "guard", &["as asked"]);
     let unknown = |facts: &mut Facts| {
         facts.survey.interfaces.as_mut().expect("one")[0].native_xdp = hidden();
@@ -81,7 +81,7 @@ fn a_guard_stands_where_it_is_asked_to_or_is_fatal() {
         assert_eq!(with("cil_xdp_entry", hook).severity, Fatal);
         assert_ne!(with("foreword_guard", hook).severity, Fatal, "a predecessor makes room");
     }
-    assert!(with("cil_xdp_entry", "auto").what.contains("somebody else is there"));
+    assert!(with("cil_xdp_entry", "auto").what.contains("another program is there"));
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn memory_that_buffers_may_take_and_is_not_there_is_a_warning() {
 #[test]
 fn what_seeing_clients_asks_of_the_network_is_told() {
     let original = intent("", "upstream: {source: client}");
-    let words = ["rule web", "answers have to come by this node", "another host needs"];
+    let words = ["rule web", "answers have to come back through this node", "another host needs"];
     assert_bad(&judged(|_| {}, &original), Note, "upstream", &words);
 
     let proxied = |intent: &Intent| {
@@ -146,7 +146,7 @@ fn proxied_by_node() -> usize {
 fn a_strict_filter_matters_to_servers_that_see_clients() {
     let strict =
         |of_rule| judged(|facts| facts.settings.rp_filter = set("1"), &intent("", of_rule));
-    assert_fine(&strict(""), "rp_filter", &["in nobody's way"]);
+    assert_fine(&strict(""), "rp_filter", &["not in the way"]);
     let report = strict("upstream: {source: client}");
     let finding = report.findings().find(|finding| finding.check == "rp_filter").expect("one");
     assert_eq!((finding.severity, report.severity), (Warning, Warning), "{finding:?}");

@@ -13,13 +13,13 @@ fn an_absent_interface_is_fatal_and_the_others_are_named() {
         broken(|facts| facts.survey.absent = steering.interfaces)
     };
     assert_bad(&without("nic"), Fatal, "interface", &["nic: there is no such", "lo, eth0"]);
-    assert_bad(&without("eni*"), Note, "interface", &["eni*: no interface", "come later"]);
+    assert_bad(&without("eni*"), Note, "interface", &["eni*: no interface", "created later"]);
 }
 
 #[test]
 fn no_interface_at_all_is_a_warning() {
     let report = broken(|facts| facts.survey.interfaces = Ok(Vec::new()));
-    assert_bad(&report, Warning, "interface", &["no interface is up"]);
+    assert_bad(&report, Warning, "interface", &["no interface with Ethernet framing"]);
     let report = broken(|facts| facts.survey.interfaces = hidden());
     assert_bad(&report, Note, "interface", &["made up"]);
 }
@@ -42,13 +42,13 @@ fn an_interface_is_judged_by_its_state() {
 fn where_the_guard_would_stand_is_told() {
     assert_fine(&broken_interface(|_| {}), "guard", &["in XDP, in the driver"]);
     let report = broken_interface(|nic| nic.native_xdp = Ok(false));
-    assert_fine(&report, "guard", &["in TC: the driver has no XDP"]);
+    assert_fine(&report, "guard", &["in TC: the driver does not support XDP"]);
     let report = broken_interface(|nic| {
         nic.kind = Some("veth".to_owned());
         nic.suits_native_xdp = false;
     });
     assert_fine(&report, "interface", &["virtual (veth)"]);
-    assert_fine(&report, "guard", &["in TC", "it is virtual"]);
+    assert_fine(&report, "guard", &["in TC", "but is virtual"]);
     let report = broken_interface(|nic| nic.native_xdp = hidden());
     assert_fine(&report, "guard", &["unknown (made up)"]);
 }
@@ -94,7 +94,7 @@ fn what_runs_behind_steer_is_fine() {
         nic.ingress.tcx =
             Ok(vec![program("foreword_steer", TcHook::Tcx), program("foreword_hold", TcHook::Tcx)]);
     });
-    assert_fine(&alone, "ingress", &["foreword_steer runs, and no program of others"]);
+    assert_fine(&alone, "ingress", &["foreword_steer runs, and no other program"]);
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn programs_at_egress_are_named() {
 fn programs_that_could_not_be_seen_are_not_absent() {
     let report = broken_interface(|nic| nic.ingress.tcx = hidden());
     assert_bad(&report, Note, "ingress", &["the programs on tcx", "made up"]);
-    let said = report.findings().any(|finding| finding.what.contains("no program of others"));
+    let said = report.findings().any(|finding| finding.what.contains("no other program"));
     assert!(!said, "{report:#?}");
     let report = broken_interface(|nic| nic.egress.clsact = hidden());
     assert_bad(&report, Note, "egress", &["the programs on clsact", "made up"]);
@@ -182,11 +182,11 @@ fn xdp_is_ours_or_a_note() {
         })
     };
     let ours = with(Ok("foreword_guard"), XdpMode::Driver);
-    assert_fine(&ours, "xdp", &["foreword_guard stands in the driver"]);
+    assert_fine(&ours, "xdp", &["foreword_guard runs in the driver"]);
     let theirs = with(Ok("cil_xdp_entry"), XdpMode::Driver);
     let words = ["cil_xdp_entry (Cilium) runs in the driver", "before foreword_steer"];
     assert_bad(&theirs, Note, "xdp", &words);
     assert_bad(&with(Ok("x"), XdpMode::Generic), Note, "xdp", &["generic XDP"]);
-    assert_bad(&with(Ok("x"), XdpMode::Hardware), Note, "xdp", &["in the card"]);
+    assert_bad(&with(Ok("x"), XdpMode::Hardware), Note, "xdp", &["in hardware"]);
     assert_bad(&with(Err(()), XdpMode::Driver), Note, "xdp", &["name could not be seen"]);
 }

@@ -122,9 +122,9 @@ fn short_pipes_are_a_warning_unless_a_capability_lifts_the_limit() {
         })
     };
     assert_bad(&short(false), Warning, "pipes", &["524287", "64 KiB", "fs.pipe-max-size=524288"]);
-    assert_fine(&short(true), "pipes", &["512 KiB", "does not bind us"]);
+    assert_fine(&short(true), "pipes", &["512 KiB", "does not apply"]);
     let exact = broken(|facts| facts.settings.pipe_size = set("524288"));
-    assert_fine(&exact, "pipes", &["does not bind us"]);
+    assert_fine(&exact, "pipes", &["does not apply"]);
     let unknown = broken(|facts| facts.settings.pipe_size = hidden());
     assert_bad(&unknown, Note, "pipes", &["could not be seen"]);
 }
@@ -150,9 +150,9 @@ fn settings_are_judged_by_their_values() {
     let report = broken(|facts| facts.settings.jit_harden = set("2"));
     assert_bad(&report, Note, "bpf-jit-harden", &["slower"]);
     let report = broken(|facts| facts.settings.unprivileged_bpf = set("0"));
-    assert_bad(&report, Note, "bpf-users", &["no need"]);
+    assert_bad(&report, Note, "bpf-users", &["does not need"]);
     let report = broken(|facts| facts.settings.bpf_stats = set("1"));
-    assert_bad(&report, Note, "bpf-stats", &["takes the time"]);
+    assert_bad(&report, Note, "bpf-stats", &["times each run"]);
     let syncookies = |value| broken(|facts| facts.settings.syncookies = set(value));
     assert_bad(&syncookies("0"), Warning, "syncookies", &["flood"]);
     assert_bad(&syncookies("2"), Note, "syncookies", &["every connection"]);
@@ -208,7 +208,7 @@ fn whoever_balances_services_is_named() {
     let report = broken(|facts| facts.survey.services.ipvs = true);
     assert_bad(&report, Note, "services", &["ipvs", "not tested"]);
     let report = broken(|facts| facts.survey.services.cilium = true);
-    assert_bad(&report, Note, "services", &["Cilium", "behind foreword_steer"]);
+    assert_bad(&report, Note, "services", &["Cilium", "after foreword_steer"]);
     let report = broken(|facts| facts.survey.services.iptables = hidden());
     assert_bad(&report, Note, "services", &["(iptables)", "made up"]);
     assert!(!format!("{report:?}").contains("no kube-proxy"), "what was not seen is not absent");

@@ -39,7 +39,7 @@ fn with(intent: &Intent, how: impl FnOnce(&mut Tunnel)) -> Report {
 
 #[test]
 fn a_tunnel_behind_steering_is_a_warning_where_a_rule_turns_somebody_away() {
-    let words = ["flannel.1 (vxlan)", "by eth0", "port 443", "protect flannel.1 as well"];
+    let words = ["flannel.1 (vxlan)", "over eth0", "port 443", "protect flannel.1 as well"];
     assert_bad(&with(&intent(STRICT), |_| {}), Warning, "tunnels", &words);
     let words = ["flannel.1 (vxlan)", "as if Foreword were not here"];
     assert_bad(&with(&Intent::default(), |_| {}), Note, "tunnels", &words);
