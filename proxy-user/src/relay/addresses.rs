@@ -1,33 +1,33 @@
-//! The addresses of a name, in the order in which they are tried (RFC 8305): as the resolver sorts them,
-//! but with the families taking turns, and the one that won the last race first.
+//! The addresses of an upstream's name, in the order in which they are tried (RFC 8305): as the resolver
+//! sorts them, but with address families alternating, and the winner of the last race first.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::address::UpstreamAddr;
 
-/// How long the winner of a race comes first. After that the others have their chance again: whatever
-/// was in the way of the first one may be gone.
+/// How long the winner of a race comes first. After that the others get another chance: what kept them
+/// from winning may be gone.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
-/// The addresses that a name has now. All workers share them, and hold the lock for a copy only.
+/// The current addresses of a name, shared by all workers, which hold the lock only to copy them.
 #[derive(Debug, Default)]
 pub struct Addresses(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
     list: Arc<[UpstreamAddr]>,
-    /// The last winner that was not the first, and until when it is taken for the best.
+    /// The last winner that did not come first, and until when it is preferred.
     winner: Option<(UpstreamAddr, Instant)>,
 }
 
 impl Addresses {
-    /// From now on it has these.
+    /// Replaces the addresses.
     pub fn change(&self, addresses: &[UpstreamAddr]) {
         self.lock().list = interleaved(addresses).into();
     }
 
-    /// What a connection that begins now is to try.
+    /// The addresses that a connection which begins now is to try.
     pub fn candidates(&self, now: Instant) -> Candidates {
         let mut known = self.lock();
         if known.winner.is_some_and(|(_, until)| until <= now) {
@@ -38,7 +38,7 @@ impl Addresses {
         Candidates::Many { list: Arc::clone(&known.list), first: first.unwrap_or(0) }
     }
 
-    /// This one was reached before the one that comes first.
+    /// Prefers an address that was reached before the one that comes first.
     pub fn prefer(&self, winner: UpstreamAddr, now: Instant) {
         self.lock().winner = Some((winner, now + REMEMBERED));
     }
@@ -48,7 +48,7 @@ impl Addresses {
     }
 }
 
-/// The families by turns, beginning with that of the first address; within a family in their message.
+/// Alternates the address families, beginning with that of the first address; keeps the order within each.
 fn interleaved(addresses: &[UpstreamAddr]) -> Vec<UpstreamAddr> {
     let is_like_first = |it: &UpstreamAddr| it.get().is_ipv4() == addresses[0].get().is_ipv4();
     let (own, other): (Vec<_>, Vec<_>) = addresses.iter().copied().partition(is_like_first);
@@ -61,12 +61,12 @@ fn interleaved(addresses: &[UpstreamAddr]) -> Vec<UpstreamAddr> {
     all
 }
 
-/// What one connection tries, whatever becomes of the name meanwhile.
+/// The addresses that one connection tries, even if those of the name change meanwhile.
 #[derive(Clone, Debug)]
 pub enum Candidates {
-    /// This address.
+    /// A fixed address.
     One(UpstreamAddr),
-    /// These, one of them before the others.
+    /// The addresses of a name, one of them before the others.
     Many {
         /// All of them.
         list: Arc<[UpstreamAddr]>,
@@ -76,7 +76,7 @@ pub enum Candidates {
 }
 
 impl Candidates {
-    /// The address that comes after so many others; `None`: there are no more.
+    /// The address to try after so many others; `None`: there are no more.
     pub fn get(&self, number: usize) -> Option<UpstreamAddr> {
         match self {
             Self::One(address) => (number == 0).then_some(*address),
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn families_take_turns_and_the_first_is_the_resolvers() {
+    fn families_alternate_beginning_with_the_resolvers_first() {
         let of = |list: &[&str]| {
             let known = Addresses::default();
             known.change(&addresses(list));

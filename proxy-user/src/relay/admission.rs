@@ -1,10 +1,9 @@
-//! How many connections there may be at once: in the process, and of one client; and how much memory
-//! their buffers may take.
+//! Limits: how many connections there may be at once in the process and from one client, and how much
+//! memory their buffers may take.
 //!
-//! A place is taken by a value that gives it back when it is dropped, so that none is ever lost.
-//! Each worker counts its own connections; they are added up when one more asks, so that nothing is
-//! written by two workers. What is counted by client is shared, and touched only where there is such
-//! a limit.
+//! A permit is given back when it is dropped, so that none is ever lost. Each worker counts its own
+//! connections, and the sums are made when a connection asks for a permit, so no counter is written by two
+//! workers. Counts by client are shared, but touched only if there is such a limit.
 
 use std::array;
 use std::collections::HashMap;
@@ -20,19 +19,19 @@ use proxy_common::Reason;
 use crate::address::Ipv6Prefix;
 use crate::config::settings::{ConnectionLimits, MemoryLimit};
 
-/// Clients are counted in so many tables, so that workers seldom wait for each other.
+/// How many tables clients are counted in, so that workers seldom wait for each other.
 const SHARDS: usize = 64;
 
-/// What this process can have, whatever the settings say.
+/// What this process can take, whatever the settings say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ceilings {
-    /// Connections, as open files allow.
+    /// How many connections the limit of open files allows.
     pub connections: u64,
     /// [`MemoryLimit::Quarter`], in bytes.
     pub memory: u64,
 }
 
-/// How many connections there may be, and how many there are.
+/// The limits, and what is counted against them.
 #[derive(Debug)]
 pub struct Admission {
     ceilings: Ceilings,
@@ -43,22 +42,22 @@ pub struct Admission {
     per_source: AtomicU32,
     /// [`Ipv6Prefix::length`].
     ipv6_prefix: AtomicU8,
-    open: Box<[Open]>,
+    open: Box<[WorkerUsage]>,
     sources: [Mutex<HashMap<IpAddr, u32>>; SHARDS],
     hasher: RandomState,
 }
 
-/// One worker's count, alone in its cache lines.
+/// What one worker counts, alone in its cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Open {
+struct WorkerUsage {
     connections: AtomicU64,
-    /// What their buffers count for, in bytes.
+    /// What their buffers count as, in bytes.
     memory: AtomicU64,
 }
 
 impl Admission {
-    /// For so many workers, with no connection yet. No limit lets more in than the ceiling.
+    /// For so many workers, with no connection yet. No limit exceeds the ceilings.
     pub fn new(limits: ConnectionLimits, ceilings: Ceilings, workers: usize) -> Self {
         let admission = Self {
             ceilings,
@@ -66,7 +65,7 @@ impl Admission {
             memory: AtomicU64::new(ceilings.memory),
             per_source: AtomicU32::new(0),
             ipv6_prefix: AtomicU8::new(0),
-            open: (0..workers).map(|_| Open::default()).collect(),
+            open: (0..workers).map(|_| WorkerUsage::default()).collect(),
             sources: array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
         };
@@ -74,7 +73,7 @@ impl Admission {
         admission
     }
 
-    /// Sets other limits. What is open stays so.
+    /// Changes the limits. What is open stays open.
     pub fn change(&self, limits: ConnectionLimits) {
         let ceiling = self.ceilings.connections;
         let limit = limits.connections.map_or(ceiling, |limit| u64::from(limit.get()));
@@ -90,7 +89,7 @@ impl Admission {
         self.per_source.store(per_source, Ordering::Relaxed);
     }
 
-    /// How many there may be.
+    /// How many connections there may be.
     pub fn limit(&self) -> u64 {
         self.limit.load(Ordering::Relaxed)
     }
@@ -100,14 +99,13 @@ impl Admission {
         Some(self.memory.load(Ordering::Relaxed)).filter(|limit| *limit != u64::MAX)
     }
 
-    /// How much of it is counted as taken, in bytes.
+    /// How much memory they are counted as taking, in bytes.
     pub fn memory(&self) -> u64 {
         self.open.iter().map(|open| open.memory.load(Ordering::Relaxed)).sum()
     }
 
-    /// Takes a place for a connection of a worker's. Workers that ask in the same moment may each
-    /// take the last one.
-    pub fn admit(self: &Arc<Self>, worker: usize) -> Result<Place, Reason> {
+    /// Admits a connection to a worker. Workers that ask in the same moment may each get the last permit.
+    pub fn admit(self: &Arc<Self>, worker: usize) -> Result<Permit, Reason> {
         let (connections, memory) = self.open.iter().fold((0, 0), |(connections, memory), open| {
             let connections = connections + open.connections.load(Ordering::Relaxed);
             (connections, memory + open.memory.load(Ordering::Relaxed))
@@ -119,11 +117,11 @@ impl Admission {
             return Err(Reason::MemoryLimit);
         }
         self.open[worker].connections.fetch_add(1, Ordering::Relaxed);
-        Ok(Place { admission: Arc::clone(self), worker, memory: 0 })
+        Ok(Permit { admission: Arc::clone(self), worker, memory: 0 })
     }
 
-    /// Takes a place for a connection of a client's.
-    pub fn admit_source(self: &Arc<Self>, source: IpAddr) -> Result<Option<SourcePlace>, Full> {
+    /// Admits a connection of a client; `None`: there is no limit.
+    pub fn admit_source(self: &Arc<Self>, source: IpAddr) -> Result<Option<SourcePermit>, Reason> {
         let limit = self.per_source.load(Ordering::Relaxed);
         if limit == 0 {
             return Ok(None);
@@ -132,13 +130,13 @@ impl Admission {
         let mut sources = self.shard(source).lock().unwrap_or_else(PoisonError::into_inner);
         let open = sources.entry(source).or_default();
         if *open >= limit {
-            return Err(Full);
+            return Err(Reason::SourceLimit);
         }
         *open += 1;
-        Ok(Some(SourcePlace { admission: Arc::clone(self), source }))
+        Ok(Some(SourcePermit { admission: Arc::clone(self), source }))
     }
 
-    /// What a client is counted as. The place remembers it, whatever the limits are by then.
+    /// What a client is counted as. Its permit remembers it, in case the prefix changes.
     fn client(&self, source: IpAddr) -> IpAddr {
         let length = self.ipv6_prefix.load(Ordering::Relaxed);
         Ipv6Prefix::new(length).unwrap_or_default().client(source)
@@ -151,28 +149,24 @@ impl Admission {
     }
 }
 
-/// A client has as many connections as it may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
-
-/// A connection's place in the process.
+/// A connection's permit to be open.
 #[derive(Debug)]
-pub struct Place {
+pub struct Permit {
     admission: Arc<Admission>,
     worker: usize,
     /// What its buffers are counted as, in bytes.
     memory: u64,
 }
 
-impl Place {
-    /// Whether no buffer is to grow any more. The last quarter of the memory is kept for the small ones
+impl Permit {
+    /// Whether no buffer is to grow any more. The last quarter of the memory is kept for the small buffers
     /// of connections that get stuck.
     pub fn is_memory_short(&self) -> bool {
         let limit = self.admission.memory.load(Ordering::Relaxed);
         self.admission.memory() > limit / 4 * 3
     }
 
-    /// Counts its buffers as so many bytes.
+    /// Counts its buffers as this many bytes.
     pub fn count(&mut self, bytes: u64) {
         let open = &self.admission.open[self.worker].memory;
         // Only this connection's worker writes it.
@@ -181,7 +175,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let open = &self.admission.open[self.worker];
         open.connections.fetch_sub(1, Ordering::Relaxed);
@@ -191,14 +185,14 @@ impl Drop for Place {
     }
 }
 
-/// A connection's place among its client's.
+/// A connection's permit to be one of its client's.
 #[derive(Debug)]
-pub struct SourcePlace {
+pub struct SourcePermit {
     admission: Arc<Admission>,
     source: IpAddr,
 }
 
-impl Drop for SourcePlace {
+impl Drop for SourcePermit {
     fn drop(&mut self) {
         let shard = self.admission.shard(self.source);
         let mut sources = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -227,10 +221,10 @@ mod tests {
     #[test]
     fn the_sum_over_workers_counts() {
         let admission = admission(3, 0, 100);
-        let places: Vec<_> = [0, 1, 1].map(|worker| admission.admit(worker)).into();
-        assert!(places.iter().all(Result::is_ok));
+        let permits: Vec<_> = [0, 1, 1].map(|worker| admission.admit(worker)).into();
+        assert!(permits.iter().all(Result::is_ok));
         assert_eq!(admission.admit(0).err(), Some(Reason::ConnectionLimit));
-        drop(places.into_iter().next());
+        drop(permits.into_iter().next());
         assert!(admission.admit(1).is_ok(), "the one that was given back");
     }
 
@@ -245,7 +239,7 @@ mod tests {
         other.count(150);
         assert!(!one.is_memory_short());
         other.count(151);
-        assert!(one.is_memory_short() && other.is_memory_short(), "it is everybody's");
+        assert!(one.is_memory_short() && other.is_memory_short(), "it is shared");
         other.count(399);
         assert!(admission.admit(0).is_ok());
         other.count(400);
@@ -263,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn open_files_have_the_last_word() {
+    fn no_limit_exceeds_what_open_files_allow() {
         assert_eq!(admission(0, 0, 100).limit(), 100);
         assert_eq!(admission(1000, 0, 100).limit(), 100);
         assert_eq!(admission(10, 0, 100).limit(), 10);
@@ -275,7 +269,7 @@ mod tests {
         let (one, other) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
         let first = admission.admit_source(one).unwrap();
         let second = admission.admit_source(one).unwrap();
-        assert_eq!(admission.admit_source(one).unwrap_err(), Full);
+        assert_eq!(admission.admit_source(one).unwrap_err(), Reason::SourceLimit);
         assert!(admission.admit_source(other).is_ok());
         drop(first);
         assert!(admission.admit_source(one).is_ok());
@@ -287,11 +281,11 @@ mod tests {
     fn addresses_of_one_network_are_one_client() {
         let admission = admission(0, 2, 100);
         let one = |number: u16| [0x2001, 0xdb8, 0, 1, 0, 0, 0, number].into();
-        let places: Vec<_> = (1..3).map(|number| admission.admit_source(one(number))).collect();
-        assert!(places.iter().all(Result::is_ok));
-        assert_eq!(admission.admit_source(one(3)).unwrap_err(), Full);
+        let permits: Vec<_> = (1..3).map(|number| admission.admit_source(one(number))).collect();
+        assert!(permits.iter().all(Result::is_ok));
+        assert_eq!(admission.admit_source(one(3)).unwrap_err(), Reason::SourceLimit);
         assert!(admission.admit_source([0x2001, 0xdb8, 0, 2, 0, 0, 0, 3].into()).is_ok());
-        // Whoever is counted by another prefix meanwhile is given back as it was taken.
+        // A permit that was taken under another prefix is given back under that one.
         let ipv6_prefix = Ipv6Prefix::new(128).unwrap();
         let per_source = NonZeroU32::new(2);
         admission.change(ConnectionLimits {
@@ -300,20 +294,20 @@ mod tests {
             ..ConnectionLimits::default()
         });
         assert!(admission.admit_source(one(3)).is_ok());
-        drop(places);
+        drop(permits);
         assert!(admission.sources.iter().all(|shard| shard.lock().unwrap().is_empty()));
     }
 
     #[test]
-    fn a_limit_that_comes_late_counts_from_then_on() {
+    fn a_new_limit_counts_from_then_on() {
         let admission = admission(0, 0, 100);
         let source = [10, 0, 0, 1].into();
-        assert!(admission.admit_source(source).unwrap().is_none(), "nobody counts");
+        assert!(admission.admit_source(source).unwrap().is_none(), "nothing is counted");
         let per_source = NonZeroU32::new(1);
         admission.change(ConnectionLimits { per_source, ..ConnectionLimits::default() });
         let first = admission.admit_source(source).unwrap();
         assert!(first.is_some());
-        assert_eq!(admission.admit_source(source).unwrap_err(), Full);
+        assert_eq!(admission.admit_source(source).unwrap_err(), Reason::SourceLimit);
         admission.change(ConnectionLimits::default());
         drop(first);
         assert!(admission.sources.iter().all(|shard| shard.lock().unwrap().is_empty()));

@@ -1,27 +1,27 @@
-//! What a connection's buffers count for against the memory that all of them may take.
+//! How much of the memory for buffers a connection counts as taking.
 //!
-//! The kernel lets a socket's buffers grow while bytes move, up to megabytes, and they stay grown.
-//! Whoever then stops reading pins as much as they hold. So buffers are counted by what they may
-//! hold, not by what they happen to: the sum stays true without being looked at again. A
-//! connection is looked at after each [`INTERVAL`] that it has moved, and when it gets stuck or free;
-//! most are over before, and cost nothing.
+//! The kernel lets a socket's buffers grow while bytes move, up to megabytes, and they stay grown. A peer
+//! that then stops reading pins as much as they hold. So buffers are counted by what they may hold, not by
+//! what they hold at the moment: the sum stays true without being updated all the time. A connection's
+//! share is updated after each [`INTERVAL`] that it has moved, and when it gets stuck or free; most are
+//! over before, and cost nothing.
 //!
 //! A small buffer, as each socket has from the start, counts only while bytes are stuck behind it.
 //! Otherwise thousands of idle connections would count for memory that none of them takes.
 //!
-//! Where memory is short, buffers are kept from growing. They are never cut: see [`buffers`].
+//! When memory is short, buffers are kept from growing. They are never shrunk: see [`buffers`].
 
 use std::io;
 use std::net::TcpStream;
 
-use super::admission::Place;
+use super::admission::Permit;
 use crate::sys::buffers;
 
-/// Bytes moved between two looks: what can be in buffers beyond what is counted.
+/// Bytes moved between two updates: what buffers may hold beyond what is counted.
 const INTERVAL: u64 = 256 * 1024;
-/// What a buffer has from the start, more or less: the default of `tcp_rmem`.
+/// The size of a new buffer, roughly: the default of `tcp_rmem`.
 const SMALL: u64 = 128 * 1024;
-/// What the four small ones of a connection may take beyond what is counted.
+/// What the four small buffers of a connection may hold beyond what is counted.
 pub const UNCOUNTED: u64 = 4 * SMALL;
 
 /// The sizes of one direction's buffers: its source's, for what is received, and its sink's, for what
@@ -37,17 +37,17 @@ impl Sizes {
         Ok(Self { receive: buffers::receive_size(source)?, send: buffers::send_size(sink)? })
     }
 
-    /// What they count for, with so many bytes between them that the sink does not take.
+    /// What they count as, while the sink does not take so many bytes that are held between them.
     fn count(self, held: u64) -> u64 {
         let free = if held > 0 { 0 } else { SMALL };
         held + self.receive.saturating_sub(free) + self.send.saturating_sub(free)
     }
 }
 
-/// A connection's buffers, as they were when it was looked at.
+/// A connection's buffers, as of the last update.
 #[derive(Debug)]
 pub struct Buffers {
-    /// Bytes moved by when it is to be looked at again.
+    /// How many bytes will have been moved by the next update.
     next: u64,
     /// Whether its two flows were stuck.
     stuck: [bool; 2],
@@ -56,30 +56,30 @@ pub struct Buffers {
 }
 
 impl Buffers {
-    /// Of a connection that has moved nothing. Where memory is short it is looked at at once.
+    /// Of a connection that has moved nothing. If memory is short, an update is due at once.
     pub const fn new(is_short: bool) -> Self {
         let next = if is_short { 0 } else { INTERVAL };
         Self { next, stuck: [false; 2], are_locked: false }
     }
 
-    /// Whether it is to be looked at, having moved so many bytes, with so many held between source and
-    /// sink in each flow.
+    /// Whether an update is due, after so many bytes were moved, with so many held between source and sink
+    /// in each flow.
     pub fn is_due(&self, moved: u64, held: [u64; 2]) -> bool {
         moved >= self.next || held.map(|bytes| bytes > 0) != self.stuck
     }
 
-    /// Looks at it: counts its buffers, and keeps them from growing while memory is short.
-    pub fn look(
+    /// Counts the buffers, and keeps them from growing while memory is short.
+    pub fn update(
         &mut self,
         [client, upstream]: [&TcpStream; 2],
         moved: u64,
         held: [u64; 2],
-        place: &mut Place,
+        permit: &mut Permit,
     ) -> io::Result<()> {
         (self.next, self.stuck) = (moved + INTERVAL, held.map(|bytes| bytes > 0));
         let (inward, outward) = (Sizes::of(client, upstream)?, Sizes::of(upstream, client)?);
-        place.count(inward.count(held[0]) + outward.count(held[1]));
-        let is_short = place.is_memory_short();
+        permit.count(inward.count(held[0]) + outward.count(held[1]));
+        let is_short = permit.is_memory_short();
         if is_short != self.are_locked {
             self.are_locked = is_short;
             buffers::keep_from_growing(client, is_short)?;
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_looked_at_after_an_interval_or_a_change() {
+    fn an_update_is_due_after_an_interval_or_a_change() {
         let buffers = Buffers::new(false);
         assert!(!buffers.is_due(INTERVAL - 1, [0, 0]));
         assert!(buffers.is_due(INTERVAL, [0, 0]));

@@ -1,8 +1,8 @@
-//! A worker's clock: read once a round, since nothing in a round takes long.
+//! A worker's clock, which is read once a round, since nothing in a round takes long.
 //!
-//! Deadlines are in the time that the worker has run. Where the whole process stands still (a stop signal,
-//! the freezer, a machine that is paused), nobody is read and nobody can be answered, so that time counts
-//! for no deadline. It shows as a jump: a worker that waits is woken each [`PULSE`].
+//! Deadlines are in the time that the worker has run. While the whole process stands still (a stop signal,
+//! the freezer, a machine that is paused), nothing can be read or answered, so that time counts towards no
+//! deadline. Such a pause shows as a jump of the clock: a worker that waits is woken every [`PULSE`].
 
 use std::time::{Duration, Instant};
 
@@ -10,10 +10,10 @@ use super::wheel::Tick;
 
 /// How long a worker sleeps at most.
 pub const PULSE: Duration = Duration::from_secs(1);
-/// Twice that is a pause, in milliseconds. Less can be a machine that has more to do than it can.
+/// From how many milliseconds on a jump is a pause. A smaller one can be an overloaded machine.
 const PAUSE: u64 = 2 * milliseconds(PULSE);
 
-/// The time since the worker's start, as of the last look.
+/// The time since the worker's start, as of the last update.
 #[derive(Debug)]
 pub struct Clock {
     start: Instant,
@@ -23,7 +23,7 @@ pub struct Clock {
 /// A moment, in milliseconds since the worker's start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
-    /// As everybody sees it.
+    /// By the wall clock.
     elapsed: u64,
     /// Without pauses.
     run: u64,
@@ -35,20 +35,20 @@ impl Clock {
         Self { start: Instant::now(), now: Moment::default() }
     }
 
-    /// Looks anew. Returns how long a pause has lasted, if there was one.
-    pub fn look(&mut self) -> Option<Duration> {
+    /// Reads the time. Returns how long the process stood still, if it did.
+    pub fn update(&mut self) -> Option<Duration> {
         let before = self.now;
         self.now = before.at(milliseconds(self.start.elapsed()));
         let pause = (self.now.elapsed - before.elapsed) - (self.now.run - before.run);
         (pause > 0).then(|| Duration::from_millis(pause))
     }
 
-    /// The time, for what is compared with other clocks.
+    /// The time, to be compared with other clocks.
     pub fn instant(&self) -> Instant {
         self.start + Duration::from_millis(self.now.elapsed)
     }
 
-    /// The time, to be compared with later.
+    /// The time, to be compared with later times of this clock.
     pub const fn moment(&self) -> Moment {
         self.now
     }
@@ -58,7 +58,7 @@ impl Clock {
         Duration::from_millis(self.now.elapsed - moment.elapsed)
     }
 
-    /// The tick that has begun.
+    /// The current tick.
     pub const fn now(&self) -> Tick {
         Tick::at(self.now.run)
     }
@@ -76,7 +76,7 @@ impl Clock {
 }
 
 impl Moment {
-    /// The moment of a look behind this one, so long since the start. Of a pause, what the worker may
+    /// The moment so long after the start, as the next one after this. Of a pause, only what the worker may
     /// have slept by itself counts.
     fn at(self, elapsed: u64) -> Self {
         let passed = elapsed.saturating_sub(self.elapsed);
@@ -117,10 +117,10 @@ mod tests {
         let deadline = begun.after(Duration::from_secs(5));
         let paused = begun.at(800).at(8800);
         assert_eq!(paused, Moment { elapsed: 8800, run: 1800 });
-        assert!(Tick::at(paused.run) < deadline, "3.5 s are left of it");
+        assert!(Tick::at(paused.run) < deadline, "3.5 s of it are left");
         assert!(Tick::at(paused.at(10_200).at(11_900).run) < deadline);
         assert!(Tick::at(paused.at(10_200).at(12_100).at(12_350).run) >= deadline);
-        // Another one counts anew.
+        // Another pause counts on its own.
         let again = paused.at(9000).at(19_000);
         assert_eq!(again, Moment { elapsed: 19_000, run: 3000 });
     }

@@ -1,4 +1,4 @@
-//! Connects to a connection's upstream.
+//! Connects to upstreams.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 use proxy_common::Reason;
 
 use super::addresses::Candidates;
-use super::health::is_upstreams;
+use super::health::is_upstream_fault;
 use crate::address::{ClientAddr, SourceAddr, UpstreamAddr, can_be_a_source};
 use crate::config::settings::{Source, Upstream};
 use crate::sys::netns::{Namespace, NamespaceSwitch};
@@ -17,25 +17,25 @@ use crate::sys::socket::{self, ConnectMode};
 /// Makes a worker's connections to upstreams.
 #[derive(Debug)]
 pub struct Dialer {
-    /// The mark of those that come from the host's namespace, if steering could meet them.
+    /// The mark of sockets in the host's namespace, if steering could see their packets.
     mark: Option<u32>,
-    /// Where a socket can have a client's address.
+    /// The namespace in which a socket can have a client's address.
     clients: NamespaceSwitch,
-    /// Which of a rule's own addresses comes next.
-    turn: Cell<usize>,
+    /// Which of a rule's source addresses comes first next time.
+    next_source: Cell<usize>,
 }
 
-/// Where to connect to and from: each of the upstream's addresses, in message, and for each of them our
+/// Where to connect to and from: each of the upstream's addresses, in order, and for each of them our
 /// own addresses in turn, as long as no local port is free.
 #[derive(Clone, Copy, Debug)]
 pub struct Targets<'a> {
-    /// What the rule says of it.
+    /// What the rule says about the upstream.
     pub upstream: &'a Upstream,
-    /// Its addresses.
+    /// The upstream's addresses.
     pub candidates: &'a Candidates,
-    /// Whose connection it is; `None`: the node's own, whatever the rule says.
+    /// The client; `None`: the connection is the node's own, whatever the rule says.
     pub client: Option<ClientAddr>,
-    /// Whether there is something to write as soon as one has answered.
+    /// Whether there is something to write as soon as the upstream has answered.
     pub speaks_first: bool,
 }
 
@@ -44,11 +44,11 @@ pub struct Targets<'a> {
 pub struct Cursor {
     address: usize,
     source: usize,
-    /// Our address that comes first.
+    /// The number of our address that came first.
     first: usize,
     /// How many addresses of ours there are.
     sources: usize,
-    /// Our address is not there.
+    /// Our address does not exist.
     is_absent: bool,
 }
 
@@ -77,7 +77,7 @@ impl Cursor {
 }
 
 impl Targets<'_> {
-    /// Our addresses for connections to that one.
+    /// Our addresses for connections to this address.
     fn sources(&self, upstream: UpstreamAddr) -> impl Iterator<Item = SourceAddr> {
         self.upstream.source_addresses.iter().copied().filter(move |own| own.suits(upstream))
     }
@@ -85,7 +85,7 @@ impl Targets<'_> {
     fn mode(self) -> ConnectMode {
         match (self.speaks_first, self.upstream.fast_open) {
             (false, _) => ConnectMode::Plain,
-            // In a race the first packet must not carry what another address may get as well.
+            // In a race, the first packet must not carry what another address may get as well.
             (true, true) if !self.candidates.are_several() => ConnectMode::FastOpen,
             (true, _) => ConnectMode::DelayAck,
         }
@@ -93,14 +93,14 @@ impl Targets<'_> {
 }
 
 impl Dialer {
-    /// From the calling thread's namespace, or from `private` under a client's address.
+    /// Connects from the calling thread's namespace, or, with a client's address, from `private`.
     pub fn new(mark: Option<u32>, private: &Namespace) -> Result<Self> {
         let clients = NamespaceSwitch::to(private).context("cannot keep hold of the namespaces")?;
-        Ok(Self { mark, clients, turn: Cell::new(0) })
+        Ok(Self { mark, clients, next_source: Cell::new(0) })
     }
 
-    /// Begins an attempt to connect, or says why it has failed at once; `None`: there are no more.
-    /// The connection is under way then; the first thing done with it says whether it came about.
+    /// Begins to connect to the target at the cursor, or says why that has failed at once; `None`: there are
+    /// no more targets. Whether the connection is established shows when it is first used.
     pub fn connect(
         &self,
         targets: Targets<'_>,
@@ -121,15 +121,15 @@ impl Dialer {
         let client = targets.client.filter(|_| targets.upstream.source == Source::Client);
         let connected = match client {
             None => return self.connect_as_node(upstream, targets, cursor),
-            Some(client) if can_stand_for(client, upstream) => {
+            Some(client) if can_impersonate(client, upstream) => {
                 self.connect_as(client, upstream, mode)
             }
-            Some(_) => return Err(Failed::by_us(Reason::ClientAddress)),
+            Some(_) => return Err(Failed::ours(Reason::ClientAddress)),
         };
         connected.map_err(|error| Failed::to_reach(upstream, &error))
     }
 
-    /// From the address whose turn it is, or from the one that the kernel chooses.
+    /// Connects from the source address whose turn it is, or from the one that the kernel chooses.
     fn connect_as_node(
         &self,
         upstream: UpstreamAddr,
@@ -142,29 +142,29 @@ impl Dialer {
             let socket = socket::upstream(to, self.mark, mode);
             let connected = socket.and_then(|socket| socket::connect(socket, to));
             return connected.map_err(|error| match Failed::to_reach(upstream, &error) {
-                // Another way to have no local address, which is no want of ports.
+                // There is no local address at all, which is not a lack of ports.
                 Failed { reason: Reason::NoLocalPort, .. } if !socket::has_source(to) => {
-                    Failed::by_us(Reason::UpstreamUnreachable)
+                    Failed::ours(Reason::UpstreamUnreachable)
                 }
                 failed => failed,
             });
         }
         if cursor.source == 0 {
-            cursor.first = self.turn.replace(self.turn.get().wrapping_add(1));
+            cursor.first = self.next_source.replace(self.next_source.get().wrapping_add(1));
         }
         let number = cursor.first.wrapping_add(cursor.source) % cursor.sources;
         let from = targets.sources(upstream).nth(number);
-        let from = from.ok_or(Failed::by_us(Reason::Internal))?;
+        let from = from.ok_or(Failed::ours(Reason::Internal))?;
         let socket = socket::upstream_at(from.get(), to, self.mark, mode).map_err(|error| {
-            // It is not this node's, or not any more.
+            // The address is not this node's, or not any more.
             tracing::debug!(%error, %from, "cannot connect from there");
             cursor.is_absent = true;
-            Failed::by_us(Reason::UpstreamUnreachable)
+            Failed::ours(Reason::UpstreamUnreachable)
         })?;
         socket::connect(socket, to).map_err(|error| Failed::to_reach(upstream, &error))
     }
 
-    /// From the client's own port, or from another one if that is taken.
+    /// Connects from the client's address and port, or from another port if that one is taken.
     fn connect_as(
         &self,
         client: ClientAddr,
@@ -185,27 +185,27 @@ impl Dialer {
     }
 }
 
-/// How an attempt has failed.
+/// Why an attempt has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failed {
-    /// Why.
+    /// The reason.
     pub reason: Reason,
-    /// The address that is to blame; `None`: it was not tried, or would have been reached.
+    /// The upstream's address, if it is to blame.
     pub blamed: Option<UpstreamAddr>,
 }
 
 impl Failed {
     /// The address could not be reached, for this reason.
     pub fn to_reach(address: UpstreamAddr, error: &io::Error) -> Self {
-        Self { reason: reason_for(error), blamed: is_upstreams(error).then_some(address) }
+        Self { reason: reason_for(error), blamed: is_upstream_fault(error).then_some(address) }
     }
 
-    const fn by_us(reason: Reason) -> Self {
+    const fn ours(reason: Reason) -> Self {
         Self { reason, blamed: None }
     }
 }
 
-/// Why an upstream can't be reached.
+/// The reason for an error of connecting.
 fn reason_for(error: &io::Error) -> Reason {
     tracing::debug!(%error, "cannot connect");
     match error.kind() {
@@ -216,8 +216,8 @@ fn reason_for(error: &io::Error) -> Reason {
     }
 }
 
-/// Whether packets to the upstream can have the client's address.
-fn can_stand_for(client: ClientAddr, upstream: UpstreamAddr) -> bool {
+/// Whether packets to the upstream can have the client's source address.
+fn can_impersonate(client: ClientAddr, upstream: UpstreamAddr) -> bool {
     client.get().is_ipv4() == upstream.get().is_ipv4() && can_be_a_source(client)
 }
 
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_of_our_addresses_is_tried_only_for_want_of_a_port() {
+    fn another_source_address_is_tried_only_when_ports_have_run_out() {
         let begin = Cursor { sources: 2, first: 5, ..Cursor::default() };
         let number = |cursor: Cursor| (cursor.address, cursor.source);
         assert_eq!(number(begin.next(Reason::NoLocalPort)), (0, 1));
@@ -238,10 +238,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_host_of_the_same_family_can_be_stood_for() {
+    fn only_a_host_of_the_same_family_can_be_impersonated() {
         let can = |client: &str, upstream: &str| {
             let client = ClientAddr::new(client.parse().unwrap());
-            can_stand_for(client, UpstreamAddr::new(upstream.parse().unwrap()))
+            can_impersonate(client, UpstreamAddr::new(upstream.parse().unwrap()))
         };
         assert!(can("192.0.2.1:5", "10.0.0.1:80"));
         assert!(can("[2001:db8::1]:5", "[fd00::1]:80"));

@@ -1,37 +1,38 @@
-//! One direction of a connection: takes bytes from its source and gives each of them, once and in
-//! message, to its sink; then passes the end of data on.
+//! One direction of a connection: takes bytes from its source and gives each of them, once and in order,
+//! to its sink; then passes the end of data on.
 //!
-//! Small amounts are copied through the worker's buffer; once a read fills half of it, bytes are
-//! spliced through a pipe, until what is there would not fill half of it again. Nothing is read
-//! while something is still to be written, so a slow sink slows its source, and at most one read's
-//! worth is held.
+//! Small amounts are copied through the worker's buffer. Once a read fills half of it, bytes are spliced
+//! through a pipe, until a splice moves less than that. Nothing is read while something is still to be
+//! written, so a slow sink slows its source down, and no more than one read's worth is held.
 
 use std::io::{self, ErrorKind};
 use std::mem;
+use std::ops::ControlFlow;
 
 use super::pipes::Pipes;
-use super::stream::{Conduit, Socket, Stream};
-use super::work::{self, STEPS, Work};
+use super::progress::Progress;
+use super::step_budget::{self, STEPS, StepBudget};
+use super::stream::{PipeLike, Socket, Stream};
 use crate::sys::pipe::Pipe;
 
-/// Bytes copied at once; one such buffer serves a whole worker.
+/// How many bytes are copied at once; one buffer serves a whole worker.
 pub const BUFFER: usize = 64 * 1024;
 
-/// A worker's resources that its flows share, one at a time.
+/// What a worker's flows share: only one of them is active at a time.
 #[derive(Debug)]
 pub struct Scratch<P = Pipe> {
-    /// Holds nothing between two steps.
+    /// Empty between two steps.
     pub buffer: Box<[u8]>,
-    /// What has been done in this round.
-    pub work: Work,
+    /// What the current part of the round may still do.
+    pub budget: StepBudget,
     pipes: Pipes<P>,
 }
 
-impl<P: Conduit> Scratch<P> {
-    /// A buffer of this size, and no pipe yet.
+impl<P: PipeLike> Scratch<P> {
+    /// With a buffer of this size, and no pipe yet.
     pub fn new(buffer: usize) -> Self {
         let buffer = vec![0; buffer].into_boxed_slice();
-        Self { buffer, work: Work::default(), pipes: Pipes::new() }
+        Self { buffer, budget: StepBudget::default(), pipes: Pipes::new() }
     }
 }
 
@@ -44,18 +45,7 @@ pub enum FlowError {
     Sink(io::Error),
 }
 
-/// How far a flow has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// An end is not ready; it will be reported when it is.
-    Blocked,
-    /// There is more to do at once, and others to be served first.
-    Busy,
-    /// Every byte and the end of data are with the sink.
-    Done,
-}
-
-/// Bytes that the source has given and the sink has not yet taken.
+/// Bytes that the source has given and the sink has not taken yet.
 #[derive(Debug)]
 enum Held<P> {
     Nothing,
@@ -63,40 +53,34 @@ enum Held<P> {
     Piped { pipe: P, length: usize },
 }
 
-/// How the next bytes are to be taken.
+/// How the next bytes are moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum Method {
     Copy,
     Splice,
 }
 
-/// One direction and where it stands.
+/// One direction of a connection.
 #[derive(Debug)]
 pub struct Flow<P = Pipe> {
     held: Held<P>,
-    way: Way,
+    method: Method,
     source_ended: bool,
     moved: u64,
 }
 
-/// Whether a step was the last.
-enum Step {
-    More,
-    Done,
-}
-
 impl<P> Flow<P> {
-    /// A flow at its beginning.
+    /// A flow that has moved nothing.
     pub const fn new() -> Self {
-        Self { held: Held::Nothing, way: Way::Copy, source_ended: false, moved: 0 }
+        Self { held: Held::Nothing, method: Method::Copy, source_ended: false, moved: 0 }
     }
 
-    /// Bytes that the sink has taken.
+    /// How many bytes the sink has taken.
     pub const fn moved(&self) -> u64 {
         self.moved
     }
 
-    /// Bytes that the source has given, and the sink has not yet taken.
+    /// How many bytes the source has given and the sink has not taken yet.
     pub const fn held(&self) -> u64 {
         match &self.held {
             Held::Nothing => 0,
@@ -106,9 +90,9 @@ impl<P> Flow<P> {
     }
 }
 
-impl<P: Conduit> Flow<P> {
-    /// Moves what can be moved now. The last flow of a connection leaves the end of data to the
-    /// close, which follows at once and says it, too.
+impl<P: PipeLike> Flow<P> {
+    /// Moves what can be moved now, and is done when the sink has every byte and the end of data. The last
+    /// flow of a connection leaves the end to the close, which follows at once.
     pub fn advance<S: Stream<Pipe = P>>(
         &mut self,
         source: &Socket<S>,
@@ -119,15 +103,15 @@ impl<P: Conduit> Flow<P> {
         let mut steps = 0;
         while steps < STEPS {
             if is_last && self.has_given_all() {
-                return Ok(Progress::Done);
+                return Ok(Progress::Done(()));
             }
             let cost = self.cost();
             match self.step(source, sink, scratch) {
-                Ok(Step::More) => {
+                Ok(ControlFlow::Continue(())) => {
                     steps += cost;
-                    scratch.work.count(cost);
+                    scratch.budget.spend(cost);
                 }
-                Ok(Step::Done) => return Ok(Progress::Done),
+                Ok(ControlFlow::Break(())) => return Ok(Progress::Done(())),
                 Err(FlowError::Source(error) | FlowError::Sink(error))
                     if error.kind() == ErrorKind::WouldBlock =>
                 {
@@ -136,14 +120,14 @@ impl<P: Conduit> Flow<P> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Progress::Busy)
+        Ok(Progress::Yielded)
     }
 
-    /// What the next step will count as.
+    /// What the next step counts as.
     const fn cost(&self) -> u32 {
-        match (&self.held, self.way) {
-            (Held::Piped { .. }, _) | (Held::Nothing, Way::Splice) => work::SPLICE,
-            (Held::Copied { .. }, _) | (Held::Nothing, Way::Copy) => 1,
+        match (&self.held, self.method) {
+            (Held::Piped { .. }, _) | (Held::Nothing, Method::Splice) => step_budget::SPLICE,
+            (Held::Copied { .. }, _) | (Held::Nothing, Method::Copy) => 1,
         }
     }
 
@@ -156,19 +140,19 @@ impl<P: Conduit> Flow<P> {
         source: &Socket<S>,
         sink: &Socket<S>,
         scratch: &mut Scratch<P>,
-    ) -> Result<Step, FlowError> {
+    ) -> Result<ControlFlow<()>, FlowError> {
         if self.has_given_all() {
-            return sink.end().map(|()| Step::Done).map_err(FlowError::Sink);
+            return sink.shutdown_write().map(|()| ControlFlow::Break(())).map_err(FlowError::Sink);
         }
         if matches!(self.held, Held::Nothing) {
-            match self.way {
-                Way::Copy => self.copy(source, sink, &mut scratch.buffer)?,
-                Way::Splice => self.splice(source, scratch).map_err(FlowError::Source)?,
+            match self.method {
+                Method::Copy => self.copy(source, sink, &mut scratch.buffer)?,
+                Method::Splice => self.splice(source, scratch).map_err(FlowError::Source)?,
             }
         } else {
             self.give(sink, &mut scratch.pipes).map_err(FlowError::Sink)?;
         }
-        Ok(Step::More)
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Gives the sink some of what is held.
@@ -188,7 +172,7 @@ impl<P: Conduit> Flow<P> {
                 given
             }
             Held::Piped { pipe, length } => {
-                let given = sink.drain(pipe, *length)?;
+                let given = sink.splice_from(pipe, *length)?;
                 *length -= given;
                 if *length == 0
                     && let Held::Piped { pipe, .. } = mem::replace(&mut self.held, Held::Nothing)
@@ -202,7 +186,7 @@ impl<P: Conduit> Flow<P> {
         Ok(())
     }
 
-    /// Reads once and writes what the sink takes at once; the rest is held.
+    /// Reads once, and writes what the sink takes of it; the rest is held.
     fn copy<S: Stream>(
         &mut self,
         source: &Socket<S>,
@@ -215,12 +199,12 @@ impl<P: Conduit> Flow<P> {
             return Ok(());
         }
         if read >= buffer.len() / 2 {
-            self.way = Way::Splice;
+            self.method = Method::Splice;
         }
         self.source_ended = read < buffer.len() && source.ends_with_short_read();
         let bytes = &buffer[..read];
         let written =
-            if self.source_ended { sink.write_before_end(bytes) } else { sink.write(bytes) };
+            if self.source_ended { sink.write_before_fin(bytes) } else { sink.write(bytes) };
         let written = match written {
             Ok(written) => written,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
@@ -233,34 +217,34 @@ impl<P: Conduit> Flow<P> {
         Ok(())
     }
 
-    /// Fills an empty pipe from the source. The pipe is borrowed only while the source has bytes.
+    /// Fills an empty pipe from the source. A pipe is taken only while the source has bytes.
     fn splice<S: Stream<Pipe = P>>(
         &mut self,
         source: &Socket<S>,
         scratch: &mut Scratch<P>,
     ) -> io::Result<()> {
-        if !source.may_have_more() {
+        if !source.is_readable() {
             return Err(ErrorKind::WouldBlock.into());
         }
-        if source.is_marked() {
-            self.way = Way::Copy;
+        if source.has_urgent() {
+            self.method = Method::Copy;
             return Ok(());
         }
         let Ok(pipe) = scratch.pipes.take() else {
-            // Out of descriptors or pipe memory: copying needs neither.
-            self.way = Way::Copy;
+            // Descriptors or pipe memory have run out; copying needs neither.
+            self.method = Method::Copy;
             return Ok(());
         };
         // The pipe is empty, so `WouldBlock` can only mean that the source is.
-        match source.fill(&pipe) {
-            // The end, or an urgent byte that came just now: a read tells.
+        match source.splice_into(&pipe) {
+            // The end, or an urgent byte that has just arrived: a read tells.
             Ok(0) => {
-                self.way = Way::Copy;
+                self.method = Method::Copy;
                 scratch.pipes.put_back(pipe);
             }
             Ok(length) => {
                 if length < scratch.buffer.len() / 2 {
-                    self.way = Way::Copy;
+                    self.method = Method::Copy;
                 }
                 self.held = Held::Piped { pipe, length };
             }

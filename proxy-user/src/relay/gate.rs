@@ -1,10 +1,10 @@
-//! Holds back a client's first payload until it is known not to begin with a header that is refused:
-//! a second one, or one by which an untrusted client, silent until the server has spoken, would pass
-//! for another.
+//! Holds back a client's first payload until it is known not to begin with a header that is refused: a
+//! second one, or one by which an untrusted client, silent until the server has spoken, would pass for
+//! another.
 //!
-//! The bytes are looked at where they are, in the socket, so nothing is taken out of it, and the
-//! upstream can speak meanwhile. No look passes an urgent byte: where one is among the first of what
-//! could be a header, nothing is released before the end.
+//! The bytes are examined where they are, in the socket's buffer (`MSG_PEEK`), so nothing is taken out of
+//! it and the upstream can speak meanwhile. Peeking stops at an urgent byte: if there is one among the
+//! first bytes of what could be a header, nothing passes before the end of data.
 
 use std::io::ErrorKind;
 
@@ -14,64 +14,52 @@ use super::stream::Socket;
 use crate::header::SignatureMatch;
 use crate::sys::socket;
 
-/// As many bytes as decide it: the longer signature's.
+/// How many bytes decide it: as many as the longer signature has.
 const ENOUGH: usize = 12;
 
-/// What a header is refused for, and how many bytes have been looked at.
+/// What a header is refused for, and how many bytes have been examined.
 #[derive(Clone, Copy, Debug)]
 pub struct Gate {
     reason: Reason,
     seen: usize,
 }
 
-/// What was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
-    /// It could still become a header.
-    Closed,
-    /// It is payload.
-    Open,
-    /// It is a header, refused for this reason.
-    Header(Reason),
-    /// The connection has failed.
-    Failed,
-}
-
 impl Gate {
-    /// Nothing seen yet. A complete signature is refused for `reason`.
+    /// A closed gate. A complete signature is refused for `reason`.
     pub const fn against(reason: Reason) -> Self {
         Self { reason, seen: 0 }
     }
 
-    /// Looks at what is there.
-    pub fn look(&mut self, client: &Socket) -> Look {
-        if !client.may_have_more() {
-            return Look::Closed;
+    /// Examines the client's bytes. Whether they are payload and may pass; they could still become a
+    /// header if not. Fails if they are one, or if the connection has failed.
+    pub fn opens(&mut self, client: &Socket) -> Result<bool, Reason> {
+        if !client.is_readable() {
+            return Ok(false);
         }
         let mut bytes = [0; ENOUGH];
         match socket::peek(client.get(), &mut bytes) {
             // What has ended can no longer become a header.
-            Ok(length) if length <= self.seen && client.has_ended() => return Look::Open,
-            Ok(0) => return Look::Open,
-            // The bytes that were seen already are no news: wait for more.
+            Ok(length) if length <= self.seen && client.has_ended() => return Ok(true),
+            Ok(0) => return Ok(true),
+            // These bytes are known already; wait for more.
             Ok(length) if length <= self.seen => {
-                client.await_more();
-                return Look::Closed;
+                client.clear_readable();
+                return Ok(false);
             }
             Ok(length) => self.seen = length,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                client.await_more();
-                return Look::Closed;
+                client.clear_readable();
+                return Ok(false);
             }
-            Err(_) => return Look::Failed,
+            Err(_) => return Err(Reason::ClientReset),
         }
         match SignatureMatch::of(&bytes[..self.seen]) {
-            SignatureMatch::Complete(_) => Look::Header(self.reason),
-            SignatureMatch::Mismatch => Look::Open,
-            SignatureMatch::Partial if client.has_ended() => Look::Open,
+            SignatureMatch::Complete(_) => Err(self.reason),
+            SignatureMatch::Mismatch => Ok(true),
+            SignatureMatch::Partial if client.has_ended() => Ok(true),
             SignatureMatch::Partial => {
-                client.await_more();
-                Look::Closed
+                client.clear_readable();
+                Ok(false)
             }
         }
     }

@@ -1,7 +1,8 @@
-//! Which addresses of upstreams fail. Workers note each failure to reach one, and the next success; of an
-//! address that works nothing is kept, and a connection to it costs one look at a number.
+//! Passive health checks: which addresses of upstreams fail. Workers report each failure to reach one, and
+//! the next success. Nothing is kept about an address that works, and a connection to it costs one load of
+//! an atomic number.
 //!
-//! What is noted is a suspicion only. A client can have connections fail that others' would not, so an
+//! These are suspicions only. A client can make connections fail that would succeed for others, so an
 //! address among [`Health::suspects`] has to be tried once more before it is taken for down.
 
 use std::collections::HashMap;
@@ -14,17 +15,16 @@ use proxy_common::Reason;
 
 use crate::address::UpstreamAddr;
 
-/// Failures in a row that make a suspect.
+/// How many failures in a row make a suspect.
 const FAILURES: u32 = 3;
-/// For how long there must not have been a success.
+/// For how long there must have been no success.
 const UNREACHED: Duration = Duration::from_secs(1);
-/// A failure that is so old, and was not the third, says nothing any more.
+/// After how long fewer failures than that are forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(60);
-/// Addresses that are known to fail at once. With the original destination as upstream it is clients
-/// who choose them.
-const MOST: usize = 1 << 10;
+/// How many addresses are remembered. With the original destination as upstream, clients choose them.
+const MAX_ADDRESSES: usize = 1 << 10;
 
-/// The addresses that fail; all workers share them.
+/// The addresses that fail, shared by all workers.
 #[derive(Debug, Default)]
 pub struct Health {
     count: AtomicUsize,
@@ -34,29 +34,29 @@ pub struct Health {
 /// An address that could not be reached the last time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failing {
-    /// So often, without a success in between.
+    /// How often it has failed without a success in between.
     failures: u32,
-    /// When that began.
+    /// When it first failed.
     since: Instant,
-    /// When it last happened to a connection.
+    /// When it last failed.
     pub last: Instant,
-    /// Why.
+    /// Why it last failed.
     pub why: Reason,
-    /// Whether the last one was made from a client's address, which may be the reason.
-    pub is_clients: bool,
+    /// Whether the last attempt came from the client's address, which may be the reason.
+    pub as_client: bool,
 }
 
 impl Health {
     /// A connection to the address could not be made.
-    pub fn failed(&self, address: UpstreamAddr, why: Reason, is_clients: bool, now: Instant) {
+    pub fn failed(&self, address: UpstreamAddr, why: Reason, as_client: bool, now: Instant) {
         let mut failing = self.lock();
-        if failing.len() >= MOST && !failing.contains_key(&address) {
+        if failing.len() >= MAX_ADDRESSES && !failing.contains_key(&address) {
             return;
         }
-        let first = Failing { failures: 0, since: now, last: now, why, is_clients };
+        let first = Failing { failures: 0, since: now, last: now, why, as_client };
         let entry = failing.entry(address).or_insert(first);
         let failures = entry.failures.saturating_add(1);
-        *entry = Failing { failures, last: now, why, is_clients, ..*entry };
+        *entry = Failing { failures, last: now, why, as_client, ..*entry };
         self.count.store(failing.len(), Ordering::Relaxed);
     }
 
@@ -88,9 +88,9 @@ impl Health {
     }
 }
 
-/// Whether an error of connecting says something of the other end or the way to it, rather than of us:
-/// want of ports, files, memory or rights is nobody else's fault.
-pub fn is_upstreams(error: &io::Error) -> bool {
+/// Whether an error of connecting is about the other end or the way to it, rather than about us: a lack of
+/// ports, files, memory or rights is nobody else's fault.
+pub fn is_upstream_fault(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::ConnectionRefused
@@ -124,11 +124,11 @@ mod tests {
         assert!(health.suspects(now).is_empty(), "a burst is not a second");
         let suspects = health.suspects(now + UNREACHED);
         assert_eq!(suspects[&address(1)].why, Reason::UpstreamTimeout);
-        assert!(!suspects.contains_key(&address(2)), "its neighbour has done nothing");
+        assert!(!suspects.contains_key(&address(2)), "another port is another address");
     }
 
     #[test]
-    fn a_success_wipes_the_slate() {
+    fn a_success_clears_the_failures() {
         let (health, now) = (Health::default(), Instant::now());
         for _ in 0..2 {
             (0..2).for_each(|_| health.failed(address(1), REFUSED, false, now));
@@ -151,17 +151,17 @@ mod tests {
     }
 
     #[test]
-    fn clients_who_choose_addresses_do_not_fill_the_memory() {
+    fn memory_is_bounded_whatever_addresses_clients_choose() {
         let (health, now) = (Health::default(), Instant::now());
         for port in 1..=2000 {
             (0..3).for_each(|_| health.failed(address(port), REFUSED, false, now));
         }
-        assert_eq!(health.suspects(now + UNREACHED).len(), MOST);
+        assert_eq!(health.suspects(now + UNREACHED).len(), MAX_ADDRESSES);
     }
 
     #[test]
-    fn what_we_lack_ourselves_is_not_the_upstreams_fault() {
-        let is = |code: Errno| is_upstreams(&io::Error::from(code));
+    fn what_we_lack_ourselves_is_no_fault_of_the_upstream() {
+        let is = |code: Errno| is_upstream_fault(&io::Error::from(code));
         for code in [Errno::ECONNREFUSED, Errno::ETIMEDOUT, Errno::EHOSTUNREACH, Errno::ENETUNREACH]
         {
             assert!(is(code), "{code}");

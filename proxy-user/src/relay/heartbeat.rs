@@ -1,13 +1,13 @@
-//! Whether workers still come round. Each is asked through its mailbox once a second, and answers by
-//! looking into it; one that waits for events does so at once. So nothing is asked of traffic, and a
-//! worker that hangs in a call or turns in a loop is seen all the same.
+//! Detects workers that hang. Each is pinged through its mailbox once a second, and answers by reading it;
+//! a worker that waits for events does so at once. So no traffic is needed to find a worker that is stuck
+//! in a system call or in a loop.
 
 use std::time::{Duration, Instant};
 
 use super::mailbox::Mailbox;
 use crate::config::times::MISSED_BEATS;
 
-/// A worker that does not come round.
+/// A worker that does not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stalled {
     /// Its number.
@@ -16,7 +16,7 @@ pub struct Stalled {
     pub duration: Duration,
 }
 
-/// What is known of one worker.
+/// The pings of one worker.
 #[derive(Debug)]
 pub struct Heartbeat {
     asked: Instant,
@@ -24,12 +24,12 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Of a worker that is about to begin.
+    /// Of a worker that is about to start.
     pub fn new() -> Self {
         Self { asked: Instant::now(), misses: 0 }
     }
 
-    /// To be called once a second.
+    /// Checks the last ping and sends the next; to be called once a second.
     pub fn check(&mut self, worker: usize, mailbox: &Mailbox) {
         if mailbox.is_pinged() {
             self.misses += 1;
@@ -50,7 +50,7 @@ impl Heartbeat {
         }
     }
 
-    /// How long the worker has not come round, if that is too long.
+    /// How long the worker has not answered, if that is too long.
     pub fn stalled(&self, worker: usize, mailbox: &Mailbox) -> Option<Stalled> {
         let is_stalled = self.misses >= MISSED_BEATS && mailbox.is_pinged();
         is_stalled.then(|| Stalled { worker, duration: self.asked.elapsed() })
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_answers_is_alive_and_who_does_not_is_stalled() {
+    fn a_worker_that_does_not_answer_is_stalled() {
         let (mailbox, mut heartbeat) = (Mailbox::new().unwrap(), Heartbeat::new());
         for _ in 0..5 {
             heartbeat.check(0, &mailbox);
@@ -71,13 +71,13 @@ mod tests {
         }
         heartbeat.check(0, &mailbox);
         heartbeat.check(0, &mailbox);
-        assert_eq!(heartbeat.stalled(0, &mailbox), None, "one look may come early");
+        assert_eq!(heartbeat.stalled(0, &mailbox), None, "one check may come early");
         heartbeat.check(0, &mailbox);
         assert!(heartbeat.stalled(0, &mailbox).is_some());
         mailbox.receive();
-        assert_eq!(heartbeat.stalled(0, &mailbox), None, "it has come round, if late");
+        assert_eq!(heartbeat.stalled(0, &mailbox), None, "it has answered, if late");
         heartbeat.check(0, &mailbox);
         heartbeat.check(0, &mailbox);
-        assert_eq!(heartbeat.stalled(0, &mailbox), None, "it counts anew");
+        assert_eq!(heartbeat.stalled(0, &mailbox), None, "counting begins again");
     }
 }

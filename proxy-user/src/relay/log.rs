@@ -1,89 +1,20 @@
-//! One line for each connection at debug; at info, those that were refused or broke, and of these
-//! only so many a second: a flood of them must not become a flood of lines.
+//! The log of connections: at level debug, a line for each; at level info, a line for each that was
+//! refused or cut short, but only a few per second, so that a flood of them is no flood of lines.
 
 use std::cell::Cell;
-use std::fmt;
 use std::time::{Duration, Instant};
 
-use proxy_common::Reason;
 use tracing::Level;
 
+use super::record::Record;
 use super::tally::Outcome;
-use crate::address::{OriginalDst, PeerAddr, UpstreamAddr};
 use crate::config::settings::Rule;
 use crate::header::{ONE_SEGMENT, Origin};
 
-/// Lines a second and worker.
+/// How many lines a worker writes per second.
 const LINES: u32 = 5;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// What is known of a connection at its end.
-#[derive(Debug)]
-pub struct Ended {
-    peer: PeerAddr,
-    destination: OriginalDst,
-    /// What the upstream was told.
-    pub origin: Option<Origin>,
-    /// Where it went.
-    pub upstream: Option<UpstreamAddr>,
-    /// Payload bytes from the client and to it.
-    pub bytes: (u64, u64),
-    /// What the upstream was told as the connection's name.
-    pub unique_id: Option<String>,
-    /// The first bytes of one that was refused for them; apart, since most are not.
-    pub first_bytes: Option<Box<FirstBytes>>,
-}
-
-impl Ended {
-    /// A connection of which only its ends are known.
-    pub const fn new(peer: PeerAddr, destination: OriginalDst) -> Self {
-        Self {
-            peer,
-            destination,
-            origin: None,
-            upstream: None,
-            bytes: (0, 0),
-            unique_id: None,
-            first_bytes: None,
-        }
-    }
-}
-
-/// As many of a connection's first bytes as a line has room for, in the hex that `foreword decode`
-/// takes.
-#[derive(Clone, Copy)]
-pub struct FirstBytes {
-    bytes: [u8; Self::HEADER],
-    length: usize,
-}
-
-impl FirstBytes {
-    /// Of a header: enough for any v1 line, and for a v2 header's addresses.
-    const HEADER: usize = 107;
-    /// Of payload: enough to tell the protocol, too little for what it says.
-    const PAYLOAD: usize = 16;
-    /// Of bytes for which a connection was refused; `None` if there are none.
-    pub fn of(read: &[u8], reason: Reason) -> Option<Box<Self>> {
-        let room = if reason == Reason::NoHeader { Self::PAYLOAD } else { Self::HEADER };
-        let length = read.len().min(room);
-        let mut bytes = [0; Self::HEADER];
-        bytes[..length].copy_from_slice(&read[..length]);
-        (length > 0).then(|| Box::new(Self { bytes, length }))
-    }
-}
-
-impl fmt::Display for FirstBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.bytes[..self.length].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for FirstBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// A worker's log of its connections.
 #[derive(Debug)]
@@ -95,7 +26,7 @@ pub struct Log {
     long_headers: Reminder,
 }
 
-/// Something that is said once a minute at most, however often it happens.
+/// A warning that is repeated once a minute at most, however often its cause occurs.
 #[derive(Debug, Default)]
 struct Reminder(Cell<Option<Instant>>);
 
@@ -122,15 +53,15 @@ impl Default for Log {
 }
 
 impl Log {
-    /// Logs a connection that is over.
-    pub fn ended(&self, ended: &Ended, outcome: Outcome, age: Duration) {
+    /// Writes the record of a connection that is over.
+    pub fn write(&self, record: &Record, outcome: Outcome, age: Duration) {
         let left_out = match outcome {
             Outcome::Refused(_) if self.may_write() => self.left_out.take(),
             Outcome::Refused(_) => return self.left_out.set(self.left_out.get() + 1),
             _ if !tracing::enabled!(Level::DEBUG) => return,
             _ => 0,
         };
-        let Ended { peer, destination, upstream, bytes, origin, unique_id, first_bytes } = ended;
+        let Record { peer, destination, upstream, bytes, origin, unique_id, first_bytes } = record;
         let client = match origin {
             Some(Origin::Proxied(endpoints)) => endpoints.client.to_string(),
             Some(Origin::Local) => "the load balancer itself".to_owned(),
@@ -151,7 +82,7 @@ impl Log {
         }
     }
 
-    /// Says what to do when ports have run out, now and then.
+    /// Warns that local ports have run out, and says what to do.
     pub fn no_local_port(&self, rule: &Rule) {
         if self.no_ports.is_due() {
             tracing::warn!(
@@ -164,7 +95,7 @@ impl Log {
         }
     }
 
-    /// Says that an upstream is told a header of this length, and what to do if it minds.
+    /// Warns that an upstream gets a header of this length, and says what to do if it cannot take it.
     pub fn long_header(&self, rule: &Rule, length: usize) {
         if self.long_headers.is_due() {
             tracing::warn!(
@@ -177,7 +108,7 @@ impl Log {
         }
     }
 
-    /// Whether another line fits into this second.
+    /// Whether another line may be written in this second.
     fn may_write(&self) -> bool {
         if self.since.get().elapsed() >= SECOND {
             self.since.set(Instant::now());
@@ -191,17 +122,6 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn payload_is_shown_only_so_far() {
-        let bytes = [0xab; 200];
-        let shown = |reason| FirstBytes::of(&bytes, reason).unwrap().to_string();
-        assert_eq!(shown(Reason::NoHeader), "ab".repeat(16));
-        assert_eq!(shown(Reason::V1Port), "ab".repeat(107));
-        let some = FirstBytes::of(b"PROXY", Reason::HeaderTimeout).unwrap();
-        assert_eq!(some.to_string(), "50524f5859");
-        assert!(FirstBytes::of(b"", Reason::HeaderTimeout).is_none());
-    }
 
     #[test]
     fn a_flood_is_only_so_many_lines() {

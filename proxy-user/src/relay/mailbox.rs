@@ -9,7 +9,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::open_connection::OpenConnection;
-use super::rule_stats::ActiveRule;
+use super::rules::ActiveRule;
 use crate::sys::poll::Waker;
 
 /// Something for a worker to do.

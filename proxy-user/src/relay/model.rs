@@ -1,8 +1,8 @@
-//! The transfer against a model of the kernel: short reads and writes, full and empty buffers, ends
-//! and resets in every message, and each byte compared.
+//! Tests transfers against a model of the kernel: short reads and writes, full and empty buffers, ends and
+//! resets in any order, with every byte compared.
 //!
-//! Flows, pool and what [`Socket`] remembers of edges are the real ones. What is beyond them is
-//! modelled in [`kernel`].
+//! Flows, the pool of pipes and the readiness that a [`Socket`] remembers are the real ones. What is beyond
+//! them is modelled in [`kernel`].
 
 use std::cell::RefMut;
 use std::mem;
@@ -11,18 +11,19 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proxy_common::Reason;
 
-use self::kernel::{CAPACITY, End, Kernel, OPEN_PIPES, OUT_OF_PIPES, Tank};
+use self::kernel::{CAPACITY, Kernel, ModelPipe, ModelStream, OPEN_PIPES, OUT_OF_PIPES};
 use super::flow::Scratch;
+use super::progress::Progress;
 use super::stream::Socket;
-use super::transfer::{Ending, Stand, Transfer};
+use super::transfer::{Ending, Transfer};
 
 mod kernel;
 
 /// The worker's buffer: small, so that little data meets every limit.
 const BUFFER: usize = 32;
-/// Calls of one turn that may find out that they came too early: a read and a write of each side.
-const TOO_EARLY: u32 = 4;
-/// Turns in a row that are bound to be enough for all there is.
+/// How many calls of one turn may find out that they can't succeed: a read and a write of each side.
+const SPURIOUS_CALLS: u32 = 4;
+/// How many turns in a row are certainly enough for everything that is left.
 const TURNS: usize = 1000;
 
 #[derive(Clone, Copy, Debug)]
@@ -33,39 +34,39 @@ enum Side {
 
 /// What happens next.
 #[derive(Clone, Copy, Debug)]
-enum Happening {
-    /// The peer of this side sends, and may say that the last byte is urgent.
+enum Transition {
+    /// The peer of this side sends, perhaps with an urgent byte at the end.
     Sends(Side, usize, bool),
-    /// It says that this was all.
+    /// The peer ends its direction.
     Finishes(Side),
-    /// It breaks the connection, and what it sent before may be lost with it.
+    /// The peer resets the connection, and what it sent before may be lost.
     Resets(Side, bool),
-    /// It takes some of what it was sent.
+    /// The peer takes some of what it was sent.
     Takes(Side, usize),
-    /// The worker learns what is new of this side.
+    /// The worker gets the events of this side.
     IsReported(Side),
     /// The gate opens.
     Opens,
-    /// There are no more pipes to be had, or there are again.
+    /// No more pipes can be opened, or they can again.
     LacksPipes(bool),
 }
 
 struct World {
-    ends: [Socket<End>; 2],
-    transfer: Transfer<Tank>,
-    scratch: Scratch<Tank>,
-    stand: Stand,
+    ends: [Socket<ModelStream>; 2],
+    transfer: Transfer<ModelPipe>,
+    scratch: Scratch<ModelPipe>,
+    progress: Progress<Ending>,
 }
 
 impl World {
     fn new(is_gated: bool, room: usize, grain: usize) -> Self {
         OUT_OF_PIPES.set(false);
-        let end = || Socket::new(End::new(room, grain));
+        let end = || Socket::new(ModelStream::new(room, grain));
         Self {
             ends: [end(), end()],
             transfer: Transfer::new(is_gated),
             scratch: Scratch::new(BUFFER),
-            stand: Stand::Waiting,
+            progress: Progress::Blocked,
         }
     }
 
@@ -73,63 +74,63 @@ impl World {
         self.ends[side as usize].get().kernel()
     }
 
-    fn happens(&mut self, happening: Happening) {
-        match happening {
-            Happening::Sends(side, count, urgent) => {
+    fn apply(&mut self, transition: Transition) {
+        match transition {
+            Transition::Sends(side, count, urgent) => {
                 let mut kernel = self.kernel(side);
                 // No two bytes near each other are alike, nor are those of the two directions.
                 let first = kernel.sent.len() + 100 * side as usize;
                 let bytes = (0..=250_u8).cycle().skip(first % 251).take(count);
                 kernel.sends(bytes, urgent);
             }
-            Happening::Finishes(side) => self.kernel(side).finishes(),
-            Happening::Resets(side, loses) => self.kernel(side).resets(loses),
-            Happening::Takes(side, count) => self.kernel(side).takes(count),
-            Happening::IsReported(side) => self.is_reported(side),
-            Happening::Opens if self.transfer.is_gated() => {
+            Transition::Finishes(side) => self.kernel(side).finishes(),
+            Transition::Resets(side, loses) => self.kernel(side).resets(loses),
+            Transition::Takes(side, count) => self.kernel(side).takes(count),
+            Transition::IsReported(side) => self.is_reported(side),
+            Transition::Opens if self.transfer.is_gated() => {
                 self.transfer.open_gate();
                 self.goes_on();
             }
-            Happening::Opens => {}
-            Happening::LacksPipes(lacks) => OUT_OF_PIPES.set(lacks),
+            Transition::Opens => {}
+            Transition::LacksPipes(lacks) => OUT_OF_PIPES.set(lacks),
         }
     }
 
     fn is_reported(&mut self, side: Side) {
         let Some(event) = self.kernel(side).report() else { return };
-        self.ends[side as usize].notice(event);
+        self.ends[side as usize].on_event(event);
         self.goes_on();
     }
 
-    /// What a worker does once it has learned something.
+    /// What a worker does after an event.
     fn goes_on(&mut self) {
-        if matches!(self.stand, Stand::Over(_)) {
+        if matches!(self.progress, Progress::Done(_)) {
             return;
         }
         for _ in 0..TURNS {
             let [client, upstream] = &self.ends;
-            self.scratch.work.begin_part();
-            self.stand = self.transfer.advance(client, upstream, &mut self.scratch);
+            self.scratch.budget.reset();
+            self.progress = self.transfer.advance(client, upstream, &mut self.scratch);
             let sides = [Side::Client, Side::Upstream];
-            let too_early: u32 =
-                sides.map(|side| mem::take(&mut self.kernel(side).too_early)).iter().sum();
-            assert!(too_early <= TOO_EARLY, "{too_early} calls for nothing");
-            if self.stand != Stand::Busy {
+            let spurious_calls: u32 =
+                sides.map(|side| mem::take(&mut self.kernel(side).spurious_calls)).iter().sum();
+            assert!(spurious_calls <= SPURIOUS_CALLS, "{spurious_calls} calls that can't succeed");
+            if self.progress != Progress::Yielded {
                 return;
             }
         }
-        panic!("it is busy for ever");
+        panic!("it never stops");
     }
 
-    /// Holds at any moment.
+    /// Checks what holds at any moment.
     fn check(&self) {
         let (client, upstream) = (self.kernel(Side::Client), self.kernel(Side::Upstream));
         for (from, to) in [(&client, &upstream), (&upstream, &client)] {
             assert!(from.sent.starts_with(&to.received), "{:?} of {:?}", to.received, from.sent);
             let is_whole = from.has_finished && to.received.len() == from.sent.len();
-            assert!(!to.is_ended || is_whole, "an end before its time");
-            let is_over = to.is_ended || to.is_reset || matches!(self.stand, Stand::Over(_));
-            assert!(!to.awaits_end || is_over, "bytes wait for an end that does not come");
+            assert!(!to.is_ended || is_whole, "an end too early");
+            let is_over = to.is_ended || to.is_reset || matches!(self.progress, Progress::Done(_));
+            assert!(!to.awaits_end || is_over, "bytes wait for an end that never comes");
         }
         let moved = (upstream.received.len() as u64, client.received.len() as u64);
         assert_eq!(self.transfer.moved(), moved);
@@ -138,19 +139,19 @@ impl World {
         }
     }
 
-    /// Nothing holds it up any more.
+    /// Removes every obstacle.
     fn becomes_free(&mut self) {
         OUT_OF_PIPES.set(false);
         self.goes_on();
-        self.happens(Happening::Opens);
+        self.apply(Transition::Opens);
     }
 
-    /// Both peers take what there is for them, while neither ends. Nothing may be left behind.
+    /// Both peers take what there is for them, and neither ends. Nothing may be left behind.
     fn comes_to_rest(&mut self) {
         for _ in 0..TURNS {
             for side in [Side::Client, Side::Upstream] {
-                self.happens(Happening::Takes(side, 7));
-                self.happens(Happening::IsReported(side));
+                self.apply(Transition::Takes(side, 7));
+                self.apply(Transition::IsReported(side));
             }
             self.check();
         }
@@ -161,18 +162,18 @@ impl World {
         }
     }
 
-    /// Both peers come to their ends. Then it has to be over.
+    /// Both peers end. Then the transfer has to end.
     fn settles(&mut self) -> Ending {
         for side in [Side::Client, Side::Upstream] {
-            self.happens(Happening::Finishes(side));
+            self.apply(Transition::Finishes(side));
         }
         for _ in 0..TURNS {
             for side in [Side::Client, Side::Upstream] {
-                self.happens(Happening::Takes(side, 7));
-                self.happens(Happening::IsReported(side));
+                self.apply(Transition::Takes(side, 7));
+                self.apply(Transition::IsReported(side));
             }
             self.check();
-            if let Stand::Over(ending) = self.stand {
+            if let Progress::Done(ending) = self.progress {
                 return ending;
             }
         }
@@ -204,17 +205,17 @@ impl World {
     }
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
+fn transition() -> impl Strategy<Value = Transition> {
     let side = || prop_oneof![Just(Side::Client), Just(Side::Upstream)];
     prop_oneof![
         30 => (side(), 1..150_usize, prop::bool::weighted(0.1))
-            .prop_map(|(side, count, urgent)| Happening::Sends(side, count, urgent)),
-        20 => (side(), 1..100_usize).prop_map(|(side, count)| Happening::Takes(side, count)),
-        30 => side().prop_map(Happening::IsReported),
-        2 => side().prop_map(Happening::Finishes),
-        1 => (side(), any::<bool>()).prop_map(|(side, loses)| Happening::Resets(side, loses)),
-        2 => Just(Happening::Opens),
-        3 => any::<bool>().prop_map(Happening::LacksPipes),
+            .prop_map(|(side, count, urgent)| Transition::Sends(side, count, urgent)),
+        20 => (side(), 1..100_usize).prop_map(|(side, count)| Transition::Takes(side, count)),
+        30 => side().prop_map(Transition::IsReported),
+        2 => side().prop_map(Transition::Finishes),
+        1 => (side(), any::<bool>()).prop_map(|(side, loses)| Transition::Resets(side, loses)),
+        2 => Just(Transition::Opens),
+        3 => any::<bool>().prop_map(Transition::LacksPipes),
     ]
 }
 
@@ -227,12 +228,12 @@ proptest! {
         rests in any::<bool>(),
         room in 0..100_usize,
         grain in 1..=CAPACITY,
-        happenings in vec(happening(), 0..100),
+        transitions in vec(transition(), 0..100),
     ) {
         let mut world = World::new(is_gated, room, grain);
         world.goes_on();
-        for happening in happenings {
-            world.happens(happening);
+        for transition in transitions {
+            world.apply(transition);
             world.check();
         }
         world.becomes_free();

@@ -1,4 +1,4 @@
-//! A connection that is open, as it stands at one moment: for people to look at.
+//! A connection that is open, as it is at one moment: for people to look at.
 
 use std::time::Duration;
 
@@ -11,36 +11,36 @@ pub struct OpenConnection {
     pub rule: String,
     /// Who connected.
     pub peer: PeerAddr,
-    /// Who the upstream is told has connected; `None`: that is not known yet, or nobody.
+    /// The client that the upstream is told about; `None`: it is not known yet, or there is none.
     pub client: Option<ClientAddr>,
     /// To what.
     pub destination: OriginalDst,
-    /// Where it goes.
+    /// The upstream's address.
     pub upstream: Option<UpstreamAddr>,
     /// Payload bytes from the client and to it.
     pub bytes: (u64, u64),
-    /// Since it was accepted.
+    /// The time since it was accepted.
     pub age: Duration,
-    /// How far it is.
+    /// The stage that it is in.
     pub stage: Stage,
 }
 
-/// How far a connection is.
+/// A stage in a connection's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// Its first bytes are waited for.
-    Opening,
-    /// Its upstream is.
+    /// Its first bytes are awaited.
+    ReadingHeader,
+    /// Its upstream is being connected to.
     Connecting,
     /// Bytes go both ways.
     Relaying,
 }
 
 impl Stage {
-    /// The word for it.
+    /// The word for it in reports.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::Opening => "opening",
+            Self::ReadingHeader => "opening",
             Self::Connecting => "connecting",
             Self::Relaying => "relaying",
         }

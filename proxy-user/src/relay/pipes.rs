@@ -1,19 +1,19 @@
-//! A worker's spare pipes. Opening one costs more than most connections; holding one for each
-//! idle connection costs descriptors and memory. So a connection borrows one while it moves bulk.
+//! A worker's pool of pipes. Opening a pipe costs more than most connections, and one for each idle
+//! connection would cost descriptors and memory. So a flow takes one while it moves bulk data.
 
 use std::io;
 
-use super::stream::Conduit;
+use super::stream::PipeLike;
 
-/// Spare pipes that a worker keeps open; more are closed when they come back.
+/// How many pipes a worker keeps open; more are closed when they are put back.
 const SPARE: usize = 256;
 
 /// The pool. Every pipe in it is empty.
 #[derive(Debug)]
 pub struct Pipes<P>(Vec<P>);
 
-impl<P: Conduit> Pipes<P> {
-    /// A pool without a pipe.
+impl<P: PipeLike> Pipes<P> {
+    /// An empty pool.
     pub const fn new() -> Self {
         Self(Vec::new())
     }
@@ -23,7 +23,7 @@ impl<P: Conduit> Pipes<P> {
         self.0.pop().map_or_else(P::open, Ok)
     }
 
-    /// Takes back an empty pipe. One with bytes left in it must be dropped instead.
+    /// Puts back an empty pipe. A pipe with bytes left in it must be dropped instead.
     pub fn put_back(&mut self, pipe: P) {
         if self.0.len() < SPARE {
             self.0.push(pipe);

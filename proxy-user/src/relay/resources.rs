@@ -1,4 +1,4 @@
-//! What a worker lends to the session whose turn it is.
+//! What a worker has only one of, and lends to the session whose turn it is.
 
 use std::sync::Arc;
 
@@ -11,42 +11,43 @@ use super::flow::{BUFFER, Scratch};
 use super::health::Health;
 use super::log::Log;
 use super::pods::Pods;
-use super::rule_stats::Rules;
+use super::rules::Rules;
 use super::tally::Tally;
+use super::token::SessionKey;
 use super::unique_id::UniqueIds;
 use crate::sys::poll::Poller;
 
-/// A worker's resources: one of each, for all of its sessions.
+/// A worker's resources, shared by its sessions.
 #[derive(Debug)]
 pub struct Resources {
-    /// The rules that new connections are served by.
+    /// The rules for new connections.
     pub rules: Rules,
-    /// Where upstream sockets come from.
+    /// Connects to upstreams.
     pub dialer: Dialer,
-    /// Buffer and pipes.
+    /// The buffer, the pipes and the budget of the current round.
     pub scratch: Scratch,
-    /// Where sockets are watched.
+    /// Reports events of sockets.
     pub poller: Poller,
     /// The time.
     pub clock: Clock,
-    /// Counters of connections that no rule wants.
+    /// Counters of connections that match no rule.
     pub unmatched: Arc<Tally>,
-    /// Names for connections.
+    /// Makes unique ids for connections.
     pub unique_ids: UniqueIds,
     /// The log of connections.
     pub log: Log,
-    /// How many connections there may be.
+    /// The limits of connections and memory.
     pub admission: Arc<Admission>,
-    /// The connections of the node's own pods.
+    /// Knows the connections of the node's own pods.
     pub pods: Pods,
     /// Which addresses of upstreams fail.
     pub health: Arc<Health>,
-    /// Which of the workers it is.
+    /// The worker's number.
     pub number: usize,
 }
 
 impl Resources {
-    /// One without connections and rules.
+    /// For a worker without connections and rules.
     pub fn new(
         number: usize,
         dialer: Dialer,
@@ -72,11 +73,11 @@ impl Resources {
     }
 }
 
-/// What a session acts with while it is its turn.
+/// What a session has at its disposal in its turn.
 #[derive(Debug)]
 pub struct Context<'a> {
     /// Its worker's resources.
     pub resources: &'a mut Resources,
-    /// The key by which it knows the session.
-    pub key: usize,
+    /// The session's own key.
+    pub key: SessionKey,
 }

@@ -1,134 +1,65 @@
-//! Rules with their counters. A counter belongs to a rule's name and a worker: it goes on when the
-//! rule is changed, and is kept when it is gone ([`former`]), so that no sum ever shrinks.
+//! The counters of rules. They belong to a rule's name and a worker: they go on when the rule is changed,
+//! and are kept when it is gone ([`former`]), so that no sum ever shrinks.
 
 mod former;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use self::former::{Former, Gone};
-use super::addresses::{Addresses, Candidates};
+use super::addresses::Addresses;
+use super::rules::{ActiveRule, SharedUsage};
 use super::tally::{Counts, Tally};
-use crate::address::{OriginalDst, PeerAddr, UpstreamAddr};
+use crate::address::UpstreamAddr;
 use crate::config::Settings;
-use crate::config::settings::{Rule, UpstreamAddress, UpstreamName};
+use crate::config::settings::{Rule, UpstreamName};
 use crate::policy::cutover::HeaderUsage;
 
-/// A rule, as one worker serves it.
-#[derive(Debug)]
-pub struct ActiveRule {
-    /// The rule. Each worker has a copy of its own.
-    pub rule: Rule,
-    /// Its counters, which only that worker writes.
-    pub tally: Arc<Tally>,
-    /// Who sent a header, and who did not.
-    pub usage: Arc<SharedUsage>,
-    /// The addresses of its upstream's name, if it has one.
-    pub addresses: Option<Arc<Addresses>>,
-}
-
-impl ActiveRule {
-    /// Where a connection to this destination is to go.
-    pub fn candidates(&self, destination: OriginalDst, now: Instant) -> Candidates {
-        match (&self.addresses, &self.rule.upstream.address) {
-            (Some(addresses), _) => addresses.candidates(now),
-            (None, UpstreamAddress::Fixed(address)) => Candidates::One(*address),
-            (None, _) => Candidates::One(UpstreamAddr::from(destination)),
-        }
-    }
-}
-
-/// What one worker notes and others read. Nobody waits for it but for the time that a reader takes
-/// to copy it.
-#[derive(Debug)]
-pub struct SharedUsage(Mutex<HeaderUsage>);
-
-impl SharedUsage {
-    /// Notes a connection.
-    pub fn record(&self, peer: PeerAddr, has_header: bool, now: Instant) {
-        let mut usage = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        usage.record(peer.ip(), has_header, now);
-    }
-
-    fn copy(&self) -> HeaderUsage {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-/// What is kept of one rule and worker.
+/// What one worker counts for one rule.
 #[derive(Clone, Debug)]
-struct Account {
+struct WorkerEntry {
     tally: Arc<Tally>,
     usage: Arc<SharedUsage>,
 }
 
-/// What is kept of one rule, by worker.
+/// What all workers count for one rule.
 #[derive(Debug)]
-struct Accounts {
-    of_workers: Vec<Account>,
-    /// `None`: there is such a rule.
+struct RuleEntry {
+    workers: Vec<WorkerEntry>,
+    /// Since the rule was removed; `None`: it is there.
     gone: Option<Gone>,
 }
 
-impl Accounts {
+impl RuleEntry {
     fn counts(&self) -> Counts {
-        Counts::sum(self.of_workers.iter().map(|account| account.tally.as_ref()))
+        Counts::sum(self.workers.iter().map(|worker| worker.tally.as_ref()))
     }
 
     fn open(&self) -> u64 {
-        self.of_workers.iter().map(|account| account.tally.open()).sum()
+        self.workers.iter().map(|worker| worker.tally.open()).sum()
     }
 }
 
-/// Generations of rules that a connection may still be for: its first packet was let in by one,
-/// and it is accepted after the next has come.
-const GENERATIONS: usize = 8;
-
-/// The rules that a worker serves new connections by, and those before them.
-#[derive(Debug, Default)]
-pub struct Rules(VecDeque<Vec<Arc<ActiveRule>>>);
-
-impl Rules {
-    /// From now on new connections follow these.
-    pub fn replace(&mut self, rules: Vec<Arc<ActiveRule>>) {
-        self.0.push_front(rules);
-        self.0.truncate(GENERATIONS);
-    }
-
-    /// The rule for a connection, by what it was made to. If there is none any more, the
-    /// last one that there was: steering has let the connection in by it.
-    pub fn find(&self, destination: OriginalDst) -> Option<&Arc<ActiveRule>> {
-        let narrowest = |rules: &'_ Vec<Arc<ActiveRule>>| {
-            let fitting = rules
-                .iter()
-                .enumerate()
-                .filter_map(|(at, active)| Some((active.rule.narrowness(destination)?, at)));
-            fitting.max().map(|(_, at)| at)
-        };
-        self.0.iter().find_map(|rules| Some(&rules[narrowest(rules)?]))
-    }
-}
-
-/// The counters of every rule that there has been.
+/// The counters of every rule that there is or has been.
 #[derive(Debug)]
 pub struct RuleStats {
     workers: usize,
     began: Instant,
-    rules: BTreeMap<String, Accounts>,
-    /// The most rules that there have been at once.
+    rules: BTreeMap<String, RuleEntry>,
+    /// The largest number of rules at one time.
     most: usize,
     former: Former,
-    /// Connections that no rule wanted, by worker.
+    /// Counters of connections that matched no rule, by worker.
     unmatched: Vec<Arc<Tally>>,
-    /// What upstreams' names stand for, for rules that were and rules that are.
+    /// The addresses of upstreams' names, for earlier rules as well.
     names: BTreeMap<UpstreamName, Arc<Addresses>>,
 }
 
 impl RuleStats {
-    /// One for so many workers.
+    /// For so many workers.
     pub fn new(workers: usize) -> Self {
         Self {
             workers,
@@ -141,17 +72,17 @@ impl RuleStats {
         }
     }
 
-    /// The rules for a worker.
+    /// The rules of these settings with their counters, for one worker.
     pub fn activate(&mut self, settings: &Settings, worker: usize) -> Vec<Arc<ActiveRule>> {
         let active = |rule: &Rule| {
-            let Account { tally, usage } = self.account(&rule.name, worker);
+            let WorkerEntry { tally, usage } = self.entry(&rule.name, worker);
             let addresses = rule.upstream_name().map(|name| self.addresses(name));
             Arc::new(ActiveRule { rule: rule.clone(), tally, usage, addresses })
         };
         settings.rules.iter().map(active).collect()
     }
 
-    /// From now on a name stands for these addresses, for new connections of any rule.
+    /// Sets the addresses of a name, for new connections of any rule.
     pub fn set_addresses(&mut self, name: &UpstreamName, addresses: &[UpstreamAddr]) {
         self.addresses(name).change(addresses);
     }
@@ -160,105 +91,104 @@ impl RuleStats {
         Arc::clone(self.names.entry(name.clone()).or_default())
     }
 
-    /// Workers serve these rules now, and all others are gone.
+    /// Marks all rules as gone that are not in these settings, which workers apply by now.
     pub fn retire_others(&mut self, settings: &Settings) {
         self.most = self.most.max(settings.rules.len());
         let names: BTreeSet<_> = settings.rules.iter().map(|rule| rule.name.as_str()).collect();
-        for (name, accounts) in &mut self.rules {
+        for (name, entry) in &mut self.rules {
             let is_gone = !names.contains(name.as_str());
-            accounts.gone = is_gone.then(|| accounts.gone.unwrap_or_default());
+            entry.gone = is_gone.then(|| entry.gone.unwrap_or_default());
         }
     }
 
-    /// The counters of these rules were seen as they are without connections.
+    /// The counters of these rules have been read at a time when they had no open connection.
     pub fn mark_seen<'a>(&mut self, rules: impl IntoIterator<Item = &'a str>) {
         for rule in rules {
-            let gone = self.rules.get_mut(rule).and_then(|accounts| accounts.gone.as_mut());
+            let gone = self.rules.get_mut(rule).and_then(|entry| entry.gone.as_mut());
             gone.into_iter().for_each(Gone::mark_seen);
         }
     }
 
-    /// Adds up the rules that need no name any more; to be called now and then.
+    /// Adds up the counters of rules that need no name any more; to be called now and then.
     pub fn tidy(&mut self, now: Instant) {
         let mut rest: Vec<_> = Vec::new();
-        for (name, accounts) in &mut self.rules {
-            let open = accounts.open();
-            let Some(gone) = &mut accounts.gone else { continue };
-            if let Some(since) = gone.look(open, now) {
+        for (name, entry) in &mut self.rules {
+            let open = entry.open();
+            let Some(gone) = &mut entry.gone else { continue };
+            if let Some(since) = gone.update(open, now) {
                 rest.push((gone.is_done(now), since, name.clone()));
             }
         }
-        // The last ones to go stay, if there are too many.
+        // If there are too many, those that went last stay.
         rest.sort_by_key(|(is_done, since, _)| (!is_done, *since));
         let too_many = rest.len().saturating_sub(former::most(self.most));
         let done = rest.iter().filter(|(is_done, ..)| *is_done).count();
         for (_, _, name) in rest.into_iter().take(done.max(too_many)) {
-            let accounts = self.rules.remove(&name).into_iter().flat_map(|it| it.of_workers);
-            self.former.add(accounts.map(|account| account.tally));
+            let entry = self.rules.remove(&name).into_iter().flat_map(|it| it.workers);
+            self.former.add(entry.map(|worker| worker.tally));
         }
         self.former.settle();
     }
 
-    /// A worker's counters of connections that no rule wants.
+    /// A worker's counters of connections that match no rule.
     pub fn unmatched(&self, worker: usize) -> Arc<Tally> {
         Arc::clone(&self.unmatched[worker])
     }
 
-    fn account(&mut self, name: &str, worker: usize) -> Account {
+    fn entry(&mut self, name: &str, worker: usize) -> WorkerEntry {
         let (workers, began) = (self.workers, self.began);
-        let new = || Account {
+        let new = || WorkerEntry {
             tally: Arc::default(),
-            usage: Arc::new(SharedUsage(Mutex::new(HeaderUsage::new(began)))),
+            usage: Arc::new(SharedUsage::new(HeaderUsage::new(began))),
         };
         let of_rule = self.rules.entry(name.to_owned());
-        let accounts = of_rule.or_insert_with(|| Accounts {
-            of_workers: (0..workers).map(|_| new()).collect(),
+        let entry = of_rule.or_insert_with(|| RuleEntry {
+            workers: (0..workers).map(|_| new()).collect(),
             gone: None,
         });
-        accounts.of_workers[worker].clone()
+        entry.workers[worker].clone()
     }
 
-    /// The sum of everything.
+    /// The sum of all counters.
     pub fn counts(&self) -> Counts {
         let mut sum = self.former.counts().unwrap_or_default();
-        let rules = self.rules.values().flat_map(|accounts| &accounts.of_workers);
-        rules.map(|account| &account.tally).chain(&self.unmatched).for_each(|it| sum.add(it));
+        let rules = self.rules.values().flat_map(|entry| &entry.workers);
+        rules.map(|worker| &worker.tally).chain(&self.unmatched).for_each(|it| sum.add(it));
         sum
     }
 
-    /// What became of connections that no rule wanted.
+    /// The sum of connections that matched no rule.
     pub fn unmatched_counts(&self) -> Counts {
         Counts::sum(self.unmatched.iter().map(Arc::as_ref))
     }
 
-    /// What became of each rule's connections, in the order of their names.
+    /// The sums of each rule that has a name, sorted by name.
     pub fn by_rule(&self) -> impl Iterator<Item = RuleCounts<'_>> {
         let rules = self.rules.iter();
-        rules.map(|(rule, accounts)| RuleCounts { rule, counts: accounts.counts() })
+        rules.map(|(rule, entry)| RuleCounts { rule, counts: entry.counts() })
     }
 
-    /// What became of the connections of rules that are gone and have no name any more; `None`: there is
-    /// no such rule.
+    /// The sum of all rules that are gone and have no name any more; `None`: there are none.
     pub fn of_former(&self) -> Option<Counts> {
         self.former.counts()
     }
 
-    /// Who sent a rule's connections a header, and who did not.
+    /// Which sources have sent headers to a rule, and which have not.
     pub fn header_usage(&self, rule: &str) -> HeaderUsage {
         let mut all = HeaderUsage::new(self.began);
         let of_rule = self.rules.get(rule).into_iter();
-        for account in of_rule.flat_map(|accounts| &accounts.of_workers) {
-            all.merge(&account.usage.copy());
+        for worker in of_rule.flat_map(|entry| &entry.workers) {
+            all.merge(&worker.usage.copy());
         }
         all
     }
 }
 
-/// What became of a rule's connections.
+/// The counters of one rule.
 #[derive(Debug)]
 pub struct RuleCounts<'a> {
     /// The rule's name.
     pub rule: &'a str,
-    /// All workers' counters.
+    /// The sums over all workers.
     pub counts: Counts,
 }

@@ -1,4 +1,4 @@
-//! What a flow needs of a connection, and whether it is worth asking for it now.
+//! What a flow needs of a socket, and whether it is worth asking for it now.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind};
@@ -8,37 +8,37 @@ use crate::sys::pipe::Pipe;
 use crate::sys::poll::Event;
 use crate::sys::socket;
 
-/// A pipe that bytes can be left in on their way.
-pub trait Conduit: Sized {
-    /// An empty one.
+/// A pipe, or a model of one, that bytes are spliced through.
+pub trait PipeLike: Sized {
+    /// Opens an empty pipe.
     fn open() -> io::Result<Self>;
 }
 
-impl Conduit for Pipe {
+impl PipeLike for Pipe {
     fn open() -> io::Result<Self> {
         Self::open()
     }
 }
 
-/// A connection that never blocks: what can't be done now is `WouldBlock`.
+/// A socket, or a model of one, that never blocks: what can't be done now fails with `WouldBlock`.
 pub trait Stream {
-    /// What its bytes can be left in.
-    type Pipe: Conduit;
+    /// The pipes that its bytes are spliced through.
+    type Pipe: PipeLike;
 
-    /// Reads what is there; 0 is the end of data. Fewer bytes than asked for are all there are, or
-    /// all before an urgent one.
+    /// Reads what is there; 0 is the end of data. If it reads less than the buffer holds, that is all there
+    /// is, or all before an urgent byte.
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
-    /// Writes some of it.
+    /// Writes some of the bytes.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
-    /// The same with the last bytes, if the end of data follows at once.
-    fn write_before_end(&self, bytes: &[u8]) -> io::Result<usize>;
-    /// Moves some of what is there into an empty pipe, but no urgent byte, and nothing behind it: 0
-    /// is the end of data, or such a byte and the end somewhere behind it.
-    fn fill(&self, pipe: &Self::Pipe) -> io::Result<usize>;
-    /// Moves up to `length` bytes out of a pipe, which holds so many.
-    fn drain(&self, pipe: &Self::Pipe, length: usize) -> io::Result<usize>;
-    /// Says that nothing more will be written.
-    fn end(&self) -> io::Result<()>;
+    /// Writes some of the last bytes, where the end of data follows at once: both leave together.
+    fn write_before_fin(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// Moves some of what is there into an empty pipe, up to an urgent byte. 0 is the end of data, or such a
+    /// byte with the end somewhere behind it.
+    fn splice_into(&self, pipe: &Self::Pipe) -> io::Result<usize>;
+    /// Moves up to `length` bytes, as many as a pipe holds, out of it.
+    fn splice_from(&self, pipe: &Self::Pipe, length: usize) -> io::Result<usize>;
+    /// Ends our direction with a FIN.
+    fn shutdown_write(&self) -> io::Result<()>;
 }
 
 impl Stream for TcpStream {
@@ -54,48 +54,48 @@ impl Stream for TcpStream {
         io::Write::write(&mut stream, bytes)
     }
 
-    fn write_before_end(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn write_before_fin(&self, bytes: &[u8]) -> io::Result<usize> {
         socket::send_before_end(self, bytes)
     }
 
-    fn fill(&self, pipe: &Pipe) -> io::Result<usize> {
+    fn splice_into(&self, pipe: &Pipe) -> io::Result<usize> {
         pipe.fill_from(self)
     }
 
-    fn drain(&self, pipe: &Pipe, length: usize) -> io::Result<usize> {
+    fn splice_from(&self, pipe: &Pipe, length: usize) -> io::Result<usize> {
         pipe.drain_to(self, length)
     }
 
-    fn end(&self) -> io::Result<()> {
+    fn shutdown_write(&self) -> io::Result<()> {
         match self.shutdown(Shutdown::Write) {
-            // A peer that is gone already needs no end.
+            // A peer that is gone needs no FIN.
             Err(error) if error.kind() == ErrorKind::NotConnected => Ok(()),
             result => result,
         }
     }
 }
 
-/// A connection, with what the last event said of it. A call that can't succeed is not made: the
-/// kernel reports a change once, so what was seen has to be remembered.
+/// A socket with its readiness, as events have told it: the kernel reports a change once, so it has to be
+/// remembered. A call that can't succeed is not made.
 #[derive(Debug)]
 pub struct Socket<S = TcpStream> {
     stream: S,
     readable: Cell<bool>,
     writable: Cell<bool>,
-    /// Nothing will come behind what is there, so a short read says nothing.
+    /// Nothing follows what is there. A short read does not mean that the socket is empty then.
     ended: Cell<bool>,
-    /// It has failed, and may do so again before what is there is read.
+    /// The connection has failed, and may fail again before everything that is there has been read.
     failed: Cell<bool>,
-    /// An urgent byte may cut a read short, and keeps bytes from being spliced.
-    marked: Cell<bool>,
+    /// There may be an urgent byte, which cuts reads short and can't be spliced.
+    urgent: Cell<bool>,
 }
 
 impl<S> Socket<S> {
-    /// One of which nothing is known: everything is worth a try.
+    /// A socket of which nothing is known: everything is worth a try.
     pub const fn new(stream: S) -> Self {
         let (readable, writable) = (Cell::new(true), Cell::new(true));
-        let [ended, failed, marked] = [const { Cell::new(false) }; 3];
-        Self { stream, readable, writable, ended, failed, marked }
+        let [ended, failed, urgent] = [const { Cell::new(false) }; 3];
+        Self { stream, readable, writable, ended, failed, urgent }
     }
 
     /// The socket itself.
@@ -103,16 +103,16 @@ impl<S> Socket<S> {
         &self.stream
     }
 
-    /// Takes in what an event says.
-    pub fn notice(&self, event: Event) {
+    /// Remembers what an event says.
+    pub fn on_event(&self, event: Event) {
         self.readable.set(self.readable.get() || event.readable);
         self.writable.set(self.writable.get() || event.writable);
         self.ended.set(self.ended.get() || event.ended);
         self.failed.set(self.failed.get() || event.failed);
-        self.marked.set(self.marked.get() || event.urgent);
+        self.urgent.set(self.urgent.get() || event.urgent);
     }
 
-    /// Whether the peer has said that it will send no more.
+    /// Whether the peer has ended its direction.
     pub fn has_ended(&self) -> bool {
         self.ended.get()
     }
@@ -125,32 +125,32 @@ impl<S> Socket<S> {
     /// Whether the next read that is not full is the last: the peer has ended, the connection is
     /// whole, and nothing can cut the read short.
     pub fn ends_with_short_read(&self) -> bool {
-        self.ended.get() && !self.failed.get() && !self.marked.get()
+        self.ended.get() && !self.failed.get() && !self.urgent.get()
     }
 
     /// Whether there may be an urgent byte, which can only be read.
-    pub fn is_marked(&self) -> bool {
-        self.marked.get()
+    pub fn has_urgent(&self) -> bool {
+        self.urgent.get()
     }
 
-    /// What is there was looked at and left there: only more of it is news.
-    pub fn await_more(&self) {
+    /// What is there was examined and left there: nothing is read before more arrives.
+    pub fn clear_readable(&self) {
         self.readable.set(false);
     }
 
-    /// Nothing is to be written before the next event says so.
-    pub fn await_writable(&self) {
+    /// Nothing is written before the next event.
+    pub fn clear_writable(&self) {
         self.writable.set(false);
     }
 
-    /// Everything is worth a try again: there may be more than was told of.
-    pub fn try_again(&self) {
+    /// Everything is worth a try again: an event may be still to come.
+    pub fn set_ready(&self) {
         self.readable.set(true);
         self.writable.set(true);
     }
 
     /// It may have become writable.
-    pub fn try_writing(&self) {
+    pub fn set_writable(&self) {
         self.writable.set(true);
     }
 
@@ -173,7 +173,7 @@ impl<S> Socket<S> {
 
 impl<S: Stream> Socket<S> {
     /// Whether reading is worth a try.
-    pub fn may_have_more(&self) -> bool {
+    pub fn is_readable(&self) -> bool {
         self.readable.get()
     }
 
@@ -181,11 +181,11 @@ impl<S: Stream> Socket<S> {
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let result = Self::when(&self.readable, || self.stream.read(buffer));
         match &result {
-            // A short read has emptied the socket: the next byte is reported anew (epoll(7)).
-            Ok(read) if *read < buffer.len() && !self.ended.get() && !self.marked.get() => {
+            // A short read has emptied the socket: the next byte is reported again (epoll(7)).
+            Ok(read) if *read < buffer.len() && !self.ended.get() && !self.urgent.get() => {
                 self.readable.set(false);
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => self.marked.set(false),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => self.urgent.set(false),
             _ => {}
         }
         result
@@ -196,23 +196,23 @@ impl<S: Stream> Socket<S> {
         Self::when(&self.writable, || self.stream.write(bytes))
     }
 
-    /// See [`Stream::write_before_end`].
-    pub fn write_before_end(&self, bytes: &[u8]) -> io::Result<usize> {
-        Self::when(&self.writable, || self.stream.write_before_end(bytes))
+    /// See [`Stream::write_before_fin`].
+    pub fn write_before_fin(&self, bytes: &[u8]) -> io::Result<usize> {
+        Self::when(&self.writable, || self.stream.write_before_fin(bytes))
     }
 
-    /// See [`Stream::fill`].
-    pub fn fill(&self, pipe: &S::Pipe) -> io::Result<usize> {
-        Self::when(&self.readable, || self.stream.fill(pipe))
+    /// See [`Stream::splice_into`].
+    pub fn splice_into(&self, pipe: &S::Pipe) -> io::Result<usize> {
+        Self::when(&self.readable, || self.stream.splice_into(pipe))
     }
 
-    /// See [`Stream::drain`].
-    pub fn drain(&self, pipe: &S::Pipe, length: usize) -> io::Result<usize> {
-        Self::when(&self.writable, || self.stream.drain(pipe, length))
+    /// See [`Stream::splice_from`].
+    pub fn splice_from(&self, pipe: &S::Pipe, length: usize) -> io::Result<usize> {
+        Self::when(&self.writable, || self.stream.splice_from(pipe, length))
     }
 
-    /// See [`Stream::end`].
-    pub fn end(&self) -> io::Result<()> {
-        self.stream.end()
+    /// See [`Stream::shutdown_write`].
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        self.stream.shutdown_write()
     }
 }

@@ -7,11 +7,11 @@ use proxy_common::Reason;
 /// What became of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It reached its upstream, and ended as both sides wanted.
+    /// It reached its upstream, and both sides ended it in order.
     Relayed,
-    /// The same, for a loopback source.
+    /// A connection of a loopback source reached its upstream, and both sides ended it in order.
     Unchanged,
-    /// A load balancer looked whether we are there: opened, perhaps a header, closed; or LOCAL.
+    /// A load balancer's health check: closed without payload, or made on its own behalf (LOCAL).
     HealthCheck,
     /// It was refused or cut short.
     Refused(Reason),
@@ -71,13 +71,13 @@ impl Tally {
         self.open.fetch_sub(1, Ordering::Release);
     }
 
-    /// A connection is over before it was anybody's.
-    pub fn only_counted(&self, outcome: Outcome) {
+    /// A connection was over before anything was done for it.
+    pub fn count_only(&self, outcome: Outcome) {
         self.accepted();
         self.ended(outcome);
     }
 
-    /// An upstream is told a header that may not fit one segment.
+    /// An upstream gets a header that may not fit into one segment.
     pub fn wrote_long_header(&self) {
         self.long_headers.fetch_add(1, Ordering::Relaxed);
     }
@@ -96,17 +96,17 @@ pub struct Counts {
     pub accepted: u64,
     /// Connections open now.
     pub open: u64,
-    /// Connections that reached their upstream and ended in message.
+    /// Connections that reached their upstream and ended in order.
     pub relayed: u64,
-    /// The same, of loopback sources.
+    /// Connections of loopback sources that did.
     pub unchanged: u64,
-    /// Connections that were only a load balancer's look.
+    /// Load balancers' health checks.
     pub health_checks: u64,
     /// Payload bytes from clients to upstreams.
     pub bytes_in: u64,
     /// Payload bytes from upstreams to clients.
     pub bytes_out: u64,
-    /// Headers written that may not fit one segment.
+    /// Headers written that may not fit into one segment.
     pub long_headers: u64,
     refused: [u64; Reason::ALL.len()],
 }
@@ -137,7 +137,7 @@ impl Counts {
 
     /// Adds a worker's counters.
     pub fn add(&mut self, tally: &Tally) {
-        // How many are open comes first: if that is none, what follows is their last word.
+        // The number of open connections is read first: if it is 0, the others are final.
         self.open += tally.open.load(Ordering::Acquire);
         self.accepted += tally.accepted.load(Ordering::Relaxed);
         self.relayed += tally.relayed.load(Ordering::Relaxed);

@@ -1,41 +1,30 @@
-//! Both directions of a connection, until both have ended or one end has failed.
+//! Both directions of a connection, until both have ended or one side has failed.
 
 use std::io;
 
 use proxy_common::Reason;
 
-use super::flow::{Flow, FlowError, Progress, Scratch};
-use super::stream::{Conduit, Socket, Stream};
+use super::flow::{Flow, FlowError, Scratch};
+use super::progress::Progress;
+use super::stream::{PipeLike, Socket, Stream};
 use crate::sys::pipe::Pipe;
 
-/// How it ended.
+/// How a transfer has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// Both sides have said their last byte, and the other side has it. One of them is yet to be
-    /// told that it was the last, by a close.
+    /// Both sides have written their last byte, and the other side has it. One of them is still to be told
+    /// that it was the last, by a close.
     Complete,
-    /// The upstream takes no more, but everything that it said has been passed on, except that it
-    /// was the last.
+    /// The upstream takes no more. All that it has written has been passed on, but not its end.
     UpstreamLeft,
-    /// The connection broke, and both sides are to learn it.
+    /// The connection broke, and both sides are to learn of it.
     Broken(Reason),
 }
 
-/// How far it has come.
+/// What becomes of the client's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stand {
-    /// It goes on when an end is reported ready.
-    Waiting,
-    /// It could go on at once.
-    Busy,
-    /// It is over.
-    Over(Ending),
-}
-
-/// Where the client's bytes stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Inward {
-    /// They are not to be read yet.
+enum FromClient {
+    /// They must not be read yet.
     Gated,
     /// They are passed on.
     Flowing,
@@ -45,44 +34,45 @@ enum Inward {
     Unwanted,
 }
 
-/// The two flows between the same two ends. Half-closes are passed on, each in its own time.
+/// The two flows between a client and an upstream. Half-closes are passed on, each in its own time.
 #[derive(Debug)]
 pub struct Transfer<P = Pipe> {
-    inward: Flow<P>,
-    inward_state: Inward,
-    outward: Flow<P>,
-    outward_ended: bool,
+    to_upstream: Flow<P>,
+    from_client: FromClient,
+    to_client: Flow<P>,
+    to_client_ended: bool,
 }
 
-impl<P: Conduit> Transfer<P> {
-    /// At its beginning. With `gated`, the client's bytes wait until [`Transfer::open_gate`].
+impl<P: PipeLike> Transfer<P> {
+    /// A transfer that has moved nothing. With `gated`, the client's bytes wait for
+    /// [`Transfer::open_gate`].
     pub const fn new(gated: bool) -> Self {
         Self {
-            inward: Flow::new(),
-            inward_state: if gated { Inward::Gated } else { Inward::Flowing },
-            outward: Flow::new(),
-            outward_ended: false,
+            to_upstream: Flow::new(),
+            from_client: if gated { FromClient::Gated } else { FromClient::Flowing },
+            to_client: Flow::new(),
+            to_client_ended: false,
         }
     }
 
-    /// Whether the client's bytes are not to be read yet.
+    /// Whether the client's bytes must not be read yet.
     pub fn is_gated(&self) -> bool {
-        self.inward_state == Inward::Gated
+        self.from_client == FromClient::Gated
     }
 
     /// Lets the client's bytes flow.
     pub fn open_gate(&mut self) {
-        self.inward_state = Inward::Flowing;
+        self.from_client = FromClient::Flowing;
     }
 
-    /// Bytes that the upstream has been given, and that the client has.
+    /// How many bytes the upstream has taken, and how many the client.
     pub const fn moved(&self) -> (u64, u64) {
-        (self.inward.moved(), self.outward.moved())
+        (self.to_upstream.moved(), self.to_client.moved())
     }
 
-    /// Bytes that are held between client and upstream, and back.
+    /// How many bytes are held on the way from client to upstream, and back.
     pub const fn held(&self) -> [u64; 2] {
-        [self.inward.held(), self.outward.held()]
+        [self.to_upstream.held(), self.to_client.held()]
     }
 
     /// Moves what can be moved now.
@@ -91,39 +81,39 @@ impl<P: Conduit> Transfer<P> {
         client: &Socket<S>,
         upstream: &Socket<S>,
         scratch: &mut Scratch<P>,
-    ) -> Stand {
+    ) -> Progress<Ending> {
         let mut busy = false;
-        if self.inward_state == Inward::Flowing {
-            match self.inward.advance(client, upstream, scratch, self.outward_ended) {
-                Ok(Progress::Done) => self.inward_state = Inward::Ended,
-                Ok(progress) => busy |= progress == Progress::Busy,
-                // It may have answered before it left; that is still on its way to the client.
+        if self.from_client == FromClient::Flowing {
+            match self.to_upstream.advance(client, upstream, scratch, self.to_client_ended) {
+                Ok(Progress::Done(())) => self.from_client = FromClient::Ended,
+                Ok(progress) => busy |= progress == Progress::Yielded,
+                // It may have answered before; that is still on its way to the client.
                 Err(FlowError::Sink(error)) => {
                     tracing::debug!(%error, "the upstream takes no more");
-                    self.inward_state = Inward::Unwanted;
+                    self.from_client = FromClient::Unwanted;
                 }
                 Err(FlowError::Source(error)) => return broken(Reason::ClientReset, &error),
             }
         }
-        if !self.outward_ended {
-            let is_last = matches!(self.inward_state, Inward::Ended | Inward::Unwanted);
-            match self.outward.advance(upstream, client, scratch, is_last) {
-                Ok(Progress::Done) => self.outward_ended = true,
-                Ok(progress) => busy |= progress == Progress::Busy,
+        if !self.to_client_ended {
+            let is_last = matches!(self.from_client, FromClient::Ended | FromClient::Unwanted);
+            match self.to_client.advance(upstream, client, scratch, is_last) {
+                Ok(Progress::Done(())) => self.to_client_ended = true,
+                Ok(progress) => busy |= progress == Progress::Yielded,
                 Err(FlowError::Source(error)) => return broken(Reason::UpstreamReset, &error),
                 Err(FlowError::Sink(error)) => return broken(Reason::ClientReset, &error),
             }
         }
-        match self.inward_state {
-            Inward::Ended if self.outward_ended => Stand::Over(Ending::Complete),
-            Inward::Unwanted if self.outward_ended => Stand::Over(Ending::UpstreamLeft),
-            _ if busy => Stand::Busy,
-            _ => Stand::Waiting,
+        match self.from_client {
+            FromClient::Ended if self.to_client_ended => Progress::Done(Ending::Complete),
+            FromClient::Unwanted if self.to_client_ended => Progress::Done(Ending::UpstreamLeft),
+            _ if busy => Progress::Yielded,
+            _ => Progress::Blocked,
         }
     }
 }
 
-fn broken(reason: Reason, error: &io::Error) -> Stand {
+fn broken(reason: Reason, error: &io::Error) -> Progress<Ending> {
     tracing::debug!(%reason, %error, "a connection broke");
-    Stand::Over(Ending::Broken(reason))
+    Progress::Done(Ending::Broken(reason))
 }

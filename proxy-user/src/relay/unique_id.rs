@@ -1,10 +1,10 @@
-//! Names for connections, to find the same one in our log and in the upstream's.
+//! Unique ids of connections, by which one finds the same connection in our log and in the upstream's.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher as _, RandomState};
 
-/// A worker's names. No two of one worker are the same; two of different workers or runs are the
-/// same as likely as two random 64-bit numbers are.
+/// A worker's unique ids. No two of one worker are equal; two of different workers or runs are as likely to
+/// be equal as two random 64-bit numbers.
 #[derive(Debug)]
 pub struct UniqueIds {
     worker: u64,
@@ -13,13 +13,13 @@ pub struct UniqueIds {
 
 impl Default for UniqueIds {
     fn default() -> Self {
-        // The standard library's own way to random numbers: seeded by the system.
+        // The standard library's source of random numbers, seeded by the system.
         Self { worker: RandomState::new().hash_one(0), next: Cell::new(0) }
     }
 }
 
 impl UniqueIds {
-    /// The next name: 32 hexadecimal digits.
+    /// The next unique id: 32 hexadecimal digits.
     pub fn next(&self) -> String {
         let number = self.next.get();
         self.next.set(number + 1);
@@ -33,15 +33,14 @@ mod tests {
     use crate::config::settings::Outbound;
 
     #[test]
-    fn names_differ_within_a_worker_and_between_workers() {
+    fn unique_ids_differ_within_a_worker_and_between_workers() {
         let (one, two) = (UniqueIds::default(), UniqueIds::default());
-        let names = [one.next(), one.next(), two.next(), two.next()];
-        for (i, name) in names.iter().enumerate() {
+        let ids = [one.next(), one.next(), two.next(), two.next()];
+        for (i, id) in ids.iter().enumerate() {
             assert!(
-                name.len() == Outbound::UNIQUE_ID
-                    && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+                id.len() == Outbound::UNIQUE_ID && id.bytes().all(|byte| byte.is_ascii_hexdigit())
             );
-            assert!(!names[..i].contains(name), "{names:?}");
+            assert!(!ids[..i].contains(id), "{ids:?}");
         }
     }
 }

@@ -1,18 +1,17 @@
-//! Deadlines of many connections: a timer wheel, one for each worker.
+//! The deadlines of many connections: a timer wheel, one for each worker.
 //!
-//! Almost every deadline is put off long before it comes. So a connection keeps its own deadline
-//! and has one entry here; an entry that comes too early is put in again, and nothing is ever
-//! taken out. Knows no clock.
+//! Almost every deadline is put off long before it comes. So a session keeps its own deadline and has one
+//! entry here; an entry that comes too early is put in again, and none is ever removed. Knows no clock.
 
 use std::mem;
 
-/// Milliseconds of a tick: no deadline is kept more exactly.
+/// How many milliseconds a tick lasts: no deadline is kept more precisely.
 pub const TICK_MS: u64 = 16;
-/// Slots; what lies further ahead than this many ticks comes early, and is put in again.
+/// How many slots there are. What lies more ticks ahead than that comes early, and is put in again.
 const SLOTS: u64 = 2048;
-/// Slots whose occupation is told by one word.
+/// How many slots share one word of the occupancy bitmap.
 const WORD: usize = 64;
-/// Words for all slots.
+/// How many words the bitmap has.
 const WORDS: usize = index(SLOTS - 1) / WORD + 1;
 
 /// The slot of a tick.
@@ -26,15 +25,15 @@ const fn index(tick: u64) -> usize {
 pub struct Tick(u64);
 
 impl Tick {
-    /// One that does not come.
+    /// A tick that never comes.
     pub const NEVER: Self = Self(u64::MAX);
 
-    /// The last tick that has begun after so many milliseconds.
+    /// The tick that includes this millisecond.
     pub const fn at(milliseconds: u64) -> Self {
         Self(milliseconds / TICK_MS)
     }
 
-    /// The first tick that begins not before so many milliseconds.
+    /// The first tick that does not begin before this millisecond.
     pub const fn not_before(milliseconds: u64) -> Self {
         Self(milliseconds.div_ceil(TICK_MS))
     }
@@ -45,7 +44,7 @@ impl Tick {
     }
 }
 
-/// Entries by the tick at which they come.
+/// Entries, sorted by the tick at which they come.
 #[derive(Debug)]
 pub struct Wheel<T> {
     slots: Box<[Vec<T>]>,
@@ -55,13 +54,13 @@ pub struct Wheel<T> {
 }
 
 impl<T> Wheel<T> {
-    /// An empty one.
+    /// An empty wheel.
     pub fn new() -> Self {
         Self { slots: (0..SLOTS).map(|_| Vec::new()).collect(), occupied: [0; WORDS], now: 0 }
     }
 
-    /// Puts in an entry that is to come at a tick. It comes earlier if that is far ahead, and with
-    /// the next turn if it is over.
+    /// Puts in an entry that is to come at a tick. It comes earlier if the tick is far ahead, and with the
+    /// next turn if the tick has passed.
     pub fn insert(&mut self, at: Tick, entry: T) {
         let slot = index(at.0.clamp(self.now, self.now + SLOTS - 1));
         self.slots[slot].push(entry);
@@ -71,7 +70,7 @@ impl<T> Wheel<T> {
     /// When the next entry comes; `None` if there is none.
     pub fn next(&self) -> Option<Tick> {
         let start = index(self.now);
-        // The slot's own word twice: once for what is ahead in it, once for what comes last.
+        // The current slot's word is looked at twice: first for the slots ahead, last for those behind.
         (0..=WORDS).find_map(|step| {
             let word = (start / WORD + step) % WORDS;
             let mut bits = self.occupied[word];
@@ -84,7 +83,7 @@ impl<T> Wheel<T> {
         })
     }
 
-    /// Turns to a tick, and takes out what comes until then, that tick included.
+    /// Turns the wheel to a tick, and takes out the entries up to that tick, inclusive.
     pub fn turn(&mut self, to: Tick, mut come: impl FnMut(T)) {
         while let Some(next) = self.next().filter(|next| *next <= to) {
             self.now = next.0;
@@ -121,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_comes_with_the_next_turn() {
+    fn what_has_passed_comes_with_the_next_turn() {
         let mut wheel = Wheel::new();
         assert!(turned(&mut wheel, 50).is_empty());
         wheel.insert(Tick(7), 7);

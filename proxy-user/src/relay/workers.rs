@@ -1,4 +1,4 @@
-//! All workers of the process: started, told, counted, stopped.
+//! All workers of the process: starts and stops them, sends them messages, adds up their counters.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,16 +26,16 @@ use crate::policy::cutover::HeaderUsage;
 use crate::sys::netns::Namespace;
 use crate::sys::socket::Listeners;
 
-/// How long a worker may take to answer: it is busy with a round at most.
+/// How long a worker may take to answer: it is busy for one round at most.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All workers of the process.
 #[derive(Debug)]
 pub struct Workers {
     threads: Vec<JoinHandle<()>>,
-    /// Each thread has a copy, and we have one until nothing is started any more.
+    /// Each thread has a clone of it, and so do we until no more threads are started.
     running: Option<Sender<Infallible>>,
-    /// Disconnected when all threads have ended.
+    /// Disconnected once all threads have ended.
     are_running: Receiver<Infallible>,
     mailboxes: Vec<Mailbox>,
     heartbeats: Vec<Heartbeat>,
@@ -45,8 +45,8 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts one for each set of listeners, which are in the namespace `private`. Upstreams' names have
-    /// been looked up.
+    /// Starts a worker for each set of listeners, which are in the namespace `private`. All names of
+    /// upstreams have been looked up.
     pub fn start(
         settings: &Settings,
         names: &Names,
@@ -99,24 +99,24 @@ impl Workers {
         Ok(workers)
     }
 
-    /// From now on, new connections are served by these settings; those that are open go on as
-    /// they began. Returns when each worker has heard of it.
+    /// Applies settings to new connections; open ones keep the settings that they began with. Returns when
+    /// each worker has confirmed it.
     pub fn apply(&mut self, settings: &Settings) -> Result<()> {
         self.require_answers()?;
         self.admission.change(settings.limits);
-        let (to, heard) = mpsc::channel();
+        let (confirm, confirmed) = mpsc::channel();
         for (number, mailbox) in self.mailboxes.iter().enumerate() {
             let rules = self.rule_stats.activate(settings, number);
-            mailbox.send(Message::Apply(rules, to.clone()))?;
+            mailbox.send(Message::Apply(rules, confirm.clone()))?;
         }
         self.rule_stats.retire_others(settings);
         for _ in &self.mailboxes {
-            heard.recv_timeout(PATIENCE).context("a worker does not answer")?;
+            confirmed.recv_timeout(PATIENCE).context("a worker does not answer")?;
         }
         Ok(())
     }
 
-    /// From now on, new connections to an upstream of this name go to these addresses.
+    /// Sets the addresses of an upstream's name, for new connections.
     pub fn set_addresses(&mut self, name: &UpstreamName, addresses: &[UpstreamAddr]) {
         self.rule_stats.set_addresses(name, addresses);
     }
@@ -126,7 +126,7 @@ impl Workers {
         &self.health
     }
 
-    /// The connections that are open, of all of them.
+    /// All open connections.
     pub fn open_connections(&self) -> Result<Vec<OpenConnection>> {
         self.require_answers()?;
         let (to, listed) = mpsc::channel();
@@ -140,32 +140,32 @@ impl Workers {
         Ok(all)
     }
 
-    /// The counters of all of them.
+    /// The counters of all workers.
     pub fn counts(&self) -> Counts {
         self.rule_stats.counts()
     }
 
-    /// Who sent a rule's connections a header, and who did not.
+    /// Which sources have sent headers to a rule, and which have not.
     pub fn header_usage(&self, rule: &str) -> HeaderUsage {
         self.rule_stats.header_usage(rule)
     }
 
-    /// Those of connections that no rule wanted.
+    /// The counters of connections that matched no rule.
     pub fn unmatched(&self) -> Counts {
         self.rule_stats.unmatched_counts()
     }
 
-    /// The same, by rule: of each that there is, and of those that are gone, until they have been seen.
+    /// The counters of each rule, including those that are gone, until their final values have been read.
     pub fn counts_by_rule(&self) -> impl Iterator<Item = RuleCounts<'_>> {
         self.rule_stats.by_rule()
     }
 
-    /// Those of all other rules that are gone.
+    /// The counters of all other rules that are gone.
     pub fn former(&self) -> Option<Counts> {
         self.rule_stats.of_former()
     }
 
-    /// The counters of these rules were seen as they are without connections.
+    /// The counters of these rules have been read at a time when they had no open connection.
     pub fn mark_seen<'a>(&mut self, rules: impl IntoIterator<Item = &'a str>) {
         self.rule_stats.mark_seen(rules);
     }
@@ -175,17 +175,17 @@ impl Workers {
         self.admission.limit()
     }
 
-    /// How much memory their buffers are counted as, and may take, in bytes; `None`: any amount.
+    /// How much memory buffers count as taking, and how much they may take, in bytes; `None`: any amount.
     pub fn memory(&self) -> (u64, Option<u64>) {
         (self.admission.memory(), self.admission.memory_limit())
     }
 
-    /// How many there are.
+    /// How many workers there are.
     pub fn count(&self) -> usize {
         self.threads.len()
     }
 
-    /// Looks whether each of them comes round, and after the counters; to be called once a second.
+    /// Checks whether each worker answers, and tidies the counters up; to be called once a second.
     pub fn check(&mut self) {
         self.rule_stats.tidy(Instant::now());
         for (number, heartbeat) in self.heartbeats.iter_mut().enumerate() {
@@ -193,19 +193,19 @@ impl Workers {
         }
     }
 
-    /// Those that have not come round for two seconds.
+    /// The workers that have not answered for two seconds.
     pub fn stalled(&self) -> impl Iterator<Item = Stalled> {
         let heartbeats = self.heartbeats.iter().zip(&self.mailboxes).enumerate();
         heartbeats.filter_map(|(number, (heartbeat, mailbox))| heartbeat.stalled(number, mailbox))
     }
 
-    /// Nobody waits for a worker that is known not to answer.
+    /// Fails if a worker is known not to answer, so that nobody waits for it.
     fn require_answers(&self) -> Result<()> {
         let Some(Stalled { worker, duration }) = self.stalled().next() else { return Ok(()) };
         bail!("worker {worker} has not come round for {} s", duration.as_secs())
     }
 
-    /// Whether one of them has ended before it was asked to.
+    /// Whether a worker has ended before it was asked to.
     pub fn has_stopped(&self) -> bool {
         self.threads.iter().any(JoinHandle::is_finished)
     }

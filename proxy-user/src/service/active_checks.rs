@@ -16,7 +16,7 @@ use super::Service;
 use crate::address::{OriginalDst, UpstreamAddr};
 use crate::config::settings::{Rule, UpstreamAddress, WhenDown};
 use crate::operate::report::DownUpstream;
-use crate::relay::is_upstreams;
+use crate::relay::is_upstream_fault;
 use crate::steer::Down;
 use crate::sys::socket::{self, ConnectMode};
 
@@ -108,7 +108,7 @@ impl Service {
             }
         }
         for (address, failing) in self.relay.health().suspects(Instant::now()) {
-            let is_old = failing.is_clients && failing.last.elapsed() >= CLIENT_FAILURE_TTL;
+            let is_old = failing.as_client && failing.last.elapsed() >= CLIENT_FAILURE_TTL;
             if is_old && self.checks.is_down(address) {
                 self.mark_up(
                     address,
@@ -126,7 +126,7 @@ impl Service {
         match reached {
             Ok(()) => self.mark_up(address, UP),
             // The failure is our own and says nothing about the upstream.
-            Err(error) if !is_upstreams(&error) => {
+            Err(error) if !is_upstream_fault(&error) => {
                 tracing::debug!(%address, %error, "an upstream can't be tried");
             }
             Err(_) => self.mark_down(address),

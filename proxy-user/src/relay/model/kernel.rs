@@ -1,29 +1,29 @@
-//! Models of a connection that blocks nobody, of a pipe, and of an epoll that reports a change once,
-//! whenever it likes, by what is true then.
+//! Models of a non-blocking connection, of a pipe, and of an edge-triggered epoll that reports a change
+//! once, at any time later, with what is true by then.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::mem;
 
-use crate::relay::stream::{Conduit, Stream};
+use crate::relay::stream::{PipeLike, Stream};
 use crate::sys::poll::Event;
 
 /// A pipe's size: small, so that little data meets every limit.
 pub const CAPACITY: usize = 48;
 
 thread_local! {
-    /// How many there are.
+    /// How many pipes are open.
     pub static OPEN_PIPES: Cell<usize> = const { Cell::new(0) };
-    /// Whether there are no more to be had.
+    /// Whether no more can be opened.
     pub static OUT_OF_PIPES: Cell<bool> = const { Cell::new(false) };
 }
 
-/// A pipe.
+/// A model of a pipe.
 #[derive(Debug)]
-pub struct Tank(RefCell<VecDeque<u8>>);
+pub struct ModelPipe(RefCell<VecDeque<u8>>);
 
-impl Conduit for Tank {
+impl PipeLike for ModelPipe {
     fn open() -> io::Result<Self> {
         if OUT_OF_PIPES.get() {
             return Err(ErrorKind::QuotaExceeded.into());
@@ -33,7 +33,7 @@ impl Conduit for Tank {
     }
 }
 
-impl Drop for Tank {
+impl Drop for ModelPipe {
     fn drop(&mut self) {
         OPEN_PIPES.set(OPEN_PIPES.get() - 1);
     }
@@ -43,30 +43,30 @@ impl Drop for Tank {
 #[allow(clippy::struct_excessive_bools, reason = "each is true or not at any moment, by itself")]
 #[derive(Debug, Default)]
 pub struct Kernel {
-    /// All that the peer ever sent.
+    /// Everything that the peer has sent.
     pub sent: Vec<u8>,
-    /// What of it is still to be read.
+    /// What is still to be read of it.
     pub queue: VecDeque<u8>,
-    /// How many of those are before the one that was last said to be urgent.
+    /// How many of these bytes precede the last urgent one.
     mark: Option<usize>,
     pub has_finished: bool,
     pub is_reset: bool,
-    /// What the peer gets.
+    /// What the peer has received or will receive.
     pub received: Vec<u8>,
     pub is_ended: bool,
-    /// What was written last waits for the end.
+    /// What was written last waits for the FIN.
     pub awaits_end: bool,
-    /// Bytes that can be written before the peer takes some.
+    /// How many bytes can be written before the peer takes some.
     room: usize,
-    /// A write was refused, so room is news.
+    /// A write was refused, so room is an event.
     is_awaited: bool,
     has_news: bool,
-    /// Calls that could not succeed.
-    pub too_early: u32,
+    /// How many calls could not succeed.
+    pub spurious_calls: u32,
 }
 
 impl Kernel {
-    /// The peer sends these bytes; with `urgent`, the last of them is marked.
+    /// The peer sends these bytes; with `urgent`, the last of them is urgent.
     pub fn sends(&mut self, bytes: impl Iterator<Item = u8> + Clone, urgent: bool) {
         if self.has_finished || self.is_reset {
             return;
@@ -79,13 +79,13 @@ impl Kernel {
         self.has_news = true;
     }
 
-    /// The peer says that this was all.
+    /// The peer ends its direction.
     pub fn finishes(&mut self) {
         self.has_news |= !self.has_finished && !self.is_reset;
         self.has_finished |= !self.is_reset;
     }
 
-    /// The peer breaks the connection; with `loses`, what it sent before is gone with it.
+    /// The peer resets the connection; with `loses`, what it sent before is lost.
     pub fn resets(&mut self, loses: bool) {
         self.has_news |= !self.is_reset;
         self.is_reset = true;
@@ -101,7 +101,7 @@ impl Kernel {
         self.has_news |= mem::take(&mut self.is_awaited);
     }
 
-    /// What epoll says, if there is anything new.
+    /// The event that epoll reports, if there is one.
     pub fn report(&mut self) -> Option<Event> {
         mem::take(&mut self.has_news).then(|| Event {
             token: 0,
@@ -114,17 +114,17 @@ impl Kernel {
     }
 
     fn not_yet<T>(&mut self) -> io::Result<T> {
-        self.too_early += 1;
+        self.spurious_calls += 1;
         Err(ErrorKind::WouldBlock.into())
     }
 
-    /// What a read gets: all until a mark, or from it on.
+    /// What a read gets: everything up to an urgent byte, or from it on.
     fn read(&mut self, most: usize) -> io::Result<Vec<u8>> {
         let until_mark = self.mark.filter(|ahead| *ahead > 0);
         self.take(until_mark.map_or(most, |ahead| most.min(ahead)))
     }
 
-    /// What a splice gets: all until a mark.
+    /// What a splice gets: everything up to an urgent byte.
     fn splice(&mut self, most: usize) -> io::Result<Vec<u8>> {
         match self.mark {
             Some(0) => self.take(0),
@@ -146,7 +146,7 @@ impl Kernel {
     }
 
     fn accept(&mut self, bytes: impl ExactSizeIterator<Item = u8>) -> io::Result<usize> {
-        assert!(!self.is_ended, "something is written behind the end");
+        assert!(!self.is_ended, "something is written after the end");
         assert!(bytes.len() > 0, "nothing is written");
         if self.is_reset {
             return Err(ErrorKind::BrokenPipe.into());
@@ -163,28 +163,28 @@ impl Kernel {
     }
 }
 
-/// Our end of it.
+/// Our socket.
 #[derive(Debug)]
-pub struct End {
+pub struct ModelStream {
     kernel: RefCell<Kernel>,
-    /// Splices move at most so many bytes at once.
+    /// How many bytes a splice moves at most.
     grain: usize,
 }
 
-impl End {
-    /// Of a connection whose peer takes so many bytes to begin with.
+impl ModelStream {
+    /// A connection with this much room for writes at first.
     pub fn new(room: usize, grain: usize) -> Self {
         Self { kernel: RefCell::new(Kernel { room, ..Kernel::default() }), grain }
     }
 
-    /// What is beyond it.
+    /// The kernel behind it.
     pub fn kernel(&self) -> RefMut<'_, Kernel> {
         self.kernel.borrow_mut()
     }
 }
 
-impl Stream for End {
-    type Pipe = Tank;
+impl Stream for ModelStream {
+    type Pipe = ModelPipe;
 
     fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let bytes = self.kernel().read(buffer.len())?;
@@ -196,20 +196,20 @@ impl Stream for End {
         self.kernel().accept(bytes.iter().copied())
     }
 
-    fn write_before_end(&self, bytes: &[u8]) -> io::Result<usize> {
+    fn write_before_fin(&self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.write(bytes)?;
         self.kernel().awaits_end = written == bytes.len();
         Ok(written)
     }
 
-    fn fill(&self, pipe: &Tank) -> io::Result<usize> {
+    fn splice_into(&self, pipe: &ModelPipe) -> io::Result<usize> {
         let mut pipe = pipe.0.borrow_mut();
-        assert!(pipe.is_empty(), "a pipe has bytes of somebody in it");
+        assert!(pipe.is_empty(), "a pipe has bytes left in it");
         pipe.extend(self.kernel().splice(self.grain.min(CAPACITY))?);
         Ok(pipe.len())
     }
 
-    fn drain(&self, pipe: &Tank, length: usize) -> io::Result<usize> {
+    fn splice_from(&self, pipe: &ModelPipe, length: usize) -> io::Result<usize> {
         let mut pipe = pipe.0.borrow_mut();
         assert_eq!(pipe.len(), length, "what is thought to be in the pipe");
         let most = length.min(self.grain);
@@ -218,7 +218,7 @@ impl Stream for End {
         Ok(given)
     }
 
-    fn end(&self) -> io::Result<()> {
+    fn shutdown_write(&self) -> io::Result<()> {
         let mut kernel = self.kernel();
         assert!(!kernel.is_ended, "it is ended twice");
         kernel.is_ended = true;

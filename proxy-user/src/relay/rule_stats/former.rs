@@ -1,70 +1,70 @@
-//! Rules that are gone. Their counters stay under their names until somebody has seen where they ended;
-//! from then on they are one sum. So nothing that was counted is lost, and however often rules are renamed,
-//! there are not more and more of them.
+//! Rules that are gone. Their counters keep the rules' names until somebody has read their final values,
+//! and are added to one sum then. So nothing that was counted is lost, and names don't pile up, however
+//! often rules are renamed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::relay::tally::{Counts, Tally};
 
-/// How long counters that nobody looks at stay under their rule's name.
+/// How long counters that nobody reads keep their rule's name.
 const KEPT: Duration = Duration::from_secs(3600);
-/// So many may stay at least, whoever looks.
+/// So many may keep their names in any case.
 const FEW: usize = 256;
 
-/// How far a rule is gone.
+/// A rule that is gone, while its counters have a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gone {
-    /// Since when it has had no connection any more.
-    rests: Option<Instant>,
-    /// Whether its counters were seen since.
+    /// When it was first found without an open connection.
+    idle_since: Option<Instant>,
+    /// Whether its counters have been read since.
     seen: bool,
 }
 
 impl Gone {
-    /// Takes in how many connections it has. Whether it has none, since when.
-    pub fn look(&mut self, open: u64, now: Instant) -> Option<Instant> {
+    /// Takes in how many connections are open. Returns since when there have been none.
+    pub fn update(&mut self, open: u64, now: Instant) -> Option<Instant> {
         if open > 0 {
             *self = Self::default();
             return None;
         }
-        Some(*self.rests.get_or_insert(now))
+        Some(*self.idle_since.get_or_insert(now))
     }
 
-    /// Its counters were seen, and it had no connection then.
+    /// Its counters have been read while it had no open connection.
     pub const fn mark_seen(&mut self) {
         self.seen = true;
     }
 
     /// Whether it needs no name any more.
     pub fn is_done(&self, now: Instant) -> bool {
-        let is_old = |rests| now.saturating_duration_since(rests) >= KEPT;
-        self.rests.is_some_and(|rests| self.seen || is_old(rests))
+        let is_old = |since| now.saturating_duration_since(since) >= KEPT;
+        self.idle_since.is_some_and(|since| self.seen || is_old(since))
     }
 }
 
-/// How many may stay under their names, if there were so many rules at once: all of them may be renamed.
+/// How many may keep their names, if there were so many rules at one time: all of them may be renamed.
 pub fn most(rules: usize) -> usize {
     rules.max(FEW)
 }
 
-/// The sum of those that have no name any more.
+/// The sum of the rules that have no name any more.
 #[derive(Debug, Default)]
 pub struct Former {
     counts: Counts,
-    /// What a worker may still write: it keeps earlier rules for connections that come late.
+    /// Counters that a worker may still write, since it keeps earlier rules for connections that come late.
     written: Vec<Arc<Tally>>,
     rules: u64,
 }
 
 impl Former {
-    /// Adds a rule, by all workers' counters.
+    /// Adds the counters of a rule, one for each worker.
     pub fn add(&mut self, tallies: impl IntoIterator<Item = Arc<Tally>>) {
         self.rules += 1;
         self.written.extend(tallies);
     }
 
-    /// Adds up what no worker writes any more.
+    /// Adds up the counters that no worker writes any more.
     pub fn settle(&mut self) {
         let Self { counts, written, .. } = self;
         written.retain_mut(|tally| match Arc::get_mut(tally) {
@@ -89,25 +89,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_rule_keeps_its_name_until_it_rests_and_was_seen() {
+    fn a_rule_keeps_its_name_until_it_is_idle_and_was_read() {
         let now = Instant::now();
         let mut gone = Gone::default();
         gone.mark_seen();
-        assert!(gone.look(1, now).is_none() && !gone.is_done(now), "it has a connection");
-        assert_eq!(gone.look(0, now), Some(now));
+        assert!(gone.update(1, now).is_none() && !gone.is_done(now), "it has a connection");
+        assert_eq!(gone.update(0, now), Some(now));
         assert!(!gone.is_done(now), "what was seen was not the end");
         gone.mark_seen();
         assert!(gone.is_done(now));
-        assert!(gone.look(1, now).is_none() && !gone.is_done(now), "one has come late");
+        assert!(gone.update(1, now).is_none() && !gone.is_done(now), "one has come late");
     }
 
     #[test]
     fn an_hour_is_enough() {
         let now = Instant::now();
         let mut gone = Gone::default();
-        gone.look(0, now);
+        gone.update(0, now);
         assert!(!gone.is_done(now + KEPT.mul_f32(0.99)));
-        assert_eq!(gone.look(0, now + KEPT), Some(now));
+        assert_eq!(gone.update(0, now + KEPT), Some(now));
         assert!(gone.is_done(now + KEPT));
     }
 

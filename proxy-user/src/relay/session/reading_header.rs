@@ -1,61 +1,113 @@
-//! The first stage: bytes are read until they decide what the connection begins with.
+//! The first stage: the client's first bytes are read until they decide what its upstream gets.
 
 use std::io::ErrorKind;
-use std::mem;
 
-use super::{Fate, Session, Stage};
-use crate::relay::header_reader::{Declined, Preamble};
-use crate::relay::log::FirstBytes;
+use proxy_common::Reason;
+
+use super::connecting::Connecting;
+use super::connection::Connection;
+use super::{Next, State};
+use crate::relay::header_reader::{Declined, HeaderReader, NextStep};
+use crate::relay::outbound::Preamble;
+use crate::relay::progress::Progress;
+use crate::relay::record::FirstBytes;
 use crate::relay::resources::{Context, Resources};
-use crate::relay::work::STEPS;
+use crate::relay::step_budget::STEPS;
+use crate::relay::wheel::Tick;
 
-impl Session {
-    pub(super) fn read_header(&mut self, cx: &mut Context<'_>) -> Fate {
-        let Stage::ReadingHeader(mut reader) = mem::replace(&mut self.stage, Stage::Over) else {
-            return Fate::Over;
-        };
+/// A connection whose first bytes are awaited.
+#[derive(Debug)]
+pub(super) struct ReadingHeader {
+    reader: HeaderReader,
+    deadline: Tick,
+}
+
+impl ReadingHeader {
+    /// Decides by its source what to do with a connection that has just been accepted.
+    pub(super) fn start(connection: &mut Connection, cx: &mut Context<'_>) -> Next {
+        match NextStep::of(connection.info(cx.resources)) {
+            Err(declined) => declined.into(),
+            Ok(NextStep::Connect(preamble)) => Connecting::start(connection, cx, preamble),
+            Ok(NextStep::ReadHeader(reader)) => {
+                let rule = &connection.active.rule;
+                let wait = reader.server_first(rule).unwrap_or(rule.inbound.timeout);
+                let deadline = cx.resources.clock.after(wait);
+                Next::Stage(State::ReadingHeader(Self { reader, deadline }))
+            }
+        }
+    }
+
+    pub(super) fn advance(
+        &mut self,
+        connection: &mut Connection,
+        cx: &mut Context<'_>,
+    ) -> Progress<Next> {
         for _ in 0..STEPS {
             let resources = &mut *cx.resources;
-            let read = match self.client.read(&mut resources.scratch.buffer) {
+            let read = match connection.client.read(&mut resources.scratch.buffer) {
                 Ok(read) => read,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    self.stage = Stage::ReadingHeader(reader);
-                    return Fate::Waiting;
-                }
-                Err(error) => return self.decline(cx, reader.take_error(&error)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Progress::Blocked,
+                Err(error) => return Progress::Done(self.reader.take_error(&error).into()),
             };
-            resources.scratch.work.count(1);
-            let connection = self.connection(resources);
-            if let Some(decided) = reader.take(&resources.scratch.buffer[..read], connection) {
-                self.record_usage(resources, reader.sent_header(&decided));
-                if let (Err(Declined::Refused(reason)), Some(ended)) = (&decided, &mut self.ended) {
-                    let read = reader.kept().unwrap_or(&resources.scratch.buffer[..read]);
-                    ended.first_bytes = FirstBytes::of(read, *reason);
+            resources.scratch.budget.spend(1);
+            let bytes = &resources.scratch.buffer[..read];
+            if let Some(decision) = self.reader.take(bytes, connection.info(resources)) {
+                self.count_header(connection, resources, &decision);
+                if let Err(Declined::Refused(reason)) = &decision {
+                    let read = self.reader.kept().unwrap_or(bytes);
+                    connection.record.first_bytes = FirstBytes::of(read, *reason);
                 }
-                return self.go_on(cx, decided);
+                return Progress::Done(go_on(connection, cx, decision));
             }
-            // It does not wait for the server to speak: the header's own deadline holds.
-            self.deadline = self.started.after(connection.rule.inbound.timeout);
+            // The client does not wait for the server to speak: the header's own deadline applies.
+            self.deadline = connection.started.after(connection.active.rule.inbound.timeout);
         }
-        self.stage = Stage::ReadingHeader(reader);
-        Fate::Busy
+        Progress::Yielded
     }
 
-    /// For whoever waits until all load balancers send headers.
-    pub(super) fn record_usage(&self, resources: &Resources, has_header: Option<bool>) {
-        if let Some(has_header) = has_header {
-            self.active.usage.record(self.peer, has_header, resources.clock.instant());
-        }
-    }
-
-    pub(super) fn go_on(
+    pub(super) fn time_out(
         &mut self,
+        connection: &mut Connection,
         cx: &mut Context<'_>,
-        decided: Result<Preamble, Declined>,
-    ) -> Fate {
-        match decided {
-            Ok(preamble) => self.connect(cx, preamble),
-            Err(declined) => self.decline(cx, declined),
+    ) -> Progress<Next> {
+        // It may only have been the time after which the server is to speak first.
+        if self.reader.server_first(&connection.active.rule).is_none() {
+            if let Some(read) = self.reader.kept() {
+                connection.record.first_bytes = FirstBytes::of(read, Reason::HeaderTimeout);
+            }
+            return Progress::Done(Declined::from(Reason::HeaderTimeout).into());
         }
+        let decision = self.reader.take_silence(connection.info(cx.resources));
+        self.count_header(connection, cx.resources, &decision);
+        Progress::Done(go_on(connection, cx, decision))
+    }
+
+    pub(super) const fn deadline(&self) -> Tick {
+        self.deadline
+    }
+
+    /// Counts trusted connections with and without a header, so that one can tell when all load
+    /// balancers send headers.
+    fn count_header(
+        &self,
+        connection: &Connection,
+        resources: &Resources,
+        decision: &Result<Preamble, Declined>,
+    ) {
+        if let Some(has_header) = self.reader.sent_header(decision) {
+            let usage = &connection.active.usage;
+            usage.record(connection.record.peer, has_header, resources.clock.instant());
+        }
+    }
+}
+
+fn go_on(
+    connection: &mut Connection,
+    cx: &mut Context<'_>,
+    decision: Result<Preamble, Declined>,
+) -> Next {
+    match decision {
+        Ok(preamble) => Connecting::start(connection, cx, preamble),
+        Err(declined) => declined.into(),
     }
 }

@@ -1,4 +1,4 @@
-//! Connections are accepted, and begin.
+//! Accepting connections.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,56 +6,61 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use proxy_common::Reason;
 
-use super::{Due, LISTENERS, Worker};
+use super::{LISTENERS, TimerEntry, Worker};
 use crate::address::{OriginalDst, PeerAddr};
-use crate::relay::log::Ended;
+use crate::relay::progress::Progress;
+use crate::relay::record::Record;
 use crate::relay::resources::Context;
-use crate::relay::rule_stats::ActiveRule;
-use crate::relay::session::{Accepted, Fate, Session, Side};
+use crate::relay::rules::ActiveRule;
+use crate::relay::session::Session;
+use crate::relay::session::connection::{Accepted, Connection};
 use crate::relay::tally::Outcome;
+use crate::relay::token::{SessionKey, Side};
 use crate::sys::socket;
 
-/// Connections accepted in a row before others get their turn. A listener is reported again.
+/// How many connections are accepted in a row before others get their turn. The listener is reported
+/// again.
 const ACCEPTS: usize = 64;
-/// How long a worker that can't accept for want of descriptors or memory leaves it be.
+/// How long a worker that cannot accept, because descriptors or memory have run out, leaves the listeners
+/// alone.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
 impl Worker {
-    /// Accepts what is there, as far as it is this worker's turn.
+    /// Accepts the connections that are waiting, as far as the budget reaches.
     pub(super) fn accept(&mut self, listener: usize) {
         for _ in 0..ACCEPTS {
-            if self.resources.scratch.work.is_enough() {
+            if self.resources.scratch.budget.is_exhausted() {
                 return;
             }
-            self.resources.scratch.work.count(1);
+            self.resources.scratch.budget.spend(1);
             match socket::accept(&self.listeners[listener]) {
                 Ok((client, peer)) => {
-                    // One that is reset by now has no address any more.
+                    // A connection that was reset meanwhile has no address any more.
                     let Ok(local) = client.local_addr() else {
-                        self.resources.unmatched.only_counted(Outcome::HealthCheck);
+                        self.resources.unmatched.count_only(Outcome::HealthCheck);
                         continue;
                     };
                     let (peer, destination) = (PeerAddr::new(peer), OriginalDst::new(local));
-                    self.receive(Accepted { client, peer, destination });
+                    self.admit(Accepted { client, peer, destination });
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Err(error) if socket::is_exhaustion(&error) => {
                     tracing::warn!(%error, "cannot accept; trying again soon");
                     return self.stop_accepting();
                 }
-                // That one connection is gone before it was accepted; the next one need not be.
+                // That connection was gone before it was accepted; the next one need not be.
                 Err(error) => tracing::debug!(%error, "not accepted"),
             }
         }
     }
 
-    /// A listener that can't be active would be reported without end.
+    /// Leaves the listeners alone for a while: one that cannot be served would be reported without end.
     pub(super) fn stop_accepting(&mut self) {
         for listener in &self.listeners {
-            // One that is not watched needs not be left be.
+            // Fails for one that is not watched, which is just as well.
             let _ = self.resources.poller.remove(listener);
         }
-        self.wheel.insert(self.resources.clock.after(BACK_OFF), Due::Accepting);
+        self.wheel.insert(self.resources.clock.after(BACK_OFF), TimerEntry::ResumeAccepting);
     }
 
     pub(super) fn watch_listeners(&self) -> Result<()> {
@@ -65,45 +70,55 @@ impl Worker {
         Ok(())
     }
 
-    fn receive(&mut self, accepted: Accepted) {
+    fn admit(&mut self, accepted: Accepted) {
         let Some(active) = self.resources.rules.find(accepted.destination) else {
-            // Steering and rules are made of the same ports.
-            return self.resources.unmatched.only_counted(Outcome::Refused(Reason::Internal));
+            // Steering and rules are made from the same ports.
+            return self.resources.unmatched.count_only(Outcome::Refused(Reason::Internal));
         };
         let active = Arc::clone(active);
         match self.resources.admission.admit(self.resources.number) {
-            Ok(place) => self.start(Session::new(&self.resources, active, accepted, place)),
+            Ok(permit) => {
+                self.start(Connection::new(&self.resources, active, accepted, permit));
+            }
             Err(reason) => self.turn_away(&active, &accepted, reason),
         }
     }
 
-    /// Counts a connection for which there is no place. It is reset, as any that is only dropped.
+    /// Records a connection that exceeds a limit. It is reset when it is dropped.
     fn turn_away(&self, active: &ActiveRule, accepted: &Accepted, reason: Reason) {
         let outcome = Outcome::Refused(reason);
-        active.tally.only_counted(outcome);
-        let ended = Ended::new(accepted.peer, accepted.destination);
-        self.resources.log.ended(&ended, outcome, Duration::ZERO);
+        active.tally.count_only(outcome);
+        let record = Record::new(accepted.peer, accepted.destination);
+        self.resources.log.write(&record, outcome, Duration::ZERO);
     }
 
-    fn start(&mut self, session: Session) {
-        let key = self.sessions.insert(session);
-        self.births += 1;
-        if key == self.born.len() {
-            self.born.push(self.births);
+    fn start(&mut self, connection: Connection) {
+        let resources = &mut self.resources;
+        let mut progress = Progress::Blocked;
+        let started = self.sessions.try_insert_with_key(|key| {
+            let (session, so_far) =
+                Session::start(&mut Context { resources, key }, connection).ok_or(())?;
+            progress = so_far;
+            Ok::<_, ()>(session)
+        });
+        if let Ok(key) = started
+            && self.watch_client(key)
+        {
+            self.follow_up(key, progress);
         }
-        self.born[key] = self.births;
-        let session = &mut self.sessions[key];
-        let mut cx = Context { resources: &mut self.resources, key };
-        let mut fate = session.begin(&mut cx);
-        if fate != Fate::Over {
-            // Watched only now: most have said everything that is needed by the first read.
-            let poller = &cx.resources.poller;
-            let watched = poller.add(session.client(), Side::Client.token(key));
-            if let Err(error) = watched {
-                tracing::warn!(%error, "a client can't be watched");
-                fate = session.fail(&mut cx);
-            }
+    }
+
+    /// Watches the client of a session that waits. Most have sent everything that is needed by the first
+    /// read, and some are over by then.
+    fn watch_client(&mut self, key: SessionKey) -> bool {
+        let client = self.sessions[key].client();
+        let Err(error) = self.resources.poller.add(client, Side::Client.token(key)) else {
+            return true;
+        };
+        tracing::warn!(%error, "a client can't be watched");
+        if let Some(session) = self.sessions.remove(key) {
+            session.abort(&self.resources, Reason::Internal);
         }
-        self.settle(key, fate);
+        false
     }
 }

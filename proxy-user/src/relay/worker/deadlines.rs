@@ -1,13 +1,12 @@
-//! Deadlines: each is looked at when it may be there.
+//! Keeping deadlines.
 
 use anyhow::{Context as _, Result};
 
-use super::{Due, Worker};
+use super::{TimerEntry, Worker};
 use crate::relay::resources::Context;
-use crate::relay::session::Fate;
-use crate::relay::wheel::Tick;
+use crate::relay::token::SessionKey;
 
-/// Entries of the wheel that are looked at in a round. Thousands may come at one time.
+/// How many entries of the wheel are handled in a round. Thousands may come at one time.
 const DUE: usize = 128;
 
 impl Worker {
@@ -16,24 +15,24 @@ impl Worker {
         let next = self.wheel.next();
         if next != self.wakes_at {
             let after = next.map(|tick| self.resources.clock.until(tick));
-            self.alarm.set(after).context("cannot set the timer")?;
+            self.timer.set(after).context("cannot set the timer")?;
             self.wakes_at = next;
         }
         Ok(())
     }
 
-    /// Looks at the sessions whose deadline may be there, as many as there is time for in a round.
-    pub(super) fn turn_wheel(&mut self) {
+    /// Handles the entries of the wheel that have come, as far as the budget reaches.
+    pub(super) fn handle_due(&mut self) {
         let now = self.resources.clock.now();
         self.wheel.turn(now, |entry| self.due.push_back(entry));
-        self.resources.scratch.work.begin_part();
+        self.resources.scratch.budget.reset();
         for _ in 0..DUE {
-            if self.resources.scratch.work.is_enough() {
+            if self.resources.scratch.budget.is_exhausted() {
                 return;
             }
             match self.due.pop_front() {
-                Some(Due::Session { key, born }) => self.look_at(key, born, now),
-                Some(Due::Accepting) => {
+                Some(TimerEntry::Session(key)) => self.on_timer(key),
+                Some(TimerEntry::ResumeAccepting) => {
                     if let Err(error) = self.watch_listeners() {
                         tracing::warn!(error = %format!("{error:#}"), "still not accepting");
                         self.stop_accepting();
@@ -44,20 +43,10 @@ impl Worker {
         }
     }
 
-    fn look_at(&mut self, key: usize, born: u64, now: Tick) {
-        let is_same = self.born.get(key) == Some(&born);
-        let Some(session) = self.sessions.get_mut(key).filter(|_| is_same) else { return };
-        if session.is_over() {
-            return;
-        }
+    fn on_timer(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.get_mut(key) else { return };
         session.scheduled = None;
-        let fate = if session.deadline <= now {
-            session.time_out(&mut Context { resources: &mut self.resources, key })
-        } else {
-            // It came early, since the deadline is further ahead than the wheel is round.
-            session.settle_in();
-            Fate::Waiting
-        };
-        self.settle(key, fate);
+        let progress = session.on_timer(&mut Context { resources: &mut self.resources, key });
+        self.follow_up(key, progress);
     }
 }

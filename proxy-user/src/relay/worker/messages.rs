@@ -1,56 +1,56 @@
-//! What a worker is told by others, and does between two rounds.
+//! What a worker does between two rounds because others have asked for it.
 
-use std::mem;
 use std::sync::mpsc::Sender;
+use std::vec;
 
 use super::Worker;
 use crate::relay::mailbox::Message;
 use crate::relay::open_connection::OpenConnection;
+use crate::relay::token::SessionKey;
 
-/// Places of sessions that are looked at in a round for a list of them.
+/// How many sessions are added to a list in a round.
 const LISTED: usize = 256;
 
-/// A list of the open connections that is being made. Each stands in it as it was when the list came
-/// to it.
+/// A list of the open connections in the making. Each is listed as it is when the list comes to it.
 #[derive(Debug)]
 pub(super) struct Listing {
-    /// The place that comes next.
-    next: usize,
+    /// Sessions still to be listed, of those that there were at first.
+    left: vec::IntoIter<SessionKey>,
     connections: Vec<OpenConnection>,
     to: Sender<Vec<OpenConnection>>,
 }
 
 impl Worker {
-    /// Carries out what others have sent. Every sender waits for the answer, so there are
-    /// never more than a few messages.
+    /// Handles what others have sent. They all wait for the answer, so there are never more than a few
+    /// messages.
     pub(super) fn handle_messages(&mut self) {
         for message in self.mailbox.receive() {
             match message {
-                Message::Apply(rules, heard) => {
+                Message::Apply(rules, confirmed) => {
                     self.resources.rules.replace(rules);
-                    // Whoever asked may have lost patience.
-                    let _ = heard.send(());
+                    // The sender may have lost patience.
+                    let _ = confirmed.send(());
                 }
                 Message::ListConnections(to) => {
-                    self.lists.push_back(Listing { next: 0, connections: Vec::new(), to });
+                    let left = self.sessions.keys().collect::<Vec<_>>().into_iter();
+                    self.listings.push_back(Listing { left, connections: Vec::new(), to });
                 }
-                Message::Stop => self.stopped = true,
+                Message::Stop => self.is_stopped = true,
             }
         }
     }
 
-    /// Goes on with a list, and hands it over at its end.
+    /// Goes on with a list, and sends it when it is complete.
     pub(super) fn continue_listing(&mut self) {
-        let Some(list) = self.lists.front_mut() else { return };
-        let places = list.next..self.born.len().min(list.next + LISTED);
-        list.next = places.end;
-        let sessions = places.filter_map(|key| self.sessions.get(key));
-        list.connections
-            .extend(sessions.filter_map(|session| session.snapshot(&self.resources.clock)));
-        if list.next == self.born.len() {
-            // Whoever asked may have lost patience.
-            let _ = list.to.send(mem::take(&mut list.connections));
-            self.lists.pop_front();
+        let Some(listing) = self.listings.front_mut() else { return };
+        let sessions = listing.left.by_ref().take(LISTED).filter_map(|key| self.sessions.get(key));
+        let open = sessions.filter_map(|session| session.snapshot(&self.resources.clock));
+        listing.connections.extend(open);
+        if listing.left.as_slice().is_empty()
+            && let Some(Listing { connections, to, .. }) = self.listings.pop_front()
+        {
+            // The sender may have lost patience.
+            let _ = to.send(connections);
         }
     }
 }
