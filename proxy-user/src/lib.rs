@@ -13,6 +13,7 @@
 pub use proxy_header as header;
 
 pub mod address;
+pub mod advice;
 pub mod budget;
 pub mod command;
 pub mod config;

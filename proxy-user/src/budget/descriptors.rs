@@ -2,9 +2,9 @@
 
 use anyhow::{Result, bail};
 
+use crate::advice::Advice;
 use crate::config::field::{Syntax, field};
 use crate::config::settings::ConnectionLimits;
-use crate::steer::advice::Advice;
 use crate::sys::environment::Environment;
 
 /// Descriptors of an idle run: programs, maps, listeners, and some to spare.
@@ -58,7 +58,7 @@ impl DescriptorBudget {
         let limit = at.write(field!(limits.connections), &asked.to_string());
         (asked > allowed).then(|| Advice {
             what: format!("{limit}: {files} files may be open, which is enough for {allowed}"),
-            mend: format!(
+            fix: format!(
                 "allow {needed} ({})",
                 environment.pick([
                     "LimitNOFILE= of systemd, or ulimit -n",

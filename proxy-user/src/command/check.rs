@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result};
 
 use super::Failure;
 use super::cli::Check;
+use crate::advice;
 use crate::config::Syntax;
 use crate::config::explain::explain;
 use crate::config::file;
 use crate::service::config_file::ConfigFile;
 use crate::service::resolver::look_up_now;
-use crate::steer::advice;
 
 /// Explains the file, rule by rule.
 pub fn run(arguments: &Check) -> Result<(), Failure> {

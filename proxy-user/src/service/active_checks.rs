@@ -190,7 +190,7 @@ impl Service {
             destinations
         });
         let refused: Vec<_> = refused.collect();
-        if let Err(error) = self.steering.refuse(refused) {
+        if let Err(error) = self.steering.set_down(refused) {
             tracing::warn!(error = %format!("{error:#}"), "upstreams that are down are not refused");
         }
     }

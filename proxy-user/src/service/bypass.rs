@@ -7,6 +7,7 @@ use proxy_common::Reason;
 use tokio::time::Instant;
 
 use super::Service;
+use super::wording::bypassed;
 use crate::config::field::field;
 
 /// The shortest time between two log lines.
@@ -41,8 +42,9 @@ impl Service {
         tracing::warn!(
             reason = Reason::UnsteeredAnswer.name(),
             packets = seen - said,
-            "{bypass}, past Foreword, and the answer was dropped; if that client is to be served, \
-             name the interface that it comes in by among the protected ones, or write {off}"
+            "{}, past Foreword, and the answer was dropped; if that client is to be served, \
+             name the interface that it comes in by among the protected ones, or write {off}",
+            bypassed(&bypass)
         );
         self.bypasses = Bypasses { seen, said: seen, last: Some(Instant::now()) };
         Ok(())

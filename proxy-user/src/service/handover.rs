@@ -30,7 +30,7 @@ impl Service {
     /// Gives a successor the interfaces if its programs are attached there, and accepts the connections
     /// that are still on their way to us. A signal ends the wait.
     pub async fn hand_over(&mut self, mut successor: Successor, events: &mut Events) -> Handover {
-        if let Err(error) = self.steering.judge(&successor) {
+        if let Err(error) = self.steering.verify_successor(&successor) {
             refuse(successor, &error).await;
             return Handover::Undone;
         }
@@ -159,7 +159,7 @@ impl Service {
 
     /// A successor of a draining run needs nothing from it but the HTTP listener.
     async fn make_way(&mut self, mut successor: Successor) {
-        if let Err(error) = self.steering.judge(&successor) {
+        if let Err(error) = self.steering.verify_successor(&successor) {
             return refuse(successor, &error).await;
         }
         let wanted = successor.listener();

@@ -18,6 +18,7 @@ mod reload;
 pub mod resolver;
 mod summary;
 mod tighten;
+mod wording;
 
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
@@ -42,6 +43,7 @@ use self::reload::{Pending, Reloading};
 use self::resolver::Resolver;
 use self::summary::Summary;
 use self::tighten::Tightened;
+use crate::advice::{self, Advice};
 use crate::budget::DescriptorBudget;
 use crate::budget::MemoryBudget;
 use crate::config::{Found, Invalid, Names, RawConfig, Settings, Syntax};
@@ -50,7 +52,7 @@ use crate::operate::admin::RequestSender;
 use crate::operate::report::{self, Reloads, State};
 use crate::relay::{Counts, Pods, Workers};
 use crate::steer::link_monitor::LinkMonitor;
-use crate::steer::{Observation, Steering, advice};
+use crate::steer::{Observation, Steering};
 use crate::sys::environment::Environment;
 use crate::sys::low_fds::LowFds;
 use crate::sys::{capability, rlimit};
@@ -152,8 +154,10 @@ pub fn run(
         ConfigSource::Flags(_) => None,
         ConfigSource::File(file) => Some(file),
     };
+    let syntax = if file.is_some() { Syntax::File } else { Syntax::Flags };
     let start = Start { settings, budget, names, resolver, file, low_fds, after_takeover };
-    Ok(serve(&runtime, start, signals, hang_ups)?)
+    Ok(serve(&runtime, start, signals, hang_ups)
+        .map_err(|error| wording::with_fields(error, syntax))?)
 }
 
 /// What a run starts with, once the names of upstreams have been looked up.
@@ -171,7 +175,7 @@ fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -
     let Start { settings, budget, names, resolver, file, low_fds, after_takeover } = start;
     let memory = MemoryBudget::look()?;
     // Before the first step, so that no netlink message is missed.
-    let (announcements, successors) = mpsc::channel(1);
+    let (successor_sender, successors) = mpsc::channel(1);
     let (requests, pending) = RequestSender::open();
     let mut events = Events {
         seconds: Ticks::every(SECOND),
@@ -187,7 +191,7 @@ fn serve(runtime: &Runtime, start: Start, signals: Signals, hang_ups: HangUps) -
     let workers = workers.context("cannot count the CPUs")?.get();
     let reloading = file.map(Reloading::of).transpose()?;
     let http = settings.admin.http.map(|at| Http::prepare(at, requests.clone())).transpose()?;
-    let (mut steering, listeners) = Steering::start(&settings, workers, low_fds, announcements)?;
+    let (mut steering, listeners) = Steering::start(&settings, workers, low_fds, successor_sender)?;
     let mut admin = Admin { socket: open_socket(&settings, steering.instance(), requests)?, http };
     let mark = steering.upstream_mark();
     let relay = Workers::start(
@@ -262,10 +266,12 @@ pub fn require_privileges() -> Result<()> {
 impl Service {
     /// Prints what was attached, and `ready` as the last line.
     fn announce(&self, names: &Names) {
-        let mut lines = self.steering.describe();
+        let mut lines = wording::describe(&self.steering, &self.settings.steering);
         let rules = self.settings.rules.iter();
         lines.extend(rules.map(|rule| format!("rule      {}", describe(rule))));
-        let mut advice = self.steering.advice(&self.settings, names, self.written());
+        let warnings = self.steering.warnings(&self.settings, names);
+        let mut advice: Vec<_> =
+            warnings.iter().map(|warning| Advice::new(warning, self.written())).collect();
         advice.extend(advice::on_long_headers(&self.settings.rules, self.written()));
         advice.extend(self.budget.shortage(
             self.written(),

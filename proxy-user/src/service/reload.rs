@@ -235,7 +235,7 @@ impl Service {
         movable(&self.settings, &settings)?;
         // Workers first, so that they know a port before its first connection is steered to them.
         let served = self.relay.apply(&settings);
-        if let Err(error) = served.and_then(|()| self.steering.change(&settings)) {
+        if let Err(error) = served.and_then(|()| self.steering.apply(&settings)) {
             if let Err(back) = self.relay.apply(&self.settings) {
                 let back = format!("{back:#}");
                 tracing::error!(error = back, "workers can't go back to what was before");

@@ -1,4 +1,4 @@
-//! What we have on one interface.
+//! Our programs on one interface of the node.
 
 use std::time::Duration;
 
@@ -6,59 +6,25 @@ use anyhow::{Context as _, Result};
 use aya::programs::Xdp;
 use aya::programs::xdp::XdpLink;
 use proxy_common::abi::INTERFACE_XDP;
-use proxy_common::names::{ANSWER, EGRESS, GUARD, STEER, SYNACK};
+use proxy_common::names::{EGRESS, GUARD, SYNACK};
 
 use super::classifier::{Classifier, Order};
-use super::guard::{GuardUsed, attach_guard, retry_while_busy};
+use super::clsact::{self, Clsact};
+use super::guard::{attach_guard, retry_while_busy};
 use super::hold::{self, Hold};
-use super::hook::{self, Clsact, HookUsed};
-use super::instance::Instance;
+use super::hook::HookUsed;
 use super::interface::{NetworkInterface, Role};
 use super::lock::{self, DrainingLock, InterfaceLock, TakeoverSocket};
 use super::object::Object;
+use super::plan::Plan;
 use super::reconcile::{AttachPoint, Component};
-use crate::config::settings::GuardHook;
+use super::refusal::GuardUsed;
 use crate::sys::low_fds::LowFds;
 
 /// How long the kernel may take to free the place of a program that is gone.
-const PATIENCE: Duration = Duration::from_secs(1);
+const FREEING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What belongs on interfaces, by the settings and the kernel.
-#[derive(Clone, Copy, Debug)]
-#[allow(clippy::struct_excessive_bools, reason = "each is wanted or not, by itself")]
-pub struct Plan {
-    /// How to attach to TC.
-    pub hook: HookUsed,
-    /// Where the guard is to stand; `None`: there is nothing to guard.
-    pub guard: Option<GuardHook>,
-    /// Whether SYN-ACKs that steering did not make are dropped.
-    pub synack: bool,
-    /// Whether upstreams answer to clients.
-    pub answers: bool,
-    /// Whether ports are held while nobody steers.
-    pub hold: bool,
-    /// Whether pods of this node may be clients of their own.
-    pub pods: bool,
-}
-
-impl Plan {
-    /// Descriptors that must close early when the process dies: at most so many an interface.
-    pub const LINKS: usize = 5;
-
-    /// The programs at TC of an interface, in the order in which they are attached: what steers last.
-    fn classifiers(self, role: Role) -> impl Iterator<Item = &'static str> {
-        let is_protected = role == Role::Protected;
-        let all = [
-            (SYNACK, self.synack && is_protected),
-            (ANSWER, self.answers),
-            (EGRESS, self.answers),
-            (STEER, is_protected),
-        ];
-        all.into_iter().filter_map(|(name, is_wanted)| is_wanted.then_some(name))
-    }
-}
-
-/// Our programs on one interface. Dropped in the order of the fields: steering ends first.
+/// Our programs on one interface. They are dropped in the order of the fields: steering ends first.
 #[derive(Debug)]
 pub struct Attachment {
     tc: Vec<Classifier>,
@@ -66,30 +32,29 @@ pub struct Attachment {
     hold: Option<Hold>,
     /// A qdisc that we added for the filters above.
     qdisc: Option<Clsact>,
-    /// Where the guard stands, on an interface that has one.
+    /// Where the guard runs, on an interface that has one.
     pub guard: Option<GuardUsed>,
     /// What the interface is for.
     pub role: Role,
     /// The interface.
     pub interface: NetworkInterface,
-    /// What is told of the interface's sources: `INTERFACE_TRUSTED` and the like.
-    sources: u32,
-    /// `None`: a predecessor has it still, or a successor has it already.
+    /// What the programs know of the interface's sources: `INTERFACE_TRUSTED` and the like.
+    interface_flags: u32,
+    /// `None` while a predecessor still has it, or once a successor has it.
     lock: Option<InterfaceLock>,
     draining: Option<DrainingLock>,
 }
 
 impl Attachment {
-    /// Attaches what belongs on the interface, what steers last. Without the lock, it goes before
-    /// what a predecessor has there, and is to be [settled](Self::settle) when that lets go.
-    pub fn make(
+    /// Attaches the interface's programs, `foreword_steer` last. Without the lock, they come before a
+    /// predecessor's, and the rest is attached by [`take_lock`](Self::take_lock) once that lets go.
+    pub fn attach(
         object: &mut Object,
         (interface, role): (NetworkInterface, Role),
-        sources: u32,
+        interface_flags: u32,
         lock: Option<InterfaceLock>,
         plan: Plan,
         low_fds: &mut LowFds,
-        instance: &Instance,
     ) -> Result<Self> {
         let mut attachment = Self {
             tc: Vec::with_capacity(Plan::LINKS),
@@ -99,57 +64,55 @@ impl Attachment {
             guard: None,
             role,
             interface,
-            sources,
+            interface_flags,
             lock,
             draining: None,
         };
         attachment
-            .fill(object, plan, low_fds, instance)
+            .attach_programs(object, plan, low_fds)
             .with_context(|| format!("cannot attach to {}", attachment.interface))?;
         Ok(attachment)
     }
 
-    fn fill(
+    fn attach_programs(
         &mut self,
         object: &mut Object,
         plan: Plan,
         low_fds: &mut LowFds,
-        instance: &Instance,
     ) -> Result<()> {
-        let owns = self.lock.is_some();
-        hook::clear(&self.interface, self.is_alone());
+        let has_lock = self.lock.is_some();
+        clsact::clear(&self.interface, self.is_alone());
         if plan.hook == HookUsed::Clsact || plan.hold {
-            let (name, index) = (self.interface.name(), self.interface.index());
-            self.qdisc = hook::share_clsact((name, index), instance, hold::is_placed(index))?;
+            self.qdisc = Clsact::share(self.interface.name(), self.interface.index())?;
         }
         if !self.interface.has_ethernet() {
             object.expect_bare_packets()?;
         }
         let is_protected = self.role == Role::Protected;
         if is_protected {
-            self.set_nic_flags(object, self.sources)?;
+            self.set_interface_flags(object, self.interface_flags)?;
         }
-        if is_protected && owns {
-            self.place_guard(object, plan, low_fds, Duration::ZERO)?;
+        if is_protected && has_lock {
+            self.attach_guard(object, plan, low_fds, Duration::ZERO)?;
         } else if is_protected && plan.guard.is_some() {
             self.guard = Some(GuardUsed::Tc);
         }
         for name in plan.classifiers(self.role) {
             self.attach_tc(object, name, plan, low_fds)?;
         }
-        if is_protected && owns {
-            self.place_hold(object, plan, Duration::ZERO)?;
+        if is_protected && has_lock {
+            self.attach_hold(object, plan, Duration::ZERO)?;
         }
         Ok(())
     }
 
-    /// Whether no other living process has anything on the interface.
+    /// Whether no other living instance has anything on the interface.
     fn is_alone(&self) -> bool {
         self.lock.is_some() && !lock::is_draining(self.interface.index())
     }
 
-    /// Takes in how the interface looks now.
-    pub fn see(&mut self, interface: NetworkInterface) {
+    /// Notes the interface's current properties.
+    pub fn update_interface(&mut self, interface: NetworkInterface) {
         if interface.name() != self.interface.name() {
             tracing::info!(
                 interface = %self.interface, name = interface.name(),
@@ -159,78 +122,78 @@ impl Attachment {
         self.interface = interface;
     }
 
-    /// Whether it still is a predecessor's.
+    /// Whether another instance has the interface's lock.
     pub fn awaits_lock(&self) -> bool {
         self.lock.is_none()
     }
 
-    /// Takes the interface over that a predecessor has let go of, and attaches what it had to let go
-    /// of first; says whether it was to be had.
-    pub fn settle(
+    /// Takes the lock that another instance has released, and attaches what only its owner can;
+    /// returns whether the lock was free.
+    pub fn take_lock(
         &mut self,
         object: &mut Object,
         plan: Plan,
         low_fds: &mut LowFds,
         by: &TakeoverSocket,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<bool> {
-        self.lock = InterfaceLock::await_free(&self.interface, by, patience)?;
+        self.lock = InterfaceLock::await_free(&self.interface, by, timeout)?;
         if self.lock.is_none() {
             return Ok(false);
         }
         self.draining = None;
-        // Of those before it that were killed, something may still be there.
-        hook::clear(&self.interface, false);
+        // Other predecessors may have been killed.
+        clsact::clear(&self.interface, false);
         if self.role == Role::Protected {
-            let guard = self.place_guard(object, plan, low_fds, PATIENCE);
-            self.place_hold(object, plan, PATIENCE)?;
+            let guard = self.attach_guard(object, plan, low_fds, FREEING_TIMEOUT);
+            self.attach_hold(object, plan, FREEING_TIMEOUT)?;
             guard?;
         }
         Ok(true)
     }
 
-    /// Lets a successor have what only one can: the lock, and XDP.
+    /// Releases what a successor can't share: the lock, and XDP.
     pub fn hand_over(&mut self) {
         if self.lock.is_none() {
             return;
         }
         self.xdp = None;
-        self.draining = DrainingLock::set(self.interface.index());
+        self.draining = DrainingLock::take(self.interface.index());
         self.lock = None;
     }
 
-    fn place_guard(
+    fn attach_guard(
         &mut self,
         object: &mut Object,
         plan: Plan,
         low_fds: &mut LowFds,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<()> {
         let Some(wanted) = plan.guard else { return Ok(()) };
-        let (used, link) = attach_guard(object, &self.interface, wanted, low_fds, patience)?;
-        // Until steer is told, it looks as well.
+        let (used, link) = attach_guard(object, &self.interface, wanted, low_fds, timeout)?;
+        // Until foreword_steer is told that XDP judges, both do.
         (self.guard, self.xdp) = (Some(used), link);
-        self.set_nic_flags(object, self.sources)
+        self.set_interface_flags(object, self.interface_flags)
     }
 
-    /// Tells steer what the interface's sources are.
-    pub fn set_nic_flags(&mut self, object: &mut Object, sources: u32) -> Result<()> {
-        self.sources = sources;
+    /// Tells the programs what is behind the interface.
+    pub fn set_interface_flags(&mut self, object: &mut Object, flags: u32) -> Result<()> {
+        self.interface_flags = flags;
         let guard = if self.xdp.is_some() { INTERFACE_XDP } else { 0 };
-        object.set_interface(self.interface.index(), sources | guard)
+        object.set_interface(self.interface.index(), flags | guard)
     }
 
-    /// Sees to it that our hold is there, beside an older one, which goes when ours is to be
-    /// [kept](Self::persist_hold).
-    fn place_hold(&mut self, object: &mut Object, plan: Plan, patience: Duration) -> Result<()> {
+    /// Attaches what is missing of our hold, beside an older one, which is removed when ours is
+    /// [persisted](Self::persist_hold).
+    fn attach_hold(&mut self, object: &mut Object, plan: Plan, timeout: Duration) -> Result<()> {
         if !plan.hold {
             return Ok(());
         }
         let Self { hold, interface, .. } = self;
-        retry_while_busy(patience, &mut || {
+        retry_while_busy(timeout, &mut || {
             match hold {
                 Some(hold) => hold.complete(object, interface, plan.hook)?,
-                None => *hold = Some(Hold::place(object, interface, plan.hook)?),
+                None => *hold = Some(Hold::attach(object, interface, plan.hook)?),
             }
             Ok(())
         })
@@ -245,7 +208,7 @@ impl Attachment {
     ) -> Result<()> {
         let interface = (self.interface.name(), self.interface.index());
         if plan.hook == HookUsed::Clsact {
-            hook::ensure_clsact(&mut self.qdisc, interface.0, interface.1)?;
+            Clsact::replace(&mut self.qdisc, Clsact::share(interface.0, interface.1)?);
         }
         let order = self.order(name, plan);
         let attached = Classifier::attach(object, name, interface, (plan.hook, order), low_fds)?;
@@ -253,19 +216,19 @@ impl Attachment {
         Ok(())
     }
 
-    /// SYN-ACKs are dropped before the programs of others see them, since one of those may end the
-    /// chain; but behind whatever leads answers back to us, be it a program of ours or a predecessor's.
+    /// `foreword_synack` comes before the programs of others, since one of those may end the chain; but
+    /// behind `foreword_egress`, ours or a predecessor's, which leads answers back to us.
     fn order(&self, name: &str, plan: Plan) -> Order {
-        let leads_back = self.tc.iter().any(|classifier| classifier.name == EGRESS);
-        let is_behind = name == SYNACK && (leads_back || (plan.answers && self.lock.is_none()));
+        let has_egress = self.tc.iter().any(|classifier| classifier.name == EGRESS);
+        let is_behind = name == SYNACK && (has_egress || (plan.answers && self.lock.is_none()));
         if is_behind { Order::Behind } else { Order::First }
     }
 
-    /// What has to be on the interface, and where that is to be looked for.
+    /// What must be attached to the interface, and where.
     pub fn expected(&self, object: &mut Object) -> Result<Vec<(Component, AttachPoint)>> {
         let index = self.interface.index();
         let tc = self.tc.iter().map(|classifier| {
-            (Component::Classifier { index, name: classifier.name }, classifier.place())
+            (Component::Classifier { index, name: classifier.name }, classifier.attach_point())
         });
         let mut expected: Vec<_> = tc.collect();
         if self.xdp.is_some() {
@@ -278,7 +241,7 @@ impl Attachment {
         Ok(expected)
     }
 
-    /// Attaches a program at TC again that somebody has detached.
+    /// Attaches a TC program again that somebody has detached.
     pub fn reattach_tc(
         &mut self,
         object: &mut Object,
@@ -286,13 +249,13 @@ impl Attachment {
         plan: Plan,
         low_fds: &mut LowFds,
     ) -> Result<()> {
-        // What is left of the old one must not be taken for the new one.
+        // Before the new one is there, which dropping the old one could detach.
         self.tc.retain(|classifier| classifier.name != name);
         low_fds.refill();
         self.attach_tc(object, name, plan, low_fds)
     }
 
-    /// Has the guard stand again where somebody has detached it. If it can't, steer judges.
+    /// Attaches the guard again that somebody has detached. If that fails, `foreword_steer` judges.
     pub fn reattach_guard(
         &mut self,
         object: &mut Object,
@@ -302,8 +265,8 @@ impl Attachment {
         self.xdp = None;
         self.guard = Some(GuardUsed::Tc);
         low_fds.refill();
-        self.set_nic_flags(object, self.sources)?;
-        self.place_guard(object, plan, low_fds, Duration::ZERO).or_else(|error| {
+        self.set_interface_flags(object, self.interface_flags)?;
+        self.attach_guard(object, plan, low_fds, Duration::ZERO).or_else(|error| {
             tracing::warn!(
                 error = %format!("{error:#}"), interface = %self.interface,
                 "the guard stands in TC from now on"
@@ -312,22 +275,21 @@ impl Attachment {
         })
     }
 
-    /// Places the hold again, of which somebody has removed something.
+    /// Attaches what somebody has removed of the hold.
     pub fn reattach_hold(&mut self, object: &mut Object, plan: Plan) -> Result<()> {
-        self.place_hold(object, plan, Duration::ZERO)
+        self.attach_hold(object, plan, Duration::ZERO)
     }
 
-    /// From now on what is to outlive the process does, and what an earlier one has left for the
-    /// time without one is gone. Of an interface that is a predecessor's or a successor's, nothing is
-    /// touched.
+    /// Lets our hold outlive the process from now on, and removes what earlier processes have left.
+    /// If another instance has the interface, nothing is touched.
     pub fn persist_hold(&mut self) {
         if self.lock.is_none() || self.role != Role::Protected {
             return;
         }
         match &mut self.hold {
-            Some(hold) => hold.keep(),
+            Some(hold) => hold.persist(),
             None => {
-                hold::lift(self.interface.index());
+                hold::remove(self.interface.index());
             }
         }
     }
@@ -337,8 +299,8 @@ impl Attachment {
         self.hold.is_some()
     }
 
-    /// Takes everything down on an interface that is gone or no longer ours, the hold as well.
-    pub fn abandon(self) {
-        hold::lift(self.interface.index());
+    /// Removes everything from an interface that is gone or no longer ours, the hold as well.
+    pub fn remove(self) {
+        hold::remove(self.interface.index());
     }
 }

@@ -1,6 +1,6 @@
-//! Who of our kind stands on an interface, and in which order packets meet them.
+//! Which instances have programs on an interface, and in which order packets meet them.
 //!
-//! Here nobody is believed: what is asked is the kernel, about programs that are attached now.
+//! No instance's word is taken for it: the kernel is asked about the programs that are attached now.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -12,49 +12,49 @@ use proxy_common::abi::Node;
 use proxy_common::maps::NODE;
 use proxy_common::names::STEER;
 
-use super::hook::HookUsed;
+use super::hook::has_tcx;
 use super::interface::NetworkInterface;
 use super::lock::directory;
 use super::netlink::tc::{Filter, filters_on};
 use super::netlink::{self, Link};
 use super::{instance, lock, veth};
-use crate::config::settings::Hook;
 
-/// What is left of a process that was killed goes within this time.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// How often that is looked for.
+/// The kernel removes the links of a process that was killed within this time.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// The pause between two looks.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// A program at TC ingress, by its number.
+/// A program at TC ingress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct IngressProgram {
+    /// Its id.
     program: u32,
-    /// Whether it goes with its process; a filter stays.
+    /// Whether it ends with its process; a filter stays.
     is_link: bool,
 }
 
-/// Requires that a `foreword_steer` of this number stands before our own.
+/// Requires that the `foreword_steer` with the id `successor` comes before our own.
 pub fn require_before(interface: &NetworkInterface, successor: u32, own: u32) -> Result<()> {
     let is_steer = info(successor).is_some_and(|info| info.name() == STEER.as_bytes());
     let places = ingress(interface.name(), interface.index())?;
     let place = |number| places.iter().position(|place| place.program == number);
     match (place(successor).filter(|_| is_steer), place(own)) {
         (Some(theirs), Some(ours)) if theirs < ours => Ok(()),
-        // Ours was taken away by somebody.
+        // Somebody has detached ours.
         (Some(_), None) => Ok(()),
         (Some(_), Some(_)) => bail!("its {STEER} on {interface} stands behind mine"),
         (None, _) => bail!("I see no living {STEER} of it on {interface}"),
     }
 }
 
-/// Refuses an interface whose lock is ours while a living Foreword steers it: that one has another
-/// folder of locks, and nothing would keep the two from each other's throats.
+/// Refuses an interface that we have locked while a living instance steers it. That one uses another
+/// directory of locks, so nothing would coordinate the two.
 pub fn require_no_unlocked_instance(interface: &NetworkInterface) -> Result<()> {
-    // Its programs stay there until its connections have ended, and it has said so.
+    // A draining instance's programs stay until its connections have ended.
     if lock::is_draining(interface.index()) {
         return Ok(());
     }
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while is_steered(interface)? {
         if Instant::now() > deadline {
             let run = directory::RUN;
@@ -81,32 +81,32 @@ fn is_steered(interface: &NetworkInterface) -> Result<bool> {
     Ok(ours.any(|(place, info)| place.is_link || is_alive(&info, &links)))
 }
 
-/// Whether a filter runs a program that is called as the filter is: names are anybody's to give.
+/// Whether a filter runs a program of the same name: anybody can give a filter any name.
 pub fn runs_program_of_its_name(filter: &Filter) -> bool {
     let name = filter.name.as_ref();
     filter.program.and_then(info).is_some_and(|info| info.name_as_str() == name.map(String::as_str))
 }
 
-/// Whether a filter that has one of our names runs a program of a process that is dead beyond doubt,
-/// whoever else of us is on the interface.
+/// Whether a filter that has one of our names runs a program of an instance that is certainly dead,
+/// whichever other instances are on the interface.
 pub fn is_orphaned(filter: &Filter, links: &[Link]) -> bool {
     let program = filter.program.and_then(info);
     let node = program.as_ref().and_then(node_of);
     node.is_some_and(|node| !has_living_owner(&node, links))
 }
 
-/// Whether the process is there that a filter's program is of.
+/// Whether the instance that a filter's program belongs to is alive.
 fn is_alive(program: &ProgramInfo, links: &[Link]) -> bool {
     node_of(program).is_some_and(|node| has_living_owner(&node, links))
 }
 
-/// Whether a node's veth is there, and nobody knows its instance to be dead.
+/// Whether a node's veth is there, and its instance not certainly dead.
 fn has_living_owner(node: &Node, links: &[Link]) -> bool {
     let link = links.iter().find(|link| link.index == node.veth);
     link.and_then(veth::instance_of).is_some_and(|number| !instance::is_dead(number))
 }
 
-/// What a program knows of its own node.
+/// Reads a program's map of facts about its node.
 fn node_of(program: &ProgramInfo) -> Option<Node> {
     let maps = program.map_ids().ok()??;
     maps.into_iter().find_map(|number| {
@@ -124,8 +124,8 @@ fn info(number: u32) -> Option<ProgramInfo> {
 /// The programs at TC ingress, in the order in which packets meet them.
 fn ingress(name: &str, index: u32) -> Result<Vec<IngressProgram>> {
     let mut places = Vec::new();
-    if matches!(HookUsed::choose(Hook::Auto), Ok(HookUsed::Tcx)) {
-        // A program that goes between its number and itself spoils a whole answer.
+    if has_tcx() {
+        // The query fails as a whole if a program ends meanwhile.
         let query = || SchedClassifier::query_tcx(name, TcAttachType::Ingress);
         let queried = query().or_else(|_| query()).or_else(|_| query());
         let (_, programs) = queried.with_context(|| format!("cannot look at {name}"))?;

@@ -1,4 +1,4 @@
-//! A program of ours at TC, by tcx or on clsact: attached, looked for, and detached.
+//! A TC program of ours: attached by tcx or on clsact, found again, and detached.
 
 use std::mem;
 
@@ -13,16 +13,16 @@ use super::reconcile::AttachPoint;
 use super::watched_link::WatchedLink;
 use crate::sys::low_fds::LowFds;
 
-/// Where it stands among the programs that have the same hook.
+/// The order among the programs on one hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// Before all others.
     First,
-    /// Behind those of ours.
+    /// Behind our own.
     Behind,
 }
 
-/// A program of ours on an interface, for as long as the value lives.
+/// An attached TC program. It is detached when this is dropped.
 #[derive(Debug)]
 pub struct Classifier {
     /// The program's name.
@@ -30,13 +30,14 @@ pub struct Classifier {
     link: Link,
 }
 
+/// What keeps a program attached.
 #[derive(Debug)]
 enum Link {
     Tcx(WatchedLink),
     Filter(OwnFilter),
 }
 
-/// The filter on an interface that runs a program of this process, whatever place it has.
+/// The filter on an interface that runs a program of this process, whatever its priority and handle.
 #[derive(Debug)]
 struct OwnFilter {
     index: u32,
@@ -56,7 +57,7 @@ impl Drop for OwnFilter {
 }
 
 impl Classifier {
-    /// Attaches it. On clsact, the qdisc must be there.
+    /// Attaches a program. Clsact needs its qdisc to be there.
     pub fn attach(
         object: &mut Object,
         name: &'static str,
@@ -72,28 +73,28 @@ impl Classifier {
             Order::Behind => hook.behind(),
         };
         low_fds.release_one();
-        // Where this fails, the kernel may have done it, and its answer been lost: then the value
-        // that was to stand for a filter takes it away.
+        // If this fails, the kernel may still have attached it, and its answer been lost: dropping
+        // `own` then removes the filter.
         let attached = program.attach_with_options(interface, direction, options)?;
         let attached = program.take_link(attached)?;
         let link = match hook {
             HookUsed::Clsact => {
-                // It would be removed by its place, which may be somebody else's by then.
+                // aya would remove it by priority and handle, which may be another's by then.
                 mem::forget(attached);
                 Link::Filter(own)
             }
             HookUsed::Tcx => {
                 mem::forget(own);
-                Link::Tcx(WatchedLink::of(FdLink::try_from(attached)?)?)
+                Link::Tcx(WatchedLink::new(FdLink::try_from(attached)?)?)
             }
         };
         Ok(Self { name, link })
     }
 
-    /// Where it is to be looked for.
-    pub fn place(&self) -> AttachPoint {
+    /// Where it is attached.
+    pub fn attach_point(&self) -> AttachPoint {
         match &self.link {
-            Link::Tcx(link) => link.place(),
+            Link::Tcx(link) => link.attach_point(),
             Link::Filter(OwnFilter { index, program, direction }) => {
                 AttachPoint::Filter { index: *index, program: *program, direction: *direction }
             }

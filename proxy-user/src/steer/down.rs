@@ -35,10 +35,9 @@ impl DownMap {
         object: &mut Object,
         down: impl IntoIterator<Item = Down<'a>>,
     ) -> Result<()> {
-        let (rules, _) = object.rules();
         let keys = down.into_iter().map(|down| match down {
             Down::Upstream(address) => {
-                DownKey { upstream: rules.number_of(address), port: 0, address: [0; 16] }
+                DownKey { upstream: object.number_of(address), port: 0, address: [0; 16] }
             }
             Down::Destination(destination) => of_destination(destination),
         });

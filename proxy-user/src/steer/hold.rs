@@ -1,16 +1,16 @@
-//! Ports that stay closed while nobody steers them (`--when-absent drop`).
+//! Keeps ports closed while no Foreword runs (`whenAbsent: drop`).
 //!
-//! The one thing of ours that outlives the process, and only because the rule says so: a program
-//! behind steer on the same interface, which drops the first packets that steer passes, and one on
-//! its egress, which drops the answers to those that got past both. They are taken away by the next
-//! start on that interface, or by a cleanup.
+//! The hold is the one thing that outlives the process and acts, because a rule asks for it: a program
+//! behind `foreword_steer` that drops the first packets which that passes, and one at egress that drops
+//! the answers to those that got past both. The next start on that interface removes them, or a
+//! cleanup.
 //!
-//! A hold is exchanged without a gap: an older one goes when the process that has placed the new one is
-//! sure to serve. If that process fails or dies before, the older one is still there.
+//! A hold is replaced without a gap: an older one is removed when the process that has attached the
+//! new one is sure to serve. If that process fails or dies before, the older one is still there.
 //!
-//! Both are filters on clsact, however steer is attached: a filter is the interface's, and lasts as
-//! long as that. A pinned link would last as long as the BPF file system that the process sees, which
-//! in a container may be its own. Earlier versions pinned links; those are still found and removed.
+//! Both programs are filters on clsact, however steering is attached: a filter lasts as long as its
+//! interface. A pinned link would last as long as the BPF file system that the process sees, which may
+//! be a container's own. Earlier versions pinned links; those are still found and removed.
 
 use std::fs;
 use std::io;
@@ -22,7 +22,9 @@ use aya::programs::SchedClassifier;
 use proxy_common::names::{BPFFS, HOLD, HOLD_TX, PIN_FOLDER};
 
 use super::chain;
-use super::hook::{self, Clsact, HookUsed, direction};
+use super::clsact::{Clsact, remove_filters};
+use super::hook::{HookUsed, direction};
+use super::instance::LEGACY_HOLDS;
 use super::interface::NetworkInterface;
 use super::lock;
 use super::netlink::{
@@ -33,31 +35,28 @@ use super::object::Object;
 use super::reconcile::{AttachPoint, Component};
 use crate::sys::netns;
 
-/// Folder of links that earlier versions pinned, beside those of the instances.
-pub const DIRECTORY: &str = "hold";
-
-/// Our hold on an interface. Dropping it lifts it, unless it is to be kept.
+/// Our hold on an interface. It is removed when this is dropped, unless it is to persist.
 #[derive(Debug)]
 pub struct Hold {
     index: u32,
     /// The ids of our two programs.
     programs: [u32; 2],
-    keep: bool,
-    /// A qdisc that we added for it.
+    persists: bool,
+    /// A qdisc of ours that it is attached to.
     qdisc: Option<Clsact>,
 }
 
 impl Hold {
-    /// Puts one behind steer, which is attached by `hook`. The interface's qdisc must be noted.
-    pub fn place(
+    /// Attaches one behind `foreword_steer`, which is attached by `hook`.
+    pub fn attach(
         object: &mut Object,
         interface: &NetworkInterface,
         hook: HookUsed,
     ) -> Result<Self> {
-        let [ingress, egress] = HALVES.map(|half| half.program_id(object));
+        let [ingress, egress] = PROGRAMS.map(|program| program.id(object));
         let (index, programs) = (interface.index(), [ingress?, egress?]);
-        // From now on an error lifts what is there.
-        let mut hold = Self { index, programs, keep: false, qdisc: None };
+        // From now on an error removes what is attached.
+        let mut hold = Self { index, programs, persists: false, qdisc: None };
         hold.complete(object, interface, hook)?;
         Ok(hold)
     }
@@ -69,47 +68,47 @@ impl Hold {
         interface: &NetworkInterface,
         hook: HookUsed,
     ) -> Result<()> {
-        hook::ensure_clsact(&mut self.qdisc, interface.name(), self.index)?;
+        Clsact::replace(&mut self.qdisc, Clsact::share(interface.name(), self.index)?);
         let filters = filters_on(self.index)?;
-        for (half, program) in HALVES.into_iter().zip(self.programs) {
-            if !filters.iter().any(|filter| filter.program == Some(program)) {
-                half.attach(object, interface, hook)?;
+        for (program, id) in PROGRAMS.into_iter().zip(self.programs) {
+            if !filters.iter().any(|filter| filter.program == Some(id)) {
+                program.attach(object, interface, hook)?;
             }
         }
         Ok(())
     }
 
-    /// From now on it outlives the process, and stands in for those that were there before.
-    pub fn keep(&mut self) {
-        self.keep = true;
-        lift_others(self.index, &self.programs);
+    /// Lets it outlive the process from now on, and removes the holds of earlier processes.
+    pub fn persist(&mut self) {
+        self.persists = true;
+        remove_others(self.index, &self.programs);
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if !self.keep {
+        if !self.persists {
             let is_ours =
                 |filter: &Filter| filter.program.is_some_and(|it| self.programs.contains(&it));
-            hook::remove_filters(self.index, is_ours);
+            remove_filters(self.index, is_ours);
         }
     }
 }
 
-/// One of a hold's two programs, and where it is.
-struct Half {
-    program: &'static str,
+/// One of a hold's two programs.
+struct HoldProgram {
+    name: &'static str,
     /// What the name of an earlier version's pin ends in.
     suffix: &'static str,
 }
 
-const HALVES: [Half; 2] =
-    [Half { program: HOLD, suffix: "" }, Half { program: HOLD_TX, suffix: EGRESS_SUFFIX }];
+const PROGRAMS: [HoldProgram; 2] =
+    [HoldProgram { name: HOLD, suffix: "" }, HoldProgram { name: HOLD_TX, suffix: EGRESS_SUFFIX }];
 const EGRESS_SUFFIX: &str = "-egress";
 
-impl Half {
-    fn program_id(&self, object: &mut Object) -> Result<u32> {
-        let program: &mut SchedClassifier = object.program(self.program)?;
+impl HoldProgram {
+    fn id(&self, object: &mut Object) -> Result<u32> {
+        let program: &mut SchedClassifier = object.program(self.name)?;
         Ok(program.info()?.id())
     }
 
@@ -119,79 +118,72 @@ impl Half {
         interface: &NetworkInterface,
         hook: HookUsed,
     ) -> Result<()> {
-        let program: &mut SchedClassifier = object.program(self.program)?;
-        let direction = direction(self.program);
+        let program: &mut SchedClassifier = object.program(self.name)?;
+        let direction = direction(self.name);
         let mut attach =
             |options| program.attach_with_options(interface.name(), direction, options);
         let [first, other] = hook.filters_behind();
         let id = attach(first).or_else(|_| attach(other));
         let id = id.with_context(|| format!("cannot place the hold on {interface}"))?;
-        // The filter is the interface's; only the value would take it away.
+        // The filter stays on the interface; dropping the value would remove it.
         mem::forget(program.take_link(id)?);
         Ok(())
     }
 
-    /// An earlier version's pin. Indices are a namespace's own, pins are not: the namespace's number is
-    /// part of the name.
+    /// An earlier version's pin. Since an index means something in its network namespace only, the
+    /// namespace's inode number is part of the name.
     fn path(&self, index: u32) -> io::Result<PathBuf> {
         Ok(directory().join(format!("{}-{index}{}", netns::own_inode()?, self.suffix)))
     }
 
-    fn lift(&self, index: u32, except: &[u32]) -> bool {
+    fn remove(&self, index: u32, except: &[u32]) -> bool {
         let unpinned = self.path(index).and_then(fs::remove_file).is_ok();
         let is_it = |filter: &Filter| {
-            filter.direction == direction(self.program)
-                && filter.name.as_deref() == Some(self.program)
+            filter.direction == direction(self.name)
+                && filter.name.as_deref() == Some(self.name)
                 && filter.program.is_none_or(|program| !except.contains(&program))
                 && chain::runs_program_of_its_name(filter)
         };
-        unpinned | hook::remove_filters(index, is_it)
+        unpinned | remove_filters(index, is_it)
     }
 }
 
-/// Whether a hold is on the interface as filters, whoever placed it.
-pub fn is_placed(index: u32) -> bool {
-    let names = HALVES.map(|half| half.program);
-    let is_half = |filter: &Filter| filter.name.as_deref().is_some_and(|it| names.contains(&it));
-    filters_on(index).is_ok_and(|filters| filters.iter().any(is_half))
-}
-
-/// What has to be on the interface of this index, and where that is to be looked for.
+/// What must be attached to the interface with this index, and where.
 pub fn expected(object: &mut Object, index: u32) -> Result<[(Component, AttachPoint); 2]> {
-    let [first, second] = HALVES.map(|half| {
-        let (program, direction) = (half.program_id(object)?, direction(half.program));
-        let part = Component::Hold { index, name: half.program };
-        Ok::<_, anyhow::Error>((part, AttachPoint::Filter { index, program, direction }))
+    let [first, second] = PROGRAMS.map(|program| {
+        let (id, direction) = (program.id(object)?, direction(program.name));
+        let component = Component::Hold { index, name: program.name };
+        Ok::<_, anyhow::Error>((component, AttachPoint::Filter { index, program: id, direction }))
     });
     Ok([first?, second?])
 }
 
-/// Lifts the hold on an interface, whoever placed it; says whether there was one.
-pub fn lift(index: u32) -> bool {
-    lift_others(index, &[])
+/// Removes the hold on an interface, whoever attached it; returns whether there was one.
+pub fn remove(index: u32) -> bool {
+    remove_others(index, &[])
 }
 
-/// Lifts every hold on an interface but the one of these programs.
-fn lift_others(index: u32, except: &[u32]) -> bool {
-    let lifted = HALVES.iter().fold(false, |lifted, half| lifted | half.lift(index, except));
-    if lifted {
-        // Fails as long as another hold is there, as it should.
+/// Removes all holds on an interface except the one with these program ids.
+fn remove_others(index: u32, except: &[u32]) -> bool {
+    let removed = PROGRAMS.iter().fold(false, |any, program| any | program.remove(index, except));
+    if removed {
+        // This fails while another hold is there.
         let _ = fs::remove_dir(directory());
     }
-    lifted
+    removed
 }
 
-/// Whether an earlier version has pinned a hold on the interface of this index.
+/// Whether an earlier version has pinned a hold on the interface with this index.
 pub fn is_pinned(index: u32) -> io::Result<bool> {
-    HALVES[0].path(index)?.try_exists()
+    PROGRAMS[0].path(index)?.try_exists()
 }
 
-/// Lifts every hold that no living process is behind, and returns the interfaces.
+/// Removes the holds of dead processes, and returns their interfaces.
 pub fn sweep() -> Result<Vec<String>> {
     let mut lifted = Vec::new();
     for link in netlink::run(async |handle| netlink::links(&handle).await)? {
         let Some(_kept) = lock::exclude_others(link.index) else { continue };
-        if lift(link.index) {
+        if remove(link.index) {
             lifted.push(link.name);
         }
     }
@@ -199,7 +191,7 @@ pub fn sweep() -> Result<Vec<String>> {
     Ok(lifted)
 }
 
-/// Removes the pins of interfaces of this namespace that are gone: they hold nothing any more.
+/// Removes the pins for interfaces of this namespace that are gone.
 fn remove_orphans() -> Result<()> {
     let links = netlink::run(async |handle| netlink::links(&handle).await)?;
     let prefix = format!("{}-", netns::own_inode()?);
@@ -222,5 +214,5 @@ fn remove_orphans() -> Result<()> {
 }
 
 fn directory() -> PathBuf {
-    Path::new(BPFFS).join(PIN_FOLDER).join(DIRECTORY)
+    Path::new(BPFFS).join(PIN_FOLDER).join(LEGACY_HOLDS)
 }

@@ -1,4 +1,4 @@
-//! Interfaces that come, go, change and fail while we run.
+//! Interfaces that appear, disappear, change and fail while we run.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use super::netlink::Link;
 use super::pods::DefaultRoutes;
 use super::{Steering, chain};
 
-/// An interface that is ours by the settings, and can't be attached to.
+/// An interface that the settings name, and that we can't attach to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttachFailure {
     /// Its name.
@@ -23,9 +23,8 @@ pub struct AttachFailure {
 }
 
 impl Steering {
-    /// Brings what is attached in line with these links: lets go of interfaces that are gone, and
-    /// attaches to those that are there and weren't. One that can't be attached to is a [`AttachFailure`],
-    /// and is tried again with the next look.
+    /// Brings the attachments in line with these links: drops those whose interfaces are gone, and
+    /// attaches to new interfaces. A failure is an [`AttachFailure`], and is retried on the next call.
     pub(super) fn follow(&mut self, links: &[Link]) {
         self.refresh(links);
         let mut selection = interface::select(&self.settings, links);
@@ -34,53 +33,53 @@ impl Steering {
         for (interface, role) in selection.into_values() {
             self.try_attach((interface, role));
         }
-        self.fit();
+        self.match_mtu();
     }
 
-    /// Takes in how the interfaces look now that are attached to, and lets go of those that are gone or
-    /// no longer meant. A new name makes no other interface.
+    /// Updates what is known of the attached interfaces, and drops those that are gone or no longer
+    /// named. A renamed interface is still the same.
     pub(super) fn refresh(&mut self, links: &[Link]) {
         let mut gone = Vec::new();
         for (index, attachment) in &mut self.attachments {
             let renewed = attachment.interface.renewed(links);
             match renewed.filter(|it| it.role(&self.settings) == Some(attachment.role)) {
-                Some(interface) => attachment.see(interface),
+                Some(interface) => attachment.update_interface(interface),
                 None => gone.push(*index),
             }
         }
         for index in gone {
             self.detach(index);
         }
-        if let Err(error) = self.refresh_nic_flags() {
+        if let Err(error) = self.refresh_interface_flags() {
             let error = format!("{error:#}");
             tracing::warn!(error, "what is behind which interface stays as it was known");
         }
     }
 
-    /// Takes everything off an interface that is gone or no longer meant, the hold as well.
+    /// Removes everything from an interface that is gone or no longer named, the hold as well.
     pub(super) fn detach(&mut self, index: u32) {
         let Some(attachment) = self.attachments.remove(&index) else { return };
         tracing::warn!(interface = %attachment.interface, "an interface has gone");
-        attachment.abandon();
+        attachment.remove();
         self.low_fds.refill();
     }
 
-    /// A default route may lead by another interface now.
-    fn refresh_nic_flags(&mut self) -> Result<()> {
+    /// The default routes may have changed.
+    fn refresh_interface_flags(&mut self) -> Result<()> {
         let routes = DefaultRoutes::read()?;
         for attachment in self.attachments.values_mut() {
             if attachment.role == Role::Protected {
-                let flags = routes.nic_flags(&self.settings, &attachment.interface);
-                attachment.set_nic_flags(&mut self.object, flags)?;
+                let flags = routes.interface_flags(&self.settings, &attachment.interface);
+                attachment.set_interface_flags(&mut self.object, flags)?;
             }
         }
         Ok(())
     }
 
-    /// The way inside is as wide as the narrowest interface: what comes out of it has to fit.
-    pub(super) fn fit(&mut self) {
+    /// Gives the veth the smallest MTU of the interfaces: what comes out of it has to fit.
+    pub(super) fn match_mtu(&mut self) {
         let Some(mtu) = smallest_mtu(&self.attachments) else { return };
-        match self.namespace.fit(mtu) {
+        match self.namespace.set_mtu(mtu) {
             Ok(true) => tracing::info!(mtu, "the way inside follows the interfaces' MTU"),
             Ok(false) => {}
             Err(error) => {
@@ -104,7 +103,7 @@ impl Steering {
             }
             Err(error) => {
                 let failure = AttachFailure { interface: name, role, why: format!("{error:#}") };
-                // It is tried over and over, and worth a line when there is something new to say.
+                // It is retried again and again; only a new reason is worth a line.
                 if self.failures.get(&index) != Some(&failure) {
                     tracing::error!(
                         error = failure.why,
@@ -123,10 +122,10 @@ impl Steering {
         }
         let lock = InterfaceLock::take(&interface, &self.socket)?;
         chain::require_no_unlocked_instance(&interface)?;
-        // Before the first connection comes by it.
+        // Before the first connection arrives.
         let narrower =
             smallest_mtu(&self.attachments).map_or(interface.mtu(), |mtu| mtu.min(interface.mtu()));
-        self.namespace.fit(narrower)?;
+        self.namespace.set_mtu(narrower)?;
         let index = interface.index();
         self.attach((interface, role), &DefaultRoutes::read()?, Some(lock))?;
         self.attachments.get_mut(&index).into_iter().for_each(Attachment::persist_hold);
@@ -134,7 +133,7 @@ impl Steering {
     }
 }
 
-/// The smallest MTU of what is attached to.
+/// The smallest MTU of the attached interfaces.
 fn smallest_mtu(attachments: &BTreeMap<u32, Attachment>) -> Option<u32> {
     attachments.values().map(|attachment| attachment.interface.mtu()).min()
 }

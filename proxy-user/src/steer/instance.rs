@@ -1,9 +1,8 @@
-//! The instance's number and its folder in bpffs.
+//! The instance's number, and its directory in bpffs.
 //!
-//! An instance is alive as long as somebody holds the lock on its folder, and the kernel lets go
-//! of a dead process's locks: nobody has to guess from process ids, which are reused, and which
-//! are all 1 in containers. Only maps are pinned here, for people to look at; pins keep no
-//! steering alive.
+//! An instance is alive as long as its directory is locked, and the kernel releases a dead process's
+//! locks. Process ids wouldn't do: they are reused, and are all 1 in containers. Only maps are pinned
+//! here, for people to look at; pins keep no steering alive.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -17,13 +16,12 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use proxy_common::names::{BPFFS, PIN_FOLDER};
 
-use super::hold;
-use crate::sys::netns;
-
-/// How far above the process id a free number is looked for.
+/// The directory of links that earlier versions pinned for holds, beside those of the instances.
+pub const LEGACY_HOLDS: &str = "hold";
+/// How many numbers are tried, from the process id on.
 const ATTEMPTS: u32 = 64;
 
-/// This process's folder. Dropping it removes the pins and the folder.
+/// This process's instance. Its pins and their directory are removed when it is dropped.
 #[derive(Debug)]
 pub struct Instance {
     number: u32,
@@ -32,7 +30,7 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Takes a number that no living instance has: the process id, or the next one free.
+    /// Takes a number that no living instance has: the process id, or the next free one.
     pub fn claim() -> Result<Self> {
         mount_bpffs()?;
         for number in (process::id()..).take(ATTEMPTS as usize) {
@@ -46,22 +44,9 @@ impl Instance {
         anyhow::bail!("{} is full of living instances", root().display())
     }
 
-    /// The number, for the names of what belongs to this instance.
+    /// The number, for the names of what this instance makes.
     pub fn number(&self) -> u32 {
         self.number
-    }
-
-    /// Notes that an interface of this namespace has a qdisc on our account, so that a sweep finds
-    /// it even before a filter is there. The kernel lets nothing but folders stand beside pins.
-    pub fn note_qdisc(&self, index: u32) -> Result<()> {
-        let path = self.directory.join(format!("{}{index}", qdisc_prefix()?));
-        create_private(&path).with_context(|| format!("cannot make {}", path.display()))
-    }
-
-    /// Takes the note back: somebody else has added that qdisc.
-    pub fn forget_qdisc(&self, index: u32) -> Result<()> {
-        let path = self.directory.join(format!("{}{index}", qdisc_prefix()?));
-        fs::remove_dir(&path).with_context(|| format!("cannot remove {}", path.display()))
     }
 
     /// Where its maps are pinned.
@@ -78,18 +63,18 @@ impl Drop for Instance {
     }
 }
 
-/// Whether a living process holds instance `number`.
+/// Whether a living process has instance `number`.
 pub fn is_alive(number: u32) -> bool {
     let directory = directory(number);
     directory.is_dir() && !matches!(lock(&directory), Ok(Some(_)))
 }
 
-/// Whether instance `number` has left its folder behind: then it is dead beyond doubt.
+/// Whether instance `number` is certainly dead: its directory is there, and nobody has locked it.
 pub fn is_dead(number: u32) -> bool {
     matches!(lock(&directory(number)), Ok(Some(_)))
 }
 
-/// The numbers of all instances that have a folder, dead or alive.
+/// The numbers of all instances that have a directory, dead or alive.
 pub fn numbers() -> io::Result<Vec<u32>> {
     let entries = match fs::read_dir(root()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -103,35 +88,12 @@ pub fn directory(number: u32) -> PathBuf {
     root().join(number.to_string())
 }
 
-/// How the note of a qdisc of this namespace begins; the interface's index follows.
-fn qdisc_prefix() -> io::Result<String> {
-    Ok(format!("qdisc-{}-", netns::own_inode()?))
-}
-
-/// The interfaces of this namespace that an instance has noted a qdisc on.
-fn noted_qdiscs(directory: &Path) -> io::Result<Vec<u32>> {
-    let prefix = qdisc_prefix()?;
-    let names =
-        fs::read_dir(directory)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    Ok(names.filter_map(|name| name.strip_prefix(&prefix)?.parse().ok()).collect())
-}
-
-/// Whether any instance has noted a qdisc on an interface of this namespace.
-pub fn is_qdisc_noted(index: u32) -> bool {
-    let directories = directories().unwrap_or_default();
-    directories
-        .iter()
-        .any(|directory| noted_qdiscs(directory).is_ok_and(|noted| noted.contains(&index)))
-}
-
-/// Removes the folders of instances that nobody holds, and returns them. The interfaces that they
-/// have noted a qdisc on are told to `qdisc`.
-pub fn sweep(mut qdisc: impl FnMut(u32)) -> Result<Vec<PathBuf>> {
+/// Removes the directories of dead instances, and returns them.
+pub fn sweep() -> Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
     for directory in directories()? {
-        // Held while it is removed, so that nobody claims it half-way.
-        if let Some(_held) = lock(&directory)? {
-            noted_qdiscs(&directory).unwrap_or_default().into_iter().for_each(&mut qdisc);
+        // The lock keeps others from claiming it half-way.
+        if let Some(_lock) = lock(&directory)? {
             remove(&directory).with_context(|| format!("cannot remove {}", directory.display()))?;
             removed.push(directory);
         }
@@ -139,14 +101,14 @@ pub fn sweep(mut qdisc: impl FnMut(u32)) -> Result<Vec<PathBuf>> {
     Ok(removed)
 }
 
-/// The folders of instances that nobody holds.
+/// The directories of dead instances.
 pub fn dead() -> Result<Vec<PathBuf>> {
     let mut dead = directories()?;
     dead.retain(|directory| matches!(lock(directory), Ok(Some(_))));
     Ok(dead)
 }
 
-/// The folders of all instances.
+/// The directories of all instances.
 fn directories() -> Result<Vec<PathBuf>> {
     let root = root();
     let entries = match fs::read_dir(&root) {
@@ -158,7 +120,7 @@ fn directories() -> Result<Vec<PathBuf>> {
     };
     let directories = entries.map(|entry| Ok(entry?.path()));
     directories
-        .filter(|path| !path.as_ref().is_ok_and(|path| path.ends_with(hold::DIRECTORY)))
+        .filter(|path| !path.as_ref().is_ok_and(|path| path.ends_with(LEGACY_HOLDS)))
         .collect()
 }
 
@@ -166,10 +128,11 @@ fn root() -> PathBuf {
     Path::new(BPFFS).join(PIN_FOLDER)
 }
 
-/// Removes a folder of pins, and the folder of all instances if it was the last.
+/// Removes a directory of pins, and the directory of all instances if it was the last.
 fn remove(directory: &Path) -> io::Result<()> {
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
+        // Earlier versions kept directories there.
         if entry.file_type()?.is_dir() {
             fs::remove_dir(entry.path())?;
         } else {
@@ -177,12 +140,12 @@ fn remove(directory: &Path) -> io::Result<()> {
         }
     }
     fs::remove_dir(directory)?;
-    // Fails as long as another instance is there, as it should.
+    // This fails while another instance is there.
     let _ = fs::remove_dir(root());
     Ok(())
 }
 
-/// Locks a folder, or says that somebody else has, or that it is gone.
+/// Locks a directory; `None` if somebody else has the lock, or it is gone.
 fn lock(directory: &Path) -> Result<Option<Flock<File>>> {
     let file = match File::open(directory) {
         Ok(file) => file,
@@ -193,7 +156,7 @@ fn lock(directory: &Path) -> Result<Option<Flock<File>>> {
     };
     let opened = file.metadata().map(|metadata| metadata.ino());
     let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
-    // A sweep may have removed the folder between the two steps.
+    // A sweep may have removed the directory in between.
     let there = fs::metadata(directory).map(|metadata| metadata.ino());
     Ok(matches!((opened, there), (Ok(a), Ok(b)) if a == b).then_some(lock))
 }
@@ -207,9 +170,9 @@ pub fn is_mounted() -> io::Result<bool> {
     Ok(statfs(BPFFS)?.filesystem_type() == BPF_FS_MAGIC)
 }
 
-/// Mounts bpffs at its usual place unless it is there. It stays: others may use it by then.
+/// Mounts bpffs at its usual place unless it is mounted. It stays, since others may use it by then.
 fn mount_bpffs() -> Result<()> {
-    // A second one on top would hide what is pinned in the first: only a clear no will do.
+    // A second mount would hide what is pinned in the first, so an error is not taken for a no.
     if is_mounted().with_context(|| format!("cannot look at {BPFFS}"))? {
         return Ok(());
     }

@@ -1,9 +1,9 @@
 //! The right to steer an interface, and how it is handed over.
 //!
-//! A lock is a [file](file) that is locked, in a [directory](directory) of root's alone; the kernel lets go
-//! of it when its process ends. Locks are named by network namespace and interface index, since an
-//! index is a namespace's own. The owner of one listens at its [socket](socket), and a successor
-//! [asks](predecessor) for it there.
+//! A lock is a locked [file](file) in a [directory](directory) that only root can write to; the kernel
+//! releases it when its process ends. Its name has the network namespace and the interface index,
+//! since an index means something in its namespace only. The owner listens at its [socket](socket), and
+//! a successor [asks](predecessor) for the lock there.
 
 pub mod directory;
 mod file;
@@ -15,25 +15,26 @@ use std::net::SocketAddr;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use self::file::{FileLock, is_taken};
 pub use self::file::{Owner, sweep};
-pub use self::predecessor::{Predecessor, PredecessorState, pid_suffix};
+pub use self::predecessor::{Predecessor, PredecessorState};
 pub use self::protocol::Request;
 pub use self::socket::{Successor, SuccessorSender, TakeoverSocket};
 use super::interface::NetworkInterface;
+use super::refusal::Refusal;
 use crate::sys::netns;
 
-/// How long somebody may have a lock for a moment only.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How often it is tried meanwhile.
+/// How long a sweep may have a lock.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause between two tries.
 const RETRY: Duration = Duration::from_millis(10);
-/// How the name of a draining mark ends.
+/// What the name of a draining lock ends with.
 const DRAINING: &str = "-draining";
-/// What is between network namespace and address in the name of a listener's lock.
+/// What separates network namespace and address in the name of a listener's lock.
 const LISTENER: &str = "-http-";
-/// How the name of a process's own lock begins; its socket has the same name with an ending.
+/// What the name of a process's own lock begins with. Its socket is named after it.
 const PROCESS: &str = "process-";
 
 /// The right to steer an interface, until it is dropped.
@@ -50,13 +51,14 @@ impl InterfaceLock {
         Ok(taken.map(|file| Self { _file: file }))
     }
 
-    /// The same where it is about to be free: a sweep has it for a moment, or its owner has let go.
+    /// Takes a lock that is about to be released, by a sweep or by its owner; `None` if it isn't in
+    /// time.
     pub fn await_free(
         interface: &NetworkInterface,
         by: &TakeoverSocket,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Option<Self>> {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         loop {
             let lock = Self::try_take(interface, by)?;
             if lock.is_some() || Instant::now() >= deadline {
@@ -66,45 +68,41 @@ impl InterfaceLock {
         }
     }
 
-    /// The same where it has to be free.
+    /// Takes a lock that should be free. [`Refusal::AlreadySteered`] if it isn't.
     pub fn take(interface: &NetworkInterface, by: &TakeoverSocket) -> Result<Self> {
         if let Some(lock) = Self::try_take(interface, by)? {
             return Ok(lock);
         }
         let owner = owner(interface.index())?;
         if owner.as_ref().is_none_or(|owner| owner.socket.is_none())
-            && let Some(lock) = Self::await_free(interface, by, PATIENCE)?
+            && let Some(lock) = Self::await_free(interface, by, SWEEP_TIMEOUT)?
         {
             return Ok(lock);
         }
-        bail!(
-            "{interface} is already steered by another Foreword{}; stop that one first, or take \
-             over from it with --take-over",
-            owner.map_or(String::new(), |owner| pid_suffix(owner.pid))
-        );
+        let (interface, pid) = (interface.to_string(), owner.map_or(0, |owner| owner.pid));
+        Err(Refusal::AlreadySteered { interface, pid }.into())
     }
 }
 
-/// Keeps others from taking the lock of the interface of this index, as long as the result lives;
-/// `None` if somebody has it, or is not done with the interface. For clearing away what the dead
-/// have left.
+/// Keeps others from taking an interface's lock as long as the result lives, to remove what dead
+/// instances have left; `None` if somebody has the lock, or drains there.
 pub fn exclude_others(index: u32) -> Option<impl Sized> {
     let kept = FileLock::try_take(&name(index).ok()?, None).ok()??;
     (!is_draining(index)).then_some(kept)
 }
 
-/// Says that a process which has handed its interface over still steers connections of its own
-/// there: filters of our name are then not only the dead's.
+/// Says that a process which has handed its interface over still steers its own connections there, so
+/// that filters with our names may belong to a living process. Several processes can have it.
 #[derive(Debug)]
 pub struct DrainingLock {
     _file: FileLock,
 }
 
 impl DrainingLock {
-    /// Sets it; `None` if that can't be done. Others may have set it as well.
-    pub fn set(index: u32) -> Option<Self> {
-        let set = || FileLock::try_share(&draining_name(index)?);
-        match set() {
+    /// Takes it; `None` if that fails.
+    pub fn take(index: u32) -> Option<Self> {
+        let take = || FileLock::try_share(&draining_name(index)?);
+        match take() {
             Ok(file) => file.map(|file| Self { _file: file }),
             Err(error) => {
                 tracing::warn!(error = %format!("{error:#}"), "cannot say that we are draining");
@@ -114,37 +112,38 @@ impl DrainingLock {
     }
 }
 
-/// Whether a process which has handed the interface over is not done yet. If that can't be seen, it
-/// might be.
+/// Whether a process that has handed the interface over is still draining. If that can't be seen, it
+/// may be.
 pub fn is_draining(index: u32) -> bool {
     draining_name(index).and_then(|name| is_taken(&name)).unwrap_or(true)
 }
 
-/// Who has the lock of the interface of this index.
+/// Who has the lock of the interface with this index.
 pub fn owner(index: u32) -> Result<Option<Owner>> {
     file::owner(&name(index)?)
 }
 
-/// The process that has it, where that can be seen; 0 for one in another pid namespace.
+/// The process that has the lock of the interface with this index; 0 if it is in another pid
+/// namespace.
 pub fn holder(index: u32) -> Result<Option<i32>> {
     Ok(owner(index)?.map(|owner| owner.pid))
 }
 
-/// Says who listens for HTTP at an address, so that a successor knows whom to ask.
+/// Says that this process listens for HTTP at an address, so that a successor knows whom to ask.
 #[derive(Debug)]
 pub struct ListenerLock {
     _file: FileLock,
 }
 
 impl ListenerLock {
-    /// Says that we do. Needs to be said by nobody else.
+    /// Takes it; `None` if another instance has it.
     pub fn take(address: SocketAddr, by: &TakeoverSocket) -> Result<Option<Self>> {
         let file = FileLock::try_take(&listener_name(address)?, Some(by.name()))?;
         Ok(file.map(|file| Self { _file: file }))
     }
 }
 
-/// Who listens at this address, if it is one of us.
+/// The instance that listens at this address, if one does.
 pub fn listener_owner(address: SocketAddr) -> Result<Option<Owner>> {
     file::owner(&listener_name(address)?)
 }

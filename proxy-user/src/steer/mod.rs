@@ -1,22 +1,35 @@
-//! Brings connections from the protected interfaces to our listeners, and nothing else; what
-//! happens to them there is not this room's business. The only user of aya and of netlink.
+//! Brings connections from the protected interfaces to our listeners. What happens to them there is not
+//! this module's business. It alone uses aya and netlink.
 //!
-//! A [`Steering`] is the whole machinery of one process. It is built in an order in which each
-//! step can fail without harm, with the step that touches traffic last, and is taken down the
-//! other way round, by its fields' order and their `Drop`s alone: an error half-way, an orderly
-//! stop and a panic all leave the machine as it was. Nothing that steers is pinned, so a process
-//! that is killed takes its steering with it. The one exception is a [`hold`], which keeps ports closed
-//! because its rule says so.
+//! A [`Steering`] is everything that one process has in the kernel. It is built in an order in which
+//! each step can fail without harm, with the step that touches traffic last, and is dropped in reverse
+//! order: a failed start, an orderly stop and a panic all leave the machine as it was. Nothing that
+//! steers is pinned, so a process that is killed takes its steering with it. The one exception is the
+//! [`hold`], which keeps ports closed because a rule asks for it.
 //!
-//! Interfaces may come and go meanwhile, and others may change what is ours: what is there is looked
-//! for by [`Expected::observe`], and [`Steering::reconcile`] brings everything in line with that.
+//! Interfaces may come and go meanwhile, and others may change what is ours. [`Expected::observe`] looks
+//! at what is there, and [`Steering::reconcile`] brings everything in line with it.
+//!
+//! Imports point one way, from the second of these layers to the first, and so on:
+//!
+//! 1. `netlink`, `refusal`, `hook`, `instance`, `rules`, `packet_log`: the kernel's interfaces, and
+//!    what is decided without it
+//! 2. `veth_setup`, `veth`, `namespace`, `interface`, `plan`, `reconcile`: what is to be there
+//! 3. `lock`, `chain`, `clsact`: which other instances there are, and what they leave
+//! 4. `object`, with `maps`, `down` and `pods` for its maps, `pinned`: programs and maps in the kernel
+//! 5. `watched_link`, `classifier`, `guard`, `hold`: one program attached
+//! 6. `program_links`, `attachment`: all programs of one place
+//! 7. `observe`, `warnings`, `sweep`, `survey`: looking at the node
+//! 8. [`Steering`] itself; its methods are here and in `hotplug`, `repair` and `takeover`
+//!
+//! Nothing here speaks of flags or of a file: a [`Refusal`] or a [`Warning`](warnings::Warning) is put
+//! into the user's words by whoever shows it.
 
-pub mod advice;
-mod asymmetric;
 mod attachment;
+mod bypass;
 mod chain;
 mod classifier;
-mod describe;
+mod clsact;
 mod down;
 mod fwmark;
 mod guard;
@@ -35,8 +48,11 @@ mod object;
 mod observe;
 mod packet_log;
 pub mod pinned;
+mod plan;
 mod pods;
+mod program_links;
 mod reconcile;
+mod refusal;
 mod repair;
 mod rules;
 pub mod survey;
@@ -45,21 +61,22 @@ mod takeover;
 mod typed_maps;
 mod veth;
 mod veth_setup;
+pub mod warnings;
 mod watched_link;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use proxy_common::Reason;
 use proxy_common::abi::{ABI_VERSION, NODE_ANSWERS, NODE_REPLY_BY_ARRIVAL, Node, Stats};
 
-use self::advice::Advice;
-use self::attachment::{Attachment, Plan};
+use self::attachment::Attachment;
+pub use self::bypass::Bypass;
 pub use self::down::Down;
 use self::down::DownMap;
 use self::fwmark::Fwmark;
-pub use self::guard::GuardUsed;
 pub use self::hook::HookUsed;
 pub use self::hotplug::AttachFailure;
 use self::instance::Instance;
@@ -68,44 +85,47 @@ use self::interface::{NetworkInterface, Selection};
 use self::lock::{InterfaceLock, Predecessor, SuccessorSender, TakeoverSocket};
 pub use self::lock::{ListenerLock, Successor, listener_owner};
 use self::namespace::PrivateNamespace;
-use self::object::{Object, ProgramLinks};
+use self::object::Object;
 pub use self::observe::{Expected, Observation};
 use self::pinned::TrackedSocket;
+use self::plan::Plan;
 use self::pods::DefaultRoutes;
+use self::program_links::ProgramLinks;
+pub use self::refusal::{GuardUsed, Refusal};
 pub use self::repair::Repairs;
+use self::warnings::Warning;
 use crate::address::{OriginalDst, PeerAddr};
-use crate::config::Syntax;
-use crate::config::settings::{self, Reply, WhenAbsent};
+use crate::config::settings::{self, Reply};
 use crate::config::{Names, Settings};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::low_fds::LowFds;
 use crate::sys::netns::Namespace;
 use crate::sys::socket::Listeners;
 
-/// The MTU of the way inside while no interface is there: everybody's.
-const USUAL_MTU: u32 = 1500;
+/// The veth's MTU while there is no interface to follow.
+const DEFAULT_MTU: u32 = 1500;
 
-/// Low descriptors kept for interfaces that come later; more get ordinary ones.
+/// How many low descriptors are kept for interfaces that come later. More links get ordinary ones.
 const LOW_FDS_FOR_HOTPLUG: usize = 256;
 
-/// An interface that steering is attached to.
+/// An interface that we are attached to.
 #[derive(Clone, Copy, Debug)]
 pub struct Attached<'a> {
     /// Its name.
     pub interface: &'a str,
     /// What it is for.
     pub role: Role,
-    /// How steering is attached.
+    /// How we are attached to TC.
     pub hook: HookUsed,
-    /// Where the guard stands, if it does.
+    /// Where the guard runs, if it does.
     pub guard: Option<GuardUsed>,
 }
 
-/// A process's steering, from the interfaces to the listeners. Dropping it takes it down, what is
-/// on the interfaces first.
+/// A process's steering, from the interfaces to the listeners. Dropping it removes it, beginning with
+/// what is on the interfaces.
 #[derive(Debug)]
 pub struct Steering {
-    // Fields are dropped in this order.
+    // The fields are dropped in this order.
     attachments: BTreeMap<u32, Attachment>,
     links: ProgramLinks,
     object: Object,
@@ -115,12 +135,12 @@ pub struct Steering {
     low_fds: LowFds,
     settings: settings::Steering,
     plan: Plan,
-    /// Interfaces that should be attached to, and can't be.
+    /// The interfaces that we can't attach to.
     failures: BTreeMap<u32, AttachFailure>,
-    /// Why nothing can be steered, if so.
+    /// Why nothing can be steered, if nothing can.
     broken: Option<String>,
     repairs: Repairs,
-    /// Processes that were asked for what they have, until they need us no more.
+    /// The processes that were asked to hand over, until they are done with us.
     predecessors: Vec<Predecessor>,
     socket: TakeoverSocket,
     mark: Option<Fwmark>,
@@ -128,7 +148,7 @@ pub struct Steering {
 }
 
 impl Steering {
-    /// How many low descriptors it wants: so many are to be reserved before anything is opened.
+    /// How many low descriptors to reserve before anything else is opened.
     pub fn low_fds(settings: &Settings) -> usize {
         let steering = &settings.steering;
         let exact = steering.named().filter(|pattern| pattern.exact().is_some()).count();
@@ -136,23 +156,22 @@ impl Steering {
         ProgramLinks::COUNT + exact * Plan::LINKS + later
     }
 
-    /// Builds it for `workers` workers, and returns the listeners of each. Needs a tokio runtime.
-    /// Successors are told to `announcements`.
+    /// Starts steering, and returns the listeners of each of the `workers`. Needs a tokio runtime.
+    /// Successors are sent to `successors`.
     ///
-    /// Where the settings say so, another Foreword may be on the interfaces: its steering then
-    /// stands behind this one's, and only gets what belongs to its own connections, until
-    /// [`Steering::take_over`] asks it to end.
+    /// With a takeover, another instance may steer the interfaces. Its programs then come behind ours,
+    /// and only get the packets of its own connections, until [`Steering::take_over`] asks it to end.
     pub fn start(
         settings: &Settings,
         workers: usize,
         mut low_fds: LowFds,
-        announcements: SuccessorSender,
+        successors: SuccessorSender,
     ) -> Result<(Self, Vec<Listeners>)> {
-        let plan = plan(settings)?;
+        let plan = Plan::new(settings)?;
         let links = netlink::run(async |handle| netlink::links(&handle).await)?;
         interface::require_named(&settings.steering, &links)?;
         let selection = interface::select(&settings.steering, &links);
-        let socket = TakeoverSocket::open(announcements)?;
+        let socket = TakeoverSocket::open(successors)?;
         let locked = lock_all(selection, settings.take_over, &socket)?;
         let own: Vec<_> = locked.iter().filter(|(_, lock)| lock.is_some()).collect();
         let own: Vec<_> = own.iter().map(|((interface, _), _)| interface.index()).collect();
@@ -163,7 +182,7 @@ impl Steering {
         let mtu = locked.iter().map(|((interface, _), _)| interface.mtu()).min();
         let mark = on_loopback(&settings.steering).then(Fwmark::claim).transpose()?;
         let namespace =
-            PrivateNamespace::build(instance.number(), mtu.unwrap_or(USUAL_MTU), mark.is_some())?;
+            PrivateNamespace::build(instance.number(), mtu.unwrap_or(DEFAULT_MTU), mark.is_some())?;
         let listeners = namespace.listeners(workers)?;
         object.set_node(Node {
             abi: ABI_VERSION,
@@ -210,8 +229,8 @@ impl Steering {
         Ok((steering, listeners))
     }
 
-    /// From now on the ports of rules that want it stay closed without us. To be called when
-    /// nothing can fail any more.
+    /// From now on ports stay closed without us where their rule asks for it. To be called when nothing
+    /// can fail any more.
     pub fn persist_holds(&mut self) {
         self.attachments.values_mut().for_each(Attachment::persist_hold);
     }
@@ -223,18 +242,17 @@ impl Steering {
         lock: Option<InterfaceLock>,
     ) -> Result<()> {
         let index = interface.0.index();
-        let sources = routes.nic_flags(&self.settings, &interface.0);
-        let Self { object, plan, low_fds, instance, .. } = self;
-        let attachment =
-            Attachment::make(object, interface, sources, lock, *plan, low_fds, instance)?;
+        let flags = routes.interface_flags(&self.settings, &interface.0);
+        let Self { object, plan, low_fds, .. } = self;
+        let attachment = Attachment::attach(object, interface, flags, lock, *plan, low_fds)?;
         self.attachments.insert(index, attachment);
         Ok(())
     }
 
-    /// From now on new connections are taken by these settings, which are
-    /// [movable](crate::config::change::movable). Those that are ours stay so, whatever ports are
-    /// taken away. An error leaves everything as it was.
-    pub fn change(&mut self, settings: &Settings) -> Result<()> {
+    /// Applies other settings to new connections, which must be
+    /// [movable](crate::config::change::movable). Open connections are still steered, whichever ports
+    /// are gone. An error leaves everything as it was.
+    pub fn apply(&mut self, settings: &Settings) -> Result<()> {
         let links = netlink::run(async |handle| netlink::links(&handle).await)?;
         self.object.set_rules(settings)?;
         self.settings = settings.steering.clone();
@@ -242,23 +260,23 @@ impl Steering {
         Ok(())
     }
 
-    /// From now on first packets to these, and to no others, are answered with a reset.
-    pub fn refuse<'a>(&mut self, down: impl IntoIterator<Item = Down<'a>>) -> Result<()> {
+    /// Has first packets to these upstreams, and to no others, answered with a reset from now on.
+    pub fn set_down<'a>(&mut self, down: impl IntoIterator<Item = Down<'a>>) -> Result<()> {
         self.down.set(&mut self.object, down)
     }
 
-    /// How long ago somebody has aimed at a destination that is down; `None`: nobody has since.
+    /// How long ago a first packet to a destination that is down was last refused; `None` if none was.
     pub fn last_refused(&self, destination: OriginalDst) -> Result<Option<Duration>> {
         down::last_refused(&self.object, destination)
     }
 
-    /// Lets new connections go past us from now on. The ones that are ours are still steered.
+    /// Leaves new connections alone from now on. Open ones are still steered.
     pub fn stop_new(&mut self) -> Result<()> {
         self.object.retire_all()
     }
 
-    /// Whether a handshake or a connection is still under way in the private namespace, counting
-    /// those that are closed for us but have bytes or a FIN on their way.
+    /// Whether the private namespace still has handshakes or connections, including those that we have
+    /// closed but that still have bytes or a FIN to send.
     pub fn is_busy(&self) -> Result<bool> {
         self.namespace.is_busy()
     }
@@ -268,7 +286,7 @@ impl Steering {
         self.object.publish(counts)
     }
 
-    /// Clears away what earlier rules have left in the maps.
+    /// Removes what earlier rules have left in the maps.
     pub fn tidy(&mut self) -> Result<()> {
         self.object.remove_stale_ranges()
     }
@@ -278,41 +296,67 @@ impl Steering {
         self.object.stats()
     }
 
-    /// The last answer of others that was dropped, in words; `None`: none was.
-    pub fn bypass(&self) -> Result<Option<String>> {
-        let bypass = self.object.bypass()?;
-        if bypass.egress_ifindex == 0 {
+    /// The last SYN-ACK that was dropped because it had bypassed steering, if there was one.
+    pub fn bypass(&self) -> Result<Option<Bypass>> {
+        let found = self.object.bypass()?;
+        if found.egress_ifindex == 0 {
             return Ok(None);
         }
         let links = netlink::run(async |handle| netlink::links(&handle).await)?;
-        Ok(Some(describe::bypass(&bypass, &links)))
+        Ok(Some(Bypass::new(&found, &links)))
     }
 
-    /// Packets dropped, by the reason's number.
+    /// The packets that were dropped, by the reason's number.
     pub fn drops(&self) -> Result<Vec<u64>> {
         self.object.drops()
     }
 
-    /// The mark that upstream sockets must carry, if steering could meet them.
+    /// The mark that upstream sockets must carry, if steering could meet their packets.
     pub fn upstream_mark(&self) -> Option<u32> {
         self.mark.as_ref().map(Fwmark::value)
     }
 
-    /// The namespace in which a socket can have a client's address.
+    /// The private namespace, where a socket can have a client's address.
     pub fn private_namespace(&self) -> &Namespace {
         self.namespace.namespace()
     }
 
-    /// What the settings ask for and this node will not give, one sentence each.
-    pub fn advice(&self, settings: &Settings, names: &Names, at: Syntax) -> Vec<Advice> {
+    /// What the settings ask for and this node will not give.
+    pub fn warnings(&self, settings: &Settings, names: &Names) -> Vec<Warning> {
+        let rules = &settings.rules;
         let is_watched = |link| self.attachments.contains_key(&link);
-        let mut advice = Vec::from_iter(advice::on_filter(&settings.rules));
-        advice.extend(advice::on_upstreams(&settings.rules, names, at, is_watched));
-        advice.extend(advice::on_source_addresses(&settings.rules, at));
-        advice
+        let mut warnings = Vec::from_iter(warnings::on_reverse_path(rules));
+        warnings.extend(warnings::on_upstreams(rules, names, is_watched));
+        warnings.extend(warnings::on_source_addresses(rules));
+        warnings
     }
 
-    /// Tells whether one of the node's own pods has opened a connection.
+    /// How we are attached to TC.
+    pub fn hook(&self) -> HookUsed {
+        self.plan.hook
+    }
+
+    /// Whether ports are held while no Foreword runs.
+    pub fn has_hold(&self) -> bool {
+        self.plan.hold
+    }
+
+    /// Whether live connections are tracked.
+    pub fn is_tracking(&self) -> bool {
+        self.cgroup.is_some()
+    }
+
+    /// The name of the veth that leads into the private namespace.
+    pub fn veth(&self) -> &str {
+        self.namespace.veth_name()
+    }
+
+    /// Where the maps are pinned.
+    pub fn pins(&self) -> &Path {
+        self.instance.directory()
+    }
+
+    /// Returns a function that tells whether one of the node's own pods has opened a connection.
     pub fn pods(&self) -> Result<impl Fn(PeerAddr, OriginalDst) -> bool + Send + Sync + use<>> {
         self.object.pods()
     }
@@ -322,7 +366,7 @@ impl Steering {
         self.instance.number()
     }
 
-    /// What it is attached to.
+    /// The interfaces that we are attached to.
     pub fn attached(&self) -> impl Iterator<Item = Attached<'_>> {
         self.attachments.values().map(|attachment| Attached {
             interface: attachment.interface.name(),
@@ -332,7 +376,7 @@ impl Steering {
         })
     }
 
-    /// The sockets that the kernel knows as ours.
+    /// Our sockets, as the kernel tracks them.
     pub fn tracked(&self) -> Result<Vec<TrackedSocket>> {
         self.object.sockets()
     }
@@ -344,23 +388,10 @@ impl Steering {
     }
 }
 
-/// What belongs on interfaces.
-fn plan(settings: &Settings) -> Result<Plan> {
-    let rules = &settings.rules;
-    Ok(Plan {
-        hook: HookUsed::choose(settings.steering.hook)?,
-        guard: rules.iter().any(settings::Rule::is_guarded).then_some(settings.steering.guard_hook),
-        synack: rules.iter().any(settings::Rule::may_guard_answers),
-        answers: rules.iter().any(settings::Rule::shows_clients),
-        hold: rules.iter().any(|rule| rule.when_absent == WhenAbsent::Drop),
-        pods: rules.iter().any(|rule| !rule.inbound.hairpin.is_empty()),
-    })
-}
-
-/// An interface that is to be attached to, and the right to do so.
+/// An interface to attach to, and its lock.
 type Locked = ((NetworkInterface, Role), Option<InterfaceLock>);
 
-/// Takes every interface's lock, or none. With a takeover, those that a predecessor has can wait.
+/// Takes the lock of every interface, or of none. With a takeover, a predecessor may still have some.
 fn lock_all(selection: Selection, take_over: bool, by: &TakeoverSocket) -> Result<Vec<Locked>> {
     let lock = |entry: (NetworkInterface, Role)| {
         let lock = if take_over {
@@ -376,7 +407,7 @@ fn lock_all(selection: Selection, take_over: bool, by: &TakeoverSocket) -> Resul
     selection.into_values().map(lock).collect()
 }
 
-/// Tracking is for sight only: without a cgroup to attach to, everything else works.
+/// Tracking only serves observation: without a cgroup to attach to, everything else works.
 fn enter_cgroup(instance: &Instance) -> Option<Cgroup> {
     Cgroup::enter(instance.number())
         .inspect_err(|error| tracing::warn!(%error, "live connections are not tracked"))
@@ -394,7 +425,7 @@ fn node_flags(reply: Reply, answers: bool) -> u32 {
     flags
 }
 
-/// On `lo`, our own connections to a server of this node would be steered back to us.
+/// Whether `lo` is protected, where our own connections to servers of this node would be steered, too.
 fn on_loopback(settings: &settings::Steering) -> bool {
     settings.interfaces.iter().any(|pattern| pattern.exact() == Some("lo"))
 }

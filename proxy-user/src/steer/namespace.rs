@@ -1,6 +1,6 @@
-//! The private network namespace: everything that reaches it is delivered to our listeners, under
-//! the addresses that the packets came with, and the host's firewall, connection tracking and
-//! routing rules have no part in it.
+//! The private network namespace. Everything that reaches it is delivered to our listeners, under the
+//! addresses that the packets came with; the host's firewall, connection tracking and routing rules
+//! don't apply.
 
 use std::collections::BTreeSet;
 
@@ -12,17 +12,17 @@ use super::veth_setup::{SetupItem, VethEnds};
 use crate::sys::netns::{Namespace, proc_net};
 use crate::sys::socket::Listeners;
 
-/// The namespace and the link that leads to it. It ends with its last socket.
+/// The namespace and the veth that leads to it. It ends with its last socket.
 #[derive(Debug)]
 pub struct PrivateNamespace {
-    // The link is deleted first.
+    // The veth is deleted first.
     veth: Veth,
     namespace: Namespace,
 }
 
 impl PrivateNamespace {
-    /// Makes one for instance `number`, that speaks TCP as the host does. `mtu` is the smallest of
-    /// its interfaces'; `meets_own_addresses` as in [`Veth::build`].
+    /// Makes one for instance `number`, with the host's TCP settings. `mtu` is the smallest of the
+    /// interfaces; `accepts_own_addresses` is explained at [`Veth::build`].
     pub fn build(number: u32, mtu: u32, accepts_own_addresses: bool) -> Result<Self> {
         let namespace = Namespace::create().context("cannot make a network namespace")?;
         let followed = host_sysctls::read();
@@ -36,41 +36,40 @@ impl PrivateNamespace {
         Ok(Self { veth, namespace })
     }
 
-    /// Makes it fit interfaces of which the smallest has this MTU, in bytes; says whether it did not.
-    pub fn fit(&mut self, mtu: u32) -> Result<bool> {
+    /// Sets the veth's MTU, in bytes; returns whether it was another one.
+    pub fn set_mtu(&mut self, mtu: u32) -> Result<bool> {
         self.veth.set_mtu(mtu.min(MAX_VETH_MTU), &self.namespace)
     }
 
-    /// Makes the link anew that leads to it, since somebody has taken it away. Connections inside have
-    /// not noticed.
+    /// Makes the veth again after somebody has removed it. Connections inside don't notice.
     pub fn rebuild(&mut self) -> Result<()> {
         self.veth.rebuild(&self.namespace)
     }
 
-    /// Makes pieces of the way inside again.
+    /// Restores items of the veth's setup.
     pub fn make(&self, items: &BTreeSet<SetupItem>) -> Result<()> {
         self.veth.make(items, &self.namespace)
     }
 
-    /// Both ends of the link, as they were last seen.
+    /// Both ends of the veth, as they were last seen.
     pub fn ends(&self) -> &VethEnds {
         self.veth.ends()
     }
 
-    /// Takes in how they look now.
-    pub fn see(&mut self, ends: VethEnds) {
-        self.veth.see(ends);
+    /// Notes their current properties.
+    pub fn update_ends(&mut self, ends: VethEnds) {
+        self.veth.update_ends(ends);
     }
 
-    /// Opens the listeners of `workers` workers.
+    /// Opens the listeners of each of the `workers`.
     pub fn listeners(&self, workers: usize) -> Result<Vec<Listeners>> {
         self.namespace
             .run(|| (0..workers).map(|_| Listeners::open()).collect())
             .context("cannot open the transparent listeners")
     }
 
-    /// Whether it holds a TCP socket that is not listening and not merely waiting out its end
-    /// (`TIME_WAIT`).
+    /// Whether it has a TCP socket that is neither listening nor in TIME_WAIT. This is called often
+    /// during a drain, so the tables are scanned for nothing but states.
     pub fn is_busy(&self) -> Result<bool> {
         let tables = self.namespace.run(|| Ok([proc_net("tcp")?, proc_net("tcp6")?]));
         let tables = tables.context("cannot read the private namespace's sockets")?;
@@ -82,17 +81,17 @@ impl PrivateNamespace {
         self.veth.namespace_id
     }
 
-    /// Index of the veth's host end.
+    /// The index of the veth's host end.
     pub fn veth_index(&self) -> u32 {
         self.ends().host.index
     }
 
-    /// Name of the veth's host end.
+    /// The name of the veth's host end.
     pub fn veth_name(&self) -> &str {
         &self.ends().host.name
     }
 
-    /// The link-layer address of the veth's inner end, and two zeros.
+    /// The link-layer address of the veth's inner end, padded with two zeros.
     pub fn inner_address(&self) -> [u8; 8] {
         let mut address = [0; 8];
         for (octet, &value) in address.iter_mut().zip(&self.ends().inner.address) {
@@ -101,16 +100,16 @@ impl PrivateNamespace {
         address
     }
 
-    /// For attaching to it, and for sockets inside.
+    /// The namespace itself.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
 }
 
-/// The largest MTU that a veth takes; `lo` has one more.
+/// The largest MTU that a veth takes. That of `lo` is larger by one.
 const MAX_VETH_MTU: u32 = 65535;
 
-/// Reads a table such as `/proc/net/tcp`; the fourth word of a line is the state.
+/// Scans a table such as `/proc/net/tcp`; the fourth word of a line is the state.
 fn has_live_socket(table: &str) -> bool {
     const TIME_WAIT: &str = "06";
     const LISTEN: &str = "0A";

@@ -1,4 +1,4 @@
-//! Short conversations with the kernel about links, and what is on and behind them.
+//! Requests to the kernel about links, what is attached to them and what is behind them (rtnetlink).
 
 pub mod routes;
 pub mod tc;
@@ -20,28 +20,28 @@ use crate::sys::netns::{Namespace, on_own_thread};
 /// The index of `lo` in every namespace.
 pub const LOOPBACK: u32 = 1;
 
-/// One link, as far as we care.
+/// What we need to know about a link.
 #[derive(Clone, Debug)]
 pub struct Link {
     /// Its index.
     pub index: u32,
     /// Its name.
     pub name: String,
-    /// Other names that it can be found by.
+    /// Its alternative names.
     pub alternative_names: Vec<String>,
     /// Its MTU, in bytes.
     pub mtu: u32,
     /// Its link-layer address; empty if it has none.
     pub address: Vec<u8>,
-    /// The id of the namespace that its other end is in, for a veth.
+    /// For a veth, the id of its peer's namespace.
     pub peer_namespace: Option<u32>,
     /// Whether it is up.
     pub is_up: bool,
     /// Whether its packets have an Ethernet header.
     pub has_ethernet: bool,
-    /// The text that somebody gave it.
+    /// Its alias.
     pub alias: String,
-    /// Whether the kernel has made it up: a veth, a bridge, a VLAN; not a piece of hardware.
+    /// Whether it is virtual, such as a veth, a bridge or a VLAN.
     pub is_virtual: bool,
     /// The interface that it is a sub-interface of.
     pub lower: Option<u32>,
@@ -49,34 +49,34 @@ pub struct Link {
     pub xdp: Vec<u32>,
 }
 
-/// Talks to the kernel in the process's own namespace.
-pub fn run<T: Send>(talk: impl AsyncFnOnce(Handle) -> Result<T> + Send) -> Result<T> {
-    on_own_thread(|| Ok(converse(talk))).context("no thread for netlink")?
+/// Runs requests in the process's own namespace, on a thread and a connection of their own.
+pub fn run<T: Send>(requests: impl AsyncFnOnce(Handle) -> Result<T> + Send) -> Result<T> {
+    on_own_thread(|| Ok(block_on(requests))).context("no thread for netlink")?
 }
 
-/// Talks to the kernel in another namespace.
+/// Runs requests in another namespace, on a thread and a connection of their own.
 pub fn run_in<T: Send>(
     namespace: &Namespace,
-    talk: impl AsyncFnOnce(Handle) -> Result<T> + Send,
+    requests: impl AsyncFnOnce(Handle) -> Result<T> + Send,
 ) -> Result<T> {
-    namespace.run(|| Ok(converse(talk))).context("cannot enter the private namespace")?
+    namespace.run(|| Ok(block_on(requests))).context("cannot enter the private namespace")?
 }
 
-fn converse<T>(talk: impl AsyncFnOnce(Handle) -> Result<T>) -> Result<T> {
+fn block_on<T>(requests: impl AsyncFnOnce(Handle) -> Result<T>) -> Result<T> {
     let runtime = runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
         let (connection, handle, _) = new_connection().context("no netlink socket")?;
-        let talking = tokio::spawn(connection);
-        let result = talk(handle).await;
-        // A connection that has broken looks like one that has nothing more to say.
-        if talking.is_finished() {
+        let driver = tokio::spawn(connection);
+        let result = requests(handle).await;
+        // A broken connection looks like the end of the replies.
+        if driver.is_finished() {
             bail!("the talk with the kernel (netlink) has broken off");
         }
         result
     })
 }
 
-/// The kernel's own word for what it refuses.
+/// The kernel's own error for what it refuses.
 fn refusal(error: rtnetlink::Error) -> anyhow::Error {
     match error {
         rtnetlink::Error::NetlinkError(message) => anyhow!(message.to_io()),
@@ -91,7 +91,7 @@ fn is_refusal(error: &rtnetlink::Error, codes: &[Errno]) -> bool {
     code.is_some_and(|code| codes.contains(&Errno::from_raw(code)))
 }
 
-/// A link by its name; `None` if there is none of that name.
+/// A link by its name; `None` if there is none.
 pub async fn link(handle: &Handle, name: &str) -> Result<Option<Link>> {
     let found = handle.link().get().match_name(name).execute().try_next().await;
     one(found).with_context(|| format!("cannot look up interface {name}"))
@@ -116,12 +116,12 @@ pub async fn links(handle: &Handle) -> Result<Vec<Link>> {
     Ok(link_messages(handle).await?.into_iter().map(read_link).collect())
 }
 
-/// The same, with everything that the kernel says of them.
+/// Every link of the namespace, with all its attributes.
 pub async fn link_messages(handle: &Handle) -> Result<Vec<LinkMessage>> {
     Ok(handle.link().get().execute().try_collect().await?)
 }
 
-/// What we care for in a link.
+/// Picks what we need to know about a link.
 pub fn read_link(message: LinkMessage) -> Link {
     let mut link = Link {
         index: message.header.index,
@@ -173,7 +173,7 @@ fn alternative(property: Prop) -> Option<String> {
     }
 }
 
-/// Of a single program, the kernel says the same thing twice.
+/// The kernel reports a single program twice.
 fn xdp_program(attribute: &LinkXdp) -> Option<u32> {
     match attribute {
         LinkXdp::ProgId(id)
@@ -184,8 +184,8 @@ fn xdp_program(attribute: &LinkXdp) -> Option<u32> {
     }
 }
 
-/// Makes a veth pair with its inner end in `namespace`, and the index `index`; `false` if another
-/// link has that.
+/// Makes a veth pair with its inner end in `namespace`. The outer end gets the index `index`; `false` if
+/// another link has it.
 pub async fn add_veth(
     handle: &Handle,
     (name, index): (&str, u32),
@@ -211,12 +211,12 @@ pub async fn add_veth(
     }
 }
 
-/// Deletes a link, and a veth's other end with it.
+/// Deletes a link, and a veth's peer with it.
 pub async fn delete(handle: &Handle, index: u32) -> Result<()> {
     handle.link().del(index).execute().await.map_err(refusal)
 }
 
-/// Gives a link a text of ours. The kernel ignores it in the request that makes the link.
+/// Sets a link's alias, which the kernel ignores in the request that makes the link.
 pub async fn set_alias(handle: &Handle, index: u32, alias: &str) -> Result<()> {
     let named = LinkUnspec::new_with_index(index).alias(alias).build();
     handle.link().set(named).execute().await.map_err(refusal).context("cannot set a link's alias")

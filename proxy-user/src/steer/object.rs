@@ -1,26 +1,17 @@
-//! The eBPF object: its programs in the kernel, and what ties them to our own half of the way.
+//! The eBPF object: its programs and maps, loaded into the kernel.
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::maps::Map;
-use aya::programs::links::FdLink;
-use aya::programs::{
-    CgroupAttachMode, Program, ProgramError, SchedClassifier, SkLookup, SockOps, Xdp,
-};
+use aya::programs::{Program, ProgramError, SchedClassifier, SkLookup, SockOps, Xdp};
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use nix::sys::utsname::uname;
 use proxy_common::{maps, names};
 
-use super::attachment::Plan;
-use super::classifier::{Classifier, Order};
-use super::hook::{Clsact, HookUsed, ensure_clsact};
-use super::namespace::PrivateNamespace;
 use super::packet_log::{PacketLog, Verbosity};
-use super::reconcile::{AttachPoint, Component};
-use super::rules::{self, KernelMaps};
-use super::watched_link::WatchedLink;
-use crate::config::settings::{GuardHook, Reply};
-use crate::sys::cgroup::Cgroup;
-use crate::sys::low_fds::LowFds;
+use super::plan::Plan;
+use super::rules::{KernelMaps, Writer};
+use crate::config::Settings;
+use crate::config::settings::{GuardHook, Reply, UpstreamAddress};
 
 /// What `proxy-ebpf` compiles to.
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/foreword-ebpf"));
@@ -29,14 +20,14 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/forewor
 #[derive(Debug)]
 pub struct Object {
     ebpf: Ebpf,
-    rules: rules::Writer,
-    /// What the programs say, where that is wanted.
+    rules: Writer,
+    /// The reader of what the programs log, if they do.
     log: Option<PacketLog>,
 }
 
 impl Object {
-    /// Loads the programs that the plan needs; the kernel's verifier has the last word on each. A
-    /// kernel that refuses them for the sake of the log gets them without.
+    /// Loads the programs that the plan needs. If the kernel's verifier refuses them with logging, they
+    /// are loaded without.
     pub fn load(plan: Plan, reply: Reply) -> Result<Self> {
         let verbosity = Verbosity::of_log();
         if verbosity == Verbosity::Off {
@@ -57,7 +48,7 @@ impl Object {
     fn load_with(plan: Plan, reply: Reply, verbosity: Verbosity) -> Result<Self> {
         let mut loader = EbpfLoader::new();
         verbosity.set(&mut loader);
-        // The kernel sets an LRU map's memory aside at once.
+        // The kernel allocates all of an LRU map's memory in advance.
         if reply == Reply::Route {
             loader.map_max_entries(maps::ARRIVAL_PATHS.name, 1);
         }
@@ -68,7 +59,7 @@ impl Object {
             loader.map_max_entries(maps::POD_SYNS.name, 1);
         }
         let ebpf = loader.load(OBJECT).context("cannot load the eBPF object")?;
-        let mut object = Self { ebpf, rules: rules::Writer::default(), log: None };
+        let mut object = Self { ebpf, rules: Writer::default(), log: None };
         object.load_classifier(names::STEER)?;
         object.load_classifier(names::RETURN)?;
         refused(names::LOOKUP, object.program::<SkLookup>(names::LOOKUP)?.load())?;
@@ -90,8 +81,33 @@ impl Object {
         Ok(object)
     }
 
-    /// The maps of rules, and who writes them.
-    pub fn rules(&mut self) -> (&mut rules::Writer, KernelMaps<'_>) {
+    /// Tells the programs what the settings say, instead of what they were told before. Ports that
+    /// have no rule any more are kept for the connections that are open. An error leaves the maps as
+    /// they were.
+    pub fn set_rules(&mut self, settings: &Settings) -> Result<()> {
+        let (rules, mut maps) = self.rules();
+        rules.apply(&mut maps, settings).context("the eBPF maps do not take the rules")
+    }
+
+    /// Removes the ranges that no rule has any more, once no packet can be about to look them up.
+    pub fn remove_stale_ranges(&mut self) -> Result<()> {
+        let (rules, mut maps) = self.rules();
+        rules.tidy(&mut maps)
+    }
+
+    /// Leaves new connections alone from now on. First packets that are on their way into the private
+    /// namespace are still answered.
+    pub fn retire_all(&mut self) -> Result<()> {
+        let (rules, mut maps) = self.rules();
+        rules.retire_all(&mut maps).context("the eBPF maps do not let the rules go")
+    }
+
+    /// The number by which the maps know an upstream.
+    pub fn number_of(&mut self, upstream: &UpstreamAddress) -> u32 {
+        self.rules.number_of(upstream)
+    }
+
+    fn rules(&mut self) -> (&mut Writer, KernelMaps<'_>) {
         (&mut self.rules, KernelMaps(&mut self.ebpf))
     }
 
@@ -124,7 +140,7 @@ impl Object {
     }
 }
 
-/// The kernel's refusal in one sentence; the verifier's pages go to the log.
+/// Puts the kernel's refusal into one sentence; the verifier's log goes to ours.
 fn refused(name: &str, result: Result<(), ProgramError>) -> Result<()> {
     let Err(error) = result else { return Ok(()) };
     let cause = match error {
@@ -139,88 +155,4 @@ fn refused(name: &str, result: Result<(), ProgramError>) -> Result<()> {
     Err(cause.context(format!(
         "this kernel ({kernel}) refuses the eBPF program {name}; Foreword needs Linux 5.10 or newer"
     )))
-}
-
-/// What ties the programs to what we have made ourselves. Dropped in the order of the fields:
-/// first nothing comes out any more, then nobody is looked up.
-#[derive(Debug, Default)]
-pub struct ProgramLinks {
-    return_path: Option<Classifier>,
-    lookup: Option<WatchedLink>,
-    track: Option<WatchedLink>,
-    /// The qdisc that we added to the veth.
-    qdisc: Option<Clsact>,
-}
-
-impl ProgramLinks {
-    /// Descriptors that must close early when the process dies.
-    pub const COUNT: usize = 3;
-
-    /// What has to be attached, and where that is to be looked for.
-    pub fn expected(&self) -> impl Iterator<Item = (Component, AttachPoint)> {
-        let return_path = self.return_path.as_ref().map(|it| (Component::Return, it.place()));
-        let lookup = self.lookup.as_ref().map(|it| (Component::Lookup, it.place()));
-        let track = self.track.as_ref().map(|it| (Component::Track, it.place()));
-        return_path.into_iter().chain(lookup).chain(track)
-    }
-
-    /// Forgets what somebody else has detached, so that its descriptor is free before it is attached
-    /// again.
-    pub fn forget(&mut self, part: Component) {
-        match part {
-            Component::Return => self.return_path = None,
-            Component::Lookup => self.lookup = None,
-            Component::Track => self.track = None,
-            _ => {}
-        }
-    }
-
-    /// Starts to send home what comes out of the private namespace, by the veth's host end.
-    pub fn attach_return(
-        &mut self,
-        object: &mut Object,
-        (veth, index): (&str, u32),
-        hook: HookUsed,
-        low_fds: &mut LowFds,
-    ) -> Result<()> {
-        if hook == HookUsed::Clsact {
-            ensure_clsact(&mut self.qdisc, veth, index)?;
-        }
-        let how = (hook, Order::First);
-        let attached = Classifier::attach(object, names::RETURN, (veth, index), how, low_fds);
-        let attached = attached.with_context(|| format!("cannot attach to {veth}"))?;
-        self.return_path = Some(attached);
-        Ok(())
-    }
-
-    /// Starts to answer, in the private namespace, who listens.
-    pub fn attach_lookup(
-        &mut self,
-        object: &mut Object,
-        namespace: &PrivateNamespace,
-        low_fds: &mut LowFds,
-    ) -> Result<()> {
-        let program = object.program::<SkLookup>(names::LOOKUP)?;
-        low_fds.release_one();
-        let id = program.attach(namespace.namespace()).context("cannot attach the lookup")?;
-        self.lookup = Some(WatchedLink::of(FdLink::from(program.take_link(id)?))?);
-        Ok(())
-    }
-
-    /// Starts to note connections.
-    pub fn attach_track(
-        &mut self,
-        object: &mut Object,
-        cgroup: &Cgroup,
-        low_fds: &mut LowFds,
-    ) -> Result<()> {
-        let program = object.program::<SockOps>(names::TRACK)?;
-        let directory = cgroup.open().context("cannot open the process's cgroup")?;
-        low_fds.release_one();
-        // A link allows others beside it whatever the mode, and takes no flag that says so.
-        let id = program.attach(directory, CgroupAttachMode::Single);
-        let link = program.take_link(id.context("cannot attach to the cgroup")?)?;
-        self.track = Some(WatchedLink::of(FdLink::try_from(link)?)?);
-        Ok(())
-    }
 }

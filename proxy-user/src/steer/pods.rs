@@ -14,7 +14,8 @@ use crate::address::{OriginalDst, PeerAddr, mapped};
 use crate::config::settings::Steering;
 
 impl Object {
-    /// Tells whether a pod has opened a connection; where that is not known (any more), it says no.
+    /// Returns a function that tells whether a pod has opened a connection. It says no if that is not
+    /// known any more.
     pub fn pods(&self) -> Result<impl Fn(PeerAddr, OriginalDst) -> bool + Send + Sync + use<>> {
         let Map::LruHashMap(map) = self.map(maps::POD_SYNS.name)? else {
             bail!("{} is of another kind", maps::POD_SYNS.name)
@@ -38,22 +39,23 @@ fn connection(peer: PeerAddr, destination: OriginalDst) -> FourTuple {
     }
 }
 
-/// What the settings and the routing table say of the sources behind protected interfaces.
+/// The default routes, which tell what is behind an interface.
 #[derive(Clone, Debug, Default)]
 pub struct DefaultRoutes {
-    /// The interfaces that a default route leads to.
-    defaults: Vec<u32>,
+    /// The interfaces that they lead to.
+    interfaces: Vec<u32>,
 }
 
 impl DefaultRoutes {
-    /// Looks at the routing table.
+    /// Reads them from the routing table.
     pub fn read() -> Result<Self> {
-        let defaults = netlink::run(async |handle| netlink::routes::default_routes(&handle).await)?;
-        Ok(Self { defaults })
+        let interfaces =
+            netlink::run(async |handle| netlink::routes::default_routes(&handle).await)?;
+        Ok(Self { interfaces })
     }
 
-    /// The flags of an interface, but for the guard's.
-    pub fn nic_flags(&self, settings: &Steering, interface: &NetworkInterface) -> u32 {
+    /// An interface's flags for the programs, except the guard's.
+    pub fn interface_flags(&self, settings: &Steering, interface: &NetworkInterface) -> u32 {
         let mut flags = 0;
         if settings.trusted_interfaces.iter().any(|pattern| interface.is_called(pattern)) {
             flags |= INTERFACE_TRUSTED;
@@ -61,7 +63,7 @@ impl DefaultRoutes {
         if settings.pod_interfaces.iter().any(|pattern| interface.is_called(pattern)) {
             flags |= INTERFACE_PODS;
         }
-        if settings.pod_interfaces.is_empty() && !self.defaults.contains(&interface.index()) {
+        if settings.pod_interfaces.is_empty() && !self.interfaces.contains(&interface.index()) {
             flags |= INTERFACE_PODS_BY_ROUTE;
         }
         flags

@@ -1,8 +1,7 @@
-//! Keeps what is ours in the kernel as it has to be, whoever else changes things there.
+//! Restores what others have removed or changed in the kernel.
 //!
-//! What somebody has taken away is made again. Where that fails, and connections would wait for an
-//! answer for ever, steering ends until it succeeds: new connections flow past us, or are held where
-//! their rule wants it, and open ones end in a reset.
+//! If that fails, and connections would wait for an answer for ever, steering stops until it succeeds:
+//! new connections flow past us, or are held where their rule asks for it, and open ones are reset.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +15,7 @@ use super::netlink;
 use super::observe::{Expected, Observation};
 use super::reconcile::Component;
 
-/// How often something of ours was made again, by its kind, or could not be.
+/// How often something of ours was restored, by its kind, or could not be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Repairs {
     /// It is there again.
@@ -26,7 +25,7 @@ pub struct Repairs {
 }
 
 impl Steering {
-    /// What has to be in the kernel. To be looked for wherever nobody waits for it.
+    /// What must be in the kernel, to be [observed](Expected::observe) on another thread.
     pub fn expected(&mut self) -> Result<Expected> {
         let mut programs: BTreeMap<_, _> = self.links.expected().collect();
         for attachment in self.attachments.values() {
@@ -40,14 +39,14 @@ impl Steering {
         })
     }
 
-    /// Brings everything in line with what was observed, interfaces that have come included.
+    /// Restores what an observation found missing, and attaches to new interfaces.
     pub fn reconcile(&mut self, observation: &Observation) {
         self.repair_only(observation);
         if observation.missing.is_empty() {
             self.follow(&observation.links);
             return;
         }
-        // Where something is missing, an interface may just be going.
+        // If something is missing, an interface may just be disappearing.
         match netlink::run(async |handle| netlink::links(&handle).await) {
             Ok(links) => self.follow(&links),
             Err(error) => {
@@ -56,19 +55,19 @@ impl Steering {
         }
     }
 
-    /// Keeps what is there, for a run that takes no new interfaces any more.
+    /// Restores what an observation found missing, and attaches to no new interfaces.
     pub fn repair_only(&mut self, observation: &Observation) {
         self.refresh(&observation.links);
-        self.see(observation);
-        self.fit();
+        self.update_veth(observation);
+        self.match_mtu();
         if observation.missing.is_empty() && self.broken.is_none() {
             return;
         }
-        // It was looked at meanwhile, and something may be as it should by now, or gone for good.
+        // Time has passed since the observation: something may be there again, or gone for good.
         let observed = self.expected().and_then(|expected| expected.observe());
         match observed {
             Ok(observation) => {
-                self.see(&observation);
+                self.update_veth(&observation);
                 self.repair(&observation.missing);
             }
             Err(error) => {
@@ -77,11 +76,11 @@ impl Steering {
         }
     }
 
-    /// Takes in how the veth looks.
-    fn see(&mut self, observation: &Observation) {
+    /// Notes the veth's current properties.
+    fn update_veth(&mut self, observation: &Observation) {
         let Some(ends) = &observation.ends else { return };
         let has_moved = ends.inner.address != self.namespace.ends().inner.address;
-        self.namespace.see(ends.clone());
+        self.namespace.update_ends(ends.clone());
         if has_moved && let Err(error) = self.tell_of_veth() {
             tracing::warn!(error = %format!("{error:#}"), "the programs don't know the veth");
         }
@@ -102,11 +101,11 @@ impl Steering {
     fn repair(&mut self, missing: &[Component]) {
         let mut held = BTreeSet::new();
         for &part in missing {
-            // One repair makes all of a hold.
+            // One repair restores all of a hold.
             if matches!(part, Component::Hold { index, .. } if !held.insert(index)) {
                 continue;
             }
-            // It may have failed as a whole.
+            // The attachment may have failed as a whole.
             if part.interface().is_some_and(|index| !self.attachments.contains_key(&index)) {
                 continue;
             }
@@ -149,7 +148,7 @@ impl Steering {
                 links.attach_lookup(object, namespace, low_fds)
             }
             Component::Return => {
-                // What is left of the old one must not be taken for the new one.
+                // Before the new one is there, which dropping the old one could detach.
                 links.forget(part);
                 low_fds.refill();
                 let veth = (namespace.veth_name(), namespace.veth_index());
@@ -175,7 +174,7 @@ impl Steering {
         }
     }
 
-    /// Does without something. Says whether nothing is steered any more.
+    /// Goes on without a component; returns whether nothing is steered any more.
     fn give_up(&mut self, part: Component, why: String) -> bool {
         match part {
             Component::Track | Component::Hold { .. } | Component::Guard { .. } => {
@@ -186,7 +185,7 @@ impl Steering {
                 self.fail(index, &why);
             }
             Component::Veth | Component::Setup(_) | Component::Lookup | Component::Return => {
-                // It is tried over and over, and worth a line when there is something new to say.
+                // It is retried again and again; only a new reason is worth a line.
                 if self.broken.as_ref() != Some(&why) {
                     tracing::error!("{why}: nothing is steered until it can");
                 }
@@ -200,7 +199,7 @@ impl Steering {
         false
     }
 
-    /// Takes everything off an interface but its hold, until it can be attached to again.
+    /// Removes everything from an interface except its hold, until we can attach again.
     fn fail(&mut self, index: u32, why: &str) {
         let Some(attachment) = self.attachments.remove(&index) else { return };
         let interface = attachment.interface.name().to_owned();
@@ -216,7 +215,7 @@ impl Steering {
     }
 }
 
-/// Whether there is no interface of this index any more.
+/// Whether there is no interface with this index any more.
 fn has_gone(index: u32) -> bool {
     netlink::run(async |handle| netlink::link_at(&handle, index).await).is_ok_and(|it| it.is_none())
 }

@@ -1,13 +1,13 @@
-//! Clears away what dead instances left. What steers dies with its process by itself; what can be
-//! left are pinned maps, an idle veth, an empty cgroup and, on clsact, filters that find no socket
-//! and let everything by. A hold is left because its rule wants it.
+//! Removes what dead instances have left. What steers ends with its process; what can be left are
+//! pinned maps, an idle veth, an empty cgroup and, on clsact, filters that find no socket and pass
+//! everything. A hold is left on purpose.
 
 use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::Result;
 
-use super::{hold, hook, instance, lock, netlink, veth};
+use super::{clsact, hold, instance, lock, netlink, veth};
 use crate::sys::cgroup;
 
 /// What was removed.
@@ -49,24 +49,23 @@ impl fmt::Display for Swept {
     }
 }
 
-/// Removes everything of instances that are no longer alive, and lifts the holds that they left on
-/// purpose.
+/// Removes everything that dead instances have left, their holds included.
 pub fn everything() -> Result<Swept> {
     let swept = dead_instances(&[])?;
     Ok(Swept { holds: hold::sweep()?, ..swept })
 }
 
-/// Removes everything of instances that are no longer alive, but for holds. Links and filters are
-/// looked for in the process's own network namespace only. `own` are the interfaces that the process
-/// has the locks of itself.
+/// Removes everything that dead instances have left, except holds. Links, filters and qdiscs are looked
+/// for in the process's own network namespace only. `own` are the interfaces that the process itself
+/// has locked.
 pub fn dead_instances(own: &[u32]) -> Result<Swept> {
     lock::sweep();
     let is_stale = |number| !instance::is_alive(number);
-    let filters = hook::sweep()?;
+    let filters = clsact::sweep_filters()?;
     let links = netlink::run(async |handle| {
         let mut removed = Vec::new();
         for link in netlink::links(&handle).await? {
-            // The kernel removes a dead namespace's links, too, and may have been faster.
+            // The kernel removes a dead namespace's links, too, and may be faster.
             if veth::instance_of(&link).is_some_and(is_stale)
                 && netlink::delete(&handle, link.index).await.is_ok()
             {
@@ -75,8 +74,9 @@ pub fn dead_instances(own: &[u32]) -> Result<Swept> {
         }
         Ok(removed)
     })?;
-    // Without cgroup2 there is nothing there to sweep.
+    // Without cgroup2 there is nothing to sweep.
     let cgroups = cgroup::sweep(is_stale).unwrap_or_default();
-    let pins = instance::sweep(|index| hook::remove_stale_qdisc(index, own.contains(&index)))?;
+    clsact::sweep_qdiscs(own);
+    let pins = instance::sweep()?;
     Ok(Swept { pins, links, cgroups, filters, holds: Vec::new() })
 }

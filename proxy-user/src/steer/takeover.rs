@@ -1,9 +1,8 @@
-//! One process's steering after another's: both sides of it.
+//! Both sides of a takeover.
 //!
-//! The successor is attached before it asks, so that new connections are its own whatever the answer
-//! is. The predecessor believes nothing that it does not see itself: it lets go when a
-//! `foreword_steer` that is the asker's stands before its own, and has everything back when the asker
-//! ends before it was sure of itself.
+//! The successor attaches before it asks, so that new connections are its own whatever the answer is.
+//! The predecessor trusts only what it sees: it releases its locks if the successor's `foreword_steer`
+//! comes before its own, and takes them back if the successor ends too early.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -23,17 +22,16 @@ use crate::config::times::{LONGEST_TAKEOVER, STUCK};
 use crate::sys::fdinfo;
 
 /// How long a dead successor's locks may take to be free.
-const DYING: Duration = Duration::from_secs(2);
-/// How often somebody is asked who is about to listen, or to end.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause between two tries with a process that is about to listen, or to end.
 const RETRY: Duration = Duration::from_millis(10);
 
 impl Steering {
-    /// Has predecessors let go of the interfaces, and end when their connections do. If HTTP is to
-    /// be answered at `listener`, whoever of us listens there passes that on. To be called when
-    /// everything else works.
+    /// Has predecessors release the interfaces, and end when their connections do. An instance that
+    /// answers HTTP at `listener` passes on that listener. To be called when everything else works.
     ///
-    /// A predecessor that does not answer at all is left alone, and asked for news by
-    /// [`Steering::continue_takeover`]: new connections are ours in any case. One that refuses is an error.
+    /// A predecessor that does not answer is left to [`Steering::continue_takeover`]: new connections
+    /// are ours in any case. One that refuses is an error.
     pub fn take_over(&mut self, listener: Option<SocketAddr>) -> Result<Option<OwnedFd>> {
         let deadline = Instant::now() + LONGEST_TAKEOVER;
         let mut passed = None;
@@ -53,20 +51,20 @@ impl Steering {
         }
     }
 
-    /// Whether somebody who was asked has not answered yet.
+    /// Whether a predecessor has not answered yet.
     pub fn awaits_predecessor(&self) -> bool {
         self.predecessors.iter().any(|asked| asked.state() == PredecessorState::Silent)
     }
 
-    /// Tells predecessors that we serve, and that they can drain.
+    /// Tells predecessors that we serve, so that they can drain.
     pub fn tell_serving(&self) {
         let released =
             self.predecessors.iter().filter(|asked| asked.state() == PredecessorState::Released);
         released.for_each(Predecessor::tell_serving);
     }
 
-    /// Looks whether a predecessor that was stuck has answered by now, or has ended. A listener that
-    /// it passes on is returned.
+    /// Takes what predecessors that were stuck have released by now; returns a listener that one passes
+    /// on.
     pub fn continue_takeover(&mut self, listener: Option<SocketAddr>) -> Result<Option<OwnedFd>> {
         self.predecessors
             .retain_mut(|asked| asked.state() != PredecessorState::Released || !asked.has_ended());
@@ -79,11 +77,11 @@ impl Steering {
         Ok(passed)
     }
 
-    /// Asks everybody who has something that we want, and takes what is free by then.
+    /// Asks all instances that have something we want, and takes what is free by then.
     fn ask_predecessors(
         &mut self,
         listener: Option<SocketAddr>,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Option<OwnedFd>> {
         self.forget_ended();
         let interfaces = self.attachments.keys().copied().collect();
@@ -95,7 +93,7 @@ impl Steering {
                 self.predecessors.extend(asked);
             }
         }
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + timeout;
         let mut passed = None;
         for asked in &mut self.predecessors {
             passed = passed.or(asked.await_answer(deadline).with_context(|| {
@@ -104,7 +102,7 @@ impl Steering {
             })?);
         }
         self.forget_ended();
-        self.settle()?;
+        self.take_free_locks()?;
         Ok(passed)
     }
 
@@ -112,13 +110,13 @@ impl Steering {
         self.predecessors.retain(|asked| asked.state() != PredecessorState::Gone);
     }
 
-    /// Ends the conversations with predecessors: one that could still serve again does.
+    /// Closes the connections to predecessors. One that can still serve again does.
     pub fn forget_predecessors(&mut self) {
         self.predecessors.clear();
     }
 
-    /// Takes what nobody has, or whoever had it has released.
-    fn settle(&mut self) -> Result<()> {
+    /// Takes the locks that are free, or that their owners have released.
+    fn take_free_locks(&mut self) -> Result<()> {
         for (index, attachment) in &mut self.attachments {
             if !attachment.awaits_lock() {
                 continue;
@@ -129,13 +127,13 @@ impl Steering {
             };
             if !self.predecessors.iter().any(is_stuck) {
                 let Self { object, plan, low_fds, socket, .. } = self;
-                attachment.settle(object, *plan, low_fds, socket, Duration::ZERO)?;
+                attachment.take_lock(object, *plan, low_fds, socket, Duration::ZERO)?;
             }
         }
         Ok(())
     }
 
-    /// Everybody who has an interface of ours, or listens where we want to.
+    /// The instances that have one of our interfaces, or listen where we want to.
     fn owners(&self, listener: Option<SocketAddr>) -> Result<BTreeSet<Owner>> {
         let mut owners = BTreeSet::new();
         for (index, attachment) in &self.attachments {
@@ -160,7 +158,7 @@ impl Steering {
         listed(self.attachments.values().filter(|attachment| attachment.awaits_lock()))
     }
 
-    /// Says who has not answered, and whether there is anybody.
+    /// Warns about predecessors that have not answered; returns whether there are any.
     fn warn_of_stuck(&self) -> bool {
         let stuck =
             self.predecessors.iter().filter(|asked| asked.state() == PredecessorState::Silent);
@@ -176,9 +174,8 @@ impl Steering {
             > 0
     }
 
-    /// Whether a successor may have what it asks for: it has shown a `foreword_steer`, and that one
-    /// stands before our own on each interface that we share.
-    pub fn judge(&mut self, successor: &Successor) -> Result<()> {
+    /// Checks that a successor's `foreword_steer` comes before our own on each interface that we share.
+    pub fn verify_successor(&mut self, successor: &Successor) -> Result<()> {
         let shown = successor.program.as_ref().context("it has shown no program of its own")?;
         let theirs = fdinfo::program_id(shown)?.context("what it has shown is no program")?;
         let steer: &mut SchedClassifier = self.object.program(STEER)?;
@@ -197,7 +194,7 @@ impl Steering {
         Ok(())
     }
 
-    /// The interfaces that nobody steers when a successor has taken over that does not ask for them.
+    /// The interfaces that a successor does not ask for, so that nobody steers them after the takeover.
     pub fn interfaces_left_by(&self, successor: &Successor) -> Option<String> {
         let left: Vec<_> = self
             .attachments
@@ -210,19 +207,19 @@ impl Steering {
         (!left.is_empty()).then(|| listed(left))
     }
 
-    /// Lets go of what a successor can't share. It steers new connections from now on; the ones
-    /// that are ours are still steered by us.
+    /// Releases what a successor can't share. It steers new connections from now on, and we keep
+    /// steering our own.
     pub fn hand_over(&mut self) {
         self.attachments.values_mut().for_each(Attachment::hand_over);
     }
 
-    /// Takes back what was handed over, since the successor has ended. Says whether anything is ours
-    /// again; what is not has somebody else by now.
+    /// Takes back what was handed over, since the successor has ended. Returns whether anything is ours
+    /// again: another instance may have been faster.
     pub fn take_back(&mut self) -> bool {
         let mut any = false;
         let Self { attachments, object, plan, low_fds, socket, .. } = self;
         for attachment in attachments.values_mut() {
-            match attachment.settle(object, *plan, low_fds, socket, DYING) {
+            match attachment.take_lock(object, *plan, low_fds, socket, RELEASE_TIMEOUT) {
                 Ok(true) => any = true,
                 Ok(false) => tracing::warn!(
                     interface = %attachment.interface, "another Foreword steers it by now"
@@ -241,7 +238,7 @@ impl Steering {
         any
     }
 
-    /// Says that HTTP is answered here, so that a successor asks us for the listener.
+    /// Says that we answer HTTP, so that a successor asks us for the listener.
     pub fn claim_listener(&self, address: SocketAddr) -> Option<ListenerLock> {
         let claimed = ListenerLock::take(address, &self.socket);
         claimed.unwrap_or_else(|error| {

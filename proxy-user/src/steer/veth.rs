@@ -1,4 +1,4 @@
-//! The pair of virtual links between the node and the private namespace.
+//! The veth pair between the node and the private namespace.
 
 use std::collections::BTreeSet;
 
@@ -15,13 +15,13 @@ pub fn host_end(number: u32) -> String {
     format!("{VETH_PREFIX}{number}")
 }
 
-/// The number of the instance whose host end this is; `None` if it is none.
+/// The number of the instance whose host end a link is; `None` if it is another link.
 pub fn instance_of(link: &Link) -> Option<u32> {
     (link.alias == ALIAS).then_some(())?;
     link.name.strip_prefix(VETH_PREFIX)?.parse().ok()
 }
 
-/// The pair; dropping it deletes both ends.
+/// The veth pair. Both ends are deleted when it is dropped.
 #[derive(Debug)]
 pub struct Veth {
     number: u32,
@@ -48,10 +48,10 @@ impl Veth {
         Ok(veth)
     }
 
-    /// Makes it anew, since somebody has taken it away. What hangs on its host end has to be attached
-    /// again.
+    /// Makes it again after somebody has removed it. What was attached to the host end has to be
+    /// attached again.
     pub fn rebuild(&mut self, namespace: &Namespace) -> Result<()> {
-        // One end may be somewhere else, with the name that the new one is to have here.
+        // An end that was moved or renamed may still be there, and in the way.
         let index = self.ends.host.index;
         let _ = netlink::run(async |handle| netlink::delete(&handle, index).await);
         let _ = netlink::run_in(namespace, async |handle| {
@@ -65,7 +65,7 @@ impl Veth {
         self.ends.make(&self.ends.items(), namespace)
     }
 
-    /// Gives both ends this MTU, in bytes, where they have another one; says whether they had.
+    /// Sets the MTU of both ends, in bytes; returns whether it was another one.
     pub fn set_mtu(&mut self, mtu: u32, namespace: &Namespace) -> Result<bool> {
         let VethEnds { host, inner, .. } = &mut self.ends;
         if host.mtu == mtu && inner.mtu == mtu {
@@ -78,7 +78,7 @@ impl Veth {
         Ok(true)
     }
 
-    /// Makes pieces of it again.
+    /// Restores items of its setup.
     pub fn make(&self, items: &BTreeSet<SetupItem>, namespace: &Namespace) -> Result<()> {
         self.ends.make(items, namespace)
     }
@@ -88,8 +88,8 @@ impl Veth {
         &self.ends
     }
 
-    /// Takes in how they look now: somebody may have changed a name, an address or an MTU.
-    pub fn see(&mut self, ends: VethEnds) {
+    /// Notes their current properties: somebody may have changed a name, an address or an MTU.
+    pub fn update_ends(&mut self, ends: VethEnds) {
         self.ends = ends;
     }
 }
@@ -102,7 +102,7 @@ impl Drop for Veth {
                 Some(link) if link.peer_namespace == namespace => {
                     netlink::delete(&handle, *index).await
                 }
-                // Somebody has been faster, and may have made another link of that index.
+                // It is gone already, and another link may have that index.
                 _ => Ok(()),
             });
         if let Err(error) = deleted {
@@ -114,7 +114,7 @@ impl Drop for Veth {
 /// How many indices are tried.
 const ATTEMPTS: u32 = 64;
 
-/// Makes a pair with nothing on it, and its inner end in the namespace.
+/// Makes a pair that isn't set up yet, with its inner end in the namespace.
 fn make_pair(
     number: u32,
     namespace: &Namespace,
@@ -130,7 +130,7 @@ fn make_pair(
     Ok(VethEnds { host, inner, accepts_own_addresses })
 }
 
-/// Makes the pair, with an index that the programs know for one of our host ends.
+/// Makes the pair, with an index by which the programs recognise our host ends.
 async fn add(
     handle: &Handle,
     name: &str,

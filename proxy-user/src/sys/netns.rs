@@ -4,11 +4,23 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::panic;
 use std::path::Path;
 use std::thread;
 
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::socket::getsockopt;
+use nix::{getsockopt_impl, libc, sockopt_impl};
+
+sockopt_impl!(
+    /// The cookie of the network namespace that a socket belongs to.
+    NetnsCookie,
+    GetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_NETNS_COOKIE,
+    u64
+);
 
 /// The calling thread's namespace.
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -16,6 +28,13 @@ const OWN: &str = "/proc/thread-self/ns/net";
 /// The inode number that identifies the calling thread's namespace.
 pub fn own_inode() -> io::Result<u64> {
     Ok(fs::metadata(OWN)?.ino())
+}
+
+/// The cookie that identifies the calling thread's namespace. Unlike an inode number, it is never given
+/// to another one. Linux 5.14 and newer have it.
+pub fn own_cookie() -> io::Result<u64> {
+    let socket = UnixDatagram::unbound()?;
+    Ok(getsockopt(&socket, NetnsCookie)?)
 }
 
 /// The text of a file of the calling thread's namespace in `/proc/net`; empty if there is none. (What
@@ -103,4 +122,18 @@ pub fn on_own_thread<T: Send>(work: impl FnOnce() -> io::Result<T> + Send) -> io
         Ok(result) => result,
         Err(payload) => panic::resume_unwind(payload),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespaces_have_cookies_of_their_own() {
+        let Ok(own) = own_cookie() else { return };
+        assert_eq!(own_cookie().unwrap(), own);
+        if let Ok(other) = Namespace::create() {
+            assert_ne!(other.run(own_cookie).unwrap(), own);
+        }
+    }
 }

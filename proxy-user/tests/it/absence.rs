@@ -8,6 +8,7 @@ use netlab::{Backend, Client, Family, Foreword, Lab, PATIENCE, PORT, Reply, echo
 use crate::FOREWORD;
 use crate::footprint::NodeState;
 use crate::probe::{FLAGS, assert_served, cleanup, flows_directly, is_held};
+use crate::stranger::{Place, Stranger};
 use crate::talk::Talk;
 
 const NO_ANSWER: Duration = Duration::from_millis(200);
@@ -149,6 +150,27 @@ fn a_cleanup_leaves_nothing() {
         assert!(!is_held(&lab.node), "{hook}");
         before.assert_restored(&lab.node);
     }
+}
+
+/// Another tool's filter keeps our qdisc when we are killed, and an instance in another network
+/// namespace sweeps before we are back. The qdisc is still ours to remove.
+#[apply(lab_test)]
+fn a_qdisc_stays_ours_whoever_sweeps_meanwhile() {
+    let (lab, other) = (lab(), lab());
+    let before = NodeState::of(&lab.node);
+    let flags = format!("{FLAGS} --hook clsact");
+    let mut foreword = FOREWORD.attach(&lab.node, &flags);
+    let _theirs = Stranger::at_tc(&lab.node, "eth0", "theirs", Place::Clsact(30));
+    foreword.kill().expect("it runs");
+    cleanup(&other.node);
+    let mut elsewhere = FOREWORD.attach(&other.node, &flags);
+    elsewhere.terminate().expect("it ends after SIGTERM");
+    let mut foreword = FOREWORD.attach(&lab.node, &flags);
+    let mut tc = lab.node.command("tc");
+    let removed = tc.args(["filter", "del", "dev", "eth0", "ingress", "pref", "30"]).status();
+    assert!(removed.expect("tc is installed").success());
+    foreword.terminate().expect("it ends after SIGTERM");
+    before.assert_restored(&lab.node);
 }
 
 /// A second interface that has no place for XDP: the first one must not stay held for it.

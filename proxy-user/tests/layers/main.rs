@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Room, and what it may import from `crate::`.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("address", &[]),
     ("policy", &["address", "header", "config"]),
     ("config", &["address", "header"]),
@@ -15,24 +15,28 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("logging", &["sys"]),
     ("steer", &["address", "config", "sys"]),
     ("relay", &["address", "header", "policy", "config", "sys"]),
-    ("budget", &["config", "relay", "steer", "sys"]),
+    ("advice", &["config", "steer"]),
+    ("budget", &["advice", "config", "relay", "steer", "sys"]),
     (
         "operate",
-        &["address", "header", "policy", "config", "sys", "logging", "steer", "relay", "budget"],
+        &[
+            "address", "header", "policy", "config", "sys", "logging", "steer", "relay", "advice",
+            "budget",
+        ],
     ),
     ("inspect", &["address", "header", "config"]),
     (
         "service",
         &[
-            "address", "header", "policy", "config", "sys", "logging", "steer", "relay", "budget",
-            "operate",
+            "address", "header", "policy", "config", "sys", "logging", "steer", "relay", "advice",
+            "budget", "operate",
         ],
     ),
     (
         "command",
         &[
-            "address", "header", "policy", "config", "sys", "logging", "steer", "relay", "budget",
-            "operate", "inspect", "service",
+            "address", "header", "policy", "config", "sys", "logging", "steer", "relay", "advice",
+            "budget", "operate", "inspect", "service",
         ],
     ),
 ];

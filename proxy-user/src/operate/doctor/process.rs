@@ -5,10 +5,10 @@ use std::num::NonZeroUsize;
 use super::Finding;
 use super::facts::{Facts, Process, Setting, Settings};
 use super::intent::Intent;
+use crate::advice::Advice;
 use crate::budget::DescriptorBudget;
 use crate::config::Syntax;
 use crate::config::settings::MemoryLimit;
-use crate::steer::advice::Advice;
 use crate::sys::environment::Environment;
 use crate::sys::fact::Fact;
 use crate::sys::pipe::CAPACITY;
@@ -123,9 +123,7 @@ fn files(limits: &Fact<(u64, u64)>, intent: &Intent, environment: Environment) -
         Ok(budget) => budget,
         Err(error) => return Finding::fatal(CHECK, error.to_string(), fix),
     };
-    if let Some(Advice { what, mend: fix }) =
-        budget.shortage(Syntax::File, intent.limits, environment)
-    {
+    if let Some(Advice { what, fix }) = budget.shortage(Syntax::File, intent.limits, environment) {
         return Finding::warning(CHECK, what, fix);
     }
     let connections = budget.connections;

@@ -2,21 +2,21 @@
 
 use super::Finding;
 use super::intent::Intent;
+use crate::advice::{self, Advice};
 use crate::config::Syntax;
 use crate::config::settings::{Rule, UpstreamAddress};
-use crate::steer::advice;
 use crate::steer::survey::Survey;
 
 const CHECK: &str = "upstream";
 
 pub fn judge(survey: &Survey, intent: &Intent) -> Vec<Finding> {
-    let advice = survey.advice.iter();
+    let advice = survey.warnings.iter().map(|warning| Advice::new(warning, Syntax::File));
     let mut findings: Vec<_> =
-        advice.map(|advice| Finding::warning(CHECK, &advice.what, &advice.mend)).collect();
+        advice.map(|advice| Finding::warning(CHECK, advice.what, advice.fix)).collect();
     let long = advice::on_long_headers(&intent.rules, Syntax::File).into_iter();
-    findings.extend(long.map(|advice| Finding::warning("header", advice.what, advice.mend)));
+    findings.extend(long.map(|advice| Finding::warning("header", advice.what, advice.fix)));
     let open = advice::on_firewalls(&intent.rules, Syntax::File);
-    findings.extend(open.map(|advice| Finding::note("firewall", advice.what, advice.mend)));
+    findings.extend(open.map(|advice| Finding::note("firewall", advice.what, advice.fix)));
     for rule in intent.showing_clients() {
         findings.push(way_back(rule));
         findings.extend(survey.services.has_kube_proxy().then(|| passed_by(rule)));

@@ -16,12 +16,12 @@ pub fn judge(tunnels: &Tunnels, intent: &Intent, environment: Environment) -> Ve
 
 /// A tunnel whose outer packets pass an interface of ours, and whose inner ones do not.
 fn is_unsteered(tunnel: &Tunnel) -> bool {
-    !tunnel.is_protected && tunnel.carrier != Underlay::Unprotected
+    !tunnel.is_protected && tunnel.underlay != Underlay::Unprotected
 }
 
 fn on_link(tunnel: &Tunnel, intent: &Intent) -> Finding {
     let Tunnel { name, kind, .. } = tunnel;
-    let way = match &tunnel.carrier {
+    let way = match &tunnel.underlay {
         Underlay::Protected(interface) => format!(" over {interface}"),
         _ => String::new(),
     };

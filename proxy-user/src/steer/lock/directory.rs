@@ -1,8 +1,8 @@
-//! The folder of what instances on one node share: who has which lock, and how to talk to them.
+//! The directory that all instances of a node share: locks, sockets of their owners, notes about qdiscs.
 //!
-//! A user who can write there can keep a Foreword from starting, so it is root's alone (or that of the
-//! user who runs it), and so is the folder that it is in. What is found otherwise is refused, never
-//! repaired: somebody else may have made it for a purpose.
+//! Whoever can write there can keep a Foreword from starting, so only root may (or the user who runs
+//! it), and the same goes for its parent. Anything else is refused, never repaired: somebody may have
+//! made it so on purpose.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -12,23 +12,23 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use nix::unistd::geteuid;
 
-/// The folder for everything at run time; the admin sockets are there as well.
+/// The parent directory. The admin sockets are there as well.
 pub const RUN: &str = "/run/foreword";
-/// The folder of locks, in it.
+/// The directory itself.
 const LOCKS: &str = "/run/foreword/locks";
-/// Bits of a mode by which the group or others can write.
+/// The mode bits that let the group or others write.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
-/// Bits of a mode by which anybody but the owner can do anything.
+/// The mode bits that let anybody but the owner do anything.
 const OPEN_TO_OTHERS: u32 = 0o077;
-/// An instance that ends while we begin may remove what we have found or made.
+/// An instance that ends meanwhile may remove what we have found or made.
 const ATTEMPTS: usize = 16;
 
-/// Where the folder is, whether it exists or not: for looking only.
+/// The directory's path, for looking only: it may not exist.
 pub fn path() -> &'static Path {
     Path::new(LOCKS)
 }
 
-/// The folder, made if it was not there, and nobody else's to write to.
+/// The directory, made if it was not there, and private.
 pub fn directory() -> Result<PathBuf> {
     let (run, locks) = (Path::new(RUN), Path::new(LOCKS));
     make(run, locks).with_context(|| {
@@ -56,16 +56,16 @@ fn make(run: &Path, locks: &Path) -> io::Result<()> {
 
 fn create(directory: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(directory) {
-        // Of what kind it is will be seen.
+        // Whether it is a directory is checked later.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
     }
 }
 
-/// Refuses a folder that isn't one, isn't ours, or has one of these bits in its mode.
+/// Refuses what is not a directory, not ours, or has one of these mode bits.
 fn require_private(directory: &Path, forbidden: u32) -> Result<()> {
     let shown = directory.display();
-    // The folder above is root's alone, so nothing is exchanged between this look and what follows.
+    // Only root can write to the parent, so nothing is replaced after this check.
     let found =
         fs::symlink_metadata(directory).with_context(|| format!("cannot look at {shown}"))?;
     if !found.is_dir() {

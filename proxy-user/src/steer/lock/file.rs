@@ -1,5 +1,5 @@
-//! A lock as a file of the [directory](super::directory). The lock on the file is the truth; what stands in
-//! it says who has it, and by which socket that one can be talked to.
+//! A lock is a file in the [directory](super::directory). Only the lock on the file counts; its text says
+//! who has it, and at which socket that process listens.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -13,19 +13,19 @@ use nix::fcntl::OFlag;
 use super::directory;
 use crate::sys::file_lock::{Sharing, is_locked, try_lock};
 
-/// Somebody may remove the file that we have opened, again and again, but not for ever.
+/// Somebody may keep removing the file that we have opened, but not for ever.
 const ATTEMPTS: usize = 64;
 
 /// Who has a lock.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Owner {
-    /// The name of its socket; `None` for one that has the lock for a moment only.
+    /// The name of its socket; `None` for a sweep.
     pub socket: Option<String>,
-    /// Its process id; 0 if that is in another pid namespace.
+    /// Its process id; 0 if it is in another pid namespace.
     pub pid: i32,
 }
 
-/// A lock that is held, until it is dropped; the file goes with the last that has it.
+/// A lock that we have until this is dropped. The last to have it removes the file.
 #[derive(Debug)]
 pub struct FileLock {
     file: File,
@@ -33,15 +33,14 @@ pub struct FileLock {
 }
 
 impl FileLock {
-    /// Takes the lock of this name for ourselves; `None` if somebody has it. `socket` is where we
-    /// can be talked to.
+    /// Takes the exclusive lock of this name; `None` if somebody has it. We listen at `socket`.
     pub fn try_take(name: &str, socket: Option<&str>) -> Result<Option<Self>> {
         let Some(lock) = Self::try_lock(name, Sharing::Exclusive)? else { return Ok(None) };
         lock.sign(socket).with_context(|| format!("cannot write to {}", lock.path.display()))?;
         Ok(Some(lock))
     }
 
-    /// The same, together with all who share it.
+    /// Takes the shared lock of this name; `None` if somebody has it exclusively.
     pub fn try_share(name: &str) -> Result<Option<Self>> {
         Self::try_lock(name, Sharing::Shared)
     }
@@ -50,7 +49,7 @@ impl FileLock {
         for _ in 0..ATTEMPTS {
             let path = directory::directory()?.join(name);
             let file = match open(&path) {
-                // The folder has gone with the last file in it.
+                // The directory was removed with the last file in it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file.with_context(|| format!("cannot open {}", path.display()))?,
             };
@@ -59,7 +58,7 @@ impl FileLock {
             if is_there(&file, &path) {
                 return Ok(is_ours.then_some(Self { file, path }));
             }
-            // Its owner removed it after we had opened it.
+            // The file was removed after we had opened it.
         }
         bail!("{name} is made and removed all the time, in {}", directory::path().display())
     }
@@ -73,11 +72,11 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // Of a shared lock, only the last one has the file for itself. While it has, nobody else
-        // comes by the lock, so that what is removed is ours.
+        // Only the last to share a lock can make it exclusive. Nobody else gets the lock then, so the
+        // file that is removed is ours.
         if try_lock(&self.file, Sharing::Exclusive).unwrap_or(false) {
             let _ = fs::remove_file(&self.path);
-            // Each fails as long as something else is there, as it should.
+            // Both fail while something else is there.
             let _ = fs::remove_dir(directory::path());
             let _ = fs::remove_dir(directory::RUN);
         }
@@ -95,12 +94,12 @@ pub fn owner(name: &str) -> Result<Option<Owner>> {
     Ok(Some(parse(&text)))
 }
 
-/// Whether anybody has it.
+/// Whether anybody has the lock of this name.
 pub fn is_taken(name: &str) -> Result<bool> {
     look(name)?.map_or(Ok(false), |file| Ok(is_locked(&file)?))
 }
 
-/// Removes what the dead have left: a file without an owner keeps nobody from anything.
+/// Removes the files of dead processes. They do no harm.
 pub fn sweep() {
     let entries = fs::read_dir(directory::path()).into_iter().flatten().flatten();
     for name in entries.filter_map(|entry| entry.file_name().into_string().ok()) {
@@ -113,7 +112,7 @@ pub fn sweep() {
     }
 }
 
-/// Whether a file of this name is one of these locks; the folder has other things in it.
+/// Whether a file of this name is a lock: the directory has other files, too.
 fn is_lock(name: &str) -> bool {
     let of_process = name.strip_prefix(super::PROCESS);
     let of_interface = name.strip_suffix(super::DRAINING).unwrap_or(name);
@@ -144,7 +143,7 @@ fn is_there(file: &File, path: &Path) -> bool {
     opened.is_some() && opened == number(fs::symlink_metadata(path))
 }
 
-/// A file that is locked and not signed yet is somebody's, too.
+/// Reads the text of a lock; a file that is locked and still empty has an unknown owner.
 fn parse(text: &str) -> Owner {
     let mut words = text.split_whitespace();
     let socket = words.next().filter(|word| *word != "-").map(str::to_owned);
@@ -154,7 +153,7 @@ fn parse(text: &str) -> Owner {
     Owner { socket, pid: pid.filter(|_| is_near).unwrap_or(0) }
 }
 
-/// The number of our pid namespace: in others, processes have other ids.
+/// The inode number of our pid namespace. A process has other ids in other namespaces.
 fn pid_namespace() -> io::Result<u64> {
     Ok(fs::metadata("/proc/self/ns/pid")?.ino())
 }

@@ -1,4 +1,4 @@
-//! The successor's side: the owner of what is wanted is asked for it.
+//! The successor's side of a takeover: asking the owner of a lock for it.
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -10,38 +10,39 @@ use anyhow::{Context as _, Result, bail};
 use super::file::Owner;
 use super::protocol::{Answer, LineReader, Received, Request, SERVING, line};
 use super::socket;
+use crate::steer::refusal::pid_suffix;
 use crate::sys::scm_rights;
 
-/// Shortest time for which an answer is waited for: the kernel takes none for ever.
-const LEAST: Duration = Duration::from_millis(1);
+/// The shortest time to wait for an answer: to the kernel, zero means for ever.
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 
-/// A process that was asked for what it has.
+/// A process that was asked to hand over.
 #[derive(Debug)]
 pub struct Predecessor {
-    /// Who it is.
+    /// The process.
     pub owner: Owner,
     stream: UnixStream,
     incoming: LineReader,
     state: PredecessorState,
 }
 
-/// How it has answered.
+/// What a predecessor has answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PredecessorState {
-    /// Not at all so far.
+    /// Nothing so far.
     Silent,
-    /// It has let go.
+    /// That it has released its locks.
     Released,
-    /// It has ended.
+    /// The conversation is over.
     Gone,
 }
 
 impl Predecessor {
-    /// Asks the owner of a lock; `None` if it is gone already, or does not listen yet.
+    /// Asks the owner of a lock; `None` if it is gone, or does not listen yet.
     pub fn ask(owner: Owner, request: &Request, steer: BorrowedFd<'_>) -> Result<Option<Self>> {
         let Some(name) = &owner.socket else { return Ok(None) };
         let Ok(stream) = UnixStream::connect(socket::path(name)) else { return Ok(None) };
-        // A question fits into the socket's buffer, so that this does not block.
+        // A request fits into the socket's buffer, so this does not block.
         match scm_rights::send(&stream, &line(request)?, Some(steer)) {
             Ok(_) => {}
             Err(error) if is_end(&error) => return Ok(None),
@@ -51,17 +52,17 @@ impl Predecessor {
         Ok(Some(Self { owner, stream, incoming, state }))
     }
 
-    /// How it has answered, once more.
+    /// What it has answered so far.
     pub fn state(&self) -> PredecessorState {
         self.state
     }
 
-    /// Waits for its answer until the deadline. A listener may come with it. A refusal is an error,
-    /// in its own words.
+    /// Waits for its answer until the deadline, and returns the listener that may come with it. A
+    /// refusal is an error, in the predecessor's words.
     pub fn await_answer(&mut self, deadline: Instant) -> Result<Option<OwnedFd>> {
         while self.state == PredecessorState::Silent {
-            let patience = deadline.saturating_duration_since(Instant::now()).max(LEAST);
-            self.stream.set_read_timeout(Some(patience))?;
+            let timeout = deadline.saturating_duration_since(Instant::now()).max(MIN_TIMEOUT);
+            self.stream.set_read_timeout(Some(timeout))?;
             match self.incoming.receive(&self.stream) {
                 Ok(Received::Message(Answer::Released, listener)) => {
                     self.state = PredecessorState::Released;
@@ -89,14 +90,14 @@ impl Predecessor {
         Ok(None)
     }
 
-    /// Tells it that we serve. It may be gone.
+    /// Tells it that we serve. It may have ended.
     pub fn tell_serving(&self) {
         if let Ok(line) = line(&SERVING) {
             let _ = scm_rights::send(self.stream.as_fd(), &line, None);
         }
     }
 
-    /// Whether it has ended the conversation: it needs us no more.
+    /// Whether it has closed the connection, and is done with us.
     pub fn has_ended(&mut self) -> bool {
         if self.stream.set_nonblocking(true).is_err() {
             return true;
@@ -105,15 +106,10 @@ impl Predecessor {
         !matches!(received, Err(error) if is_nothing_yet(&error))
     }
 
-    /// Its pid in brackets, where that is known.
+    /// Its pid in brackets, if that is known.
     pub fn pid_suffix(&self) -> String {
         pid_suffix(self.owner.pid)
     }
-}
-
-/// A pid in brackets, if it is one of our namespace.
-pub fn pid_suffix(pid: i32) -> String {
-    if pid == 0 { String::new() } else { format!(" (pid {pid})") }
 }
 
 fn is_end(error: &io::Error) -> bool {

@@ -1,9 +1,8 @@
-//! What successor and predecessor say to each other: lines of JSON, some of which bring a file.
+//! The protocol of a takeover: lines of JSON, some of which come with a file.
 //!
-//! A successor asks ([`Request`]), with the file of its own `foreword_steer`, which nobody has who may
-//! not load one. It gets an [`Answer`], perhaps with the listener for HTTP. When everything of its own
-//! works, it says [`SERVING`], and keeps the connection for as long as it is there: whatever ends the
-//! connection early, the predecessor serves again.
+//! A successor sends a [`Request`] with the file of its own `foreword_steer`, which proves that it may
+//! load programs. It gets an [`Answer`], perhaps with the HTTP listener. Once it works, it says
+//! [`SERVING`], and keeps the connection open. If that ends too early, the predecessor serves again.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,58 +13,58 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::scm_rights::receive;
 
-/// That the successor serves.
+/// What the successor says when it serves.
 pub const SERVING: &str = "serving";
-/// Longest line: some thousand interfaces.
-const LONGEST: usize = 64 << 10;
+/// The longest line, enough for thousands of interfaces.
+const MAX_LINE: usize = 64 << 10;
 
-/// What a successor asks for.
+/// A successor's request.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Request {
-    /// The indexes of all interfaces that it steers.
+    /// The indices of all interfaces that it steers.
     pub interfaces: Vec<u32>,
     /// Where it wants to answer HTTP, if it can't listen there yet.
     pub listener: Option<SocketAddr>,
 }
 
-/// What it is told.
+/// The predecessor's answer.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Answer {
-    /// The locks are free.
+    /// The locks are released.
     Released,
-    /// They are not, for this reason.
+    /// They are not, and why.
     Refused(String),
 }
 
-/// As a line of its own.
+/// A message as a line.
 pub fn line(message: &impl Serialize) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(message)?;
     line.push(b'\n');
     Ok(line)
 }
 
-/// A line that is being received.
+/// Receives lines, and the files that come with them.
 #[derive(Debug, Default)]
 pub struct LineReader {
     bytes: Vec<u8>,
     file: Option<OwnedFd>,
 }
 
-/// What there is of it.
+/// What a receive has brought.
 #[derive(Debug)]
 pub enum Received<T> {
-    /// All, and the file that came with it.
+    /// A message, and the file that came with it.
     Message(T, Option<OwnedFd>),
-    /// A part.
+    /// A part of a line.
     Component,
-    /// Nothing more will come.
+    /// The end of the connection.
     End,
 }
 
 impl LineReader {
-    /// Receives once. A line that is too long, or says nothing that we know, is an error.
+    /// Receives once. A line that is too long, or not a message, is an error.
     pub fn receive<T: DeserializeOwned>(&mut self, socket: impl AsFd) -> io::Result<Received<T>> {
         let mut bytes = [0; 4096];
         let (length, file) = receive(socket, &mut bytes)?;
@@ -75,7 +74,7 @@ impl LineReader {
             return Ok(Received::End);
         }
         let Some(end) = self.bytes.iter().position(|byte| *byte == b'\n') else {
-            return if self.bytes.len() > LONGEST {
+            return if self.bytes.len() > MAX_LINE {
                 Err(io::Error::other("a line that does not end"))
             } else {
                 Ok(Received::Component)

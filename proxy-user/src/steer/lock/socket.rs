@@ -1,7 +1,7 @@
-//! Where successors ask: one socket for each process, in the [directory](super::directory).
+//! The socket at which a process listens for successors, in the [directory](super::directory) of locks.
 //!
-//! Who connects is looked at before anything is spent. Of those who say nothing there are few at
-//! once, each for a moment, and no error ends the listening.
+//! A peer's user is checked before anything is spent on it. Few connections may be silent at once, each
+//! for a short time, and no error ends the listening.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -26,36 +26,36 @@ use super::file::FileLock;
 use super::protocol::{Answer, LineReader, Received, Request, SERVING, line};
 use crate::sys::scm_rights;
 
-/// Processes that share the folder, at most.
-const MOST_PROCESSES: u32 = 4096;
-/// Connections that have not said anything yet; for one more, the oldest has to go.
-const MOST_SILENT: usize = 16;
-/// How long a question may take, or an answer to be taken.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Before the next try, when nobody can be accepted.
+/// How many processes can share the directory.
+const MAX_PROCESSES: u32 = 4096;
+/// How many connections may be silent at once. One more replaces the oldest.
+const MAX_SILENT: usize = 16;
+/// How long a request may take to arrive, and an answer to be sent.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause after a failure to accept.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// Where successors are announced.
+/// Where successors are sent to.
 pub type SuccessorSender = mpsc::Sender<Successor>;
 
-/// A process's socket, which is listened to until it is dropped.
+/// A process's socket. The process listens until this is dropped.
 #[derive(Debug)]
 pub struct TakeoverSocket {
     name: String,
     path: PathBuf,
     listening: JoinHandle<()>,
-    /// Says that the name is taken; let go of when the socket is gone.
+    /// Reserves the name; dropped after the socket is removed.
     _lock: FileLock,
 }
 
 impl TakeoverSocket {
-    /// Listens. Needs a tokio runtime, in which successors are listened for.
+    /// Listens in the background. Needs a tokio runtime.
     pub fn open(to: SuccessorSender) -> Result<Self> {
-        for number in 0..MOST_PROCESSES {
+        for number in 0..MAX_PROCESSES {
             let name = format!("{}{number}", super::PROCESS);
             let Some(lock) = FileLock::try_take(&name, None)? else { continue };
             let path = path(&name);
-            // Of a dead process, if there is one: the name is ours.
+            // A dead process may have left its socket.
             let _ = fs::remove_file(&path);
             let listener = UnixListener::bind(&path)
                 .with_context(|| format!("cannot listen at {}", path.display()))?;
@@ -89,16 +89,16 @@ async fn listen(listener: UnixListener, to: SuccessorSender) {
     loop {
         reserve.fill();
         match listener.accept().await {
-            // Only our own user is listened to, even if somebody else has found a way into the folder.
+            // Only our own user is listened to, even if somebody else got into the directory.
             Ok((stream, _)) if !is_own(&stream) => {}
             Ok((stream, _)) => {
                 silent.retain(|task| !task.is_finished());
-                if silent.len() >= MOST_SILENT {
+                if silent.len() >= MAX_SILENT {
                     silent.pop_front().iter().for_each(JoinHandle::abort);
                 }
-                silent.push_back(tokio::spawn(hear(stream, to.clone())));
+                silent.push_back(tokio::spawn(receive_request(stream, to.clone())));
             }
-            // Out of descriptors: the reserve makes room for the next one, and after that the oldest does.
+            // Out of descriptors: the spare one makes room, and after that the oldest connection does.
             Err(_) if reserve.give() => {}
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a successor now");
@@ -110,7 +110,7 @@ async fn listen(listener: UnixListener, to: SuccessorSender) {
     }
 }
 
-/// A descriptor kept for the time when there is no other.
+/// A descriptor that is kept for when there are no others.
 #[derive(Default)]
 struct Reserve(Option<File>);
 
@@ -130,10 +130,10 @@ fn is_own(stream: &UnixStream) -> bool {
     stream.peer_cred().is_ok_and(|peer| peer.uid() == geteuid().as_raw())
 }
 
-async fn hear(stream: UnixStream, to: SuccessorSender) {
+async fn receive_request(stream: UnixStream, to: SuccessorSender) {
     let mut incoming = LineReader::default();
-    let heard = timeout(PATIENCE, receive(&stream, &mut incoming)).await;
-    if let Ok(Ok(Some((request, program)))) = heard {
+    let received = timeout(TIMEOUT, receive(&stream, &mut incoming)).await;
+    if let Ok(Ok(Some((request, program)))) = received {
         let _ = to.send(Successor { request, program, stream, incoming }).await;
     }
 }
@@ -153,12 +153,12 @@ async fn receive<T: DeserializeOwned>(
     }
 }
 
-/// A successor that waits for an answer.
+/// A successor that waits for our answer.
 #[derive(Debug)]
 pub struct Successor {
-    /// What it asks for.
+    /// Its request.
     pub request: Request,
-    /// What it has shown: the file of its own program, if it is as it says.
+    /// The file that came with it: its own program, if it is what it claims to be.
     pub program: Option<OwnedFd>,
     stream: UnixStream,
     incoming: LineReader,
@@ -170,12 +170,12 @@ impl Successor {
         self.request.listener
     }
 
-    /// Tells it that the locks are free, and passes a listener on.
+    /// Tells it that the locks are released, and passes on a listener.
     pub async fn tell_released(&mut self, listener: Option<BorrowedFd<'_>>) -> io::Result<()> {
         self.tell(&Answer::Released, listener).await
     }
 
-    /// Tells it why they are not.
+    /// Tells it why they aren't.
     pub async fn refuse(mut self, why: String) -> io::Result<()> {
         self.tell(&Answer::Refused(why), None).await
     }
@@ -186,9 +186,9 @@ impl Successor {
         file: Option<BorrowedFd<'_>>,
     ) -> io::Result<()> {
         let line = line(message)?;
-        // An answer is short, and the socket empty: it goes as a whole or not at all.
+        // An answer is short, and the socket empty: it is sent as a whole or not at all.
         let send = || scm_rights::send(self.stream.as_fd(), &line, file);
-        match timeout(PATIENCE, self.stream.async_io(Interest::WRITABLE, send)).await {
+        match timeout(TIMEOUT, self.stream.async_io(Interest::WRITABLE, send)).await {
             Ok(Ok(length)) if length == line.len() => Ok(()),
             Ok(Ok(_)) => Err(io::Error::from(io::ErrorKind::WriteZero)),
             Ok(Err(error)) => Err(error),
@@ -196,13 +196,13 @@ impl Successor {
         }
     }
 
-    /// Waits until it says that it serves; false if it ends instead.
+    /// Waits until it says that it serves; false if the connection ends first.
     pub async fn serves(&mut self) -> bool {
         let said = receive::<String>(&self.stream, &mut self.incoming).await;
         matches!(said, Ok(Some((word, _))) if word == SERVING)
     }
 
-    /// Waits until it ends.
+    /// Waits until the connection ends.
     pub async fn ended(&mut self) {
         while let Ok(Some((_, _))) = receive::<String>(&self.stream, &mut self.incoming).await {}
     }

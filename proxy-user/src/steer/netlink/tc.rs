@@ -1,7 +1,7 @@
 //! Filters on clsact, and the qdisc itself.
 //!
-//! A filter's place, its priority and handle, is anybody's as soon as it is free. So what is removed
-//! is looked for right before, by the program that it runs.
+//! A filter's priority and handle can be reused by anybody as soon as they are free. So a filter to be
+//! removed is looked up right before, by the program that it runs.
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::programs::TcAttachType;
@@ -17,22 +17,22 @@ use rtnetlink::packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPa
 
 use super::{Link, is_refusal, links, refusal, run};
 
-/// A filter on clsact, anybody's.
+/// A filter on clsact, whoever made it.
 #[derive(Clone, Debug)]
 pub struct Filter {
     header: TcHeader,
-    /// Which of an interface's directions it is on.
+    /// Its direction.
     pub direction: TcAttachType,
-    /// What kind it is.
+    /// Its kind.
     pub kind: Option<String>,
-    /// The name that whoever made it has given it.
+    /// Its name.
     pub name: Option<String>,
     /// The id of the program that it runs.
     pub program: Option<u32>,
 }
 
 impl Filter {
-    /// `None`: a classifier without filters is listed as well, and has no handle.
+    /// `None` for a classifier without filters, which is listed as well, and has no handle.
     fn read(direction: TcAttachType, message: TcMessage) -> Option<Self> {
         let handle = message.header.handle;
         if handle == TcHandle::UNSPEC {
@@ -57,13 +57,13 @@ impl Filter {
         Some(Self { header: message.header, direction, kind, name, program })
     }
 
-    /// Lower ones come first.
+    /// Its priority. Lower ones come first.
     pub fn priority(&self) -> u16 {
         u16::try_from(self.header.info >> 16).unwrap_or(u16::MAX)
     }
 }
 
-/// The kernel's TC messages want it signed.
+/// An interface index as the kernel's TC messages have it.
 fn signed(index: u32) -> Result<i32> {
     i32::try_from(index).context("an interface index above 2^31")
 }
@@ -79,17 +79,17 @@ pub async fn filters(handle: &Handle, index: u32) -> Result<Vec<Filter>> {
     let ingress = ingress.into_iter().filter_map(read(TcAttachType::Ingress));
     let egress = egress.into_iter().filter_map(read(TcAttachType::Egress));
     let mut filters: Vec<_> = ingress.chain(egress).collect();
-    // Of one priority, the kernel lists them as it asks them.
+    // The kernel lists those of one priority in the order in which it runs them.
     filters.sort_by_key(Filter::priority);
     Ok(filters)
 }
 
-/// [`filters`] in a conversation of its own.
+/// [`filters`] on a connection of its own.
 pub fn filters_on(index: u32) -> Result<Vec<Filter>> {
     run(async |handle| filters(&handle, index).await)
 }
 
-/// Removes the filters on a link that are meant; says whether there were any.
+/// Removes the filters on a link that are meant; returns whether there were any.
 pub fn remove_filters(index: u32, is_meant: impl Fn(&Filter) -> bool + Sync) -> Result<bool> {
     run(async |handle| {
         let mut meant = filters(&handle, index).await?;
@@ -116,7 +116,7 @@ async fn remove(handle: &Handle, filter: &Filter) -> Result<()> {
     Ok(())
 }
 
-/// The links of the process's own namespace that have a filter of anybody's on their clsact.
+/// The links of the process's own namespace that have a filter on their clsact.
 pub fn links_with_filters() -> Result<Vec<Link>> {
     run(async |handle| {
         let mut filtered = Vec::new();
@@ -139,19 +139,21 @@ async fn has_filter(handle: &Handle, index: u32) -> Result<bool> {
     Ok(egress.try_next().await?.is_some())
 }
 
-/// Removes a link's clsact qdisc, unless a filter of anybody's is on it.
-pub async fn remove_unused_clsact(handle: &Handle, index: u32) -> Result<()> {
-    // A link that is gone has none.
+/// Removes a link's clsact qdisc, unless anybody has a filter there; returns whether it is gone.
+pub async fn remove_unused_clsact(handle: &Handle, index: u32) -> Result<bool> {
+    // A link that is gone has no filters.
     if has_filter(handle, index).await? {
-        return Ok(());
+        return Ok(false);
     }
     let mut request = handle.qdisc().del(signed(index)?);
     let message = request.message_mut();
     message.header.parent = TcHandle::CLSACT;
     message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
     match request.execute().await {
-        // There is none.
-        Err(error) if is_refusal(&error, &[Errno::EINVAL, Errno::ENOENT, Errno::ENODEV]) => Ok(()),
-        result => result.map_err(refusal),
+        // There is no such qdisc.
+        Err(error) if is_refusal(&error, &[Errno::EINVAL, Errno::ENOENT, Errno::ENODEV]) => {
+            Ok(true)
+        }
+        result => result.map(|()| true).map_err(refusal),
     }
 }

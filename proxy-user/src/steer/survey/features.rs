@@ -1,5 +1,5 @@
-//! What this kernel can do of what Foreword asks of it. Programs are offered to the verifier and
-//! let go of again; none is attached.
+//! Which of the features that Foreword needs this kernel has. Programs are loaded and unloaded to find
+//! out; none is attached.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -9,15 +9,14 @@ use aya::programs::{ProgramError, ProgramType};
 use aya::sys::{BpfHelper, is_helper_supported, is_program_supported};
 use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 
-use super::super::hook::HookUsed;
-use crate::config::settings::Hook;
+use super::super::hook::has_tcx;
 use crate::sys::fact::{Fact, Unknown};
 use crate::sys::kernel;
 
-/// How often a program is offered to the verifier at most.
-const OFFERS: u32 = 5;
+/// How often loading a program is tried at most.
+const ATTEMPTS: u32 = 5;
 
-/// Each feature: whether it is there.
+/// Whether each feature is there.
 #[derive(Clone, Debug)]
 pub struct Features {
     /// Programs that choose a socket for a packet.
@@ -39,8 +38,9 @@ pub struct Features {
 impl Features {
     /// Asks the kernel. `links` are those of this namespace.
     pub fn probe(links: &[LinkMessage]) -> Self {
-        let helper = |helper| offer(|| is_helper_supported(ProgramType::SchedClassifier, helper));
-        let sk_lookup = offer(|| is_program_supported(ProgramType::SkLookup));
+        let helper =
+            |helper| try_load(|| is_helper_supported(ProgramType::SchedClassifier, helper));
+        let sk_lookup = try_load(|| is_program_supported(ProgramType::SkLookup));
         let btf = match &sk_lookup {
             // Whoever may not load a program may not load BTF: its absence would mean nothing.
             Err(unknown) => Err(unknown.clone()),
@@ -48,28 +48,28 @@ impl Features {
         };
         Self {
             sk_lookup,
-            tcx: matches!(HookUsed::choose(Hook::Auto), Ok(HookUsed::Tcx)),
+            tcx: has_tcx(),
             redirect_peer: helper(BpfHelper::BPF_FUNC_redirect_peer),
             redirect_neigh: helper(BpfHelper::BPF_FUNC_redirect_neigh),
             btf,
-            veth: if links.iter().any(is_veth) { Ok(true) } else { part("veth") },
-            clsact: part("sch_ingress").and_then(|there| Ok(there && part("cls_bpf")?)),
+            veth: if links.iter().any(is_veth) { Ok(true) } else { module("veth") },
+            clsact: module("sch_ingress").and_then(|there| Ok(there && module("cls_bpf")?)),
         }
     }
 }
 
-/// Offers a program to the verifier, which gives up when a signal comes in between: that says
-/// nothing, and is tried again.
-fn offer(probe: impl Fn() -> Result<bool, ProgramError>) -> Fact<bool> {
-    let was_disturbed = |result: &Result<bool, ProgramError>| match result {
+/// Tries to load a program. The verifier gives up when a signal arrives; that says nothing, and is
+/// retried.
+fn try_load(probe: impl Fn() -> Result<bool, ProgramError>) -> Fact<bool> {
+    let was_interrupted = |result: &Result<bool, ProgramError>| match result {
         Err(ProgramError::SyscallError(error)) => {
             matches!(error.io_error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
         }
         _ => false,
     };
     let mut result = probe();
-    for _ in 1..OFFERS {
-        if !was_disturbed(&result) {
+    for _ in 1..ATTEMPTS {
+        if !was_interrupted(&result) {
             break;
         }
         result = probe();
@@ -77,7 +77,7 @@ fn offer(probe: impl Fn() -> Result<bool, ProgramError>) -> Fact<bool> {
     readable(result)
 }
 
-/// The kernel's own word, without the library's around it.
+/// The kernel's own error, without the library's around it.
 pub fn readable<T>(result: Result<T, ProgramError>) -> Fact<T> {
     result.map_err(|error| match error {
         ProgramError::SyscallError(error) => error.io_error.into(),
@@ -85,10 +85,10 @@ pub fn readable<T>(result: Result<T, ProgramError>) -> Fact<T> {
     })
 }
 
-/// Whether the kernel has a part that can be a module: it is there, or on the kernel's lists. Using
-/// it would tell for sure, and change something.
-fn part(module: &str) -> Fact<bool> {
-    if Path::new("/sys/module").join(module).is_dir() {
+/// Whether the kernel has something that can be a module: it is loaded, or on the kernel's lists. Only
+/// using it would tell for sure, and change something.
+fn module(name: &str) -> Fact<bool> {
+    if Path::new("/sys/module").join(name).is_dir() {
         return Ok(true);
     }
     let modules = Path::new("/lib/modules").join(kernel::release()?);
@@ -99,7 +99,7 @@ fn part(module: &str) -> Fact<bool> {
         Unknown::because(format!("it is not in use, and there is no list of modules in {modules}"))
     })?;
     // One line each: a path, perhaps compressed, perhaps with what it depends on.
-    let file = format!("/{module}.ko");
+    let file = format!("/{name}.ko");
     Ok(texts
         .iter()
         .flat_map(|text| text.lines())

@@ -1,4 +1,4 @@
-//! Interfaces, and everything on them that meets packets before or after us.
+//! Interfaces, and everything on them that sees packets before or after us.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,24 +7,23 @@ use std::path::Path;
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
 use proxy_common::names::{HOLD, STEER};
 
-use super::super::hook::HookUsed;
+use super::super::hook::has_tcx;
 pub use super::super::interface::Role;
 use super::super::interface::{NetworkInterface, Selection};
 use super::super::netlink::{LOOPBACK, Link, read_link};
 use super::super::{hold, lock, veth};
 use super::programs::{self, Chain, ProgramNames, XdpProgram};
 use super::xdp;
-use crate::config::settings::Hook;
 use crate::sys::fact::{Fact, Unknown};
 
-/// Who steers an interface.
+/// Which instance steers an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SteeredBy {
-    /// No Foreword.
+    /// None.
     Nobody,
     /// The one with this process id; 0 for one in another pid namespace.
     Process(i32),
-    /// One whose folder of locks is another one.
+    /// One that uses another directory of locks.
     Elsewhere,
 }
 
@@ -37,9 +36,9 @@ pub struct Interface {
     pub role: Role,
     /// Its MTU, in bytes.
     pub mtu: u32,
-    /// Whether somebody has brought it up.
+    /// Whether it is up.
     pub is_up: bool,
-    /// Whether its frames begin as Ethernet's do.
+    /// Whether its frames have an Ethernet header.
     pub is_ethernet: bool,
     /// Its framing, in the kernel's words.
     pub framing: String,
@@ -51,25 +50,25 @@ pub struct Interface {
     pub vlans: Vec<String>,
     /// Whether its driver runs XDP programs.
     pub native_xdp: Fact<bool>,
-    /// Whether the guard would stand there by itself, if the driver can.
+    /// Whether the guard would choose native XDP there, if the driver supports it.
     pub suits_native_xdp: bool,
-    /// What packets meet that come in.
+    /// The programs at ingress.
     pub ingress: Chain,
-    /// What packets meet that go out.
+    /// The programs at egress.
     pub egress: Chain,
-    /// What packets meet first of all.
+    /// The programs in XDP, which come first.
     pub xdp: Vec<XdpProgram>,
-    /// Who steers it.
+    /// Which instance steers it.
     pub steered_by: Fact<SteeredBy>,
-    /// Whether ports are to stay closed while nobody steers it.
+    /// Whether it has a hold.
     pub hold: Fact<bool>,
 }
 
-/// Looks at the selected interfaces, or at all that are up and have Ethernet's framing, but for
-/// what Foreword has made for itself.
+/// Looks at the selected interfaces, or at all that are up and have Ethernet headers, except those that
+/// Foreword has made.
 pub fn look(messages: &[LinkMessage], selection: Option<&Selection>) -> Vec<Interface> {
     let links: Vec<_> = messages.iter().cloned().map(read_link).collect();
-    let has_tcx = matches!(HookUsed::choose(Hook::Auto), Ok(HookUsed::Tcx));
+    let has_tcx = has_tcx();
     let (programs, native) = (programs::names(), xdp::native());
     let context = Context { links: &links, programs: &programs, native: &native, has_tcx };
     let pairs = messages.iter().zip(&links);
@@ -90,13 +89,13 @@ pub(super) fn role(
     }
 }
 
-/// Whether load balancers' traffic could arrive by it.
+/// Whether a load balancer's traffic could arrive by it.
 fn is_likely(message: &LinkMessage, link: &Link) -> bool {
     let is_ours = veth::instance_of(link).is_some();
     is_up(message) && is_ethernet(message, link) && !is_ours && link.index != LOOPBACK
 }
 
-/// What is known before an interface is looked at.
+/// What is known about the node.
 struct Context<'a> {
     links: &'a [Link],
     programs: &'a ProgramNames,
@@ -136,7 +135,7 @@ pub(super) fn is_up(message: &LinkMessage) -> bool {
     message.header.flags.contains(LinkFlags::Up)
 }
 
-/// The loopback's frames have an Ethernet header as well.
+/// Loopback frames have an Ethernet header, too.
 pub(super) fn is_ethernet(message: &LinkMessage, link: &Link) -> bool {
     link.index == LOOPBACK || message.header.link_layer_type == LinkLayerType::Ether
 }
@@ -151,7 +150,7 @@ fn kind(message: &LinkMessage) -> Option<String> {
     })
 }
 
-/// By the device, since `/sys/class/net` may show another namespace's interfaces.
+/// Found by the device, since `/sys/class/net` may show another namespace's interfaces.
 fn driver(message: &LinkMessage) -> Option<String> {
     let (mut device, mut bus) = (None, None);
     for attribute in &message.attributes {
@@ -174,8 +173,8 @@ fn xdp_programs(message: &LinkMessage, names: &ProgramNames) -> Vec<XdpProgram> 
     found.unwrap_or_default()
 }
 
-/// Whoever has the lock. Or else a tcx link says that there is somebody, unless it is of one that
-/// drains: it lives as long as its process.
+/// The owner of the lock. Without one, a tcx link shows that there is an instance, since it lives as
+/// long as its process, unless that one drains.
 fn steered_by(index: u32, ingress: &Chain) -> Fact<SteeredBy> {
     let holder = lock::holder(index).map_err(|error| Unknown::because(format!("{error:#}")))?;
     let is_there = ingress.tcx.iter().flatten().any(|program| program.name == STEER);

@@ -10,7 +10,7 @@ use super::programs;
 use crate::sys::cgroup;
 use crate::sys::fact::{Fact, Unknown};
 
-/// What instances that were killed have left behind. All of it is idle.
+/// What instances that were killed have left. All of it is idle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leftovers {
     /// Folders of pinned maps.
@@ -24,7 +24,7 @@ pub struct Leftovers {
 }
 
 impl Leftovers {
-    /// Looks for everything. Who may not see which instances are alive can't tell what is left.
+    /// Looks for everything. Without the right to see which instances are alive, nothing can be told.
     pub fn find(links: &[Link]) -> Fact<Self> {
         let pins = instance::dead().map_err(|error| Unknown::because(format!("{error:#}")))?;
         let is_stale = |number| !instance::is_alive(number);

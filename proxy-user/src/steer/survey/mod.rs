@@ -1,8 +1,8 @@
-//! What there is on this node that steering depends on or has to live with: facts for whoever
-//! judges them. Nothing is judged here, and nothing is changed.
+//! What there is on this node that steering depends on or has to live with. These are facts for the
+//! doctor to judge; nothing is judged or changed here.
 //!
-//! What cannot be seen, for want of privileges or because this kernel does not tell, is
-//! [`Unknown`] and never taken for absent.
+//! What can't be seen, for want of privileges or because this kernel doesn't tell, is [`Unknown`], and
+//! never taken for absent.
 //!
 //! [`Unknown`]: crate::sys::fact::Unknown
 
@@ -20,11 +20,10 @@ use self::interfaces::Interface;
 use self::leftovers::Leftovers;
 use self::services::Services;
 use self::tunnels::Tunnels;
-use super::advice::{self, Advice};
 use super::netlink::{self, Link};
-use super::{asymmetric, instance, interface};
+use super::warnings::{self, Warning};
+use super::{instance, interface};
 use crate::config::Names;
-use crate::config::Syntax;
 use crate::config::settings::{InterfacePattern, Rule, Steering};
 use crate::sys::fact::{Fact, Unknown};
 
@@ -37,22 +36,22 @@ pub struct Survey {
     pub bpffs: Fact<bool>,
     /// The interfaces that were asked for and are there.
     pub interfaces: Fact<Vec<Interface>>,
-    /// Those that were asked for and are not: names, and patterns that are for none.
+    /// Those that were asked for and are not there: names, and patterns that match nothing.
     pub absent: Vec<InterfacePattern>,
     /// The names of all interfaces.
     pub names: Vec<String>,
-    /// Ways for packets to come in behind steering.
+    /// Ways for packets to come in past steering.
     pub tunnels: Fact<Tunnels>,
     /// What dead instances have left.
     pub leftovers: Fact<Leftovers>,
-    /// Who balances the connections to services.
+    /// What balances connections to services.
     pub services: Services,
     /// What the rules ask for and this node will not give.
-    pub advice: Vec<Advice>,
+    pub warnings: Vec<Warning>,
 }
 
-/// Looks at the node, and at the interfaces that are meant; if nobody says which, at all that load
-/// balancers' traffic could arrive by. And at what the rules of a file need.
+/// Looks at the node, at what the rules need, and at the interfaces that are meant: without settings, at
+/// all by which a load balancer's traffic could arrive.
 pub fn look(meant: Option<&Steering>, rules: &[Rule], names: &Names) -> Survey {
     let messages = netlink::run(async |handle| netlink::link_messages(&handle).await);
     let messages = messages.map_err(|error| Unknown::because(format!("{error:#}")));
@@ -67,17 +66,17 @@ pub fn look(meant: Option<&Steering>, rules: &[Rule], names: &Names) -> Survey {
         tunnels: messages.clone().map(|messages| tunnels::look(&messages, selection.as_ref())),
         interfaces: messages.map(|messages| interfaces::look(&messages, selection.as_ref())),
         leftovers: Leftovers::find(&all),
-        services: Services::look(&all),
-        advice: advice::on_upstreams(rules, names, Syntax::File, is_watched)
+        services: Services::find(&all),
+        warnings: warnings::on_upstreams(rules, names, is_watched)
             .into_iter()
-            .chain(advice::on_source_addresses(rules, Syntax::File))
-            .chain(asymmetric::advice(rules, Syntax::File, &all, is_watched))
+            .chain(warnings::on_source_addresses(rules))
+            .chain(warnings::on_asymmetric_routes(rules, &all, is_watched))
             .collect(),
         names: all.into_iter().map(|link| link.name).collect(),
     }
 }
 
-/// Those that are meant of which there is none.
+/// The names and patterns that match no interface.
 fn absent(meant: &Steering, links: &[Link]) -> Vec<InterfacePattern> {
     let is_absent =
         |pattern: &&InterfacePattern| !links.iter().any(|link| interface::is_for(pattern, link));

@@ -1,4 +1,4 @@
-//! The programs on an interface, anybody's, in the order in which packets meet them.
+//! All programs on an interface, in the order in which packets meet them.
 
 use std::collections::BTreeMap;
 
@@ -134,7 +134,7 @@ pub fn xdp(attributes: &[LinkXdp], names: &ProgramNames) -> Vec<XdpProgram> {
         _ => None,
     });
     let programs = attributes.iter().filter_map(|attribute| match attribute {
-        // Of a single program, the kernel says the same thing twice.
+        // The kernel reports a single program twice.
         LinkXdp::ProgId(id) => Some((*id, whole?)),
         LinkXdp::DrvProgId(id) if whole.is_none() => Some((*id, XdpMode::Driver)),
         LinkXdp::SkbProgId(id) if whole.is_none() => Some((*id, XdpMode::Generic)),

@@ -1,4 +1,4 @@
-//! Who balances connections to Kubernetes services on this node, by the traces that each leaves.
+//! What balances connections to Kubernetes services on this node, by the traces that it leaves.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use nix::errno::Errno;
 
 use super::super::netlink::Link;
-use super::dump::{Attributes, dump, text};
+use super::dump::{attributes, dump, text};
 use crate::sys::fact::{Fact, Unknown};
 use crate::sys::netns::proc_net;
 
@@ -21,7 +21,7 @@ const IPTABLES_CHAIN: &str = "KUBE-SERVICES";
 /// The table that is all its own, in nftables mode.
 const NFTABLES_TABLE: &str = "kube-proxy";
 
-/// The traces that were looked for. More than one may be there.
+/// The traces that were looked for. There may be several.
 #[derive(Clone, Debug)]
 pub struct Services {
     /// kube-proxy's chains, in iptables of either kind.
@@ -30,7 +30,7 @@ pub struct Services {
     pub nftables: Fact<bool>,
     /// kube-proxy's interface, in ipvs mode.
     pub ipvs: bool,
-    /// An interface of Cilium's, which balances with eBPF.
+    /// Cilium's interface; it balances with eBPF.
     pub cilium: bool,
 }
 
@@ -41,13 +41,13 @@ struct NftChain {
 }
 
 impl Services {
-    /// Whether there is a kube-proxy, in any mode.
+    /// Whether kube-proxy runs, in any mode.
     pub fn has_kube_proxy(&self) -> bool {
         self.ipvs || [&self.iptables, &self.nftables].iter().any(|seen| matches!(seen, Ok(true)))
     }
 
     /// Looks for all of them.
-    pub fn look(links: &[Link]) -> Self {
+    pub fn find(links: &[Link]) -> Self {
         let chains = nft_chains();
         let has = |is_it: fn(&NftChain) -> bool| match &chains {
             Ok(chains) => Ok(chains.iter().any(is_it)),
@@ -76,7 +76,7 @@ fn nft_chains() -> Fact<Vec<NftChain>> {
 
 fn nft_chain(message: &[u8]) -> NftChain {
     let mut chain = NftChain { table: String::new(), name: String::new() };
-    for (kind, value) in Attributes(message.get(ANY_FAMILY.len()..).unwrap_or_default()) {
+    for (kind, value) in attributes(message.get(ANY_FAMILY.len()..).unwrap_or_default()) {
         match kind {
             CHAIN_TABLE => chain.table = text(value),
             CHAIN_NAME => chain.name = text(value),
@@ -86,14 +86,14 @@ fn nft_chain(message: &[u8]) -> NftChain {
     chain
 }
 
-/// How a kernel without nftables answers.
+/// Whether a kernel without nftables answers like this.
 fn is_no_nftables(error: &std::io::Error) -> bool {
     let errors = [Errno::EPROTONOSUPPORT, Errno::EINVAL, Errno::EOPNOTSUPP];
     errors.iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
-/// Legacy iptables has no way to list chains but its own. Its tool is run only where a table is
-/// there already: it would make one.
+/// Only legacy iptables' own tool can list its chains. It is run only if there is a table already:
+/// otherwise it would make one.
 fn is_in_legacy_iptables() -> Fact<bool> {
     for (names, tool) in
         [("ip_tables_names", "iptables-legacy-save"), ("ip6_tables_names", "ip6tables-legacy-save")]

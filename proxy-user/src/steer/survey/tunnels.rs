@@ -1,5 +1,5 @@
-//! Ways for packets to come in inside of other packets. The outer ones pass the interfaces that are
-//! steered, and are nobody's connection; the inner ones come out behind steering.
+//! Ways for packets to come in inside other packets. The outer packets pass the steered interfaces and
+//! belong to no connection of ours; the inner ones come out past steering.
 
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage,
@@ -19,25 +19,25 @@ pub struct Tunnels {
     pub mpls: Vec<String>,
 }
 
-/// A link whose packets travel inside of others.
+/// A link whose packets travel inside others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tunnel {
     /// Its name.
     pub name: String,
     /// Its kind, in the kernel's words: `vxlan`, `wireguard`, ….
     pub kind: String,
-    /// Whether its frames begin as Ethernet's do, so that it can be steered itself.
+    /// Whether its frames have an Ethernet header, so that it can be steered itself.
     pub is_ethernet: bool,
     /// Whether it is steered itself.
     pub is_protected: bool,
     /// By which interfaces the outer packets come.
-    pub carrier: Underlay,
+    pub underlay: Underlay,
 }
 
 /// By which interfaces a tunnel's outer packets come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Underlay {
-    /// By any: it is not bound to one.
+    /// By any: the tunnel is not bound to one.
     Any,
     /// By this protected one.
     Protected(String),
@@ -45,8 +45,8 @@ pub enum Underlay {
     Unprotected,
 }
 
-/// Looks for all of them. Without a selection, what [`super::interfaces`] would look at is taken for
-/// protected.
+/// Looks for all tunnels. Without a selection, the interfaces that [`super::interfaces`] would look at
+/// count as protected.
 pub fn look(messages: &[LinkMessage], selection: Option<&Selection>) -> Tunnels {
     let links: Vec<_> = messages.iter().cloned().map(read_link).collect();
     let all: Vec<_> = messages.iter().zip(&links).collect();
@@ -61,7 +61,7 @@ pub fn look(messages: &[LinkMessage], selection: Option<&Selection>) -> Tunnels 
             kind: tunnel_kind(message)?,
             is_ethernet: is_ethernet(message, link),
             is_protected: protected.iter().any(|other| other.index == link.index),
-            carrier: carrier(message, &protected),
+            underlay: underlay(message, &protected),
         })
     });
     let takes_mpls = |name: &str| matches!(sysctl::read(&format!("net/mpls/conf/{name}/input")), Ok(Some(value)) if value == "1");
@@ -104,7 +104,7 @@ fn tunnel_kind(message: &LinkMessage) -> Option<String> {
     is_tunnel.then(|| kind.to_string())
 }
 
-fn carrier(message: &LinkMessage, protected: &[&Link]) -> Underlay {
+fn underlay(message: &LinkMessage, protected: &[&Link]) -> Underlay {
     let is_elsewhere =
         message.attributes.iter().any(|it| matches!(it, LinkAttribute::LinkNetNsId(_)));
     match lower(message) {
@@ -123,7 +123,7 @@ fn lower(message: &LinkMessage) -> Option<u32> {
         LinkAttribute::Link(index) => Some(*index),
         _ => None,
     });
-    // A VXLAN keeps it to itself.
+    // VXLAN has an attribute of its own.
     let own = infos(message).find_map(|info| match info {
         LinkInfo::Data(InfoData::Vxlan(words)) => words.iter().find_map(|word| match word {
             InfoVxlan::Link(index) => Some(*index),

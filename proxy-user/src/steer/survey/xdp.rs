@@ -1,10 +1,10 @@
-//! Which interfaces' drivers have a place for XDP, as the kernel says since Linux 6.3.
+//! Which interfaces' drivers support XDP, as Linux 6.3 and newer say.
 
 use std::collections::BTreeMap;
 
 use netlink_sys::protocols::NETLINK_GENERIC;
 
-use super::dump::{Attributes, dump, text};
+use super::dump::{attributes, dump, text};
 use crate::sys::fact::{Fact, Unknown};
 
 /// Numbers of `include/uapi/linux/genetlink.h` and `netdev.h`.
@@ -22,27 +22,27 @@ const HEADER: usize = 4;
 /// Interfaces by index, each with whether its driver runs XDP programs.
 pub fn native() -> Fact<BTreeMap<u32, bool>> {
     let families = dump(NETLINK_GENERIC, CONTROL, &GET_FAMILY)?;
-    let family = families.iter().find_map(|message| family_id(attributes(message)));
+    let family = families.iter().find_map(|message| family_id(message));
     let Some(family) = family else {
         return Err(Unknown::because("this kernel (before 6.3) does not tell"));
     };
     let devices = dump(NETLINK_GENERIC, family, &GET_DEVICES)?;
-    Ok(devices.iter().filter_map(|message| device(attributes(message))).collect())
+    Ok(devices.iter().filter_map(|message| device(message)).collect())
 }
 
-fn attributes(message: &[u8]) -> Attributes<'_> {
-    Attributes(message.get(HEADER..).unwrap_or_default())
+fn values(message: &[u8]) -> BTreeMap<u16, &[u8]> {
+    attributes(message.get(HEADER..).unwrap_or_default()).collect()
 }
 
-/// The number of the family that tells about devices, if this is it.
-fn family_id(attributes: Attributes<'_>) -> Option<u16> {
-    let attributes: BTreeMap<_, _> = attributes.collect();
+/// The id of the family `netdev`, if this is it.
+fn family_id(message: &[u8]) -> Option<u16> {
+    let attributes = values(message);
     let is_it = text(attributes.get(&FAMILY_NAME)?) == "netdev";
     is_it.then(|| Some(u16::from_ne_bytes(*attributes.get(&FAMILY_ID)?.first_chunk()?)))?
 }
 
-fn device(attributes: Attributes<'_>) -> Option<(u32, bool)> {
-    let attributes: BTreeMap<_, _> = attributes.collect();
+fn device(message: &[u8]) -> Option<(u32, bool)> {
+    let attributes = values(message);
     let index = u32::from_ne_bytes(*attributes.get(&INDEX)?.first_chunk()?);
     let features = u64::from_ne_bytes(*attributes.get(&XDP_FEATURES)?.first_chunk()?);
     Some((index, features & BASIC != 0))

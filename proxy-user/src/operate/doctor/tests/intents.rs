@@ -5,10 +5,11 @@ use super::super::facts::Facts;
 use super::super::intent::Intent;
 use super::super::{Report, judge};
 use super::{assert_bad, assert_fine, healthy, hidden, program, set};
+use crate::address::UpstreamAddr;
 use crate::config::{Syntax, file, validate};
-use crate::steer::advice::Advice;
 use crate::steer::survey::interfaces::Role;
 use crate::steer::survey::programs::{TcHook, XdpMode, XdpProgram};
+use crate::steer::warnings::Warning as SteeringWarning;
 
 /// A file with these lines, and a rule with these of its own.
 fn intent(lines: &str, of_rule: &str) -> Intent {
@@ -154,9 +155,10 @@ fn a_strict_filter_matters_to_servers_that_see_clients() {
 
 #[test]
 fn what_the_node_will_not_give_is_a_warning() {
-    let advice = Advice { what: "no route".to_owned(), mend: "add one".to_owned() };
-    let report = judged(|facts| facts.survey.advice = vec![advice], &intent("", ""));
-    assert_bad(&report, Warning, "upstream", &["no route", "add one"]);
+    let upstream = UpstreamAddr::new("192.0.2.9:80".parse().expect("an address"));
+    let warnings = vec![SteeringWarning::NoRoute { upstream }];
+    let report = judged(|facts| facts.survey.warnings = warnings, &intent("", ""));
+    assert_bad(&report, Warning, "upstream", &["no route to the upstream 192.0.2.9:80", "add one"]);
 }
 
 #[test]

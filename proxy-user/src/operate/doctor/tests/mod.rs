@@ -117,7 +117,7 @@ pub(crate) fn healthy() -> Facts {
                 ipvs: false,
                 cilium: false,
             },
-            advice: Vec::new(),
+            warnings: Vec::new(),
         },
     }
 }

@@ -13,7 +13,7 @@ fn tunnel() -> Tunnel {
         kind: "vxlan".to_owned(),
         is_ethernet: true,
         is_protected: false,
-        carrier: Underlay::Protected("eth0".to_owned()),
+        underlay: Underlay::Protected("eth0".to_owned()),
     }
 }
 
@@ -43,7 +43,7 @@ fn a_tunnel_behind_steering_is_a_warning_where_a_rule_turns_somebody_away() {
     assert_bad(&with(&intent(STRICT), |_| {}), Warning, "tunnels", &words);
     let words = ["flannel.1 (vxlan)", "as if Foreword were not here"];
     assert_bad(&with(&Intent::default(), |_| {}), Note, "tunnels", &words);
-    let unbound = with(&intent(STRICT), |tunnel| tunnel.carrier = Underlay::Any);
+    let unbound = with(&intent(STRICT), |tunnel| tunnel.underlay = Underlay::Any);
     assert_bad(&unbound, Warning, "tunnels", &["what arrives inside it is not steered"]);
 }
 
@@ -59,7 +59,7 @@ fn a_tunnel_without_ethernet_can_only_be_closed() {
 #[test]
 fn a_tunnel_that_is_steered_or_passes_elsewhere_is_nothing() {
     let steered = with(&intent(STRICT), |tunnel| tunnel.is_protected = true);
-    let elsewhere = with(&intent(STRICT), |tunnel| tunnel.carrier = Underlay::Unprotected);
+    let elsewhere = with(&intent(STRICT), |tunnel| tunnel.underlay = Underlay::Unprotected);
     for report in [steered, elsewhere] {
         assert!(report.findings().all(|finding| finding.check != "tunnels"), "{report:#?}");
     }
