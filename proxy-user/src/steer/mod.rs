@@ -20,7 +20,8 @@
 //! 5. `watched_link`, `classifier`, `guard`, `hold`: one program attached
 //! 6. `program_links`, `attachment`: all programs of one place
 //! 7. `observe`, `warnings`, `sweep`, `survey`: looking at the node
-//! 8. [`Steering`] itself; its methods are here and in `hotplug`, `repair` and `takeover`
+//! 8. [`Steering`] itself; its methods are here and in `start`, `hotplug`, `repair` and
+//!    `takeover`
 //!
 //! Nothing here speaks of flags or of a file: a [`Refusal`] or a [`Warning`](warnings::Warning) is put
 //! into the user's words by whoever shows it.
@@ -55,6 +56,7 @@ mod reconcile;
 mod refusal;
 mod repair;
 mod rules;
+mod start;
 pub mod survey;
 pub mod sweep;
 mod takeover;
@@ -68,9 +70,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use proxy_common::Reason;
-use proxy_common::abi::{ABI_VERSION, NODE_ANSWERS, NODE_REPLY_BY_ARRIVAL, Node, Stats};
+use proxy_common::abi::Stats;
 
 use self::attachment::Attachment;
 pub use self::bypass::Bypass;
@@ -80,9 +82,9 @@ use self::fwmark::Fwmark;
 pub use self::hook::HookUsed;
 pub use self::hotplug::AttachFailure;
 use self::instance::Instance;
+use self::interface::NetworkInterface;
 pub use self::interface::Role;
-use self::interface::{NetworkInterface, Selection};
-use self::lock::{InterfaceLock, Predecessor, SuccessorSender, TakeoverSocket};
+use self::lock::{InterfaceLock, Predecessor, TakeoverSocket};
 pub use self::lock::{ListenerLock, Successor, listener_owner};
 use self::namespace::PrivateNamespace;
 use self::object::Object;
@@ -95,15 +97,11 @@ pub use self::refusal::{GuardUsed, Refusal};
 pub use self::repair::Repairs;
 use self::warnings::Warning;
 use crate::address::{OriginalDst, PeerAddr};
-use crate::config::settings::{self, Reply};
+use crate::config::settings;
 use crate::config::{Names, Settings};
 use crate::sys::cgroup::Cgroup;
 use crate::sys::low_fds::LowFds;
 use crate::sys::netns::Namespace;
-use crate::sys::socket::Listeners;
-
-/// The veth's MTU while there is no interface to follow.
-const DEFAULT_MTU: u32 = 1500;
 
 /// How many low descriptors are kept for interfaces that come later. More links get ordinary ones.
 const LOW_FDS_FOR_HOTPLUG: usize = 256;
@@ -154,79 +152,6 @@ impl Steering {
         let exact = steering.named().filter(|pattern| pattern.exact().is_some()).count();
         let later = if exact < steering.named().count() { LOW_FDS_FOR_HOTPLUG } else { 0 };
         ProgramLinks::COUNT + exact * Plan::LINKS + later
-    }
-
-    /// Starts steering, and returns the listeners of each of the `workers`. Needs a tokio runtime.
-    /// Successors are sent to `successors`.
-    ///
-    /// With a takeover, another instance may steer the interfaces. Its programs then come behind ours,
-    /// and only get the packets of its own connections, until [`Steering::take_over`] asks it to end.
-    pub fn start(
-        settings: &Settings,
-        workers: usize,
-        mut low_fds: LowFds,
-        successors: SuccessorSender,
-    ) -> Result<(Self, Vec<Listeners>)> {
-        let plan = Plan::new(settings)?;
-        let links = netlink::run(async |handle| netlink::links(&handle).await)?;
-        interface::require_named(&settings.steering, &links)?;
-        let selection = interface::select(&settings.steering, &links);
-        let socket = TakeoverSocket::open(successors)?;
-        let locked = lock_all(selection, settings.take_over, &socket)?;
-        let own: Vec<_> = locked.iter().filter(|(_, lock)| lock.is_some()).collect();
-        let own: Vec<_> = own.iter().map(|((interface, _), _)| interface.index()).collect();
-        sweep::dead_instances(&own).context("cannot sweep what an earlier run left")?;
-        let instance = Instance::claim()?;
-        let mut object = Object::load(plan, settings.steering.reply)?;
-        let cgroup = enter_cgroup(&instance);
-        let mtu = locked.iter().map(|((interface, _), _)| interface.mtu()).min();
-        let mark = on_loopback(&settings.steering).then(Fwmark::claim).transpose()?;
-        let namespace =
-            PrivateNamespace::build(instance.number(), mtu.unwrap_or(DEFAULT_MTU), mark.is_some())?;
-        let listeners = namespace.listeners(workers)?;
-        object.set_node(Node {
-            abi: ABI_VERSION,
-            veth: namespace.veth_index(),
-            private_ns: namespace.id(),
-            own_mark: mark.as_ref().map_or(0, Fwmark::value),
-            flags: node_flags(settings.steering.reply, plan.answers),
-            inner: namespace.inner_address(),
-        })?;
-        object.set_rules(settings)?;
-        if let Some(first) = listeners.first() {
-            object.set_listeners(first)?;
-        }
-        object.pin(instance.directory())?;
-        let mut links = ProgramLinks::default();
-        if let Some(cgroup) = &cgroup {
-            links.attach_track(&mut object, cgroup, &mut low_fds)?;
-        }
-        links.attach_lookup(&mut object, &namespace, &mut low_fds)?;
-        let veth = (namespace.veth_name(), namespace.veth_index());
-        links.attach_return(&mut object, veth, plan.hook, &mut low_fds)?;
-        let mut steering = Self {
-            attachments: BTreeMap::new(),
-            links,
-            object,
-            namespace,
-            cgroup,
-            instance,
-            low_fds,
-            settings: settings.steering.clone(),
-            plan,
-            failures: BTreeMap::new(),
-            broken: None,
-            repairs: Repairs::default(),
-            predecessors: Vec::new(),
-            socket,
-            mark,
-            down: DownMap::default(),
-        };
-        let routes = DefaultRoutes::read()?;
-        for (interface, lock) in locked {
-            steering.attach(interface, &routes, lock)?;
-        }
-        Ok((steering, listeners))
     }
 
     /// From now on ports stay closed without us where their rule asks for it. To be called when nothing
@@ -386,46 +311,4 @@ impl Steering {
         let held = self.attachments.values().filter(|attachment| attachment.is_held());
         held.map(|attachment| attachment.interface.to_string()).collect()
     }
-}
-
-/// An interface to attach to, and its lock.
-type Locked = ((NetworkInterface, Role), Option<InterfaceLock>);
-
-/// Takes the lock of every interface, or of none. With a takeover, a predecessor may still have some.
-fn lock_all(selection: Selection, take_over: bool, by: &TakeoverSocket) -> Result<Vec<Locked>> {
-    let lock = |entry: (NetworkInterface, Role)| {
-        let lock = if take_over {
-            InterfaceLock::try_take(&entry.0, by)?
-        } else {
-            Some(InterfaceLock::take(&entry.0, by)?)
-        };
-        if lock.is_some() {
-            chain::require_no_unlocked_instance(&entry.0)?;
-        }
-        Ok((entry, lock))
-    };
-    selection.into_values().map(lock).collect()
-}
-
-/// Tracking only serves observation: without a cgroup to attach to, everything else works.
-fn enter_cgroup(instance: &Instance) -> Option<Cgroup> {
-    Cgroup::enter(instance.number())
-        .inspect_err(|error| tracing::warn!(%error, "live connections are not tracked"))
-        .ok()
-}
-
-fn node_flags(reply: Reply, answers: bool) -> u32 {
-    let mut flags = 0;
-    if reply == Reply::Arrival {
-        flags |= NODE_REPLY_BY_ARRIVAL;
-    }
-    if answers {
-        flags |= NODE_ANSWERS;
-    }
-    flags
-}
-
-/// Whether `lo` is protected, where our own connections to servers of this node would be steered, too.
-fn on_loopback(settings: &settings::Steering) -> bool {
-    settings.interfaces.iter().any(|pattern| pattern.exact() == Some("lo"))
 }

@@ -68,7 +68,7 @@ impl PrivateNamespace {
             .context("cannot open the transparent listeners")
     }
 
-    /// Whether it has a TCP socket that is neither listening nor in TIME_WAIT. This is called often
+    /// Whether it has a TCP socket that is neither listening nor in `TIME_WAIT`. This is called often
     /// during a drain, so the tables are scanned for nothing but states.
     pub fn is_busy(&self) -> Result<bool> {
         let tables = self.namespace.run(|| Ok([proc_net("tcp")?, proc_net("tcp6")?]));
