@@ -44,7 +44,8 @@ impl Clsact {
                 note.remove();
                 Ok(None)
             }
-            added => Ok(Some(added.unwrap_or(Self { index }))),
+            // Not `unwrap_or`: dropping the other value would remove the qdisc.
+            added => Ok(Some(added.unwrap_or_else(|| Self { index }))),
         }
     }
 

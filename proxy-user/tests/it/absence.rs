@@ -160,7 +160,7 @@ fn a_qdisc_stays_ours_whoever_sweeps_meanwhile() {
     let before = NodeState::of(&lab.node);
     let flags = format!("{FLAGS} --hook clsact");
     let mut foreword = FOREWORD.attach(&lab.node, &flags);
-    let _theirs = Stranger::at_tc(&lab.node, "eth0", "theirs", Place::Clsact(30));
+    let _theirs = Stranger::at_tc(&lab.node, "eth0", "cali_from_node", Place::Clsact(30));
     foreword.kill().expect("it runs");
     cleanup(&other.node);
     let mut elsewhere = FOREWORD.attach(&other.node, &flags);
