@@ -19,7 +19,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// The same, with the scope of an address that is one of this host's interface.
+/// Canonical as well, but a link-local address keeps its scope, which is one of this host's interfaces.
 fn canonical_with_scope(address: SocketAddr) -> SocketAddr {
     match (canonical(address), address) {
         (SocketAddr::V6(mut canonical), SocketAddr::V6(address)) => {

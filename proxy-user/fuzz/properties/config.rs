@@ -45,7 +45,7 @@ fn check_written(raw: &RawConfig) -> RawConfig {
     again
 }
 
-/// The same words mean the same, and each fact of it can be told.
+/// Text that was written back means what the original did, and each of its facts can be explained.
 fn check_settings(settings: &Settings, again: &RawConfig) {
     let same = validate(again, Syntax::File).expect("the same words are as valid");
     assert_eq!(*settings, same);

@@ -73,9 +73,9 @@ impl NetworkInterface {
         self.link.has_ethernet
     }
 
-    /// Whether XDP belongs into its driver: a piece of hardware, whose driver may have a place for
-    /// it. Virtual links have none, or lose their offloads to it. And tagged frames may reach the
-    /// driver's XDP without their tags, and would be taken for the interface's own.
+    /// Whether native XDP suits it: it is hardware, whose driver may support XDP. Virtual links don't,
+    /// or lose their offloads to it. And with sub-interfaces, tagged frames may reach the driver's XDP
+    /// without their tags, and would be taken for the interface's own.
     pub fn suits_native_xdp(&self) -> bool {
         !self.link.is_virtual && self.link.index != LOOPBACK && !self.has_sub_interfaces
     }
@@ -135,7 +135,7 @@ pub fn require_named(settings: &Steering, links: &[Link]) -> Result<()> {
         let Some(name) = pattern.exact() else { continue };
         if !links.iter().any(|link| is_for(pattern, link)) {
             let there: Vec<_> = links.iter().map(|link| link.name.as_str()).collect();
-            bail!("there is no interface '{name}'; there is {}", there.join(", "));
+            bail!("there is no interface '{name}'; the interfaces are {}", there.join(", "));
         }
     }
     Ok(())

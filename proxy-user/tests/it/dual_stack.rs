@@ -12,7 +12,7 @@ use crate::maps::refused;
 
 const PAYLOAD: &[u8] = b"the first bytes of the client";
 
-/// The same address in IPv6's form, which is written with a dotted end.
+/// An IPv4 address in IPv6's form, which is written with a dotted end.
 fn mapped(address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) => SocketAddr::new(ip.to_ipv6_mapped().into(), address.port()),

@@ -45,7 +45,7 @@ fn run_command(lab: &Lab, command: &mut Command) -> Output {
     output
 }
 
-/// The same command, ended after 20 seconds.
+/// A command that is ended after 20 seconds.
 fn bounded(command: &Command) -> Command {
     let mut bounded = Command::new("timeout");
     bounded.arg("20").arg(command.get_program()).args(command.get_args());

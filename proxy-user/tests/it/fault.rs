@@ -64,7 +64,7 @@ pub enum During {
     Start,
     /// Once it is ready, from [`Running::count_from_now`] on.
     Service,
-    /// The same time, but only calls of the threads that relay.
+    /// From that moment on as well, but only calls of the threads that relay.
     Relaying,
 }
 

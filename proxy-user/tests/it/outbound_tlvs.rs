@@ -53,7 +53,7 @@ fn with_checksum(family: Family, parts: &[&[u8]]) -> Vec<u8> {
     checked(named_client(family), named_destination(family), parts)
 }
 
-/// The same of any ends.
+/// A header with a checksum between any two ends.
 fn checked(client: SocketAddr, destination: SocketAddr, parts: &[&[u8]]) -> Vec<u8> {
     let with = |sum: [u8; 4]| {
         let behind = [&tlvs(parts), &b"\x03\x00\x04"[..], &sum].concat();

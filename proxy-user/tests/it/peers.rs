@@ -223,7 +223,7 @@ fn nginx_receives_tls_behind_the_header(family: Family) {
     }
 }
 
-/// The same as [`nginx_receiver`].
+/// HAProxy in the place of [`nginx_receiver`].
 pub fn haproxy_receiver(lab: &Lab, scratch: &Scratch, family: Family) -> Daemon {
     let address = SocketAddr::new(family.vip(), PORT);
     let configuration = scratch.write(

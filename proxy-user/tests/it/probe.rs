@@ -18,7 +18,7 @@ use crate::footprint::{Footprint, NodeState};
 pub const FLAGS: &str =
     "eth0 --port 80 --inbound require --trust 10.77.1.2,fd77:1::2 --outbound v1";
 
-/// The same with our programs at every hook there is.
+/// Flags that attach our programs at every hook there is.
 pub const EVERYTHING: &str = "eth0 --port 80 --inbound require --trust 10.77.1.2,fd77:1::2 \
     --outbound v1 --guard-hook native --when-absent drop --source client --upstream-interface eth1";
 
@@ -38,7 +38,7 @@ pub fn assert_served(lab: &Lab, backend: &Backend, family: Family) {
     assert_eq!(connection.finish_and_rest(), Reply::ended(&expected));
 }
 
-/// The same with outbound v1 where no header is asked for: to an echo, which shows what it got.
+/// Connects without a header where none is asked for, with outbound v1, to an echo, which shows what it got.
 pub fn assert_peer_is_named(from: &Netns, source: IpAddr, to: SocketAddr) {
     let mut client = Client::connect(from, source, to);
     let expected = join(&v1(client.address(), to), b"hello");
@@ -52,7 +52,7 @@ pub fn flows_directly(lab: &Lab, backend: &Backend, family: Family) -> bool {
     flows_directly_from(family.lb(), lab, backend)
 }
 
-/// The same from another address of the client's namespace.
+/// Whether a connection from this address of the client's namespace flows directly.
 pub fn flows_directly_from(source: IpAddr, lab: &Lab, backend: &Backend) -> bool {
     let Ok(mut client) = Client::try_connect(&lab.client, source, backend.address()) else {
         return false;

@@ -236,7 +236,7 @@ fn a_slow_backend_slows_the_client(family: Family) {
     scene.assert_proxied(0);
 }
 
-/// The same the other way round.
+/// A client that reads slowly, in turn.
 #[apply(both_families)]
 fn a_slow_client_slows_the_backend(family: Family) {
     let lab = lab_with_small_buffers();

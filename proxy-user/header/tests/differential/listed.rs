@@ -43,7 +43,7 @@ pub enum Example {
     Block(&'static [u8]),
     /// The TLVs of a PROXY header for TCP over IPv4.
     Tlvs(&'static [u8]),
-    /// The same with a `UNIQUE_ID` of 129 bytes.
+    /// TLVs with a `UNIQUE_ID` of 129 bytes.
     LongId,
     /// A line that can no longer end in time.
     LongLine,

@@ -39,7 +39,7 @@ fn cells(source: &Source) -> [String; 5] {
 
 #[cfg(test)]
 mod tests {
-    use crate::operate::report::cutover::Verdict;
+    use crate::operate::report::cutover::CutoverState;
 
     use super::*;
 
@@ -55,7 +55,7 @@ mod tests {
         let text = describe(&Cutover {
             rule: "web".to_owned(),
             mode: "optional".to_owned(),
-            verdict: Verdict::InBetween,
+            verdict: CutoverState::InBetween,
             says: "in between".to_owned(),
             sources: vec![source(1, 0, None), source(2, 1, Some(60))],
         });

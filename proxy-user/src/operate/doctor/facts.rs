@@ -84,7 +84,7 @@ pub struct Settings {
     pub pipe_size: Setting,
     /// Pages in all pipes of an ordinary user, before new ones are short; 0: any number.
     pub pipe_pages_soft: Setting,
-    /// The same, before there are no new ones.
+    /// Pages in all pipes of an ordinary user, before new ones are refused; 0: any number.
     pub pipe_pages_hard: Setting,
 }
 

@@ -18,7 +18,7 @@ pub struct Cutover {
     /// Its mode.
     pub mode: String,
     /// The verdict in a word.
-    pub verdict: Verdict,
+    pub verdict: CutoverState,
     /// The verdict in a sentence.
     pub says: String,
     /// Each trusted source that has connected.
@@ -28,7 +28,7 @@ pub struct Cutover {
 /// The verdict in a word.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub enum CutoverState {
     /// Headers are not read.
     NotRead,
     /// Nobody has connected lately.
@@ -87,7 +87,7 @@ impl Cutover {
         Self {
             rule: rule.to_owned(),
             mode: mode.to_string(),
-            verdict: verdict(&readiness),
+            verdict: state(&readiness),
             says: sentence(&readiness, quiet),
             sources: sources.collect(),
         }
@@ -95,19 +95,19 @@ impl Cutover {
 
     /// Whether requiring headers would refuse no one, as far as can be told.
     pub fn is_ready(&self) -> bool {
-        matches!(self.verdict, Verdict::ReadyForRequire | Verdict::Required)
+        matches!(self.verdict, CutoverState::ReadyForRequire | CutoverState::Required)
     }
 }
 
-const fn verdict(readiness: &Readiness) -> Verdict {
+const fn state(readiness: &Readiness) -> CutoverState {
     match readiness {
-        Readiness::NotRead => Verdict::NotRead,
-        Readiness::NoTraffic => Verdict::NoTraffic,
-        Readiness::NotStarted => Verdict::NotStarted,
-        Readiness::Partial { .. } => Verdict::InBetween,
-        Readiness::TooEarly { .. } => Verdict::TooEarly,
-        Readiness::Ready => Verdict::ReadyForRequire,
-        Readiness::Required { .. } => Verdict::Required,
+        Readiness::NotRead => CutoverState::NotRead,
+        Readiness::NoTraffic => CutoverState::NoTraffic,
+        Readiness::NotStarted => CutoverState::NotStarted,
+        Readiness::Partial { .. } => CutoverState::InBetween,
+        Readiness::TooEarly { .. } => CutoverState::TooEarly,
+        Readiness::Ready => CutoverState::ReadyForRequire,
+        Readiness::Required { .. } => CutoverState::Required,
     }
 }
 
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn who_is_missing_is_named() {
         let between = judged(&[(1, true), (2, true), (2, false)], Mode::Optional, 60);
-        assert_eq!(between.verdict, Verdict::InBetween);
+        assert_eq!(between.verdict, CutoverState::InBetween);
         assert!(!between.is_ready());
         assert_eq!(between.says, "in between: without a header in the last 5m: 10.0.0.2");
     }
@@ -177,13 +177,25 @@ mod tests {
     #[test]
     fn each_verdict_has_its_sentence() {
         for (notes, mode, after, verdict, says) in [
-            (&[][..], Mode::Off, 0, Verdict::NotRead, "headers are not read"),
-            (&[], Mode::Optional, 0, Verdict::NoTraffic, "no trusted source"),
-            (&[(1, false)], Mode::Optional, 0, Verdict::NotStarted, "not started"),
-            (&[(1, true)], Mode::Optional, 60, Verdict::TooEarly, "everybody sends a header"),
-            (&[(1, true)], Mode::Optional, 300, Verdict::ReadyForRequire, "ready for require"),
-            (&[(1, true)], Mode::Require, 0, Verdict::Required, "a header is required, and nobody"),
-            (&[(1, false)], Mode::Require, 0, Verdict::Required, "a header is required; refused"),
+            (&[][..], Mode::Off, 0, CutoverState::NotRead, "headers are not read"),
+            (&[], Mode::Optional, 0, CutoverState::NoTraffic, "no trusted source"),
+            (&[(1, false)], Mode::Optional, 0, CutoverState::NotStarted, "not started"),
+            (&[(1, true)], Mode::Optional, 60, CutoverState::TooEarly, "everybody sends a header"),
+            (&[(1, true)], Mode::Optional, 300, CutoverState::ReadyForRequire, "ready for require"),
+            (
+                &[(1, true)],
+                Mode::Require,
+                0,
+                CutoverState::Required,
+                "a header is required, and nobody",
+            ),
+            (
+                &[(1, false)],
+                Mode::Require,
+                0,
+                CutoverState::Required,
+                "a header is required; refused",
+            ),
         ] {
             let judged = judged(notes, mode, after);
             assert_eq!(judged.verdict, verdict);

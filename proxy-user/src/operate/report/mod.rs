@@ -245,7 +245,7 @@ pub struct Traffic {
     pub open: u64,
     /// Reached their upstream, and ended in order.
     pub relayed: u64,
-    /// The same, of loopback sources.
+    /// Loopback sources' connections that reached their upstream, and ended in order.
     pub unchanged: u64,
     /// Only a load balancer's look.
     pub health_checks: u64,

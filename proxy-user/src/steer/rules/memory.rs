@@ -122,7 +122,7 @@ pub struct Decision {
     pub may_open: bool,
 }
 
-/// The same as `rule_of` and `turn_away` of the programs; `None`: there is no rule.
+/// Finds the rule and judges the source as the programs' `rule_of` and `turn_away` do; `None`: no rule.
 pub fn judge(
     entries: &BTreeMap<Key, Value>,
     port: u16,
