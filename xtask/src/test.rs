@@ -3,6 +3,8 @@
 //!
 //! Nothing is printed after cargo's own closing lines.
 
+use std::{env, thread};
+
 use anyhow::Result;
 use clap::Args as ClapArgs;
 
@@ -15,6 +17,9 @@ pub const AS_ROOT: &str = r#"target."cfg(unix)".runner = ["sudo", "--preserve-en
 
 /// Test binaries that need neither root nor a network namespace.
 const UNPRIVILEGED: [&str; 5] = ["layers", "allocations", "differential", "replay", "tools"];
+
+/// How many tests run at once, for Rust's test harness.
+const THREADS: &str = "RUST_TEST_THREADS";
 
 /// Arguments of `cargo xtask test`.
 #[derive(ClapArgs)]
@@ -45,6 +50,11 @@ pub fn run(args: &Args) -> Result<()> {
         cargo::run(cargo().args(privileged).arg("--no-run"))?;
         privilege::obtain("make network namespaces and load eBPF programs")?;
         integration.args(["--config", AS_ROOT]);
+    }
+    if env::var_os(THREADS).is_none() {
+        // Most of their time is spent waiting for the network.
+        let cpus = thread::available_parallelism()?.get();
+        integration.env(THREADS, (2 * cpus).to_string());
     }
     if !args.integration.is_empty() {
         integration.arg("--").args(&args.integration);
