@@ -117,7 +117,7 @@ impl Worker {
     fn wait(&mut self) -> Result<usize> {
         let is_idle = self.ready.is_empty() && self.due.is_empty() && self.listings.is_empty();
         if is_idle {
-            self.set_alarm()?;
+            self.set_timer()?;
         }
         self.resources.poller.wait(is_idle).context("cannot wait for events")
     }

@@ -11,7 +11,7 @@ const DUE: usize = 128;
 
 impl Worker {
     /// Has the next wait end when the next entry of the wheel comes.
-    pub(super) fn set_alarm(&mut self) -> Result<()> {
+    pub(super) fn set_timer(&mut self) -> Result<()> {
         let next = self.wheel.next();
         if next != self.wakes_at {
             let after = next.map(|tick| self.resources.clock.until(tick));
